@@ -9,6 +9,7 @@ import csv
 import difflib
 import os
 import re
+import warnings
 from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
@@ -168,21 +169,24 @@ def _read_csv(path: Path) -> pd.DataFrame:
             header = next(csv.reader(file), [])
         _check_header(path, header)
         id_column = next(name for name in header if name in ID_COLUMNS)
-        # Blank lines are read so that the index counts them, then dropped.
-        table = pd.read_csv(
-            path,
-            header=None,
-            skiprows=1,
-            names=header,
-            index_col=False,
-            dtype={id_column: "string"},
-            skip_blank_lines=False,
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
-    except (ValueError, OSError, csv.Error) as error:  # pandas' and Unicode errors are ValueErrors
+        with warnings.catch_warnings():
+            # Where the first row has more fields than the header, pandas only warns.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                header=None,
+                skiprows=1,
+                names=header,
+                index_col=False,
+                dtype={id_column: "string"},
+                skip_blank_lines=False,  # the index counts them; they are dropped below
+                low_memory=False,
+                encoding="utf-8-sig",
+            )
+    except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:
+        # pandas' and Unicode errors are ValueErrors.
         raise UserError(
-            f"{path} cannot be read as a CSV file: {error}\nDownload or unpack it again."
+            f"{path} cannot be read as a CSV file: {str(error).strip()}\nDownload or unpack it again."
         ) from error
     table.index += 2  # the header is line 1
     table = table[[id_column, *GALAXY_ZOO_2.kaggle_columns]].dropna(how="all")
