@@ -143,7 +143,7 @@ def broken(root: Path) -> list[str]:
     frame.loc[3, "GalaxyID"] = "3"
     frame.loc[4, "Class7.2"] = ""
     frame.loc[5, "Class8.7"] = "-0.01"
-    frame.loc[6, ["Class9.1", "Class9.2"]] = ["many", "inf"]
+    frame.loc[6, ["Class9.1", "Class9.2", "Class2.1"]] = ["many", "inf", "inf"]
     frame.loc[7, "Class1.1"] = f"{float(frame.loc[7, 'Class1.1']) + 2e-5:.6f}"
     write(root, frame)
     folder = root / FOLDERS["training"]
@@ -160,7 +160,7 @@ EXPECTED = [
     "line 5: GalaxyID 3 is already on line 4",
     "line 6, GalaxyID 5: Class7.2 is empty or NaN",
     "line 7, GalaxyID 6: Class8.7 is -0.01",
-    "line 8, GalaxyID 7: Class9.1 is many (and 1 more columns)",
+    "line 8, GalaxyID 7: Class2.1 is inf (and 2 more columns)",
     "line 9, GalaxyID 8: q01 sums to 1.00002",
     "line 10, GalaxyID 9: no images_training_rev1/9.jpg",
     "images_training_rev1/77.jpg: no such GalaxyID",

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -123,41 +123,38 @@ def _labelled(
     # A row that is left out for its labels is still a row: its image is not a stranger.
     lone_images = np.setdiff1d(pictured, ids.to_numpy()).tolist()
 
-    labels = table[list(GALAXY_ZOO_2.kaggle_columns)].apply(pd.to_numeric, errors="coerce")
-    values = labels.to_numpy(np.float64)
+    values = (
+        table[list(GALAXY_ZOO_2.kaggle_columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    )
     out_of_range = ~((values >= 0) & (values <= 1))  # NaN compares false
+    values[out_of_range] = np.nan
     off = np.abs(GALAXY_ZOO_2.residuals(values)) > TREE_TOLERANCE
     bad_labels = out_of_range.any(1)
     bad_tree = off.any(1) & ~bad_labels
     no_image = ~np.isin(ids.to_numpy(), pictured) & ~bad_labels & ~bad_tree
 
-    def where(row: int) -> str:
-        return f"{path.name}, line {ids.index[row]}, GalaxyID {ids.iloc[row]}"
+    def rows(what: str, bad: NDArray[np.bool_], describe: Callable[[int], str]) -> _Problem:
+        where = [(r, f"{path.name}, line {ids.index[r]}, GalaxyID {ids.iloc[r]}") for r in _rows(bad)]
+        return _Problem(what, [f"{row}: {describe(r)}" for r, row in where])
 
-    problems.append(
-        _Problem(
-            "row(s) with labels that are not fractions in [0, 1]",
-            [f"{where(r)}: {_describe_labels(table.iloc[r], out_of_range[r])}" for r in _rows(bad_labels)],
-        )
-    )
-    problems.append(
-        _Problem(
-            f"row(s) with answers that do not sum to their parent's value within {TREE_TOLERANCE:g}",
-            [f"{where(r)}: {_describe_tree(values[r], off[r])}" for r in _rows(bad_tree)],
-        )
-    )
     folder = FOLDERS["training"]
-    problems.append(
-        _Problem(
-            "row(s) without an image", [f"{where(r)}: no {folder}/{ids.iloc[r]}.jpg" for r in _rows(no_image)]
-        )
-    )
-    problems.append(
+    problems += [
+        rows(
+            "row(s) with labels that are not fractions in [0, 1]",
+            bad_labels,
+            lambda r: _describe_labels(table.iloc[r], out_of_range[r]),
+        ),
+        rows(
+            f"row(s) with answers that do not sum to their parent's value within {TREE_TOLERANCE:g}",
+            bad_tree,
+            lambda r: _describe_tree(values[r], off[r]),
+        ),
+        rows("row(s) without an image", no_image, lambda r: f"no {folder}/{ids.iloc[r]}.jpg"),
         _Problem(
             "image(s) without a row",
             [f"{folder}/{i}.jpg: no such GalaxyID in {path.name}" for i in lone_images],
-        )
-    )
+        ),
+    ]
     good = ~(bad_labels | bad_tree | no_image)
     return ids.to_numpy(np.int64)[good], values[good].astype(np.float32), problems
 
