@@ -123,9 +123,8 @@ def _labelled(
     # A row that is left out for its labels is still a row: its image is not a stranger.
     lone_images = np.setdiff1d(pictured, ids.to_numpy()).tolist()
 
-    values = (
-        table[list(GALAXY_ZOO_2.kaggle_columns)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    )
+    labels = table[list(GALAXY_ZOO_2.kaggle_columns)].apply(pd.to_numeric, errors="coerce")
+    values = labels.to_numpy(np.float64, copy=True)
     out_of_range = ~((values >= 0) & (values <= 1))  # NaN compares false
     values[out_of_range] = np.nan
     off = np.abs(GALAXY_ZOO_2.residuals(values)) > TREE_TOLERANCE
