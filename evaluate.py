@@ -1,0 +1,24 @@
+"""Scores a trained model, or predicts galaxies without labels: `python evaluate.py run=DIR`."""
+
+import sys
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from galaxy.cli import run
+from galaxy.config import plain
+from galaxy.runs import inherited_data
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(config: DictConfig) -> None:
+    """Evaluates once."""
+    from galaxy.evaluation import evaluate  # noqa: PLC0415  torch takes seconds to import
+
+    evaluate(**plain(config), choice=HydraConfig.get().runtime.choices["data"])
+
+
+if __name__ == "__main__":
+    sys.argv[1:1] = inherited_data(sys.argv[1:])
+    run(main)

@@ -1,0 +1,97 @@
+"""From a configuration to the objects it describes; the only place that instantiates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from galaxy.datamodule import GalaxyDataModule
+from galaxy.models.baselines import ClosedForm
+from galaxy.precision import best_precision
+from galaxy.questions import Questions
+from galaxy.task import ClosedFormTask, FractionTask
+
+Config = dict[str, Any]
+Task = FractionTask | ClosedFormTask
+
+
+def datamodule(config: Config) -> GalaxyDataModule:
+    """The data of a run, not yet set up."""
+    data: GalaxyDataModule = instantiate(config["data"])(
+        crop=instantiate(config["crop"]), augment=instantiate(config["augment"]), seed=config["seed"]
+    )
+    return data
+
+
+def task_for(config: Config, data: GalaxyDataModule, world_size: int = 1) -> Task:
+    """The model of a run, ready to be trained on data that has been set up."""
+    targets = torch.from_numpy(data.catalog.targets[data.labelled_rows("train")])  # type: ignore[index]
+    mean, std = (torch.from_numpy(x) for x in data.channel_statistics())
+    task = bare_task(config, data.catalog.questions, mean, std, data.steps_per_epoch(world_size))
+    if isinstance(task, FractionTask):
+        task.loss.prepare(targets)
+    return task
+
+
+def bare_task(
+    config: Config,
+    questions: Questions,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    steps_per_epoch: int = 1,
+) -> Task:
+    """The model of a run before it has seen any data; a checkpoint fills it."""
+    encoder = instantiate(config["model"])
+    if isinstance(encoder, ClosedForm):
+        return ClosedFormTask(encoder, questions)
+    return FractionTask(
+        encoder=encoder,
+        head=instantiate(config["head"])(in_features=encoder.num_features, questions=questions),
+        loss=instantiate(config["loss"]),
+        optimizer=instantiate(config["optimizer"]),
+        schedule=instantiate(config["scheduler"]),
+        questions=questions,
+        mean=mean,
+        std=std,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def loggers(config: Config, folder: Path) -> list[Logger]:
+    """metrics.csv, which belongs to every run folder, and the chosen loggers."""
+    chosen = [instantiate(node) for node in config["logger"].values() if node is not None]
+    return [
+        *(node(save_dir=str(folder)) if callable(node) else node for node in chosen),
+        CSVLogger(save_dir=str(folder), name="", version=""),
+    ]
+
+
+def callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
+    """The chosen callbacks; those left partial are given the folder of the checkpoints."""
+    chosen = [instantiate(node) for node in (config["callbacks"] or {}).values() if node is not None]
+    return [node(dirpath=str(checkpoints)) if callable(node) else node for node in chosen]
+
+
+def trainer(
+    config: Config, callbacks: list[pl.Callback], loggers: list[Logger], epochs: int | None = None
+) -> pl.Trainer:
+    """Lightning's trainer, with the precision that the hardware is best at where "auto" is asked for."""
+    node = dict(config["trainer"])
+    if node["precision"] == "auto":
+        node["precision"] = best_precision(node["accelerator"])
+    if epochs is not None:
+        node["max_epochs"] = epochs
+    built: pl.Trainer = instantiate(node, _partial_=True)(
+        callbacks=callbacks,
+        logger=loggers,
+        # Loaders walk a distributed order of their own, and the configuration is logged whole, once.
+        use_distributed_sampler=False,
+        enable_autolog_hparams=False,
+        enable_model_summary=False,
+    )
+    return built

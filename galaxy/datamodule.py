@@ -1,0 +1,205 @@
+"""From a survey to batches: catalog, cached crops, splits and loaders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from galaxy.catalogs import Catalog
+from galaxy.errors import UserError
+from galaxy.images.augment import Augment
+from galaxy.images.cache import CachedImages, open_cache
+from galaxy.images.crops import Crop
+from galaxy.loader import Batch, BatchSource, EpochBatches, batch_loader
+from galaxy.splits import SPLITS, sample_rows, split_rows
+
+log = logging.getLogger(__name__)
+
+# The mean of 2,000 images of 64 x 64 pixels is known to a thousandth of a pixel's spread.
+NORMALISATION_IMAGES = 2000
+
+
+class GalaxyDataModule(pl.LightningDataModule):
+    """The loaders of one survey under one crop.
+
+    `setup` reads the catalog, takes the sample, opens (or builds) the image cache and splits. After it,
+    `catalog` holds exactly the galaxies whose images could be read, row by row with `images`.
+
+    Args:
+        catalog: Reads the survey: called with `root` and `on_bad`.
+        root: Folder of the survey.
+        crop: Cuts the galaxy out of its frame.
+        augment: Changes training images at random.
+        batch_size: Galaxies a batch, in one process.
+        seed: Of the order and the augmentation.
+        limit: Number of galaxies to use; None for all.
+        on_bad: "error" stops at bad rows and images, "skip" leaves them out and reports them.
+        counts: Whether batches carry the volunteers' vote counts; the survey must have them.
+        val_fraction: Share of the galaxies that validate.
+        test_fraction: Share of the galaxies that test.
+        cache: Folder of the image caches.
+        workers: Threads that decode and processes that augment; None for one per core.
+    """
+
+    def __init__(
+        self,
+        catalog: Callable[..., Catalog],
+        root: str,
+        crop: Crop,
+        augment: Augment,
+        batch_size: int,
+        seed: int,
+        limit: int | None = None,
+        on_bad: Literal["error", "skip"] = "error",
+        counts: bool = False,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        cache: str = "cache",
+        workers: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check(batch_size, limit, val_fraction, test_fraction, workers)
+        self.reader = catalog
+        self.root = Path(root)
+        self.crop = crop
+        self.augment = augment
+        self.batch_size = batch_size
+        self.seed = seed
+        self.limit = limit
+        self.on_bad = on_bad
+        self.counts = counts
+        self.fractions = (val_fraction, test_fraction)
+        self.cache = Path(cache)
+        self.workers = workers
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, caches and splits; a second call does nothing."""
+        if hasattr(self, "catalog"):
+            return
+        catalog = self.reader(root=self.root, on_bad=self.on_bad)
+        catalog = catalog.take(sample_rows(catalog.ids, self.limit))
+        self.images: CachedImages = open_cache(
+            catalog.images, self.crop, self.cache, self.on_bad, self.workers
+        )
+        self.catalog: Catalog = catalog.take(self.images.kept, self.images.skipped)
+        if self.catalog.skipped:
+            log.warning("left out %d bad rows or images", len(self.catalog.skipped))
+        if self.counts and self.catalog.counts is None:
+            raise UserError(f"data.counts is true, but data={self.catalog.name} has no vote counts")
+        self.rows = split_rows(self.catalog.ids, *self.fractions)
+        self.rows["all"] = np.arange(len(self.catalog))
+
+    @property
+    def targets(self) -> NDArray[np.float32]:
+        """(N, K) float32 targets of a survey that has labels."""
+        if self.catalog.targets is None:
+            raise UserError(f"data={self.catalog.name} at {self.root} has no labels")
+        return self.catalog.targets
+
+    def labelled_rows(self, split: str) -> NDArray[np.int64]:
+        """The rows of a split that must not be empty."""
+        rows = self.rows[split]
+        if not len(rows):
+            sizes = ", ".join(f"{name} {len(self.rows[name])}" for name in SPLITS)
+            raise UserError(
+                f"the {split} split is empty ({sizes} of {len(self.catalog)} galaxies): use more galaxies "
+                "(data.limit) or another share (data.val_fraction, data.test_fraction)"
+            )
+        return rows
+
+    def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation of the training images' channels, in units of the full range.
+
+        Returns:
+            Two (C,) float32 arrays. A channel that never changes gets a standard deviation of 1.
+        """
+        rows = self.labelled_rows("train")
+        rows = rows[:: max(1, len(rows) // NORMALISATION_IMAGES)]
+        channels = self.images.array.shape[-1]
+        total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
+        for part in np.array_split(rows, max(1, len(rows) // 256)):
+            values = self.images.array[part].reshape(-1, channels).astype(np.float64) / 255
+            total += values.sum(0)
+            squares += np.square(values).sum(0)
+            pixels += len(values)
+        mean = total / pixels
+        std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+        return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
+
+    def steps_per_epoch(self, world_size: int) -> int:
+        """Training steps of one epoch when `world_size` processes share it."""
+        return len(self._batches("train", shuffle=True, world_size=world_size))
+
+    def loader(self, split: str) -> DataLoader[Batch]:
+        """Each galaxy of a split once, in the catalog's order, as it is; on this process alone."""
+        return batch_loader(self._source(None), self._batches(split, shuffle=False), workers=0)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled and augmented."""
+        self.labelled_rows("train")
+        augment = self.augment if self.augment.active else None
+        per_sample = augment is not None and augment.engine == "albumentations"
+        workers = (torch.get_num_threads() if self.workers is None else self.workers) if per_sample else 0
+        batches = self._batches("train", shuffle=True, **self._process())
+        return batch_loader(self._source(augment), batches, workers)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """In order and as they are."""
+        self.labelled_rows("val")
+        return batch_loader(
+            self._source(None), self._batches("val", shuffle=False, **self._process()), workers=0
+        )
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """In order and as they are."""
+        self.labelled_rows("test")
+        return batch_loader(
+            self._source(None), self._batches("test", shuffle=False, **self._process()), workers=0
+        )
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Turns pixels into float32 in [0, 1] and augments, a whole batch at once and on the device."""
+        batch["image"] = batch["image"].float().div_(255)
+        if "draws" in batch:
+            batch["image"] = self.augment.batch(batch["image"], batch["draws"])
+        return batch
+
+    def _process(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {"rank": 0, "world_size": 1}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def _batches(self, split: str, shuffle: bool, rank: int = 0, world_size: int = 1) -> EpochBatches:
+        return EpochBatches(self.rows[split], self.batch_size, shuffle, self.seed, rank, world_size)
+
+    def _source(self, augment: Augment | None) -> BatchSource:
+        columns = {}
+        if self.catalog.targets is not None:
+            columns["target"] = torch.from_numpy(self.catalog.targets)
+        if self.counts and self.catalog.counts is not None:
+            columns["counts"] = torch.from_numpy(self.catalog.counts)
+        return BatchSource(self.images.array, self.catalog.ids, columns, augment, self.seed)
+
+
+def _check(
+    batch_size: int, limit: int | None, val_fraction: float, test_fraction: float, workers: int | None
+) -> None:
+    if batch_size < 1:
+        raise UserError(f"data.batch_size is {batch_size}; it must be 1 or more")
+    if limit is not None and limit < 1:
+        raise UserError(f"data.limit is {limit}; it must be 1 or more, or null for all galaxies")
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+        raise UserError(
+            f"data.val_fraction is {val_fraction} and data.test_fraction {test_fraction}; they must not be "
+            "negative, and together leave galaxies to train on (less than 1)"
+        )
+    if workers is not None and workers < 0:
+        raise UserError(f"data.workers is {workers}; it must be 0 or more, or null for one per core")

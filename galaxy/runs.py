@@ -1,0 +1,235 @@
+"""The run folder: the contract between training and everything that reads its results.
+
+| file | what it holds |
+| --- | --- |
+| config.yaml | the whole configuration, resolved |
+| overrides.yaml | what the command line changed |
+| meta.json | command, seed, code version, package versions, hardware, fingerprint of the data |
+| metrics.csv | the metrics as they were logged |
+| result.json | status, final metrics, baselines, time: see `Result` |
+| predictions.parquet | the test split: id, target and prediction of each answer |
+| checkpoints/ | best.ckpt and last.ckpt |
+| events.out.tfevents.* | TensorBoard |
+| train.log | what was said |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from galaxy.errors import UserError
+from galaxy.files import write_json, write_text
+
+Status = Literal["running", "done", "failed", "diverged", "interrupted"]
+
+
+@dataclass
+class Result:
+    """What `result.json` says.
+
+    Attributes:
+        status: How the run ended.
+        metrics: "val/rmse", "test/rmse", "test/rmse/q01" ..., "test/r2" of the best checkpoint. RMSE is the
+            global one over N x K.
+        baselines: Test RMSE of predicting the training mean ("mean"), of a linear regression on the central
+            pixel ("center_pixel") and, for simulated galaxies, of the probabilities that the votes were
+            drawn from ("noise_floor"). In the file they are "baseline/mean_rmse" and so on.
+        labels: What the targets, and so every RMSE here, mean.
+        epochs: Epochs trained.
+        seconds: From start to end.
+        images_per_second: Training speed, validation not counted.
+        checkpoint: The best checkpoint, relative to the run folder.
+        error: What went wrong, if anything did.
+    """
+
+    status: Status
+    metrics: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, float] = field(default_factory=dict)
+    labels: str | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    images_per_second: float | None = None
+    checkpoint: str | None = None
+    error: str | None = None
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: The folder; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_file = path / "config.yaml"
+        self.overrides_file = path / "overrides.yaml"
+        self.meta_file = path / "meta.json"
+        self.result_file = path / "result.json"
+        self.predictions_file = path / "predictions.parquet"
+        self.checkpoints = path / "checkpoints"
+        self.best = self.checkpoints / "best.ckpt"
+
+    @classmethod
+    def create(
+        cls, path: Path, config: dict[str, Any], overrides: list[str], choices: dict[str, str]
+    ) -> RunFolder:
+        """Claims a folder for one run, and writes down what will be run.
+
+        Raises:
+            UserError: Another run has the folder already.
+        """
+        run = cls(path)
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            # Of several processes only one can create the file: this is what makes the folder its own.
+            os.close(os.open(run.config_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise UserError(
+                f"{path} already holds a run: give another hydra.run.dir, or delete the folder"
+            ) from None
+        write_text(run.config_file, yaml.safe_dump(config, sort_keys=False))
+        write_text(run.overrides_file, yaml.safe_dump(overrides))
+        write_json(run.meta_file, {**_meta(config), "choices": choices})
+        return run
+
+    def add_meta(self, **values: Any) -> None:
+        """Adds what became known later, such as the fingerprint of the data."""
+        write_json(self.meta_file, {**json.loads(self.meta_file.read_text()), **values})
+
+    def write_result(self, result: Result) -> None:
+        """Writes result.json; metrics that are not numbers are written as null."""
+        values = _finite(asdict(result))
+        for name, rmse in values.pop("baselines").items():
+            values[f"baseline/{name}_rmse"] = rmse
+        write_json(self.result_file, values)
+
+    def config(self) -> dict[str, Any]:
+        """The configuration of the run.
+
+        Raises:
+            UserError: This is not a run folder.
+        """
+        try:
+            config: dict[str, Any] = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{self.path} is not a run folder: it has no config.yaml") from None
+        return config
+
+    def choices(self) -> dict[str, str]:
+        """The option taken in each group of the configuration."""
+        choices: dict[str, str] = json.loads(self.meta_file.read_text(encoding="utf-8"))["choices"]
+        return choices
+
+    def overrides(self) -> list[str]:
+        """What the command line of the run changed."""
+        overrides: list[str] = yaml.safe_load(self.overrides_file.read_text(encoding="utf-8"))
+        return overrides
+
+    def result(self) -> Result:
+        """How the run ended; "running" while there is no result yet."""
+        if not self.result_file.exists():
+            return Result(status="running")
+        values = json.loads(self.result_file.read_text(encoding="utf-8"))
+        baselines = {}
+        for key in [key for key in values if key.startswith("baseline/")]:
+            baselines[key.removeprefix("baseline/").removesuffix("_rmse")] = values.pop(key)
+        return Result(**values, baselines=baselines)
+
+
+def find_runs(folder: Path) -> list[RunFolder]:
+    """Every run at or below a folder, in the order of their names.
+
+    Raises:
+        UserError: The folder is missing or holds no run.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder")
+    runs = [RunFolder(file.parent) for file in sorted(folder.rglob("overrides.yaml"))]
+    if not runs:
+        raise UserError(f"there is no run in {folder} (a run folder has a config.yaml and a result.json)")
+    return runs
+
+
+def _meta(config: dict[str, Any]) -> dict[str, Any]:
+    packages = ("galaxy", "torch", "torchvision", "lightning", "hydra-core", "opencv-python-headless")
+    return {
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "seed": config["seed"],
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain")),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "gpu": _gpu()},
+    }
+
+
+def _gpu() -> str | None:
+    import torch  # noqa: PLC0415  compare and report read runs without it
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def _git(*command: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None  # an installed copy, or no git
+    return done.stdout.strip()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value
+
+
+def inherited_data(arguments: list[str]) -> list[str]:
+    """The overrides that give an evaluation the data of its run.
+
+    Args:
+        arguments: The command line, which names a run or a checkpoint in a run folder.
+
+    Returns:
+        `data=...` and `data.key=value` for each setting; nothing if the command line chooses other data or
+        the checkpoint lies outside a run folder.
+    """
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    if "data" in given:
+        return []
+    if "run" in given:
+        run = RunFolder(Path(given["run"]))
+    elif "checkpoint" in given:
+        run = RunFolder(Path(given["checkpoint"]).parent.parent)
+    else:
+        return []
+    if not run.config_file.exists():
+        return []
+    return [f"data={run.choices()['data']}", *_flattened("data", run.config()["data"])]
+
+
+def _flattened(prefix: str, node: dict[str, Any]) -> list[str]:
+    overrides = []
+    for key, value in node.items():
+        if key in ("_target_", "_partial_"):
+            continue
+        if isinstance(value, dict):
+            overrides += _flattened(f"{prefix}.{key}", value)
+        else:
+            # JSON is Hydra's own notation for numbers, null, lists and quoted strings.
+            overrides.append(f"{prefix}.{key}={json.dumps(value)}")
+    return overrides

@@ -1,0 +1,50 @@
+"""Kaggle's submission file for the Galaxy Zoo challenge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from galaxy.errors import UserError, listing
+from galaxy.files import replacing
+from galaxy.questions import GALAXY_ZOO_2
+
+
+def write_submission(
+    path: Path, root: Path, ids: NDArray[np.int64], fractions: NDArray[np.float32]
+) -> None:
+    """Writes predictions in the format and the order of the challenge's benchmark files.
+
+    The header and the order of the galaxies are copied from a `*_benchmark.csv` in the challenge's folder,
+    where there is one; else the galaxies are in the order of their ids.
+
+    Args:
+        path: The file to write.
+        root: Folder of the challenge's files.
+        ids: (N,) int64.
+        fractions: (N, 37) float32; clipped to [0, 1], where every true fraction lies.
+
+    Raises:
+        UserError: The benchmark lists galaxies that were not predicted.
+    """
+    header = ["GalaxyID", *GALAXY_ZOO_2.kaggle_columns]
+    order = np.sort(ids)
+    benchmarks = sorted(root.glob("*_benchmark.csv"))
+    if benchmarks:
+        benchmark = pd.read_csv(benchmarks[0])
+        header = benchmark.columns.tolist()
+        order = benchmark.iloc[:, 0].to_numpy(np.int64)
+    table = pd.DataFrame(np.clip(fractions, 0, 1), index=ids, columns=list(GALAXY_ZOO_2.kaggle_columns))
+    missing = order[~np.isin(order, ids)]
+    if len(missing):
+        raise UserError(
+            f"{benchmarks[0]} lists {len(missing):,} galaxies that have no image in "
+            f"{root / 'images_test_rev1'}:\n{listing([str(i) for i in missing])}"
+        )
+    table = table.loc[order]
+    table.insert(0, header[0], order)
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, header=header, float_format="%.9g")
