@@ -1,0 +1,61 @@
+"""What every crop is: a region of the frame, resized to a square."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+import cv2
+from numpy.typing import NDArray
+
+from galaxy.errors import UserError
+
+# uint8 throughout; OpenCV's own annotations promise no more than "some number".
+Pixels: TypeAlias = NDArray[Any]
+
+
+class Crop(ABC):
+    """Turns an RGB frame into a square picture of the galaxy.
+
+    A subclass chooses the region. Whatever decides its pixels must be an attribute that JSON can hold: the
+    cache of cropped images is keyed by the class's name and `vars(crop)`.
+
+    Attributes:
+        size: Width and height of the result, in pixels.
+        channels: 3 for RGB, 1 for grey (ITU-R 601 weights).
+    """
+
+    def __init__(self, size: int, channels: int) -> None:
+        if size < 1:
+            raise UserError(f"crop.size is {size}; it must be 1 or more (pixels).")
+        if channels not in (1, 3):
+            raise UserError(f"crop.channels is {channels}; it must be 1 (grey) or 3 (RGB).")
+        self.size = size
+        self.channels = channels
+
+    def __call__(self, image: Pixels) -> Pixels:
+        """Crops one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            (size, size, channels) uint8.
+        """
+        region = self.region(image)
+        if self.channels == 1:
+            region = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
+        if region.shape[:2] != (self.size, self.size):
+            # INTER_AREA averages all pixels under a new one, so that shrinking does not alias.
+            region = cv2.resize(region, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return region.reshape(self.size, self.size, self.channels)
+
+    @abstractmethod
+    def region(self, image: Pixels) -> Pixels:
+        """The part of the (H, W, 3) uint8 RGB `image` to keep, as a view of at least one pixel."""
+
+
+def central_square(image: Pixels, side: int) -> Pixels:
+    """The central (side, side) pixels, as a view; of the two middles of an odd margin, the upper left."""
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    return image[top : top + side, left : left + side]
