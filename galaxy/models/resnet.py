@@ -1,0 +1,134 @@
+"""Residual networks of torchvision, from random weights, ImageNet's or a file's."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlparse
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from galaxy.errors import UserError, listing
+from galaxy.models.encoder import Encoder, check_size
+
+# Named one by one, where torchvision's "DEFAULT" may mean other weights in its next version.
+_IMAGENET = {18: "IMAGENET1K_V1", 34: "IMAGENET1K_V1", 50: "IMAGENET1K_V2"}
+
+
+class ResNet(Encoder):
+    """torchvision's ResNet without its last layer (He et al. 2016, arXiv:1512.03385).
+
+    Pretrained weights expect three channels. For any other number C the first convolution's weights are summed
+    over their input channels and divided by C: a grey image repeated over C channels then gives exactly the
+    features that the same image gives as red = green = blue.
+
+    Args:
+        depth: Number of layers.
+        channels: Channels of the images.
+        size: Their side in pixels, 32 or more, for the network halves it five times.
+        weights: null to start from random weights, `imagenet` to start from torchvision's, or the path of a
+            state dict (.pt or .pth) of a torchvision ResNet of this depth, with or without its last layer.
+        frozen_epochs: Epochs at the start in which only the head learns.
+        body_lr_factor: The encoder's learning rate over the head's.
+
+    Raises:
+        UserError: If the weights cannot be had or do not fit.
+    """
+
+    def __init__(
+        self,
+        depth: Literal[18, 34, 50],
+        channels: int,
+        size: int,
+        weights: str | None = None,
+        frozen_epochs: int = 0,
+        body_lr_factor: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if depth not in _IMAGENET:
+            raise UserError(f"model.depth is {depth}; it must be one of {', '.join(map(str, _IMAGENET))}")
+        check_size(f"resnet{depth}", size, 32)
+        if frozen_epochs < 0:
+            raise UserError(f"model.frozen_epochs is {frozen_epochs}; it must be 0 or more")
+        if body_lr_factor <= 0:
+            raise UserError(
+                f"model.body_lr_factor is {body_lr_factor}; it must be more than 0 "
+                "(model.frozen_epochs keeps the body as it is)"
+            )
+        self.frozen_epochs = frozen_epochs
+        self.body_lr_factor = body_lr_factor
+        self.body: nn.Module = torchvision.models.get_model(f"resnet{depth}", weights=None)
+        self.num_features = self.body.fc.in_features
+        self.body.fc = nn.Identity()
+        if channels != 3:
+            self.body.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+            # torchvision's own start for its convolutions.
+            nn.init.kaiming_normal_(self.body.conv1.weight, mode="fan_out", nonlinearity="relu")
+        if weights is not None:
+            state = _imagenet(depth) if weights == "imagenet" else _read(Path(weights).expanduser())
+            self._start_from(state, weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, size, size) to (B, 512), or (B, 2048) for depth 50."""
+        return self.body(images)
+
+    def _start_from(self, state: Mapping[str, Tensor], source: str) -> None:
+        expected = self.body.state_dict()
+        state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+        first, channels = state.get("conv1.weight"), expected["conv1.weight"].shape[1]
+        if first is not None and first.ndim == 4 and first.shape[1] != channels:
+            state["conv1.weight"] = first.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+        # Files written before PyTorch 0.4.1 do not count batches; nothing here uses the count.
+        missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
+        problems = [f"missing: {key}" for key in missing]
+        problems += [f"unexpected: {key}" for key in state if key not in expected]
+        problems += [
+            f"{key}: {tuple(value.shape)}, the network has {tuple(expected[key].shape)}"
+            for key, value in state.items()
+            if key in expected and value.shape != expected[key].shape
+        ]
+        if problems:
+            raise UserError(
+                f"model.weights={source} does not fit this network:\n{listing(problems)}\n"
+                "It must be the state dict of a torchvision ResNet of the same depth."
+            )
+        self.body.load_state_dict(state, strict=False)
+
+
+def _imagenet(depth: int) -> Mapping[str, Tensor]:
+    weights = torchvision.models.get_model_weights(f"resnet{depth}")[_IMAGENET[depth]]
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        name = Path(urlparse(weights.url).path).name
+        raise UserError(
+            f"model.weights=imagenet: cannot get {weights.url} ({error}).\n"
+            f"torchvision looks for {folder / name} first: put the file there, or anywhere and name it with "
+            f"model.weights=/path/to/{name}. Neither needs a network."
+        ) from error
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise UserError(
+            f"model.weights={path} is not a file; it must be null, imagenet or the path of a state dict"
+        )
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (EOFError, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"model.weights={path} cannot be read: {reason}\n"
+            "It must be a state dict written with torch.save(model.state_dict(), path)."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(
+            f"model.weights={path} holds something else than a state dict (names and tensors); "
+            "write it with torch.save(model.state_dict(), path)."
+        )
+    return state

@@ -1,0 +1,46 @@
+"""Sirressi's network for the Kaggle challenge."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from galaxy.models.encoder import Encoder, check_size, keras_initialised
+
+
+class SirressiCNN(Encoder):
+    """Two convolutions and a dense layer, published for the central 212 px: RMSE 0.22 with the Huber loss.
+
+    Sirressi, "The Galaxy Zoo Challenge", project report, Stockholm University 2020, sections 4.2 and 5, without
+    its last layer. The report names 10 filters of 7x7, a pool of 4, "smaller filters 5x5", a pool of 2 and 128
+    neurons in tensorflow.keras. It does not say how many 5x5 filters there are (10 here, as in the first
+    convolution) nor the activations (ReLU here); convolutions are not padded and weights start as in Keras.
+
+    Args:
+        channels: Channels of the images.
+        size: Their side in pixels, 30 or more.
+        filters: Filters of the first and the second convolution.
+        dense: The width of the dense layer.
+    """
+
+    def __init__(self, channels: int, size: int, filters: tuple[int, int] = (10, 10), dense: int = 128) -> None:
+        super().__init__()
+        check_size("sirressi_cnn", size, 30)
+        first, second = filters
+        side = ((size - 6) // 4 - 4) // 2  # 212 -> 206 -> 51 -> 47 -> 23
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, first, kernel_size=7),
+            nn.ReLU(),
+            nn.MaxPool2d(4),
+            nn.Conv2d(first, second, kernel_size=5),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(second * side**2, dense),
+            nn.ReLU(),
+        )
+        self.layers.apply(keras_initialised)
+        self.num_features = dense
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, channels, size, size) to (B, dense)."""
+        return self.layers(images)
