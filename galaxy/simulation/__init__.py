@@ -1,0 +1,1 @@
+"""Made-up galaxies whose answers' probabilities are known: population -> picture, crowd -> survey folder."""
