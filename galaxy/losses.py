@@ -46,8 +46,8 @@ class MSE(Loss):
 class WeightedMSE(Loss):
     """Squared errors weighted by how common an answer is (Speidell).
 
-    An answer's weight is its share of the sum of all training targets, so that weights sum to 1; the loss is the
-    weighted sum over answers of the mean over the batch. Rare answers count for little.
+    An answer's weight is its share of the sum of all training targets, so that weights sum to 1; the loss is
+    the weighted sum over answers of the mean over the batch. Rare answers count for little.
     """
 
     weights: Tensor
@@ -89,16 +89,16 @@ class Huber(Loss):
 class DirichletMultinomial(Loss):
     """How unlikely the volunteers' votes are, the chances of a question's answers being uncertain themselves.
 
-    Each question's votes are drawn with probabilities from a Dirichlet distribution: its mean is the softmax of
-    the logits, which is the tree head's answer before the parents' probabilities, and its concentration A the
-    sum S of their exponentials, kept finite by 1 / A = 1 / S + 1 / max_concentration. The loss is the negative log
-    likelihood of the votes given how many the question got, multinomial coefficient included, summed over
-    questions and averaged over galaxies. A question nobody answered adds 0. Walmsley et al. 2022
+    Each question's votes are drawn with probabilities from a Dirichlet distribution: its mean is the softmax
+    of the logits, which is the tree head's answer before the parents' probabilities, and its concentration A
+    the sum S of their exponentials, kept finite by 1 / A = 1 / S + 1 / max_concentration. The loss is the
+    negative log likelihood of the votes given how many the question got, multinomial coefficient included,
+    summed over questions and averaged over galaxies. A question nobody answered adds 0. Walmsley et al. 2022
     (arXiv:2102.08414), section 4.1.
 
     Args:
-        max_concentration: The bound on A. At 1000 the variance of 40 votes is 4 % above a multinomial one's, and
-            float32 still holds the likelihood to three digits behind the point.
+        max_concentration: The bound on A. At 1000 the variance of 40 votes is 4 % above a multinomial one's,
+            and float32 still holds the likelihood to three digits behind the point.
         questions: The tree of the counts.
     """
 
@@ -111,7 +111,8 @@ class DirichletMultinomial(Loss):
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """See `Loss.forward`; reads the counts instead of the targets."""
-        # (B, questions, most answers): answers that a question lacks get a chance of 0 and no votes, which adds 0.
+        # (B, questions, most answers): answers that a question lacks get a chance of 0 and no votes, which
+        # adds 0.
         logits = self._by_question(output.logits, -torch.inf)
         votes = self._by_question(batch["counts"], 0.0)
         total = votes.sum(dim=2)

@@ -12,8 +12,8 @@ from galaxy.questions import Questions
 class FractionMetrics(Metric):
     """RMSE and R2 of vote fractions.
 
-    Sums over galaxies are kept for each of the K columns in float64: however the galaxies are split into batches
-    or processes, the metrics agree to 1e-12.
+    Sums over galaxies are kept for each of the K columns in float64: however the galaxies are split into
+    batches or processes, the metrics agree to 1e-12.
 
     Args:
         questions: The tree of the columns.
@@ -53,13 +53,16 @@ class FractionMetrics(Metric):
 
         Returns:
             Scalars, float64: "rmse", the root of the mean over N x K (Kaggle's definition; not a mean over
-            columns); "rmse/q01" and so on, the same over a question's columns; "r2", the mean over columns of the
-            coefficient of determination. Columns in which all targets are equal have none and are left out.
+            columns); "rmse/q01" and so on, the same over a question's columns; "r2", the mean over columns of
+            the coefficient of determination. Columns in which all targets are equal have none and are left
+            out.
         """
         mean_squares = self.squared_errors / self.galaxies
         spread = self.squared_targets - self.targets.square() / self.galaxies
         # A constant column leaves rounding (1e-16 of the sum) in place of 0.
         varies = spread > 1e-12 * self.squared_targets
         r2 = torch.where(varies, 1 - self.squared_errors / spread, torch.nan).nanmean()
-        questions = {f"rmse/{key}": mean_squares[columns].mean().sqrt() for key, columns in self.slices.items()}
+        questions = {
+            f"rmse/{key}": mean_squares[columns].mean().sqrt() for key, columns in self.slices.items()
+        }
         return {"rmse": mean_squares.mean().sqrt(), "r2": r2, **questions}

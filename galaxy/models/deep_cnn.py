@@ -8,10 +8,11 @@ from galaxy.models.encoder import Encoder, check_dropout, check_size, keras_init
 
 
 class DeepCNN(Encoder):
-    """Three convolutions and two dense layers, published for 106 px grey images: RMSE 0.2265 on Hart et al. labels.
+    """Three convolutions and two dense layers, published for 106 px grey images.
 
     Aaronson, Schoenrock and Stone, github.com/zachaa/Galaxy_Morphology_Classification, without its last layer
-    (`head=sigmoid` is theirs). Convolutions are not padded and weights start as in Keras.
+    (`head=sigmoid` is theirs): RMSE 0.2265 on the labels of Hart et al. (2016). Convolutions are not padded
+    and weights start as in Keras.
 
     Args:
         channels: Channels of the images.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Self
-
 from torch import Tensor, nn
 
 from galaxy.errors import UserError
@@ -13,19 +10,25 @@ from galaxy.errors import UserError
 class Encoder(nn.Module):
     """Images to features; a head turns the features into answers.
 
-    A new encoder sets `num_features` and writes `forward`. One that starts from pretrained weights may also set
-    the two attributes below it, which ask for a gentler training.
+    A new encoder sets `num_features` and writes `forward`. One that may start from pretrained weights also
+    writes `load_pretrained`, and may ask for a gentler training by the two attributes below.
 
     Attributes:
         num_features: The width of the features.
-        frozen_epochs: The number of epochs, from the first, for which the task keeps the encoder frozen.
-        body_lr_factor: The learning rate of `body_parameters` over the head's.
+        frozen_epochs: The number of epochs, from the first, in which the encoder stays as it is, its
+            batch-norm statistics included, and only the head learns.
+        body_lr_factor: The encoder's learning rate over the head's.
     """
 
     num_features: int
     frozen_epochs: int = 0
     body_lr_factor: float = 1.0
-    _frozen = False
+
+    def load_pretrained(self) -> None:
+        """Takes pretrained weights, if any are asked for.
+
+        Called once when a training starts. Construction reads no weights, for a checkpoint may fill them in.
+        """
 
     def forward(self, images: Tensor) -> Tensor:
         """Encodes a batch.
@@ -37,20 +40,6 @@ class Encoder(nn.Module):
             (B, num_features).
         """
         raise NotImplementedError
-
-    def body_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that learn at `body_lr_factor` times the head's rate: all of the encoder's."""
-        return self.parameters()
-
-    def freeze(self, frozen: bool) -> None:
-        """Keeps weights and batch-norm statistics as they are and dropout off, or lets all of them go."""
-        self._frozen = frozen
-        self.requires_grad_(not frozen)
-        self.train(not frozen)
-
-    def train(self, mode: bool = True) -> Self:
-        """As `nn.Module.train`, but a frozen encoder stays in evaluation mode."""
-        return super().train(mode and not self._frozen)
 
 
 def check_size(name: str, size: int, smallest: int) -> None:

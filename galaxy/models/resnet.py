@@ -22,9 +22,9 @@ _IMAGENET = {18: "IMAGENET1K_V1", 34: "IMAGENET1K_V1", 50: "IMAGENET1K_V2"}
 class ResNet(Encoder):
     """torchvision's ResNet without its last layer (He et al. 2016, arXiv:1512.03385).
 
-    Pretrained weights expect three channels. For any other number C the first convolution's weights are summed
-    over their input channels and divided by C: a grey image repeated over C channels then gives exactly the
-    features that the same image gives as red = green = blue.
+    Pretrained weights expect three channels. For any other number C the first convolution's weights are
+    summed over their input channels and divided by C: a grey image repeated over C channels then gives
+    exactly the features that the same image gives as red = green = blue.
 
     Args:
         depth: Number of layers.
@@ -34,9 +34,6 @@ class ResNet(Encoder):
             state dict (.pt or .pth) of a torchvision ResNet of this depth, with or without its last layer.
         frozen_epochs: Epochs at the start in which only the head learns.
         body_lr_factor: The encoder's learning rate over the head's.
-
-    Raises:
-        UserError: If the weights cannot be had or do not fit.
     """
 
     def __init__(
@@ -59,6 +56,8 @@ class ResNet(Encoder):
                 f"model.body_lr_factor is {body_lr_factor}; it must be more than 0 "
                 "(model.frozen_epochs keeps the body as it is)"
             )
+        self.depth = depth
+        self.weights = weights
         self.frozen_epochs = frozen_epochs
         self.body_lr_factor = body_lr_factor
         self.body: nn.Module = torchvision.models.get_model(f"resnet{depth}", weights=None)
@@ -68,15 +67,21 @@ class ResNet(Encoder):
             self.body.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
             # torchvision's own start for its convolutions.
             nn.init.kaiming_normal_(self.body.conv1.weight, mode="fan_out", nonlinearity="relu")
-        if weights is not None:
-            state = _imagenet(depth) if weights == "imagenet" else _read(Path(weights).expanduser())
-            self._start_from(state, weights)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, channels, size, size) to (B, 512), or (B, 2048) for depth 50."""
         return self.body(images)
 
-    def _start_from(self, state: Mapping[str, Tensor], source: str) -> None:
+    def load_pretrained(self) -> None:
+        """Takes the weights that were asked for.
+
+        Raises:
+            UserError: If they cannot be had or do not fit.
+        """
+        if self.weights is None:
+            return
+        imagenet = self.weights == "imagenet"
+        state = _imagenet(self.depth) if imagenet else _read(Path(self.weights).expanduser())
         expected = self.body.state_dict()
         state = {key: value for key, value in state.items() if not key.startswith("fc.")}
         first, channels = state.get("conv1.weight"), expected["conv1.weight"].shape[1]
@@ -93,7 +98,7 @@ class ResNet(Encoder):
         ]
         if problems:
             raise UserError(
-                f"model.weights={source} does not fit this network:\n{listing(problems)}\n"
+                f"model.weights={self.weights} does not fit this network:\n{listing(problems)}\n"
                 "It must be the state dict of a torchvision ResNet of the same depth."
             )
         self.body.load_state_dict(state, strict=False)

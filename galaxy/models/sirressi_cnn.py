@@ -10,10 +10,11 @@ from galaxy.models.encoder import Encoder, check_size, keras_initialised
 class SirressiCNN(Encoder):
     """Two convolutions and a dense layer, published for the central 212 px: RMSE 0.22 with the Huber loss.
 
-    Sirressi, "The Galaxy Zoo Challenge", project report, Stockholm University 2020, sections 4.2 and 5, without
-    its last layer. The report names 10 filters of 7x7, a pool of 4, "smaller filters 5x5", a pool of 2 and 128
-    neurons in tensorflow.keras. It does not say how many 5x5 filters there are (10 here, as in the first
-    convolution) nor the activations (ReLU here); convolutions are not padded and weights start as in Keras.
+    Sirressi, "The Galaxy Zoo Challenge", project report, Stockholm University 2020, sections 4.2 and 5,
+    without its last layer. The report names 10 filters of 7x7, a pool of 4, "smaller filters 5x5", a pool of
+    2 and 128 neurons in tensorflow.keras. It does not say how many 5x5 filters there are (10 here, as in the
+    first convolution) nor the activations (ReLU here); convolutions are not padded and weights start as in
+    Keras.
 
     Args:
         channels: Channels of the images.
@@ -22,7 +23,9 @@ class SirressiCNN(Encoder):
         dense: The width of the dense layer.
     """
 
-    def __init__(self, channels: int, size: int, filters: tuple[int, int] = (10, 10), dense: int = 128) -> None:
+    def __init__(
+        self, channels: int, size: int, filters: tuple[int, int] = (10, 10), dense: int = 128
+    ) -> None:
         super().__init__()
         check_size("sirressi_cnn", size, 30)
         first, second = filters

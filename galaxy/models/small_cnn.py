@@ -17,8 +17,8 @@ class SmallCNN(Encoder):
     As in the code, the 9x9 convolution is padded by 2 and dropout comes before the activation.
 
     His dense layers are an eighth of their input (21,600 features at 64 px) and a quarter of that. The same
-    formula makes 10^9 weights at 128 px, so other sizes are max-pooled to the 15 x 15 map of 64 px images: the
-    dense layers, 60 million weights, are then those of the article at every size.
+    formula makes 10^9 weights at 128 px, so other sizes are max-pooled to the 15 x 15 map of 64 px images:
+    the dense layers, 60 million weights, are then those of the article at every size.
 
     Args:
         channels: Channels of the images.
