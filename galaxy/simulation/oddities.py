@@ -34,11 +34,13 @@ def paint_odd_galaxy(galaxy: SimulatedGalaxy, x: Array, y: Array, rng: np.random
     """
     u, v = rotated(x, y, galaxy.position_angle)
     strength = ramp(galaxy.oddness, 0.25, 0.95) ** 1.3
-    if strength == 0:
-        return paint_galaxy(galaxy, u, v, rng)
+    # Streams of their own: what is odd about a galaxy leaves the rest of it as it is.
+    plain, rng = rng.spawn(2)
     if galaxy.odd_feature == "disturbed":
         u, v = _bent(u, v, strength, rng)
-    light = paint_galaxy(galaxy, u, v, rng)
+    light = paint_galaxy(galaxy, u, v, plain)
+    if strength == 0:
+        return light
     match galaxy.odd_feature:
         case "ring":
             light = _with_ring(light, galaxy, np.hypot(u, v / galaxy.axis_ratio), strength, rng)

@@ -13,10 +13,11 @@ Artefact = Literal["saturated star", "trail", "bad column", "colour offset"]
 ODD_FEATURES: tuple[OddFeature, ...] = get_args(OddFeature)  # in the order of the answers of question 8
 ARTEFACTS: tuple[Artefact, ...] = get_args(Artefact)
 
-# How often each odd feature is the one that a galaxy has, if it has one; question 8 of Galaxy Zoo 2.
+# The shares of the answers to question 8 in the Galaxy Challenge: mean of the answer over that of Class6.1.
 _ODD_SHARES = np.array([0.14, 0.06, 0.15, 0.18, 0.27, 0.18, 0.02])
+# By eye, from the images of the Galaxy Challenge with the largest Class1.3.
 _ARTEFACT_SHARES = [0.6, 0.15, 0.15, 0.1]
-# Two arms are the rule (Willett et al. 2013, Table 2: three quarters of those who give a number).
+# Two thirds of the Galaxy Challenge's votes that give a number say two.
 _ARM_SHARES = {1: 0.12, 2: 0.60, 3: 0.13, 4: 0.08, 6: 0.07}
 
 

@@ -63,7 +63,7 @@ def ramp(value: float, low: float, high: float) -> float:
 def smooth_field(resolution: int, cells: int, rng: np.random.Generator) -> Array:
     """Random hills and valleys of about unit size, `cells` across the frame; (resolution, resolution)."""
     coarse = rng.standard_normal((cells, cells), dtype=np.float32)
-    return cv2.resize(coarse, (resolution, resolution), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(coarse, (resolution, resolution), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def tinted(light: Array, redness: float) -> Array:
