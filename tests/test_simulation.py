@@ -348,7 +348,7 @@ def test_small_survey_begins_a_larger_one_and_votes_leave_the_pictures_alone(tmp
 
 def test_survey_cut_short_is_written_again(tmp_path):
     survey = Survey(2, 0, 45)
-    part = tmp_path / f".{survey.folder}.part" / IMAGES
+    part = tmp_path / f".{survey.folder}.part-1" / IMAGES
     part.mkdir(parents=True)
     (part / "1.jpg").write_bytes(b"half a pict")
     folder = write_survey(tmp_path, survey, workers=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import shutil
@@ -25,8 +24,6 @@ from galaxy.simulation.population import draw_galaxy
 from galaxy.simulation.probabilities import answer_probabilities
 from galaxy.simulation.render import render
 from galaxy.simulation.volunteers import vote, vote_fractions
-
-log = logging.getLogger(__name__)
 
 # Raise it with every change to what a galaxy looks like or how it is voted on: surveys already written by
 # an older version are then written anew, beside them.
@@ -92,8 +89,10 @@ def write_survey(root: Path, survey: Survey, workers: int | None = None) -> Path
     root.mkdir(parents=True, exist_ok=True)
     with FileLock(root / f".{survey.folder}.lock"):
         if not folder.exists():
-            part = root / f".{survey.folder}.part"
-            shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
+            for left in root.glob(f".{survey.folder}.part-*"):  # of a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            # A name of its own: the killed process's workers may still be writing to theirs.
+            part = root / f".{survey.folder}.part-{os.getpid()}"
             (part / IMAGES).mkdir(parents=True)
             rows = list(_rows(part / IMAGES, survey, workers))
             _write_tables(part, rows)
