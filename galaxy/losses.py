@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from galaxy.errors import UserError
-from galaxy.models.fitted import Fitted
 from galaxy.models.heads import Output
 from galaxy.questions import GALAXY_ZOO_2, Questions
 
 Batch = dict[str, Tensor]
 
 
-class Loss(Fitted):
+class Loss(nn.Module):
     """A new loss writes `forward`, and `prepare` if it measures anything on the training targets."""
 
     def prepare(self, targets: Tensor) -> None:
@@ -33,6 +33,13 @@ class Loss(Fitted):
             A scalar, float32.
         """
         raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        # What `prepare` measures has the survey's shape, which a loss learns from the checkpoint here.
+        for name, buffer in self.named_buffers(recurse=False):
+            if prefix + name in state_dict:
+                setattr(self, name, buffer.new_empty(state_dict[prefix + name].shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class MSE(Loss):
