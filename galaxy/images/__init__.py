@@ -1,0 +1,1 @@
+"""Images: decoded, cropped and cached; later augmented. Nothing here knows a label."""

@@ -1,0 +1,270 @@
+"""The image cache: what is in it, when it is made again, and what it does about bad images."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from galaxy.errors import UserError
+from galaxy.images.cache import CachedImages, open_cache
+from galaxy.images.crops.center import CenterCrop
+from galaxy.images.crops.roi import RoiCrop
+from galaxy.images.decode import BadImageError, decode
+
+CROP = CenterCrop(size=16, fraction=1.0)
+
+
+def write_image(path: Path, seed: int, side: int = 64) -> NDArray[np.uint8]:
+    """A galaxy-like blob as a JPEG; returns its pixels, RGB."""
+    y, x = np.mgrid[:side, :side] - side / 2
+    rng = np.random.default_rng(seed)
+    blob = np.exp(-((x / rng.uniform(5, 15)) ** 2 + (y / rng.uniform(5, 15)) ** 2))
+    rgb = (blob[..., None] * rng.uniform(60, 250, 3)).astype(np.uint8)
+    _, data = cv2.imencode(path.suffix, rgb[..., ::-1])
+    path.write_bytes(data.tobytes())
+    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    """More than two batches, so that order and in-flight batches matter."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    paths = [folder / f"{i}.jpg" for i in range(150)]
+    for i, path in enumerate(paths):
+        write_image(path, i)
+    return paths
+
+
+def expected(paths: list[Path]) -> NDArray[np.uint8]:
+    return np.stack([CROP(cv2.cvtColor(cv2.imread(str(p)), cv2.COLOR_BGR2RGB)) for p in paths])
+
+
+def made(folder: Path) -> list[str]:
+    """The files of a cache folder but for locks."""
+    return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
+
+
+def test_every_row_is_the_crop_of_its_image(images: list[Path], tmp_path: Path) -> None:
+    cached = open_cache(images, CROP, tmp_path / "cache", "error", workers=3)
+    assert isinstance(cached.array, np.memmap)
+    assert cached.array.dtype == np.uint8
+    np.testing.assert_array_equal(cached.array, expected(images))
+    np.testing.assert_array_equal(cached.kept, np.arange(len(images)))
+    assert cached.kept.dtype == np.int64
+    assert cached.skipped == ()
+    with pytest.raises(ValueError, match="read-only"):
+        cached.array[0] = 0
+
+
+def test_grey_and_large_frames(tmp_path: Path) -> None:
+    path = tmp_path / "1.jpg"
+    pixels = write_image(path, 0, side=424)
+    crop = RoiCrop(size=32, channels=1)
+    cached = open_cache([path], crop, tmp_path / "cache", "error")
+    assert cached.array.shape == (1, 32, 32, 1)
+    np.testing.assert_array_equal(cached.array[0], crop(pixels))
+
+
+def test_is_opened_and_not_made_again(images: list[Path], tmp_path: Path) -> None:
+    open_cache(images, CROP, tmp_path / "cache", "error")
+    (stored,) = (tmp_path / "cache").glob("*.npy")
+    before = stored.stat().st_mtime_ns, stored.stat().st_ino
+    again = open_cache(images, CenterCrop(size=16, fraction=1.0), tmp_path / "cache", "error")
+    assert (stored.stat().st_mtime_ns, stored.stat().st_ino) == before
+    np.testing.assert_array_equal(again.array, expected(images))
+
+
+def test_another_crop_or_a_changed_image_or_order_makes_another_cache(
+    images: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+
+    def caches(paths: list[Path], crop: CenterCrop) -> tuple[int, CachedImages]:
+        cached = open_cache(paths, crop, folder, "error")
+        return len(list(folder.glob("*.npy"))), cached
+
+    assert caches(images, CROP)[0] == 1
+    assert caches(images, CenterCrop(size=16, fraction=0.5))[0] == 2
+    assert caches(images[::-1], CROP)[0] == 3
+    write_image(images[3], 999)
+    os.utime(images[3], ns=(1, 1))  # a clock too coarse to notice must not hide the change
+    count, cached = caches(images, CROP)
+    assert count == 4
+    np.testing.assert_array_equal(cached.array, expected(images))
+
+
+@pytest.mark.parametrize("harm", ["short", "long", "header", "facts", "no pixels"])
+def test_a_damaged_cache_is_made_again_and_says_so(
+    images: list[Path], tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "cache"
+    open_cache(images, CROP, folder, "error")
+    (pixels,) = folder.glob("*.npy")
+    (facts,) = folder.glob("*.json")
+    data = pixels.read_bytes()
+    if harm == "short":
+        pixels.write_bytes(data[:-1])
+    elif harm == "long":
+        pixels.write_bytes(data + b"\0")
+    elif harm == "header":
+        pixels.write_bytes(b"\0" * 64 + data[64:])
+    elif harm == "facts":
+        facts.write_text('{"bad": ')
+    else:
+        pixels.unlink()
+    with caplog.at_level(logging.WARNING):
+        cached = open_cache(images, CROP, folder, "error")
+    assert "made again" in caplog.text
+    np.testing.assert_array_equal(cached.array, expected(images))
+    assert len(made(folder)) == 2
+
+
+def spoil(images: list[Path]) -> dict[int, str]:
+    """Harms some images, the first and the last among them; the reason by row."""
+    whole = images[5].read_bytes()
+    images[0].write_bytes(b"")
+    images[5].write_bytes(whole[: len(whole) // 2])
+    images[70].write_bytes(b"not an image at all")
+    images[71].unlink()
+    write_image(images[149], 0, side=80)
+    return {
+        0: "the file is empty",
+        5: "truncated",
+        70: "not an image",
+        71: "cannot be read (No such file or directory)",
+        149: "the frame is 80 x 80 pixels, others are 64 x 64 pixels",
+    }
+
+
+def test_bad_images_are_all_named_and_nothing_is_left(images: list[Path], tmp_path: Path) -> None:
+    reasons = spoil(images)
+    with pytest.raises(UserError) as caught:
+        open_cache(images, CROP, tmp_path / "cache", "error")
+    message = str(caught.value)
+    assert "5 image(s)" in message
+    assert "data.on_bad=skip" in message
+    for row, reason in reasons.items():
+        (line,) = (line for line in message.splitlines() if str(images[row]) in line)
+        assert reason in line
+    assert made(tmp_path / "cache") == []
+
+
+def test_skip_leaves_bad_images_out_and_reports_them_each_time(images: list[Path], tmp_path: Path) -> None:
+    reasons = spoil(images)
+    rows = [row for row in range(len(images)) if row not in reasons]
+    for _ in range(2):  # made, then opened
+        cached = open_cache(images, CROP, tmp_path / "cache", "skip")
+        assert cached.kept.tolist() == rows
+        np.testing.assert_array_equal(cached.array, expected([images[row] for row in rows]))
+        assert len(cached.skipped) == len(reasons)
+        for line, (row, reason) in zip(cached.skipped, reasons.items(), strict=True):
+            assert str(images[row]) in line
+            assert reason in line
+    with pytest.raises(UserError, match=r"5 image\(s\)"):
+        open_cache(images, CROP, tmp_path / "cache", "error")
+
+
+def test_the_usual_frame_is_that_of_most_images_not_of_the_first(images: list[Path], tmp_path: Path) -> None:
+    write_image(images[0], 0, side=96)
+    cached = open_cache(images, CROP, tmp_path / "cache", "skip")
+    assert cached.kept.tolist() == list(range(1, 150))
+
+
+def test_one_good_image_among_bad_ones_is_found(images: list[Path], tmp_path: Path) -> None:
+    for path in images[:-1]:
+        path.write_bytes(b"")
+    assert open_cache(images, CROP, tmp_path / "cache", "skip").kept.tolist() == [149]
+    images[-1].write_bytes(b"")
+    with pytest.raises(UserError, match="None of the 150 images"):
+        open_cache(images, CROP, tmp_path / "cache", "skip")
+
+
+def test_no_images_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no images"):
+        open_cache([], CROP, tmp_path, "skip")
+
+
+def test_a_disk_too_small_is_said_before_decoding(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = type("usage", (), {"free": 1000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(UserError, match="GB are free in"):
+        open_cache(images, CROP, tmp_path / "cache", "error")
+
+
+def test_opencv_keeps_its_threads(images: list[Path], tmp_path: Path) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        open_cache(images, CROP, tmp_path / "cache", "error")
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
+
+
+class _CountingCrop(CenterCrop):
+    """Leaves a mark for every image it crops, across processes."""
+
+    def __init__(self, marks: str) -> None:
+        super().__init__(size=8)
+        self.marks = marks
+
+    def region(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        with Path(self.marks).open("ab") as file:
+            file.write(b".")
+        return super().region(image)
+
+
+def _open_in_a_process(paths: list[Path], marks: str, folder: Path) -> int:
+    return int(open_cache(paths, _CountingCrop(marks), folder, "error").array.sum())
+
+
+def test_processes_starting_together_make_one_cache(images: list[Path], tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    work = (images, str(marks), tmp_path / "cache")
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        sums = pool.starmap(_open_in_a_process, [work] * 4, chunksize=1)
+    assert len(set(sums)) == 1
+    assert marks.stat().st_size == len(images)
+    assert len(made(tmp_path / "cache")) == 2
+
+
+def test_facts_are_plain_json(images: list[Path], tmp_path: Path) -> None:
+    images[2].write_bytes(b"")
+    open_cache(images, CROP, tmp_path / "cache", "skip")
+    (facts,) = (tmp_path / "cache").glob("*.json")
+    assert json.loads(facts.read_text()) == {"images": 150, "bad": {"2": "the file is empty"}}
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_every_truncation_is_noticed(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"1{suffix}"
+    pixels = write_image(path, 0)
+    np.testing.assert_array_equal(decode(path), pixels)
+    data = path.read_bytes()
+    for length in range(0, len(data), max(1, len(data) // 50)):
+        path.write_bytes(data[:length])
+        with pytest.raises(BadImageError):
+            decode(path)
+
+
+def test_padding_after_the_end_is_accepted(tmp_path: Path) -> None:
+    path = tmp_path / "1.jpg"
+    pixels = write_image(path, 0)
+    path.write_bytes(path.read_bytes() + b"\0" * 7)
+    np.testing.assert_array_equal(decode(path), pixels)
+
+
+def test_a_folder_is_not_an_image(tmp_path: Path) -> None:
+    with pytest.raises(BadImageError, match="Is a directory"):
+        decode(tmp_path)
