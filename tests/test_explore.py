@@ -41,6 +41,6 @@ def test_sheet_refuses_what_it_cannot_show(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"may end in .*\.png"):
         contact_sheet([image], {}, tmp_path / "sheet.txt")
     image.write_bytes(b"")
-    with pytest.raises(UserError, match="1.png: the file is empty"):
+    with pytest.raises(UserError, match=r"1\.png: the file is empty"):
         contact_sheet([image], {}, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
