@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from galaxy.datamodule import GalaxyDataModule
-from galaxy.models.baselines import ClosedForm
+from galaxy.models.encoder import Encoder
 from galaxy.precision import best_precision
 from galaxy.questions import Questions
 from galaxy.task import ClosedFormTask, FractionTask
@@ -30,10 +30,11 @@ def datamodule(config: Config) -> GalaxyDataModule:
 
 def task_for(config: Config, data: GalaxyDataModule, world_size: int = 1) -> Task:
     """The model of a run, ready to be trained on data that has been set up."""
-    targets = torch.from_numpy(data.catalog.targets[data.labelled_rows("train")])  # type: ignore[index]
+    targets = torch.from_numpy(data.targets[data.labelled_rows("train")])
     mean, std = (torch.from_numpy(x) for x in data.channel_statistics())
     task = bare_task(config, data.catalog.questions, mean, std, data.steps_per_epoch(world_size))
     if isinstance(task, FractionTask):
+        task.encoder.load_pretrained()
         task.loss.prepare(targets)
     return task
 
@@ -47,8 +48,23 @@ def bare_task(
 ) -> Task:
     """The model of a run before it has seen any data; a checkpoint fills it."""
     encoder = instantiate(config["model"])
-    if isinstance(encoder, ClosedForm):
-        return ClosedFormTask(encoder, questions)
+    task: Task
+    if not isinstance(encoder, Encoder):  # a baseline has no head, so it is told the questions itself
+        task = ClosedFormTask(encoder(questions=questions), questions)
+    else:
+        task = _fraction_task(config, encoder, questions, mean, std, steps_per_epoch)
+    task.hparams["config"] = config  # which every checkpoint then carries
+    return task
+
+
+def _fraction_task(
+    config: Config,
+    encoder: Encoder,
+    questions: Questions,
+    mean: torch.Tensor,
+    std: torch.Tensor,
+    steps_per_epoch: int,
+) -> FractionTask:
     return FractionTask(
         encoder=encoder,
         head=instantiate(config["head"])(in_features=encoder.num_features, questions=questions),
@@ -78,14 +94,13 @@ def callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
 
 
 def trainer(
-    config: Config, callbacks: list[pl.Callback], loggers: list[Logger], epochs: int | None = None
+    config: Config, callbacks: list[pl.Callback], loggers: list[Logger], steps_per_epoch: int
 ) -> pl.Trainer:
     """Lightning's trainer, with the precision that the hardware is best at where "auto" is asked for."""
     node = dict(config["trainer"])
+    node["log_every_n_steps"] = min(node["log_every_n_steps"], steps_per_epoch)
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
-    if epochs is not None:
-        node["max_epochs"] = epochs
     built: pl.Trainer = instantiate(node, _partial_=True)(
         callbacks=callbacks,
         logger=loggers,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import numpy as np
@@ -103,6 +104,18 @@ class GalaxyDataModule(pl.LightningDataModule):
         if self.catalog.targets is None:
             raise UserError(f"data={self.catalog.name} at {self.root} has no labels")
         return self.catalog.targets
+
+    def description(self) -> dict[str, Any]:
+        """What was trained on, for the run folder: sizes, and a fingerprint of ids, labels and pixels."""
+        digest = blake2b(self.images.fingerprint.encode(), digest_size=16)
+        digest.update(self.catalog.ids.tobytes())
+        digest.update(self.targets.tobytes())
+        return {
+            "fingerprint": digest.hexdigest(),
+            "galaxies": len(self.catalog),
+            **{name: len(self.rows[name]) for name in SPLITS},
+            "skipped": list(self.catalog.skipped),
+        }
 
     def labelled_rows(self, split: str) -> NDArray[np.int64]:
         """The rows of a split that must not be empty."""

@@ -101,7 +101,7 @@ class DirichletMultinomial(Loss):
     the sum S of their exponentials, kept finite by 1 / A = 1 / S + 1 / max_concentration. The loss is the
     negative log likelihood of the votes given how many the question got, multinomial coefficient included,
     summed over questions and averaged over galaxies. A question nobody answered adds 0. Walmsley et al. 2022
-    (arXiv:2102.08414), section 4.1.
+    (arXiv:2102.08414).
 
     Args:
         max_concentration: The bound on A. At 1000 the variance of 40 votes is 4 % above a multinomial one's,

@@ -9,8 +9,8 @@ from galaxy.runs import Result, RunFolder
 
 BASELINE_NAMES = {
     "mean": "mean of the training labels",
-    "center_pixel": "linear regression on the central pixel",
-    "noise_floor": "noise floor (the probabilities that the votes were drawn from)",
+    "center_pixel": "line through the central pixel",
+    "noise_floor": "noise floor (a perfect model)",
 }
 
 

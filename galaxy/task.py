@@ -99,8 +99,10 @@ class FractionTask(pl.LightningModule):
         self._step(batch, "test")
 
     def on_train_epoch_start(self) -> None:
-        """Freezes or thaws the encoder's body by the number of the epoch, so that a resumed run agrees."""
-        self.encoder.freeze(self.current_epoch < self.encoder.frozen_epochs)
+        """Freezes or thaws the encoder by the number of the epoch, so that a resumed run agrees."""
+        learns = self.current_epoch >= self.encoder.frozen_epochs
+        self.encoder.requires_grad_(learns)
+        self.encoder.train(learns)  # a frozen body keeps its batch statistics too
 
     def on_validation_epoch_start(self) -> None:
         """Stops a diverged run before a checkpoint could be written."""
@@ -139,14 +141,15 @@ class FractionTask(pl.LightningModule):
         return mean
 
     def configure_optimizers(self) -> Any:
-        """The body may learn at its own rate; the head learns at the optimizer's."""
-        body = list(self.encoder.body_parameters())
-        known = {id(p) for p in body}
-        rest = [p for p in self.parameters() if id(p) not in known]
-        groups: list[dict[str, Any]] = [{"params": rest}] if rest else []
-        optimizer = self.optimizer(groups + ([{"params": body}] if body else []))
-        if body and self.encoder.body_lr_factor != 1:
-            optimizer.param_groups[-1]["lr"] *= self.encoder.body_lr_factor
+        """The encoder may learn at its own rate; the head learns at the optimizer's."""
+        head = [*self.head.parameters(), *self.loss.parameters()]
+        optimizer = self.optimizer(
+            [
+                {"name": "encoder", "params": list(self.encoder.parameters())},
+                {"name": "head", "params": head},
+            ]
+        )
+        optimizer.param_groups[0]["lr"] *= self.encoder.body_lr_factor
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)
 
@@ -187,6 +190,7 @@ class ClosedFormTask(pl.LightningModule):
         values = self.metrics.compute()
         self.metrics.reset()
         self.log_dict({f"val/{name}": value.float() for name, value in values.items()})
+        self.trainer.should_stop = True  # another pass would count every galaxy again and change nothing
 
     def configure_optimizers(self) -> None:
         """There is nothing to optimise."""

@@ -21,9 +21,10 @@ from galaxy.checkpoint import load_weights
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
 from galaxy.prediction import predict, score, write_predictions
+from galaxy.quiet import quieten_libraries
 from galaxy.report import result_table
 from galaxy.runs import Result, RunFolder, Status
-from galaxy.task import DivergedError
+from galaxy.task import ClosedFormTask, DivergedError
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def train(
     Raises:
         UserError: The data or the settings are wrong, or the loss diverged.
     """
+    quieten_libraries()
     if rank_zero_only.rank > 0:  # the helpers of a distributed run leave the folder to its first process
         _fit(RunFolder(folder), config, Result(status="running"), [])
         return math.nan
@@ -85,9 +87,12 @@ def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[L
     data = build.datamodule(config)
     data.setup()
     callbacks = build.callbacks(config, run.checkpoints)
-    trainer = build.trainer(config, callbacks, loggers)
+    trainer = build.trainer(config, callbacks, loggers, data.steps_per_epoch(world_size=1))
     task = build.task_for(config, data, trainer.world_size)
     trainer.fit(task, datamodule=data)
+    if isinstance(task, ClosedFormTask):
+        # ModelCheckpoint counts optimizer steps, and sees nothing new after none.
+        trainer.save_checkpoint(run.best)
     if not trainer.is_global_zero:
         return
     result.labels = data.catalog.meaning
@@ -95,7 +100,7 @@ def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[L
     for callback in callbacks:
         if isinstance(callback, Throughput) and callback.seconds:
             result.images_per_second = round(callback.images / callback.seconds, 1)
-    run.add_meta(data=data.fingerprint(), skipped=list(data.catalog.skipped))
+    run.add_meta(data=data.description())
     _score_best(run, task, data, result, trainer.strategy.root_device)
     final = {"best/val_rmse": result.metrics["val/rmse"], "best/test_rmse": result.metrics["test/rmse"]}
     for logger in loggers:

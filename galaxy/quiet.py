@@ -1,0 +1,26 @@
+"""Silences what libraries say that is no news to the person who trains."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+
+def quieten_libraries() -> None:
+    """Leaves out advertisements, and warnings about what is meant to be so."""
+    # "GPU available", "Tip: try installing ...", and the precision, which config.yaml holds too.
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        # metrics.csv shares the run folder with everything else.
+        r"Experiment logs directory .* exists and is not empty",
+        # Lightning 2.6.6 with torch 2.15; mended in Lightning's main branch.
+        r".*isinstance\(treespec, LeafSpec\).* is deprecated",
+        # The loaders are a view of an array; workers would only copy it.
+        r"The '\w+' does not have many workers",
+        # A baseline is solved, not optimised.
+        r"`LightningModule.configure_optimizers` returned `None`",
+        # Resuming and evaluating build the same folders again.
+        r"Checkpoint directory .* exists and is not empty",
+    ):
+        warnings.filterwarnings("ignore", message)
