@@ -26,7 +26,7 @@ def uniforms(seed: int, epoch: int, ids: NDArray[np.int64], count: int) -> NDArr
     state = _mixed(np.array([seed % 2**64], dtype=np.uint64))
     state = _mixed(state + np.array([epoch], dtype=np.uint64))
     state = _mixed(state + ids.astype(np.uint64))
-    counter = _GOLDEN * np.arange(1, count + 1, dtype=np.uint64)
+    counter = _GOLDEN * np.arange(count, dtype=np.uint64)
     bits = _mixed(state[:, None] + counter) >> np.uint64(40)
     return bits.astype(np.float32) * np.float32(2**-24)
 

@@ -22,7 +22,7 @@ class SmallCNN(Encoder):
 
     Args:
         channels: Channels of the images.
-        size: Their side in pixels, 13 or more.
+        size: Their side in pixels, 8 or more.
         filters: Filters of the first and the second convolution.
         dropout: The share of the dense features that is dropped in training.
     """
@@ -31,7 +31,7 @@ class SmallCNN(Encoder):
         self, channels: int, size: int, filters: tuple[int, int] = (64, 96), dropout: float = 0.15
     ) -> None:
         super().__init__()
-        check_size("small_cnn", size, 13)
+        check_size("small_cnn", size, 8)
         check_dropout(dropout)
         first, second = filters
         # 64 -> 60 -> 30 -> 30 -> 15
