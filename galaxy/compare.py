@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,8 @@ from galaxy.errors import UserError
 from galaxy.files import replacing
 from galaxy.runs import RunFolder, find_runs
 
-FIGURES = {
-    "val/rmse": ".5f",
-    "test/rmse": ".5f",
-    "test/r2": ".4f",
-    "baseline/mean_rmse": ".5f",
-    "epochs": ".0f",
-    "seconds": ".0f",
-    "images_per_second": ".0f",
-}
+# Figures that are printed, and how; the CSV file has them all.
+FORMATS = {"val/rmse": ".5f", "test/rmse": ".5f", "test/r2": ".3f", "epochs": ".0f", "seconds": ".0f"}
 # Where files go and when to stop looking is not what makes one run better than another.
 NOT_COMPARED = ("hydra.", "data.root", "data.cache", "callbacks", "logger", "experiment", "sweep")
 
@@ -34,38 +28,34 @@ def comparison(runs: list[RunFolder]) -> pd.DataFrame:
     """One row a run, the best validation RMSE first and the runs without one last.
 
     Returns:
-        Columns: run, every group option and override in which the runs differ, the figures, the labels
-        that the RMSE is on, status and error.
+        Columns: every group option and override in which the runs differ; all metrics and baselines; epochs,
+        seconds, images_per_second; labels (what the fractions mean), status, error and run (the folder).
     """
     settings = pd.DataFrame([_settings(run) for run in runs])
     varying = [name for name in settings.columns if settings[name].fillna("").nunique() > 1]
-    rows = []
-    for run in runs:
-        result = run.result()
-        figures: dict[str, Any] = {
-            **result.metrics,
-            "baseline/mean_rmse": result.baselines.get("mean"),
-            "epochs": result.epochs,
-            "seconds": result.seconds,
-            "images_per_second": result.images_per_second,
-        }
-        rows.append(
-            {name: figures.get(name) for name in FIGURES}
-            | {"labels": result.labels, "status": result.status, "error": result.error}
-        )
-    table = pd.concat([settings[varying or ["data", "model", "loss"]], pd.DataFrame(rows)], axis=1)
-    table.insert(0, "run", [str(run.path) for run in runs])
+    figures = pd.DataFrame([_figures(run) for run in runs])
+    table = pd.concat([settings[varying or ["model"]], figures], axis=1)
     return table.sort_values("val/rmse", na_position="last", kind="stable", ignore_index=True)
 
 
-def write_comparison(folder: Path, console: Console) -> pd.DataFrame:
-    """Compares every run below a folder, prints the table and writes it to `comparison.csv`."""
-    table = comparison(find_runs(folder))
-    with replacing(folder / "comparison.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    table["run"] = [str(Path(run).relative_to(folder)) for run in table["run"]]
-    console.print(_rendered(table, f"{len(table)} runs in {folder}, best validation RMSE first"))
-    return table
+def print_comparison(table: pd.DataFrame, title: str) -> None:
+    """Prints what tells the runs apart and the figures that matter most."""
+    settings = list(table.columns[: table.columns.get_loc("val/rmse")])
+    if table[settings].duplicated().any():
+        settings = ["run", *settings]
+    labels = ", ".join(str(label) for label in table["labels"].dropna().unique())
+    rendered = Table(title=f"{title}; {labels or 'no'} fractions", title_justify="left")
+    for name in settings:
+        rendered.add_column(name, overflow="fold")
+    for name in FORMATS:
+        rendered.add_column(name, justify="right")
+    rendered.add_column("status", overflow="fold")
+    for row in table.to_dict("records"):
+        cells = [_cell(row[name], "") for name in settings]
+        cells += [_cell(row.get(name), form) for name, form in FORMATS.items()]
+        error = f": {str(row['error']).splitlines()[0]}" if row["error"] else ""
+        rendered.add_row(*cells, f"{row['status']}{error}", style=None if row["status"] == "done" else "red")
+    Console().print(rendered)
 
 
 class SweepTable(Callback):
@@ -73,7 +63,11 @@ class SweepTable(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Hydra calls this when the last job has ended."""
-        table = write_comparison(Path(config.hydra.sweep.dir), Console())
+        folder = Path(config.hydra.sweep.dir)
+        table = comparison(find_runs(folder))
+        with replacing(folder / "comparison.csv") as temporary:
+            table.to_csv(temporary, index=False)
+        print_comparison(table, f"{len(table)} runs in {folder}, best validation RMSE first")
         failed = int((table["status"] != "done").sum())
         if failed:
             print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")
@@ -81,18 +75,41 @@ class SweepTable(Callback):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m galaxy.compare", description=main.__doc__)
-    parser.description = "Compare every run below one or more folders, and write comparison.csv in each."
-    parser.add_argument("folders", nargs="+", type=Path, help="run folders, sweep folders or any above them")
-    console = Console()
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m galaxy.compare", description="Compares every run at or below these folders."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the whole table there too")
+    options = parser.parse_args(arguments)
     try:
-        for folder in parser.parse_args(arguments).folders:
-            write_comparison(folder, console)
+        table = comparison([run for folder in options.folders for run in find_runs(folder)])
+        print_comparison(table, f"{len(table)} runs, best validation RMSE first")
+        if options.csv:
+            with replacing(options.csv) as temporary:
+                table.to_csv(temporary, index=False)
     except UserError as error:
-        Console(stderr=True).print(str(error), markup=False)
+        print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _figures(run: RunFolder) -> dict[str, Any]:
+    result = run.result()
+    baselines = {f"baseline/{name}_rmse": rmse for name, rmse in result.baselines.items()}
+    return {
+        "val/rmse": None,  # a failed run has none, and a sweep may hold nothing but failed runs
+        "test/rmse": None,
+        **result.metrics,
+        **baselines,
+        "epochs": result.epochs,
+        "seconds": result.seconds,
+        "images_per_second": result.images_per_second,
+        "labels": result.labels,
+        "status": result.status,
+        "error": result.error,
+        "run": str(run.path),
+    }
 
 
 def _settings(run: RunFolder) -> dict[str, str]:
@@ -102,20 +119,10 @@ def _settings(run: RunFolder) -> dict[str, str]:
     return {name: str(value) for name, value in merged.items() if not name.startswith(NOT_COMPARED)}
 
 
-def _rendered(table: pd.DataFrame, title: str) -> Table:
-    shown = table.drop(columns=[name for name in ("labels", "error") if table[name].isna().all()])
-    rendered = Table(title=title, title_justify="left")
-    for name in shown.columns:
-        rendered.add_column(str(name), justify="right" if name in FIGURES else "left", overflow="fold")
-    for row in shown.to_dict("records"):
-        rendered.add_row(*(_cell(str(name), value) for name, value in row.items()))
-    return rendered
-
-
-def _cell(name: str, value: Any) -> str:
+def _cell(value: Any, form: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
-    return format(value, FIGURES[name]) if name in FIGURES else str(value)
+    return format(value, form)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,7 @@ def split_rows(
     u = unit_hash(ids, "galaxy-split")
     test = u < test_fraction
     val = ~test & (u < test_fraction + val_fraction)
-    return {
-        name: np.flatnonzero(mask) for name, mask in zip(SPLITS, (~test & ~val, val, test), strict=True)
-    }
+    return {name: np.flatnonzero(mask) for name, mask in zip(SPLITS, (~test & ~val, val, test), strict=True)}
 
 
 def sample_rows(ids: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:

@@ -13,9 +13,7 @@ from galaxy.files import replacing
 from galaxy.questions import GALAXY_ZOO_2
 
 
-def write_submission(
-    path: Path, root: Path, ids: NDArray[np.int64], fractions: NDArray[np.float32]
-) -> None:
+def write_submission(path: Path, root: Path, ids: NDArray[np.int64], fractions: NDArray[np.float32]) -> None:
     """Writes predictions in the format and the order of the challenge's benchmark files.
 
     The header and the order of the galaxies are copied from a `*_benchmark.csv` in the challenge's folder,

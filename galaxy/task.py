@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -68,7 +69,9 @@ class FractionTask(pl.LightningModule):
         self.steps_per_epoch = steps_per_epoch
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
-        self.metrics = nn.ModuleDict({f"{s}_": FractionMetrics(questions) for s in ("train", "val", "test")})
+        self.train_metrics = FractionMetrics(questions)
+        self.val_metrics = FractionMetrics(questions)
+        self.test_metrics = FractionMetrics(questions)
         self.running = _RunningLoss()
 
     def forward(self, images: Tensor) -> Output:
@@ -76,27 +79,28 @@ class FractionTask(pl.LightningModule):
         output: Output = self.head(self.encoder((images - self.mean) / self.std))
         return output
 
-    def _step(self, batch: Batch, stage: str) -> Tensor:
+    def _step(self, batch: Batch, metrics: FractionMetrics) -> Tensor:
         output = self(batch["image"])
         loss: Tensor = self.loss(output, batch)
-        self.metrics[f"{stage}_"].update(output.fractions.detach(), batch["target"])
+        metrics.update(output.fractions.detach(), batch["target"])
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; logs once an interval, for a call of `self.log` costs more than a small network."""
-        loss = self._step(batch, "train")
+        loss = self._step(batch, self.train_metrics)
         self.running.add(loss)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss", self._finite_loss(), prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the validation metrics."""
-        self.log("val/loss", self._step(batch, "val"), batch_size=len(batch["image"]), sync_dist=True)
+        loss = self._step(batch, self.val_metrics)
+        self.log("val/loss", loss, batch_size=len(batch["image"]), sync_dist=True)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the test metrics."""
-        self._step(batch, "test")
+        self._step(batch, self.test_metrics)
 
     def on_train_epoch_start(self) -> None:
         """Freezes or thaws the encoder by the number of the epoch, so that a resumed run agrees."""
@@ -110,29 +114,28 @@ class FractionTask(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Logs the training metrics of the epoch, as they were while the weights changed."""
-        self._log_metrics("train")
+        values = self.train_metrics.compute()
+        self.train_metrics.reset()
+        self.log_dict({f"train/{name}": values[name].float() for name in ("rmse", "r2")})
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
-        self._log_metrics("val")
+        rmse = self._log_metrics("val", self.val_metrics)
+        self.log("val_rmse", rmse, prog_bar=True, logger=False)
 
     def on_test_epoch_end(self) -> None:
         """Logs the test metrics."""
-        self._log_metrics("test")
+        self._log_metrics("test", self.test_metrics)
 
-    def _log_metrics(self, stage: str) -> None:
-        metric = self.metrics[f"{stage}_"]
-        values = metric.compute()
-        metric.reset()
-        if stage == "train":  # the questions are looked at where it counts
-            values = {name: values[name] for name in ("rmse", "r2")}
+    def _log_metrics(self, stage: str, metrics: FractionMetrics) -> Tensor:
+        values = metrics.compute()
+        metrics.reset()
         self.log_dict({f"{stage}/{name}": value.float() for name, value in values.items()})
-        if stage == "val":
-            self.log("val_rmse", values["rmse"].float(), prog_bar=True, logger=False)
+        return values["rmse"].float()
 
     def _finite_loss(self) -> float:
         mean = self.running.mean()
-        if mean != mean or mean in (float("inf"), float("-inf")):
+        if not math.isfinite(mean):
             rate = self.trainer.optimizers[0].param_groups[0]["lr"] if self.trainer.optimizers else 0.0
             raise DivergedError(
                 f"the training loss became {mean} by step {self.global_step} (epoch {self.current_epoch}) at "

@@ -20,6 +20,7 @@ from galaxy.callbacks import Throughput
 from galaxy.checkpoint import load_weights
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
+from galaxy.images.augment import Augment
 from galaxy.prediction import predict, score, write_predictions
 from galaxy.quiet import quieten_libraries
 from galaxy.report import result_table
@@ -53,7 +54,7 @@ def train(
         UserError: The data or the settings are wrong, or the loss diverged.
     """
     quieten_libraries()
-    if rank_zero_only.rank > 0:  # the helpers of a distributed run leave the folder to its first process
+    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # the helpers of a distributed run leave the folder to its first process
         _fit(RunFolder(folder), config, Result(status="running"), [])
         return math.nan
     started = time.perf_counter()
@@ -89,10 +90,12 @@ def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[L
     callbacks = build.callbacks(config, run.checkpoints)
     trainer = build.trainer(config, callbacks, loggers, data.steps_per_epoch(world_size=1))
     task = build.task_for(config, data, trainer.world_size)
+    if isinstance(task, ClosedFormTask):
+        data.augment = Augment()  # no change: the line through altered pixels would be another one
     trainer.fit(task, datamodule=data)
     if isinstance(task, ClosedFormTask):
         # ModelCheckpoint counts optimizer steps, and sees nothing new after none.
-        trainer.save_checkpoint(run.best)
+        trainer.save_checkpoint(run.best, weights_only=False)
     if not trainer.is_global_zero:
         return
     result.labels = data.catalog.meaning

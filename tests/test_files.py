@@ -10,9 +10,14 @@ from galaxy.files import replacing, write_json, write_text
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "result.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError, match="power cut"), replacing(path) as temporary:
-        temporary.write_text("half of the n")
-        raise RuntimeError("power cut")
+
+    def cut_short() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        cut_short()
     assert path.read_text() == "old"
     assert list(path.parent.iterdir()) == [path]
 

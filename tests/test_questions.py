@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from galaxy.questions import GALAXY_ZOO_2
 
 # GalaxyID 100008 of training_solutions_rev1.csv, verbatim.
-ROW_100008 = np.array(
+ROW_100008 = np.fromstring(
     """0.383147 0.616853 0 0 0.616853 0.038452149 0.578400851 0.418397819 0.198455181
     0 0.104752126 0.512100874 0 0.054453 0.945547 0.201462524 0.181684476 0
     0 0.0272265 0 0.0272265 0 0 0 0 0 0 0.279952491 0.138445328 0
-    0 0.092885571 0 0 0 0.325512248""".split(),
-    dtype=np.float64,
+    0 0.092885571 0 0 0 0.325512248""",
+    sep=" ",
 )
 
 

@@ -1,0 +1,86 @@
+"""A tiny survey in Kaggle's layout, and the real command line, called in this process for its speed."""
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from galaxy.questions import GALAXY_ZOO_2
+
+PROJECT = Path(__file__).parent.parent
+
+
+def write_survey(root: Path, count: int = 80, side: int = 64, seed: int = 0) -> Path:
+    """Writes `count` galaxies whose answers can be read off the picture: roundness, brightness, colour."""
+    rng = np.random.default_rng(seed)
+    folder = root / "images_training_rev1"
+    folder.mkdir(parents=True)
+    ids = 100_003 + 7 * np.arange(count)
+    y, x = np.mgrid[:side, :side] - side / 2
+    rows = []
+    for i in ids:
+        smooth, axis_ratio = rng.uniform(0, 1), rng.uniform(0.3, 1)
+        shape = np.exp(-(x**2 + (y / axis_ratio) ** 2) / (2 * (side / 8) ** 2))
+        colour = np.array([200, 150, 100]) * smooth + np.array([80, 120, 220]) * (1 - smooth)
+        image = shape[..., None] * colour + rng.normal(12, 3, (side, side, 3))
+        cv2.imwrite(str(folder / f"{i}.jpg"), image.clip(0, 255).astype(np.uint8))
+        conditional = np.concatenate([rng.dirichlet(np.full(len(q.answers), 2.0)) for q in GALAXY_ZOO_2])
+        conditional[:3] = smooth * 0.9, (1 - smooth) * 0.9, 0.1
+        conditional[15:18] = axis_ratio, 1 - axis_ratio, 0
+        rows.append(GALAXY_ZOO_2.cumulative(conditional))
+    table = pd.DataFrame(rows, columns=list(GALAXY_ZOO_2.kaggle_columns)).round(9)
+    table.insert(0, "GalaxyID", ids)
+    table.to_csv(root / "training_solutions_rev1.csv", index=False)
+    return root
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty galaxies, 64 x 64 pixels."""
+    return write_survey(tmp_path_factory.mktemp("survey") / "kaggle")
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image cache that the tests of one process share, as the jobs of a sweep would."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Calls `train.py` or `evaluate.py` as the shell would; returns the exit status."""
+
+    def call(program: str, *arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", [str(PROJECT / program), *arguments])
+        try:
+            runpy.run_path(str(PROJECT / program), run_name="__main__")
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        return 0
+
+    return call
+
+
+@pytest.fixture
+def quick(survey: Path, cache: Path) -> list[str]:
+    """Overrides that make a run take a second or two."""
+    return [
+        "data=kaggle",
+        f"data.root={survey}",
+        f"data.cache={cache}",
+        "data.batch_size=16",
+        "data.val_fraction=0.2",
+        "data.test_fraction=0.2",
+        "crop=center64",
+        "crop.size=32",
+        "model=deep_cnn",
+        "trainer=cpu",
+        "trainer.precision=32-true",
+        "trainer.max_epochs=2",
+        "trainer.enable_progress_bar=false",
+    ]

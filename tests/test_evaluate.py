@@ -1,0 +1,122 @@
+"""Evaluation through the real command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from galaxy.questions import GALAXY_ZOO_2
+from galaxy.runs import RunFolder
+
+Command = Callable[..., int]
+
+
+@pytest.fixture
+def run(command: Command, quick: list[str], tmp_path: Path) -> Path:
+    assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/run") == 0
+    return tmp_path / "run"
+
+
+def test_the_same_number_as_training(command: Command, run: Path, survey: Path) -> None:
+    trained = RunFolder(run).result().metrics
+    assert command("evaluate.py", f"run={run}") == 0
+    again = json.loads((run / "evaluation" / "kaggle-test-tta1" / "metrics.json").read_text())
+    assert again["metrics"]["rmse"] == pytest.approx(trained["test/rmse"], abs=1e-6)
+    assert again["metrics"]["rmse/q07"] == pytest.approx(trained["test/rmse/q07"], abs=1e-6)
+
+    out = run.parent / "elsewhere"
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    assert command("evaluate.py", f"checkpoint={checkpoint}", "split=val", f"out={out}") == 0
+    validated = json.loads((out / "metrics.json").read_text())
+    assert validated["metrics"]["rmse"] == pytest.approx(trained["val/rmse"], abs=1e-6)
+
+
+def test_predictions_of_all_galaxies_under_eight_views(command: Command, run: Path, survey: Path) -> None:
+    assert command("evaluate.py", f"run={run}", "split=all", "tta=8") == 0
+    folder = run / "evaluation" / "kaggle-all-tta8"
+    table = pd.read_csv(folder / "predictions.csv")
+    labels = pd.read_csv(survey / "training_solutions_rev1.csv")
+    assert sorted(table["id"]) == sorted(labels["GalaxyID"])
+    assert table["id"].dtype == np.int64
+    parquet = pd.read_parquet(folder / "predictions.parquet")
+    np.testing.assert_allclose(parquet["Class1.1"], table["Class1.1"], atol=1e-6)
+    fractions = table[list(GALAXY_ZOO_2.kaggle_columns)].to_numpy()
+    assert np.abs(GALAXY_ZOO_2.residuals(fractions)).max() < 1e-5  # the mean of trees is a tree
+
+
+def test_kaggles_submission_follows_the_benchmark(
+    command: Command, run: Path, survey: Path, tmp_path: Path
+) -> None:
+    challenge = tmp_path / "challenge"
+    (challenge / "images_test_rev1").mkdir(parents=True)
+    sources = sorted((survey / "images_training_rev1").iterdir())[:6]
+    ids = [900_006, 900_001, 900_005, 900_002, 900_004, 900_003]
+    for i, source in zip(ids, sources, strict=True):
+        (challenge / "images_test_rev1" / f"{i}.jpg").write_bytes(source.read_bytes())
+    header = ["GalaxyID", *GALAXY_ZOO_2.kaggle_columns]
+    benchmark = pd.DataFrame(0.5, index=range(6), columns=header[1:])
+    benchmark.insert(0, "GalaxyID", ids)
+    benchmark.to_csv(challenge / "central_pixel_benchmark.csv", index=False)
+
+    data = ["data=kaggle", f"data.root={challenge}", "data.catalog.part=test", f"data.cache={tmp_path}/cache"]
+    assert command("evaluate.py", f"run={run}", *data) == 0
+    submission = pd.read_csv(run / "evaluation" / "kaggle-all-tta1" / "submission.csv")
+    assert list(submission.columns) == header
+    assert submission["GalaxyID"].tolist() == ids
+    assert submission.iloc[:, 1:].to_numpy().min() >= 0
+    assert submission.iloc[:, 1:].to_numpy().max() <= 1
+
+    (challenge / "images_test_rev1" / "900003.jpg").unlink()
+    assert command("evaluate.py", f"run={run}", *data) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run={tmp}/nowhere", "data=kaggle", "data.root=x"], "no checkpoint"),
+        (["data=kaggle", "data.root=x"], "run=DIR"),
+        (["checkpoint={tmp}/junk.ckpt", "data=kaggle", "data.root=x"], "not a checkpoint"),
+    ],
+)
+def test_wrong_input_is_one_message(
+    command: Command,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    (tmp_path / "junk.ckpt").write_bytes(b"not a checkpoint")
+    assert command("evaluate.py", *(argument.format(tmp=tmp_path) for argument in arguments)) != 0
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Traceback" not in message
+
+
+def test_a_truncated_image_is_named_and_nothing_is_left(
+    command: Command, quick: list[str], tmp_path: Path, survey: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(survey, broken)
+    victim = sorted((broken / "images_training_rev1").iterdir())[5]
+    victim.write_bytes(victim.read_bytes()[:400])
+    cache = tmp_path / "cache"
+    arguments = [*quick, f"data.root={broken}", f"data.cache={cache}"]
+    assert command("train.py", *arguments, f"hydra.run.dir={tmp_path}/run") == 1
+    message = capsys.readouterr().err
+    assert victim.name in message
+    assert "Traceback" not in message
+    assert not list(cache.rglob("*.npy"))
+    assert RunFolder(tmp_path / "run").result().status == "failed"
+
+    skipping = [*arguments, "data.on_bad=skip", "model=mean"]
+    assert command("train.py", *skipping, f"hydra.run.dir={tmp_path}/skipped") == 0
+    skipped = json.loads((tmp_path / "skipped" / "meta.json").read_text())["skipped"]
+    assert len(skipped) == 1
+    assert victim.name in skipped[0]
+    assert cv2.imread(str(victim)) is None or victim.stat().st_size == 400

@@ -1,0 +1,216 @@
+"""Training through the real command line, and the run folder it leaves."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from galaxy.runs import RunFolder, find_runs
+from galaxy.training import TABLE_METRICS
+
+Command = Callable[..., int]
+
+
+def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_path: Path) -> None:
+    assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/run", "seed=3") == 0
+    run = tmp_path / "run"
+    names = {file.name for file in run.iterdir()}
+    assert {
+        "config.yaml",
+        "overrides.yaml",
+        "meta.json",
+        "metrics.csv",
+        "result.json",
+        "predictions.parquet",
+        "train.log",
+    } <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert {file.name for file in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "done"
+    assert result["error"] is None
+    assert result["epochs"] == 2
+    assert result["checkpoint"] == "checkpoints/best.ckpt"
+    assert result["images_per_second"] > 0
+    questions = {f"test/rmse/q{i:02}" for i in range(1, 12)}
+    assert {"val/rmse", "test/rmse", "test/r2", *questions} <= set(result["metrics"])
+    assert 0 < result["baseline/mean_rmse"] < 1
+    assert result["labels"] == "cumulative"
+
+    meta = json.loads((run / "meta.json").read_text())
+    assert meta["seed"] == 3
+    assert "seed=3" in yaml.safe_load((run / "overrides.yaml").read_text())
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["batch_size"] == 16
+    assert {"torch", "lightning"} <= set(meta["versions"])
+
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert {"train/rmse", "val/rmse", "val/rmse/q01", "images_per_second"} <= set(metrics.columns)
+
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    truth = [name for name in predictions.columns if name.startswith("true/")]
+    predicted = [name.removeprefix("true/") for name in truth]
+    error = predictions[predicted].to_numpy(np.float64) - predictions[truth].to_numpy(np.float64)
+    assert np.sqrt(np.square(error).mean()) == pytest.approx(result["metrics"]["test/rmse"], abs=1e-6)
+
+
+def test_a_network_beats_the_mean_on_what_can_be_seen(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    longer = [*quick, "trainer.max_epochs=12", "augment=none", "optimizer.lr=3e-3"]
+    assert command("train.py", *longer, f"hydra.run.dir={tmp_path}/run") == 0
+    result = RunFolder(tmp_path / "run").result()
+    smooth = result.metrics["test/rmse/q01"]
+    mean = mean_rmse_of_first_question(tmp_path / "run")
+    assert smooth < 0.6 * mean
+
+
+def mean_rmse_of_first_question(run: Path) -> float:
+    table = pd.read_parquet(run / "predictions.parquet")
+    truth = table[["true/Class1.1", "true/Class1.2", "true/Class1.3"]].to_numpy()
+    return float(np.sqrt(np.square(truth - truth.mean(0)).mean()))
+
+
+def test_the_same_seed_gives_the_same_weights(command: Command, quick: list[str], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/{name}", "augment=affine") == 0
+    a, b = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("a", "b")
+    )
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("model", ["mean", "center_pixel", "average_color"])
+def test_a_baseline_is_a_run_like_any_other(
+    command: Command, quick: list[str], tmp_path: Path, model: str
+) -> None:
+    assert command("train.py", *quick, f"model={model}", f"hydra.run.dir={tmp_path}/run") == 0
+    result = RunFolder(tmp_path / "run").result()
+    assert result.status == "done"
+    assert result.epochs == 1
+    if model in result.baselines:
+        assert result.metrics["test/rmse"] == pytest.approx(result.baselines[model], abs=1e-6)
+
+
+def test_a_folder_is_never_used_twice(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert command("train.py", *quick, "model=mean", folder) == 0
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    assert command("train.py", *quick, "model=mean", folder) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+
+
+def test_a_diverged_run_says_so_and_keeps_no_bad_checkpoint(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = [*quick, "optimizer=sgd", "optimizer.lr=1e30", "head=linear"]
+    assert command("train.py", *bad, f"hydra.run.dir={tmp_path}/run") == 1
+    assert "optimizer.lr" in capsys.readouterr().err
+    result = RunFolder(tmp_path / "run").result()
+    assert result.status == "diverged"
+    assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_albumentations_engine_trains(command: Command, quick: list[str], tmp_path: Path) -> None:
+    engine = ["augment=affine", "augment.engine=albumentations", "data.workers=0"]
+    assert command("train.py", *quick, *engine, f"hydra.run.dir={tmp_path}/run") == 0
+    assert RunFolder(tmp_path / "run").result().status == "done"
+
+
+def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str], tmp_path: Path) -> None:
+    simulated = [
+        "data=simulated",
+        f"data.root={tmp_path}/simulated",
+        "data.catalog.count=40",
+        "data.catalog.workers=1",
+        "loss=dirichlet_multinomial",
+    ]
+    run = [*quick[2:], *simulated, f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *run) == 0
+    result = RunFolder(tmp_path / "run").result()
+    assert 0 < result.baselines["noise_floor"] < result.baselines["mean"]
+
+
+def test_a_sweep_runs_all_jobs_and_ends_with_one_table(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = f"hydra.sweep.dir={tmp_path}/sweep"
+    status = command("train.py", "-m", *quick, "model=mean,deep_cnn", "optimizer.lr=1e-3,1e30", sweep)
+    table = pd.read_csv(tmp_path / "sweep" / "comparison.csv")
+    assert len(table) == 4
+    assert set(table["model"]) == {"mean", "deep_cnn"}
+    assert list(table["status"]) == ["done", "done", "done", "diverged"]
+    assert table["val/rmse"][:3].is_monotonic_increasing
+    assert "finite" in table["error"][3] or "optimizer.lr" in table["error"][3]
+    assert status == 1  # one job did not finish
+    shown = capsys.readouterr().out
+    assert "diverged" in shown
+    assert len(find_runs(tmp_path / "sweep")) == 4
+    names = {run.path.name for run in find_runs(tmp_path / "sweep")}
+    assert all("model=" in name and "optimizer.lr=" in name for name in names)
+
+
+def test_the_hparams_tab_shows_every_run_with_real_metrics(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    good, bad = f"hydra.run.dir={tmp_path}/good", f"hydra.run.dir={tmp_path}/bad"
+    assert command("train.py", *quick, good) == 0
+    assert command("train.py", *quick, "data.root=/nowhere", bad) == 1
+    sessions = hparams_sessions(tmp_path)
+    assert set(sessions) == {"good", "bad"}
+    assert sessions["good"]["hparams"]["model"] == "deep_cnn"
+    assert sessions["bad"]["hparams"]["model"] == "deep_cnn"
+    result = RunFolder(tmp_path / "good").result()
+    metrics = sessions["good"]["metrics"]
+    assert set(TABLE_METRICS) == set(metrics)
+    assert metrics["best/val_rmse"] == pytest.approx(result.metrics["val/rmse"], rel=1e-6)
+    assert metrics["best/test_rmse"] == pytest.approx(result.metrics["test/rmse"], rel=1e-6)
+    assert np.isnan(sessions["bad"]["metrics"]["best/test_rmse"])
+
+
+def hparams_sessions(folder: Path) -> dict[str, dict]:
+    """What the HParams tab would show, through TensorBoard's own backend."""
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    multiplexer = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
+    context = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    experiment = context.experiment_from_metadata(
+        RequestContext(), "", True, context.hparams_metadata(RequestContext(), ""), hparams_limit=None
+    )
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0,
+        slice_size=100,
+        allowed_statuses=[
+            api_pb2.STATUS_UNKNOWN,
+            api_pb2.STATUS_SUCCESS,
+            api_pb2.STATUS_FAILURE,
+            api_pb2.STATUS_RUNNING,
+        ],
+        include_metrics=True,
+        col_params=[api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos],
+    )
+    handler = list_session_groups.Handler(RequestContext(), context, "", request)
+    sessions = {}
+    for group in handler.run().session_groups:
+        for session in group.sessions:
+            sessions[session.name] = {
+                "hparams": {
+                    name: value.string_value or value.number_value for name, value in group.hparams.items()
+                },
+                "metrics": {value.name.tag: value.value for value in session.metric_values},
+            }
+    return sessions
