@@ -31,7 +31,7 @@ def encoder(name: str, channels: int, size: int) -> Encoder:
             4,
             4,
         ]  # of 64 and 96: its 60 million weights would take most of the test's time
-    arguments = OmegaConf.to_container(config, resolve=True)["model"]  # type: ignore[call-overload, index]
+    arguments = dict(config.model)
     return get_class(arguments.pop("_target_"))(**arguments)
 
 
