@@ -105,7 +105,7 @@ class DirichletMultinomial(Loss):
 
     Args:
         max_concentration: The bound on A. At 1000 the variance of 40 votes is 4 % above a multinomial one's,
-            and float32 still holds the likelihood to three digits behind the point.
+            and float32 still holds the likelihood of a galaxy's votes to 0.005.
         questions: The tree of the counts.
     """
 
