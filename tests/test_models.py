@@ -18,7 +18,10 @@ from galaxy.models.sirressi_cnn import SirressiCNN
 from galaxy.models.small_cnn import SmallCNN
 from galaxy.questions import GALAXY_ZOO_2
 
-OPTIONS = {path.stem: OmegaConf.load(path) for path in sorted(Path("conf/model").glob("*.yaml"))}
+OPTIONS = {
+    path.stem: OmegaConf.load(path)
+    for path in sorted((Path(__file__).parents[1] / "conf/model").glob("*.yaml"))
+}
 # Every option that is an encoder; baselines are left partial, to be told the questions.
 NAMES = [name for name, option in OPTIONS.items() if not option.get("_partial_")]
 
