@@ -1,0 +1,61 @@
+"""How the programs end: with a message for people's mistakes, with a traceback only for the program's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from traceback import walk_tb
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import RunMode
+
+from galaxy.config.callback import CONFIG_ERROR
+from galaxy.config.composition import explain
+from galaxy.config.jobs import check_jobs, sweep_jobs
+from galaxy.config.problems import ConfigError
+from galaxy.errors import UserError
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Calls a function decorated with `@hydra.main`.
+
+    Exits with status 2 if the configuration is wrong and 1 for any other `UserError`, with the message on
+    standard error; other exceptions pass.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
+    try:
+        main()
+    except Exception as error:
+        message = _config_error(error) or user_error(error)
+        if message is None:
+            raise
+        print(message, file=sys.stderr)
+        sys.exit(CONFIG_ERROR if isinstance(message, ConfigError) else 1)
+
+
+def user_error(error: BaseException) -> UserError | None:
+    """The `UserError` behind an exception: Hydra wraps those of the constructors that it calls."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    return cause
+
+
+def _config_error(error: Exception) -> ConfigError | None:
+    """All that is wrong with a configuration that Hydra failed to compose; None if it was not that."""
+    for frame, _ in walk_tb(error.__traceback__):
+        # Hydra names the first mistake only, and nothing public tells what it was composing; the call to
+        # the public `ConfigLoader.load_configuration` in the traceback does, with -cd, -cn and -m applied.
+        call = frame.f_locals
+        if frame.f_code.co_name != "load_configuration" or not isinstance(call.get("self"), ConfigLoader):
+            continue
+        arguments = [argument for argument in call["overrides"] if not argument.startswith("hydra.mode=")]
+        jobs = sweep_jobs(arguments) if call["run_mode"] == RunMode.MULTIRUN else [arguments]
+        try:
+            check_jobs(call["self"], call["config_name"], jobs)
+        except ConfigError as found:
+            return found
+        return ConfigError([explain(error, call["self"])])
+    return None

@@ -1,0 +1,216 @@
+"""Checks a composed configuration against the signatures of the code that it configures.
+
+A node with a `_target_` is bound to the target's signature: names, types, required values. A node without
+one is a list of nodes, such as `callbacks`, and must not hold a value that nothing reads. `requires` in a
+node says what it only works with:
+
+    requires:
+      head: [tree]                  # the option taken in a group
+      data.counts: [true]           # or the value of a key
+      trainer.precision=16-mixed:   # ... where another key has this value
+        trainer.accelerator: [auto, gpu]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+
+from galaxy.config.annotations import choices, describe, fits
+from galaxy.config.problems import Problem, nearest
+from galaxy.config.signatures import Signature, UnknownNameError, signature_of
+
+# What Hydra itself reads in a node, and what is read here.
+RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requires")
+# Stands for a value that is missing or cannot be resolved, which has been reported, or that is a copy.
+UNKNOWN = object()
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration as plain dicts and lists, without `requires`."""
+    resolved: dict[str, Any] = _without_requires(OmegaConf.to_container(config, resolve=True))
+    return resolved
+
+
+def check(config: DictConfig, top: Signature) -> list[Problem]:
+    """Lists what is wrong with a configuration, in the order of its keys.
+
+    Args:
+        config: As Hydra composed it, with its `hydra` node.
+        top: The keys of the highest level.
+    """
+    return _Check(config).run(top)
+
+
+class _Check:
+    def __init__(self, config: DictConfig) -> None:
+        self.config = config
+        self.options = dict(config.hydra.runtime.choices)
+        self.problems: list[Problem] = []
+        # What the `${...}` of a key refer to.
+        self.copies: dict[str, set[str]] = {}
+        for key, reference in _references(OmegaConf.to_container(config, resolve=False)):
+            self.copies.setdefault(key, set()).add(reference)
+        self.read = set().union(*self.copies.values())
+
+    def run(self, top: Signature) -> list[Problem]:
+        values = {str(key): self._value(self.config, key, str(key)) for key in self.config if key != "hydra"}
+        self._bind("", values, top, "this configuration")
+        for key in values.keys() & top.parameters.keys():
+            self._walk(values[key], key)
+        self.problems.sort(key=lambda problem: list(values).index(problem.key.partition(".")[0]))
+        # A wrong value is reported where it stands, and not wherever `${...}` copies it as well.
+        wrong = {problem.key for problem in self.problems}
+        return [problem for problem in self.problems if not self.copies.get(problem.key, set()) & wrong]
+
+    def _report(self, key: str, text: str, allowed: Any = (), word: str | None = None, at: str = "") -> None:
+        names = tuple(str(name) for name in allowed)
+        near = nearest(word, names) if word is not None else None
+        self.problems.append(Problem(key, text, allowed=names, nearest=near, at=at))
+
+    def _value(self, node: Any, key: Any, path: str) -> Any:
+        """The plain value of a key, with `UNKNOWN` where there is none."""
+        value = UNKNOWN
+        try:
+            if OmegaConf.is_missing(node, key):
+                self._report(path, f"is required: give {path}=...")
+            else:
+                value = node[key]
+        except InterpolationToMissingValueError:
+            pass  # reported where it is missing
+        except OmegaConfBaseException as error:
+            self._report(path, f"cannot be resolved: {str(error).splitlines()[0]}")
+        if not isinstance(value, DictConfig | ListConfig):
+            return value
+        if OmegaConf.is_interpolation(node, key):
+            return UNKNOWN  # a copy of a node that is checked where it stands
+        if isinstance(value, DictConfig):
+            return {str(name): self._value(value, name, f"{path}.{name!s}") for name in value}
+        return [self._value(value, index, f"{path}[{index}]") for index in range(len(value))]
+
+    def _walk(self, value: Any, path: str, read: bool = False) -> None:
+        """Checks a node and those below; `read` says that values without a `_target_` have a reader."""
+        if isinstance(value, list):
+            for index, item in enumerate(value):
+                self._walk(item, f"{path}[{index}]", read)
+        if not isinstance(value, dict):
+            return
+        if "_target_" in value:
+            self._target(path, value)
+            read = True
+        elif not read:
+            self._unread(path, value)
+        if isinstance(value.get("requires"), dict):
+            self._requires(path, value["requires"])
+        for name, item in value.items():
+            if name != "requires":
+                self._walk(item, f"{path}.{name}", read)
+
+    def _target(self, path: str, node: dict[str, Any]) -> None:
+        target = node["_target_"]
+        if not isinstance(target, str):
+            return
+        try:
+            signature = signature_of(target)
+        except UnknownNameError as error:
+            text = f"is {target}, but {error.owner} has no {error.name}"
+            self._report(f"{path}._target_", text, error.known, error.name)
+            return
+        if signature is None:
+            return
+        self._bind(path, node, signature, target)
+        if node.get("_partial_") is True or "_args_" in node:
+            return
+        for name, parameter in signature.parameters.items():
+            if parameter.required and name not in node:
+                self._report(f"{path}.{name}", f"is required by {target}", at=path)
+
+    def _bind(self, path: str, node: dict[str, Any], signature: Signature, owner: str) -> None:
+        """Checks names and types."""
+        for name, value in node.items():
+            key = f"{path}.{name}" if path else name
+            parameter = signature.parameters.get(name)
+            if name in RESERVED and path:
+                continue
+            if parameter is None:
+                if not signature.open:
+                    self._report(key, f"is unknown to {owner}", sorted(signature.parameters), name)
+            elif not _has_unknown(value) and not fits(parameter.annotation, value):
+                assert parameter.annotation is not None  # which everything fits
+                allowed = choices(parameter.annotation)
+                text = f"is {_shown(value)}, but must be {describe(parameter.annotation)}"
+                self._report(key, text, [_shown(item) for item in allowed], str(value))
+
+    def _unread(self, path: str, node: dict[str, Any]) -> None:
+        """Reports values that no code reads and that no `${...}` refers to."""
+        if any(path == key or path.startswith(f"{key}.") for key in self.read):
+            return
+        for name, value in node.items():
+            key = f"{path}.{name}"
+            if (
+                value is not None
+                and not isinstance(value, dict)
+                and key not in self.read | {f"{path}.requires"}
+            ):
+                self._report(key, f"is read by nothing: {path} has no _target_")
+
+    def _requires(self, path: str, requirements: dict[str, Any]) -> None:
+        owner = f"{path}={self.options[path]}" if self.options.get(path) else path
+        for key, allowed in requirements.items():
+            where, equals, value = key.partition("=")
+            if equals:
+                if str(self._actual(where)) == value:
+                    self._requires(f"{owner} with {key}" if where != path else key, allowed)
+                continue
+            actual = self._actual(key)
+            if actual is not UNKNOWN and actual not in allowed:
+                wanted = ", ".join(f"{key}={_shown(item)}" for item in allowed)
+                text = f"is {_shown(actual)}, but {owner} needs {wanted}"
+                self._report(key, text, [_shown(item) for item in allowed], str(actual))
+
+    def _actual(self, key: str) -> Any:
+        """The option taken in a group, or the value of a key."""
+        if key in self.options:
+            return self.options[key]
+        try:
+            return OmegaConf.select(self.config, key)
+        except OmegaConfBaseException:
+            return UNKNOWN
+
+
+def _without_requires(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_requires(item) for key, item in value.items() if key != "requires"}
+    return [_without_requires(item) for item in value] if isinstance(value, list) else value
+
+
+def _references(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Each key with a `${other.key}` in its value, and the full name of that other key."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _references(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _references(item, f"{path}[{index}]")
+    elif isinstance(value, str):
+        for dots, name in re.findall(r"\$\{(\.*)([\w./@\[\]]+)\}", value):
+            # One dot is the node that holds the key, each further dot a level up.
+            parents = path.split(".")[: -len(dots)] if dots else []
+            yield path, ".".join([*parents, name])
+
+
+def _has_unknown(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(_has_unknown(item) for item in (value.values() if isinstance(value, dict) else value))
+    return value is UNKNOWN
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML writes it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,191 @@
+"""Composes a configuration piece by piece, so that all its mistakes are found and not only the first."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from galaxy.config.origins import display
+from galaxy.config.problems import Problem, nearest
+from galaxy.config.signatures import UnknownNameError, signature_of
+
+# What the grammar of the command line allows, in short.
+OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"")
+
+
+class Composer:
+    """Composes configurations as far as their arguments allow.
+
+    Args:
+        loader: Hydra's loader.
+        config_name: Name of the primary configuration.
+    """
+
+    def __init__(self, loader: ConfigLoader, config_name: str | None) -> None:
+        self.loader = loader
+        self.config_name = config_name
+        self.files: dict[tuple[str, ...], DictConfig | Problem] = {}
+
+    def compose(self, arguments: Sequence[str]) -> tuple[DictConfig | None, list[Problem]]:
+        """Composes the chosen options, then sets the values.
+
+        Args:
+            arguments: Overrides as on the command line; those that are wrong are reported and left out.
+
+        Returns:
+            The configuration with its `hydra` node, or None where not even the files fit together; and what
+            is wrong with the arguments or the files.
+        """
+        problems: list[Problem] = []
+        groups: list[str] = []
+        values: list[Override] = []
+        for argument in arguments:
+            override, problem = _parsed(argument)
+            if override is not None and problem is None:
+                options = self.loader.get_group_options(override.key_or_group)
+                if options and not isinstance(override.value(), dict):
+                    problem = _group_problem(override, argument, options)
+                    groups += [] if problem else [argument]
+                elif override.key_or_group == "hydra.searchpath":
+                    groups.append(argument)
+                else:
+                    values.append(override)
+            problems += [problem] if problem else []
+        config = self._from_files(tuple(groups))
+        if isinstance(config, Problem):
+            return None, [*problems, config]
+        for override in values:
+            problem = _apply(config, override)
+            problems += [problem] if problem else []
+        return config, problems
+
+    def _from_files(self, groups: tuple[str, ...]) -> DictConfig | Problem:
+        """Reads the files once for all jobs of a sweep that choose the same options."""
+        if groups not in self.files:
+            try:
+                config = self.loader.load_configuration(self.config_name, list(groups), RunMode.RUN)
+                OmegaConf.set_readonly(config.hydra, False)
+                self.files[groups] = config
+            except Exception as error:  # Hydra raises ValueError, YAMLError, OSError and its own
+                self.files[groups] = explain(error, self.loader)
+        return copy.deepcopy(self.files[groups])
+
+
+def explain(error: BaseException, loader: ConfigLoader) -> Problem:
+    """Says in one sentence why the files cannot be composed."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        place = f"{display(Path(error.problem_mark.name))}, line {error.problem_mark.line + 1}"
+        return Problem(place, f"is not YAML: {error.problem}")
+    text = " ".join(str(error or error.__cause__ or type(error).__name__).split())
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        options = tuple(error.options or loader.get_group_options(group))
+        parent = re.match(r"In '([^']*)'", text)
+        source = f"{parent[1]}.yaml" if parent else ""
+        key = group or "--config-name"
+        return Problem(key, f"has no option {option}", options, nearest(option, options), source)
+    cause = (
+        f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) and str(error) else ""
+    )
+    # The advice that follows is to add the misspelt key.
+    text = text.partition("To append to your")[0].strip()
+    return Problem("The configuration", f"cannot be composed. {text}{cause}")
+
+
+def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
+    try:
+        override = OverridesParser.create().parse_override(argument)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        return None, Problem(argument, f"is not an override: {reason}", OVERRIDES)
+    if override.is_sweep_override():
+        return override, Problem(argument, "gives several values: add -m to run one job for each")
+    return override, None
+
+
+def _group_problem(override: Override, argument: str, options: Sequence[str]) -> Problem | None:
+    """What is wrong with the choice of a group's options."""
+    key = override.key_or_group
+    value = override.value()
+    if override.is_delete():
+        return None
+    if value is None:
+        return Problem(key, f"cannot be null here: write ~{key}", source=argument)
+    for name in value if isinstance(value, list) else [value]:
+        if str(name) not in options:
+            text = f"has no option {name}"
+            return Problem(key, text, tuple(options), nearest(str(name), options), argument)
+    return None
+
+
+def _apply(config: DictConfig, override: Override) -> Problem | None:
+    """Sets, adds or deletes one value, as Hydra would."""
+    key, value, argument = override.key_or_group, override.value(), override.input_line or ""
+    owner, _, name = key.rpartition(".")
+    try:
+        parent = OmegaConf.select(config, owner) if owner else config
+        exists = isinstance(parent, DictConfig) and name in list(parent)
+        exists = exists or (isinstance(parent, ListConfig) and name.isdigit() and int(name) < len(parent))
+        if not exists and not override.is_add() and not override.is_force_add():
+            return _unknown_key(config, key, argument)
+        if override.is_delete():
+            with open_dict(parent):
+                del parent[name]
+        elif exists and override.is_add() and not isinstance(value, dict | list):
+            return Problem(key, f"is there already: write {argument.lstrip('+')}", source=argument)
+        else:
+            OmegaConf.update(config, key, copy.deepcopy(value), merge=True, force_add=True)
+    except OmegaConfBaseException as error:
+        return Problem(key, f"cannot be set: {str(error).splitlines()[0]}", source=argument)
+    return None
+
+
+def _unknown_key(config: DictConfig, key: str, argument: str) -> Problem:
+    """A key that does not exist, and the key that was most likely meant."""
+    keys = _keys(config)
+    owner, _, name = key.rpartition(".")
+    siblings = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == owner]
+    if not siblings:  # the mistake may be in any part
+        near = nearest(key, keys)
+        return Problem(
+            key, "does not exist", tuple(str(top) for top in config if top != "hydra"), near, argument
+        )
+    target = OmegaConf.select(config, f"{owner}._target_") if owner else None
+    try:
+        signature = signature_of(target) if isinstance(target, str) else None
+    except UnknownNameError:
+        signature = None
+    if signature is not None and name in signature.parameters:
+        text = f"is not in the files, but {target} takes it: write +{argument.lstrip('+')}"
+        return Problem(key, text, source=argument)
+    candidates = {*siblings, *(signature.parameters if signature else ())} - {
+        "_target_",
+        "_partial_",
+        "requires",
+    }
+    close = nearest(name, candidates)
+    near = f"{owner}.{close}" if close and owner else close or nearest(key, keys)
+    return Problem(key, "does not exist", tuple(sorted(candidates - {"hydra"})), near, argument)
+
+
+def _keys(node: DictConfig, prefix: str = "") -> list[str]:
+    """Every dotted key."""
+    keys = []
+    for name in map(str, node):
+        keys.append(f"{prefix}{name}")
+        if OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name):
+            continue
+        if isinstance(node[name], DictConfig):
+            keys += _keys(node[name], f"{prefix}{name}.")
+    return keys

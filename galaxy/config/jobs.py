@@ -1,0 +1,159 @@
+"""Checks one run, or every job of a sweep, and says where each mistake was made."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+
+from galaxy.config.check import check
+from galaxy.config.composition import Composer
+from galaxy.config.origins import Origins
+from galaxy.config.problems import ConfigError, Problem
+from galaxy.config.signatures import Parameter, Signature, signature_of
+
+
+def check_run(loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]) -> list[Problem]:
+    """Lists what is wrong with a composed configuration.
+
+    Args:
+        loader: Hydra's loader, which composed it.
+        config: The configuration with its `hydra` node.
+        arguments: The overrides that it was composed with.
+    """
+    return _placed(_mistakes(loader, config), loader, config, arguments)
+
+
+def check_jobs(
+    loader: ConfigLoader, config_name: str | None, jobs: Sequence[Sequence[str]], always: Sequence[str] = ()
+) -> None:
+    """Composes and checks each job.
+
+    Args:
+        loader: Hydra's loader.
+        config_name: Name of the primary configuration.
+        jobs: The overrides of each job.
+        always: Overrides of Hydra's own settings that all jobs share.
+
+    Raises:
+        ConfigError: Some are wrong; each mistake is named once, with the first job that has it.
+    """
+    composer = Composer(loader, config_name)
+    having: dict[Problem, list[int]] = {}
+    placed: dict[Problem, Problem] = {}
+    for index, arguments in enumerate(jobs):
+        config, problems = composer.compose([*always, *arguments])
+        if config is not None:
+            problems += _mistakes(loader, config)
+        new = [problem for problem in problems if problem not in having]
+        if new and config is not None:
+            placed |= zip(new, _placed(new, loader, config, arguments), strict=True)
+        for problem in problems:
+            having.setdefault(problem, []).append(index)
+    if having:
+        shared = set(jobs[0]).intersection(*jobs)
+        names = [_job(jobs, indices, shared) for indices in having.values()]
+        raise ConfigError([placed.get(problem, problem) for problem in having], names)
+
+
+def sweep_jobs(arguments: Sequence[str]) -> list[list[str]]:
+    """The overrides of each job of a sweep, as Hydra's basic sweeper expands them."""
+    choices: dict[str, list[str]] = {}
+    for argument in arguments:
+        try:
+            override = OverridesParser.create().parse_override(argument)
+        except HydraException:
+            choices[argument] = [argument]  # reported when the job is composed
+            continue
+        key = override.get_key_element()
+        if override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            choices[key] = [argument]
+    return [list(job) for job in itertools.product(*choices.values())]
+
+
+def _mistakes(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
+    return [*_merged_options(loader, config), *check(config, _top_level(config))]
+
+
+def _placed(
+    problems: list[Problem], loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]
+) -> list[Problem]:
+    """The problems with the places where their keys were set."""
+    if all(problem.source for problem in problems):
+        return problems
+    origins = Origins(loader, config, list(arguments))
+    return [p if p.source else replace(p, source=origins.of(p.at or p.key)) for p in problems]
+
+
+def _job(jobs: Sequence[Sequence[str]], indices: list[int], shared: set[str]) -> str:
+    """Names the first of some jobs by what sets it apart, and counts the others; "" for all jobs."""
+    if len(indices) == len(jobs):
+        return ""
+    name = " ".join(argument for argument in jobs[indices[0]] if argument not in shared)
+    return name if len(indices) == 1 else f"{name}, and {len(indices) - 1} more of {len(jobs)} jobs"
+
+
+def _merged_options(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
+    """Groups of which several options were given: Hydra merges them, and the last one's target wins."""
+    choices = config.hydra.runtime.choices
+    return [
+        Problem(
+            str(key),
+            "is given several options, which would be merged into one: choose one, or sweep with -m",
+            tuple(loader.get_group_options(str(key))),
+        )
+        for key, node in config.items()
+        if isinstance(node, DictConfig)
+        and "_target_" in node
+        and key not in choices
+        and loader.get_group_options(str(key))
+    ]
+
+
+def _top_level(config: DictConfig) -> Signature:
+    """The keys of the highest level: the groups, and what the primary file declares.
+
+    Their types are those of the function that the file names as its `_target_`, else those of the values.
+    """
+    folders = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
+    declared = _declared(config.hydra.job.config_name, folders)
+    if declared is None:
+        return Signature({}, open=True)  # a configuration that is not a file
+    groups = {
+        key.rpartition("@")[2].partition("/")[0].partition(".")[0] for key in config.hydra.runtime.choices
+    }
+    parameters = {key: Parameter(None, required=False) for key in groups if key != "hydra"}
+    for key, value in declared.items():
+        is_plain = isinstance(value, bool | int | float | str) and not str(value).startswith(("${", "???"))
+        parameters[key] = Parameter(ast.Name(type(value).__name__) if is_plain else None, required=False)
+    if isinstance(target := config.get("_target_"), str):
+        taken = signature_of(target) or Signature({})
+        parameters.update({key: taken.parameters[key] for key in parameters.keys() & taken.parameters.keys()})
+    return Signature(parameters)
+
+
+def _declared(name: str | None, folders: list[Path]) -> dict[str, Any] | None:
+    """The keys that a primary file sets, with their values, and the groups in its defaults list."""
+    file = next((folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").is_file()), None)
+    if file is None:
+        return None
+    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    declared: dict[str, Any] = {}
+    for item in content.pop("defaults", []):
+        if isinstance(item, dict):  # `- override /group@package: option`
+            group = next(iter(item)).split()[-1].lstrip("/")
+            declared[group.rpartition("@")[2].partition("/")[0]] = None
+        elif item != "_self_":
+            declared |= _declared(item, folders) or {}
+    return {key: value for key, value in {**declared, **content}.items() if key != "hydra"}

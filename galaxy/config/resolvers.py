@@ -1,0 +1,28 @@
+"""What `${...}` can compute in the YAML files, beside what Hydra brings."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from omegaconf import OmegaConf
+
+# File names end at 255 bytes, and the job's number and dash take some of them.
+LONGEST_NAME = 200
+
+
+def job_name(number: int | str, overrides: str) -> str:
+    """A sweep job's folder: its number and what sets it apart, such as `3-loss=mse,model=small_cnn`.
+
+    Args:
+        number: The job's number, or "???" where there is no job.
+        overrides: Hydra's `job.override_dirname`.
+    """
+    name = re.sub(r"[^\w=,.+-]+", "_", overrides)[:LONGEST_NAME]
+    return f"{number}-{name}" if name else str(number)
+
+
+def register() -> None:
+    """Registers `${pid:}` and `${job_name:number,overrides}`."""
+    OmegaConf.register_new_resolver("pid", os.getpid, replace=True)
+    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
