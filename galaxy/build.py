@@ -7,10 +7,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from hydra.utils import instantiate
+import hydra.utils
+from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from galaxy.datamodule import GalaxyDataModule
+from galaxy.errors import UserError
 from galaxy.models.encoder import Encoder
 from galaxy.precision import best_precision
 from galaxy.questions import Questions
@@ -18,6 +20,20 @@ from galaxy.task import ClosedFormTask, FractionTask
 
 Config = dict[str, Any]
 Task = FractionTask | ClosedFormTask
+
+
+def instantiate(node: Any, **arguments: Any) -> Any:
+    """Hydra's `instantiate`, with a user's mistake said as a constructor said it.
+
+    Raises:
+        UserError: A constructor refused its arguments.
+    """
+    try:
+        return hydra.utils.instantiate(node, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
 
 
 def datamodule(config: Config) -> GalaxyDataModule:

@@ -199,7 +199,7 @@ class GalaxyDataModule(pl.LightningDataModule):
             columns["target"] = torch.from_numpy(self.catalog.targets)
         if self.counts and self.catalog.counts is not None:
             columns["counts"] = torch.from_numpy(self.catalog.counts)
-        return BatchSource(self.images.array, self.catalog.ids, columns, augment, self.seed)
+        return BatchSource(self.images, self.catalog.ids, columns, augment, self.seed)
 
 
 def _check(

@@ -1,18 +1,30 @@
-"""Looking at the data before training on them: images as a survey has them beside what a model would see."""
+"""Looking at the data before training on them: images as a survey has them beside what a model would see.
+
+`python -m galaxy.explore crops=[roi64,center64] data=kaggle data.root=DIR out=crops.png`
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import hydra
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from omegaconf import DictConfig, OmegaConf
 
+from galaxy.build import instantiate
+from galaxy.catalogs import Catalog
+from galaxy.cli import run
+from galaxy.config import plain
+from galaxy.config.problems import nearest
 from galaxy.errors import UserError
 from galaxy.files import replacing
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import BadImageError, decode
+from galaxy.splits import sample_rows
 
+_OPTIONS = Path(__file__).parent.parent / "conf" / "crop"
 # Width of one picture on the sheet in inches; at 120 dots an inch a 212-pixel crop is shown pixel for pixel.
 _CELL = 1.8
 _DPI = 120
@@ -61,3 +73,33 @@ def _show(cell: Axes, picture: Pixels) -> None:
     cell.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     cell.set(xticks=[], yticks=[])
     cell.set_xlabel(f"{picture.shape[1]} x {picture.shape[0]}", fontsize=6, labelpad=1)
+
+
+def load_crops(names: Sequence[str]) -> dict[str, Crop]:
+    """The crops of these options, as conf/crop describes them.
+
+    Raises:
+        UserError: There is no such option.
+    """
+    allowed = sorted(path.stem for path in _OPTIONS.glob("*.yaml"))
+    for name in names:
+        if name not in allowed:
+            meant = f" (did you mean {near}?)" if (near := nearest(name, allowed)) else ""
+            raise UserError(f"crops: there is no crop {name}{meant}; allowed: {', '.join(allowed)}")
+    return {name: instantiate(OmegaConf.load(_OPTIONS / f"{name}.yaml")) for name in names}
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="explore")
+def main(config: DictConfig) -> None:
+    """Writes one contact sheet."""
+    settings = plain(config)
+    data = settings["data"]
+    catalog: Catalog = instantiate(data["catalog"])(root=Path(data["root"]), on_bad=data["on_bad"])
+    rows = sample_rows(catalog.ids, settings["count"])
+    path = Path(settings["out"])
+    contact_sheet([catalog.images[row] for row in rows.tolist()], load_crops(settings["crops"]), path)
+    print(f"{len(rows)} galaxies of {catalog.name}: {path}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from galaxy.images.augment import Augment
+from galaxy.images.cache import CachedImages
 from galaxy.images.draws import uniforms
 
 Batch = dict[str, Tensor]
@@ -69,7 +70,7 @@ class BatchSource(Dataset[Batch]):
     """Gathers a whole batch from arrays; `source[epoch, rows]` is one batch.
 
     Args:
-        images: (N, H, W, C) uint8, usually memory-mapped.
+        images: Whose `array` is (N, H, W, C) uint8.
         ids: (N,) int64; a galaxy's augmentation depends on its id, not on its row.
         columns: Further columns of N rows each, such as target.
         augment: Augmentation of training batches, or None.
@@ -78,7 +79,7 @@ class BatchSource(Dataset[Batch]):
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
+        images: CachedImages,
         ids: NDArray[np.int64],
         columns: dict[str, Tensor],
         augment: Augment | None,
@@ -92,7 +93,7 @@ class BatchSource(Dataset[Batch]):
 
     def __getitem__(self, index: tuple[int, NDArray[np.int64]]) -> Batch:
         epoch, rows = index
-        images = self.images[rows]
+        images = self.images.array[rows]
         extra = {}
         if self.augment is not None:
             if self.augment.engine == "albumentations":

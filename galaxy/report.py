@@ -15,12 +15,10 @@ BASELINE_NAMES = {
 
 
 def result_table(run: RunFolder, result: Result) -> Table:
-    """The run's test RMSE among the baselines, worst first, and where to find the rest."""
+    """The run's test RMSE among the baselines, worst first."""
     table = Table(
-        title=f"Test RMSE over N x 37 {result.labels} fractions",
-        caption=f"{result.epochs} epochs, {result.seconds:.0f} s  |  {run.path}",
+        title=f"Test RMSE over N x 37 {result.labels} fractions ({result.epochs} epochs, {result.seconds:.0f} s)",
         title_justify="left",
-        caption_justify="left",
     )
     table.add_column("prediction")
     table.add_column("test RMSE", justify="right")

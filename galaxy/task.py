@@ -61,7 +61,8 @@ class FractionTask(pl.LightningModule):
         steps_per_epoch: int,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
+        # Convolutions are up to twice as fast with the channels innermost, on CPUs and GPUs.
+        self.encoder = encoder.to(memory_format=torch.channels_last)
         self.head = head
         self.loss = loss
         self.optimizer = optimizer
@@ -76,7 +77,8 @@ class FractionTask(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        output: Output = self.head(self.encoder((images - self.mean) / self.std))
+        images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        output: Output = self.head(self.encoder(images))
         return output
 
     def _step(self, batch: Batch, metrics: FractionMetrics) -> Tensor:

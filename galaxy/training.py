@@ -79,7 +79,10 @@ def train(
         run.write_result(result)
         for logger in loggers:
             logger.finalize("success" if result.status == "done" else "failed")
-    Console().print(result_table(run, result))
+    if result.status == "done":
+        console = Console()
+        console.print(result_table(run, result))
+        console.print(f"Run folder: {folder}", markup=False, highlight=False, soft_wrap=True)
     return result.metrics.get("val/rmse", math.nan)
 
 

@@ -116,7 +116,7 @@ def test_a_truncated_image_is_named_and_nothing_is_left(
 
     skipping = [*arguments, "data.on_bad=skip", "model=mean"]
     assert command("train.py", *skipping, f"hydra.run.dir={tmp_path}/skipped") == 0
-    skipped = json.loads((tmp_path / "skipped" / "meta.json").read_text())["skipped"]
+    skipped = json.loads((tmp_path / "skipped" / "meta.json").read_text())["data"]["skipped"]
     assert len(skipped) == 1
     assert victim.name in skipped[0]
     assert cv2.imread(str(victim)) is None or victim.stat().st_size == 400

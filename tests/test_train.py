@@ -188,8 +188,13 @@ def hparams_sessions(folder: Path) -> dict[str, dict]:
     multiplexer.Reload()
     provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
     context = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    asked = RequestContext()
     experiment = context.experiment_from_metadata(
-        RequestContext(), "", True, context.hparams_metadata(RequestContext(), ""), hparams_limit=None
+        asked,
+        "",
+        include_metrics=True,
+        hparams_run_to_tag_to_content=context.hparams_metadata(asked, ""),
+        data_provider_hparams=context.hparams_from_data_provider(asked, "", limit=None),
     )
     request = api_pb2.ListSessionGroupsRequest(
         start_index=0,
@@ -203,7 +208,7 @@ def hparams_sessions(folder: Path) -> dict[str, dict]:
         include_metrics=True,
         col_params=[api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos],
     )
-    handler = list_session_groups.Handler(RequestContext(), context, "", request)
+    handler = list_session_groups.Handler(asked, context, "", request)
     sessions = {}
     for group in handler.run().session_groups:
         for session in group.sessions:

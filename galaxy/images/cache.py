@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import cv2
 import numpy as np
@@ -44,14 +45,29 @@ class CachedImages:
     """The cropped images of a catalog.
 
     Attributes:
-        array: (N, size, size, channels) uint8, memory-mapped and read-only.
+        path: The file of the pixels.
         kept: (N,) int64, ascending: the row of the given images that each row of `array` shows.
         skipped: One line for each image left out.
     """
 
-    array: NDArray[np.uint8]
+    path: Path
     kept: NDArray[np.int64]
     skipped: tuple[str, ...]
+
+    @cached_property
+    def array(self) -> NDArray[np.uint8]:
+        """(N, size, size, channels) uint8, memory-mapped and read-only."""
+        # A plain view: the subclass that NumPy maps files with makes every gather of a batch slower.
+        return np.load(self.path, mmap_mode="r").view(np.ndarray)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the image files and the crop."""
+        return self.path.stem
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A process that is handed the images maps the file itself, instead of being sent all pixels.
+        return {name: value for name, value in self.__dict__.items() if name != "array"}
 
 
 def open_cache(
@@ -126,7 +142,8 @@ def _load(stem: Path, images: Sequence[Path], crop: Crop) -> CachedImages | None
         _log.warning("The image cache %s does not have the length it should and is made again.", pixels)
         return None
     kept = np.delete(np.arange(len(images), dtype=np.int64), list(bad))
-    return CachedImages(array, kept, tuple(f"{images[row]}: {reason}" for row, reason in bad.items()))
+    skipped = tuple(f"{images[row]}: {reason}" for row, reason in bad.items())
+    return CachedImages(pixels, kept, skipped)
 
 
 @contextmanager
