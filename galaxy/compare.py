@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -19,7 +17,7 @@ from galaxy.files import replacing
 from galaxy.runs import RunFolder, find_runs
 
 # Figures that are printed, and how; the CSV file has them all.
-FORMATS = {"val/rmse": ".5f", "test/rmse": ".5f", "test/r2": ".3f", "epochs": ".0f", "seconds": ".0f"}
+FORMATS = {"val/rmse": ".5f", "test/rmse": ".5f", "epochs": ".0f", "seconds": ".0f"}
 # Where files go and when to stop looking is not what makes one run better than another.
 NOT_COMPARED = ("hydra.", "data.root", "data.cache", "callbacks", "logger", "experiment", "sweep")
 
@@ -44,34 +42,26 @@ def print_comparison(table: pd.DataFrame, title: str) -> None:
     if table[settings].duplicated().any():
         settings = ["run", *settings]
     labels = ", ".join(str(label) for label in table["labels"].dropna().unique())
-    rendered = Table(title=f"{title}; {labels or 'no'} fractions", title_justify="left")
+    rendered = Table(title=f"{title}; {labels or 'no'} fractions", title_justify="left", box=SIMPLE_HEAD)
     for name in settings:
         rendered.add_column(name, overflow="fold")
     for name in FORMATS:
-        rendered.add_column(name, justify="right")
-    rendered.add_column("status", overflow="fold")
+        rendered.add_column(name, justify="right", no_wrap=True)
+    rendered.add_column("status", no_wrap=True)
     for row in table.to_dict("records"):
         cells = [_cell(row[name], "") for name in settings]
-        cells += [_cell(row.get(name), form) for name, form in FORMATS.items()]
-        error = f": {str(row['error']).splitlines()[0]}" if row["error"] else ""
-        rendered.add_row(*cells, f"{row['status']}{error}", style=None if row["status"] == "done" else "red")
-    Console().print(rendered)
+        cells += [_cell(row[name], form) for name, form in FORMATS.items()]
+        rendered.add_row(*cells, row["status"], style=None if row["status"] == "done" else "red")
+    console = Console()
+    console.print(rendered)
+    for row in table[table["error"].notna()].to_dict("records"):
+        console.print(f"{row['run']}: {row['error']}", markup=False, highlight=False, soft_wrap=True)
 
 
-class SweepTable(Callback):
-    """Ends a sweep with the table of its jobs, and with exit status 1 if one of them failed."""
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Hydra calls this when the last job has ended."""
-        folder = Path(config.hydra.sweep.dir)
-        table = comparison(find_runs(folder))
-        with replacing(folder / "comparison.csv") as temporary:
-            table.to_csv(temporary, index=False)
-        print_comparison(table, f"{len(table)} runs in {folder}, best validation RMSE first")
-        failed = int((table["status"] != "done").sum())
-        if failed:
-            print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")
-            raise SystemExit(1)
+def write_comparison(table: pd.DataFrame, path: Path) -> None:
+    """Writes the whole table as CSV."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,8 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         table = comparison([run for folder in options.folders for run in find_runs(folder)])
         print_comparison(table, f"{len(table)} runs, best validation RMSE first")
         if options.csv:
-            with replacing(options.csv) as temporary:
-                table.to_csv(temporary, index=False)
+            write_comparison(table, options.csv)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -120,9 +109,7 @@ def _settings(run: RunFolder) -> dict[str, str]:
 
 
 def _cell(value: Any, form: str) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    return format(value, form)
+    return "-" if pd.isna(value) else format(value, form)
 
 
 if __name__ == "__main__":

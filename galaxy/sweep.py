@@ -1,0 +1,43 @@
+"""What a sweep needs beyond its jobs: readable folders and one table at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, read_write
+
+from galaxy.config.jobs import sweep_jobs
+
+
+class Sweep(Callback):
+    """Hydra's hooks at the two ends of a sweep."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leaves out of the jobs' folder names what is the same in all of them."""
+        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+        jobs = sweep_jobs([*params, *config.hydra.overrides.task])
+        constant = set(jobs[0]).intersection(*jobs)
+        keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
+        with read_write(config.hydra.overrides):
+            # Every job is composed anew, with these overrides.
+            config.hydra.overrides.hydra.append(
+                f"hydra.job.config.override_dirname.exclude_keys=[{','.join(keys)}]"
+            )
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Ends with the table of the jobs, and with exit status 1 if one of them failed."""
+        # pandas takes as long to import as `--help` may take.
+        from galaxy.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
+        from galaxy.runs import find_runs  # noqa: PLC0415
+
+        folder = Path(config.hydra.sweep.dir)
+        table = comparison(find_runs(folder))
+        write_comparison(table, folder / "comparison.csv")
+        print_comparison(table, f"{len(table)} runs, best validation RMSE first")
+        print(f"Sweep folder: {folder}")
+        failed = int((table["status"] != "done").sum())
+        if failed:
+            print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")
+            raise SystemExit(1)
