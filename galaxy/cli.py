@@ -9,12 +9,13 @@ from traceback import walk_tb
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.errors import SearchPathException
 from hydra.types import RunMode
 
 from galaxy.config.callback import CONFIG_ERROR
 from galaxy.config.composition import explain
 from galaxy.config.jobs import check_jobs, sweep_jobs
-from galaxy.config.problems import ConfigError
+from galaxy.config.problems import ConfigError, Problem
 from galaxy.errors import UserError
 
 
@@ -45,6 +46,8 @@ def user_error(error: BaseException) -> UserError | None:
 
 def _config_error(error: Exception) -> ConfigError | None:
     """All that is wrong with a configuration that Hydra failed to compose; None if it was not that."""
+    if isinstance(error, SearchPathException):
+        return ConfigError([Problem("--config-dir", f"cannot be searched: {error}")])
     for frame, _ in walk_tb(error.__traceback__):
         # Hydra names the first mistake only, and nothing public tells what it was composing; the call to
         # the public `ConfigLoader.load_configuration` in the traceback does, with -cd, -cn and -m applied.

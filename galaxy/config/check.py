@@ -14,7 +14,7 @@ node says what it only works with:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -31,8 +31,9 @@ UNKNOWN = object()
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as plain dicts and lists, without `requires`."""
+    """The resolved configuration as plain dicts and lists, without what only the check reads."""
     resolved: dict[str, Any] = _without_requires(OmegaConf.to_container(config, resolve=True))
+    resolved.pop("_target_", None)
     return resolved
 
 
@@ -62,13 +63,16 @@ class _Check:
         self._bind("", values, top, "this configuration")
         for key in values.keys() & top.parameters.keys():
             self._walk(values[key], key)
-        self.problems.sort(key=lambda problem: list(values).index(problem.key.partition(".")[0]))
+        order = {key: index for index, key in enumerate(values)}
+        self.problems.sort(key=lambda problem: order.get(re.split(r"[.\[]", problem.key)[0], -1))
         # A wrong value is reported where it stands, and not wherever `${...}` copies it as well.
         wrong = {problem.key for problem in self.problems}
         return [problem for problem in self.problems if not self.copies.get(problem.key, set()) & wrong]
 
-    def _report(self, key: str, text: str, allowed: Any = (), word: str | None = None, at: str = "") -> None:
-        names = tuple(str(name) for name in allowed)
+    def _report(
+        self, key: str, text: str, allowed: Iterable[str] = (), word: str | None = None, at: str = ""
+    ) -> None:
+        names = tuple(allowed)
         near = nearest(word, names) if word is not None else None
         self.problems.append(Problem(key, text, allowed=names, nearest=near, at=at))
 
@@ -105,7 +109,8 @@ class _Check:
         elif not read:
             self._unread(path, value)
         if isinstance(value.get("requires"), dict):
-            self._requires(path, value["requires"])
+            option = self.options.get(path)
+            self._requires(path, f"{path}={option}" if option else path, value["requires"])
         for name, item in value.items():
             if name != "requires":
                 self._walk(item, f"{path}.{name}", read)
@@ -127,14 +132,14 @@ class _Check:
             return
         for name, parameter in signature.parameters.items():
             if parameter.required and name not in node:
-                self._report(f"{path}.{name}", f"is required by {target}", at=path)
+                self._report(f"{path}.{name}", f"is required by {target}", at=f"{path}._target_")
 
     def _bind(self, path: str, node: dict[str, Any], signature: Signature, owner: str) -> None:
         """Checks names and types."""
         for name, value in node.items():
             key = f"{path}.{name}" if path else name
             parameter = signature.parameters.get(name)
-            if name in RESERVED and path:
+            if name in RESERVED:
                 continue
             if parameter is None:
                 if not signature.open:
@@ -143,7 +148,7 @@ class _Check:
                 assert parameter.annotation is not None  # which everything fits
                 allowed = choices(parameter.annotation)
                 text = f"is {_shown(value)}, but must be {describe(parameter.annotation)}"
-                self._report(key, text, [_shown(item) for item in allowed], str(value))
+                self._report(key, text, map(_shown, allowed), str(value))
 
     def _unread(self, path: str, node: dict[str, Any]) -> None:
         """Reports values that no code reads and that no `${...}` refers to."""
@@ -158,19 +163,17 @@ class _Check:
             ):
                 self._report(key, f"is read by nothing: {path} has no _target_")
 
-    def _requires(self, path: str, requirements: dict[str, Any]) -> None:
-        owner = f"{path}={self.options[path]}" if self.options.get(path) else path
+    def _requires(self, path: str, owner: str, requirements: dict[str, Any]) -> None:
         for key, allowed in requirements.items():
-            where, equals, value = key.partition("=")
-            if equals:
-                if str(self._actual(where)) == value:
-                    self._requires(f"{owner} with {key}" if where != path else key, allowed)
+            where, is_condition, value = key.partition("=")
+            if is_condition:
+                if _shown(self._actual(where)) == value:
+                    self._requires(path, key, allowed)
                 continue
             actual = self._actual(key)
             if actual is not UNKNOWN and actual not in allowed:
-                wanted = ", ".join(f"{key}={_shown(item)}" for item in allowed)
-                text = f"is {_shown(actual)}, but {owner} needs {wanted}"
-                self._report(key, text, [_shown(item) for item in allowed], str(actual))
+                text = f"is {_shown(actual)}, which does not work with {owner}"
+                self._report(key, text, map(_shown, allowed), str(actual), at=f"{path}.requires")
 
     def _actual(self, key: str) -> Any:
         """The option taken in a group, or the value of a key."""

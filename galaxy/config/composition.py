@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from galaxy.config.check import RESERVED
 from galaxy.config.origins import display
 from galaxy.config.problems import Problem, nearest
 from galaxy.config.signatures import UnknownNameError, signature_of
@@ -36,6 +37,7 @@ class Composer:
         self.loader = loader
         self.config_name = config_name
         self.files: dict[tuple[str, ...], DictConfig | Problem] = {}
+        self.options: dict[str, list[str]] = {}
 
     def compose(self, arguments: Sequence[str]) -> tuple[DictConfig | None, list[Problem]]:
         """Composes the chosen options, then sets the values.
@@ -53,7 +55,7 @@ class Composer:
         for argument in arguments:
             override, problem = _parsed(argument)
             if override is not None and problem is None:
-                options = self.loader.get_group_options(override.key_or_group)
+                options = self._options(override.key_or_group)
                 if options and not isinstance(override.value(), dict):
                     problem = _group_problem(override, argument, options)
                     groups += [] if problem else [argument]
@@ -70,6 +72,12 @@ class Composer:
             problems += [problem] if problem else []
         return config, problems
 
+    def _options(self, group: str) -> list[str]:
+        """The options of a group; none if it is not a group."""
+        if group not in self.options:
+            self.options[group] = self.loader.get_group_options(group)
+        return self.options[group]
+
     def _from_files(self, groups: tuple[str, ...]) -> DictConfig | Problem:
         """Reads the files once for all jobs of a sweep that choose the same options."""
         if groups not in self.files:
@@ -83,24 +91,33 @@ class Composer:
 
 
 def explain(error: BaseException, loader: ConfigLoader) -> Problem:
-    """Says in one sentence why the files cannot be composed."""
+    """Says why the files cannot be composed, with the place if Hydra or the YAML reader names one."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         place = f"{display(Path(error.problem_mark.name))}, line {error.problem_mark.line + 1}"
         return Problem(place, f"is not YAML: {error.problem}")
-    text = " ".join(str(error or error.__cause__ or type(error).__name__).split())
+    text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
-        options = tuple(error.options or loader.get_group_options(group))
-        parent = re.match(r"In '([^']*)'", text)
-        source = f"{parent[1]}.yaml" if parent else ""
+        options = tuple(name for name in loader.get_group_options(group) if not name.startswith("_"))
+        source = _mention(loader, rf"\b{re.escape(group)}\b.*:.*\b{re.escape(option)}\b") if group else ""
         key = group or "--config-name"
         return Problem(key, f"has no option {option}", options, nearest(option, options), source)
-    cause = (
-        f" ({error.__cause__})" if isinstance(error.__cause__, OmegaConfBaseException) and str(error) else ""
-    )
-    # The advice that follows is to add the misspelt key.
-    text = text.partition("To append to your")[0].strip()
-    return Problem("The configuration", f"cannot be composed. {text}{cause}")
+    if match := re.search(r"Could not override '([^']*)'", text):
+        groups = tuple(group for group in loader.list_groups("") if group != "hydra")
+        source = _mention(loader, rf"override .*\b{re.escape(match[1])}\b.*:")
+        return Problem(match[1], "is not a group that is used", groups, nearest(match[1], groups), source)
+    cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
+    return Problem("The configuration", f"cannot be composed: {text}{cause}")
+
+
+def _mention(loader: ConfigLoader, pattern: str) -> str:
+    """The first line of the files that has a pattern: Hydra does not say who asked for an option."""
+    folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
+    for file in (file for folder in folders for file in sorted(folder.rglob("*.yaml"))):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            if re.search(pattern, line):
+                return f"{display(file)}, line {number}"
+    return ""
 
 
 def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
@@ -146,7 +163,7 @@ def _apply(config: DictConfig, override: Override) -> Problem | None:
             return Problem(key, f"is there already: write {argument.lstrip('+')}", source=argument)
         else:
             OmegaConf.update(config, key, copy.deepcopy(value), merge=True, force_add=True)
-    except OmegaConfBaseException as error:
+    except Exception as error:  # OmegaConf lets AttributeError and others of its own through
         return Problem(key, f"cannot be set: {str(error).splitlines()[0]}", source=argument)
     return None
 
@@ -155,28 +172,24 @@ def _unknown_key(config: DictConfig, key: str, argument: str) -> Problem:
     """A key that does not exist, and the key that was most likely meant."""
     keys = _keys(config)
     owner, _, name = key.rpartition(".")
-    siblings = [other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == owner]
-    if not siblings:  # the mistake may be in any part
-        near = nearest(key, keys)
-        return Problem(
-            key, "does not exist", tuple(str(top) for top in config if top != "hydra"), near, argument
-        )
+    siblings = {other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == owner}
+    if not siblings:  # the mistake is further up
+        top = tuple(str(other) for other in config if other != "hydra")
+        return Problem(key, "does not exist", top, nearest(key, keys), argument)
     target = OmegaConf.select(config, f"{owner}._target_") if owner else None
     try:
         signature = signature_of(target) if isinstance(target, str) else None
     except UnknownNameError:
         signature = None
-    if signature is not None and name in signature.parameters:
+    parameters = signature.parameters if signature is not None else {}
+    if name in parameters:
         text = f"is not in the files, but {target} takes it: write +{argument.lstrip('+')}"
         return Problem(key, text, source=argument)
-    candidates = {*siblings, *(signature.parameters if signature else ())} - {
-        "_target_",
-        "_partial_",
-        "requires",
-    }
-    close = nearest(name, candidates)
-    near = f"{owner}.{close}" if close and owner else close or nearest(key, keys)
-    return Problem(key, "does not exist", tuple(sorted(candidates - {"hydra"})), near, argument)
+    known = sorted({*siblings, *parameters}.difference(RESERVED, ["hydra"]))
+    close = nearest(name, known)
+    return Problem(
+        key, "does not exist", tuple(known), f"{owner}.{close}" if close and owner else close, argument
+    )
 
 
 def _keys(node: DictConfig, prefix: str = "") -> list[str]:

@@ -135,7 +135,9 @@ def _top_level(config: DictConfig) -> Signature:
     }
     parameters = {key: Parameter(None, required=False) for key in groups if key != "hydra"}
     for key, value in declared.items():
-        is_plain = isinstance(value, bool | int | float | str) and not str(value).startswith(("${", "???"))
+        is_plain = isinstance(value, bool | int | float | str | list) and not str(value).startswith(
+            ("${", "???")
+        )
         parameters[key] = Parameter(ast.Name(type(value).__name__) if is_plain else None, required=False)
     if isinstance(target := config.get("_target_"), str):
         taken = signature_of(target) or Signature({})

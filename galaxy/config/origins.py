@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -21,15 +22,22 @@ class Origins:
     """
 
     def __init__(self, loader: ConfigLoader, config: DictConfig, arguments: list[str]) -> None:
+        self.loader = loader
+        self.hydra = config.hydra
         self.arguments = arguments
-        self.folders = [
-            Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"
-        ]
-        groups = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
-        defaults = loader.compute_defaults_list(config.hydra.job.config_name, groups, RunMode.RUN).defaults
-        # The last file to set a key wins.
-        self.files = [
-            (default.package or "", f"{default.config_path}.yaml") for default in reversed(defaults)
+        sources = config.hydra.runtime.config_sources
+        self.folders = [Path(source.path) for source in sources if source.schema == "file"]
+
+    @cached_property
+    def files(self) -> list[tuple[list[str], str]]:
+        """The files and the keys below which their content is put, the last to set a key first."""
+        overrides = [*self.hydra.overrides.hydra, *self.hydra.overrides.task]
+        defaults = self.loader.compute_defaults_list(
+            self.hydra.job.config_name, overrides, RunMode.RUN
+        ).defaults
+        return [
+            (default.package.split(".") if default.package else [], f"{default.config_path}.yaml")
+            for default in reversed(defaults)
         ]
 
     def of(self, key: str) -> str:
@@ -40,11 +48,10 @@ class Origins:
             if name == key or (key.startswith(f"{name}.") and value.startswith("{")):
                 return argument
         for package, name in self.files:
-            inside = package.split(".") if package else []
-            if parts[: len(inside)] != inside:
+            if parts[: len(package)] != package:
                 continue
             for folder in self.folders:
-                if (folder / name).is_file() and (line := line_of(folder / name, parts[len(inside) :])):
+                if (folder / name).is_file() and (line := line_of(folder / name, parts[len(package) :])):
                     return f"{display(folder / name)}, line {line}"
         return self.of(".".join(parts[:-1])) if len(parts) > 1 else ""
 
