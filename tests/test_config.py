@@ -45,6 +45,8 @@ PROJECT = {
         class Stop:
             def __init__(self, patience: int) -> None: ...
 
+        def score(data: dict, split: Literal["train", "val", "test"]) -> None: ...
+
         def train(config):
             print("trained", config)
             if config["seed"] == 13:
@@ -77,6 +79,17 @@ PROJECT = {
           sweep:
             dir: runs/sweep
           output_subdir: null
+          callbacks:
+            check:
+              _target_: galaxy.config.CheckConfig
+    """,
+    "conf/score.yaml": """
+        defaults:
+          - data: simulated
+          - _self_
+        _target_: toy_survey.score
+        split: test
+        hydra:
           callbacks:
             check:
               _target_: galaxy.config.CheckConfig
@@ -200,6 +213,11 @@ MISTAKES = {
         ["experiment=idle"],
         ["callbacks.stopp.patience is read by nothing", "line 4"],
     ),
+    "value that the program's function refuses": (
+        ["-cn", "score", "split=tset"],
+        ["split is tset, but must be train or val or test", "did you mean test?"],
+    ),
+    "key of another program": (["-cn", "score", "+loss=mse"], ["loss"]),
     "unknown configuration": (["-cn", "trian"], ["no option trian", "did you mean train?"]),
     "unknown folder": (["-cd", "nowhere"], ["--config-dir", "nowhere"]),
     "everything at once": (

@@ -122,7 +122,7 @@ def _merged_options(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
 
 
 def _top_level(config: DictConfig) -> Signature:
-    """The keys of the highest level: the groups, and what the primary file declares.
+    """The keys of the highest level: what the primary file declares.
 
     Their types are those of the function that the file names as its `_target_`, else those of the values.
     """
@@ -130,15 +130,12 @@ def _top_level(config: DictConfig) -> Signature:
     declared = _declared(config.hydra.job.config_name, folders)
     if declared is None:
         return Signature({}, open=True)  # a configuration that is not a file
-    groups = {
-        key.rpartition("@")[2].partition("/")[0].partition(".")[0] for key in config.hydra.runtime.choices
-    }
-    parameters = {key: Parameter(None, required=False) for key in groups if key != "hydra"}
+    parameters = {}
     for key, value in declared.items():
-        is_plain = isinstance(value, bool | int | float | str | list) and not str(value).startswith(
+        typed = isinstance(value, bool | int | float | str | list) and not str(value).startswith(
             ("${", "???")
         )
-        parameters[key] = Parameter(ast.Name(type(value).__name__) if is_plain else None, required=False)
+        parameters[key] = Parameter(ast.Name(type(value).__name__) if typed else None, required=False)
     if isinstance(target := config.get("_target_"), str):
         taken = signature_of(target) or Signature({})
         parameters.update({key: taken.parameters[key] for key in parameters.keys() & taken.parameters.keys()})
