@@ -7,11 +7,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from galaxy.cli import run
+from galaxy.cli import reporting, run
 from galaxy.config import plain
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
+@reporting
 def main(config: DictConfig) -> float:
     """Trains once; with `-m`, Hydra calls this for each job of the sweep."""
     from galaxy.training import train  # noqa: PLC0415  torch takes seconds to import, `--help` does not

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import hydra.utils
 import lightning.pytorch as pl
 import torch
-import hydra.utils
 from hydra.errors import InstantiationException
 from lightning.pytorch.loggers import CSVLogger, Logger
 
@@ -117,6 +117,12 @@ def trainer(
     node["log_every_n_steps"] = min(node["log_every_n_steps"], steps_per_epoch)
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
+    if node["accelerator"] in ("gpu", "cuda") and not torch.cuda.is_available():
+        raise UserError(
+            f"trainer.accelerator={node['accelerator']}, but torch finds no GPU: use trainer=auto"
+        )
+    if node["precision"] == "16-mixed" and not torch.cuda.is_available():
+        raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
     built: pl.Trainer = instantiate(node, _partial_=True)(
         callbacks=callbacks,
         logger=loggers,

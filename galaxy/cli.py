@@ -5,18 +5,39 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import wraps
 from traceback import walk_tb
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import SearchPathException
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from galaxy.config.callback import CONFIG_ERROR
 from galaxy.config.composition import explain
 from galaxy.config.jobs import check_jobs, sweep_jobs
 from galaxy.config.problems import ConfigError, Problem
 from galaxy.errors import UserError
+
+
+def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Decorates what `@hydra.main` decorates: a `UserError` in it ends the program with status 1.
+
+    Left to Hydra, the message would come after a line with all overrides.
+    """
+
+    @wraps(task)
+    def reported(config: DictConfig) -> Any:
+        try:
+            return task(config)
+        except Exception as error:
+            if (mistake := user_error(error)) is None:
+                raise
+            print(mistake, file=sys.stderr)
+            sys.exit(1)
+
+    return reported
 
 
 def run(main: Callable[[], Any]) -> None:

@@ -16,10 +16,8 @@ BASELINE_NAMES = {
 
 def result_table(run: RunFolder, result: Result) -> Table:
     """The run's test RMSE among the baselines, worst first."""
-    table = Table(
-        title=f"Test RMSE over N x 37 {result.labels} fractions ({result.epochs} epochs, {result.seconds:.0f} s)",
-        title_justify="left",
-    )
+    title = f"Test RMSE over N x 37 {result.labels} fractions"
+    table = Table(title=f"{title} ({result.epochs} epochs, {result.seconds:.0f} s)", title_justify="left")
     table.add_column("prediction")
     table.add_column("test RMSE", justify="right")
     table.add_column("below the mean's", justify="right")

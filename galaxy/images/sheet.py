@@ -1,0 +1,63 @@
+"""Contact sheets: images as a survey has them beside what a model would see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from galaxy.errors import UserError
+from galaxy.files import replacing
+from galaxy.images.crops import Crop, Pixels
+from galaxy.images.decode import BadImageError, decode
+
+# Width of one picture on the sheet in inches; at 120 dots an inch a 212-pixel crop is shown pixel for pixel.
+_CELL = 1.8
+_DPI = 120
+
+
+def contact_sheet(images: Sequence[Path], crops: dict[str, Crop], path: Path) -> None:
+    """Saves a picture with one row per image: the original, then each crop of it.
+
+    Args:
+        images: The image files to show.
+        crops: By the name that heads their column.
+        path: Where to save; a PNG, or whatever else its ending says that Matplotlib can write.
+
+    Raises:
+        UserError: There is nothing to show, an image cannot be decoded, or the ending of `path` is unknown.
+    """
+    if not images:
+        raise UserError("There are no images to show.")
+    width, height = _CELL * (1 + len(crops)), _CELL * len(images)
+    # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    formats = figure.canvas.get_supported_filetypes()
+    if path.suffix[1:] not in formats:
+        raise UserError(
+            f"Cannot save a picture as {path}; its name may end in .{', .'.join(sorted(formats))}."
+        )
+    axes = figure.subplots(len(images), 1 + len(crops), squeeze=False)
+    for row, image in zip(axes, images, strict=True):
+        try:
+            pixels = decode(image)
+        except BadImageError as error:
+            raise UserError(f"{image}: {error}") from error
+        pictures = [pixels, *(crop(pixels) for crop in crops.values())]
+        for cell, picture in zip(row, pictures, strict=True):
+            _show(cell, picture)
+        row[0].set_ylabel(image.stem, fontsize=7)
+    for cell, name in zip(axes[0], ["original", *crops], strict=True):
+        cell.set_title(name, fontsize=9)
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _show(cell: Axes, picture: Pixels) -> None:
+    """Draws (H, W, 3) RGB or (H, W, 1) grey, with its size below."""
+    # Nearest: the reader should see the pixels that the model gets.
+    cell.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    cell.set(xticks=[], yticks=[])
+    cell.set_xlabel(f"{picture.shape[1]} x {picture.shape[0]}", fontsize=6, labelpad=1)
