@@ -65,7 +65,7 @@ def bare_task(
     """The model of a run before it has seen any data; a checkpoint fills it."""
     encoder = instantiate(config["model"])
     task: Task
-    if not isinstance(encoder, Encoder):  # a baseline has no head, so it is told the questions itself
+    if is_baseline(config):  # which has no head, so it is told the questions itself
         task = ClosedFormTask(encoder(questions=questions), questions)
     else:
         task = _fraction_task(config, encoder, questions, mean, std, steps_per_epoch)
@@ -94,6 +94,11 @@ def _fraction_task(
     )
 
 
+def is_baseline(config: Config) -> bool:
+    """Whether the model is fitted in closed form; its option is partial, for the questions come later."""
+    return bool(config["model"].get("_partial_", False))
+
+
 def loggers(config: Config, folder: Path) -> list[Logger]:
     """metrics.csv, which belongs to every run folder, and the chosen loggers."""
     chosen = [instantiate(node) for node in config["logger"].values() if node is not None]
@@ -115,6 +120,8 @@ def trainer(
     """Lightning's trainer, with the precision that the hardware is best at where "auto" is asked for."""
     node = dict(config["trainer"])
     node["log_every_n_steps"] = min(node["log_every_n_steps"], steps_per_epoch)
+    if is_baseline(config):  # one pass of sums: nothing to share among processes
+        node |= {"devices": 1, "strategy": "auto"}
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
     if node["accelerator"] in ("gpu", "cuda") and not torch.cuda.is_available():

@@ -20,6 +20,8 @@ def quieten_libraries() -> None:
         r"The '\w+' does not have many workers",
         # A baseline is solved, not optimised.
         r"`LightningModule.configure_optimizers` returned `None`",
+        # Where trainer.limit_train_batches makes epochs shorter than the interval.
+        r"The number of training batches .* is smaller than the logging interval",
         # Resuming and evaluating build the same folders again.
         r"Checkpoint directory .* exists and is not empty",
     ):

@@ -104,6 +104,14 @@ class FractionTask(pl.LightningModule):
         """Adds one batch to the test metrics."""
         self._step(batch, self.test_metrics)
 
+    def on_fit_start(self) -> None:
+        """Refuses what distributed training cannot do."""
+        if self.encoder.frozen_epochs > 0 and self.trainer.world_size > 1:
+            raise UserError(
+                f"model.frozen_epochs={self.encoder.frozen_epochs} works in one process only, for the others "
+                "would wait for gradients of the frozen body: use trainer.devices=1 or model.frozen_epochs=0"
+            )
+
     def on_train_epoch_start(self) -> None:
         """Freezes or thaws the encoder by the number of the epoch, so that a resumed run agrees."""
         learns = self.current_epoch >= self.encoder.frozen_epochs

@@ -12,6 +12,7 @@ import pytest
 
 from galaxy.questions import GALAXY_ZOO_2
 
+Command = Callable[..., int]
 PROJECT = Path(__file__).parent.parent
 
 

@@ -1,7 +1,6 @@
 """Evaluation through the real command line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,8 +10,7 @@ import pytest
 
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.runs import RunFolder
-
-Command = Callable[..., int]
+from tests.conftest import Command
 
 
 @pytest.fixture

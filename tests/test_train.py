@@ -1,7 +1,6 @@
 """Training through the real command line, and the run folder it leaves."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,7 @@ import yaml
 
 from galaxy.runs import RunFolder, find_runs
 from galaxy.training import TABLE_METRICS
-
-Command = Callable[..., int]
+from tests.conftest import Command
 
 
 def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_path: Path) -> None:

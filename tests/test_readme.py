@@ -1,0 +1,92 @@
+"""Every command of README.md does what it says, on a tiny survey."""
+
+import re
+import runpy
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from galaxy.questions import GALAXY_ZOO_2
+from tests.conftest import PROJECT, Command
+
+BLOCKS = re.findall(r"```bash\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
+# make runs these tests, and TensorBoard serves until it is stopped.
+RUNNABLE = [command for command in COMMANDS if command.startswith("python ")]
+SWEEPS = [command for command in RUNNABLE if " -m crop" in command or "sweep=" in command]
+
+
+def test_the_readme_has_the_commands() -> None:
+    programs = {command.split()[1] for command in RUNNABLE}
+    assert {"train.py", "evaluate.py", "-m"} <= programs
+    assert set(COMMANDS) - set(RUNNABLE) == {
+        "make train",
+        "make test",
+        "tensorboard --logdir runs",
+    }
+
+
+@pytest.fixture
+def ready(
+    command: Command, quick: list[str], survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder to work in, with one finished run, Kaggle's unlabelled images and ImageNet's weights."""
+    monkeypatch.chdir(tmp_path)
+    assert command("train.py", *quick, "trainer.max_epochs=1", "hydra.run.dir=runs/first") == 0
+    challenge = tmp_path / "challenge"
+    challenge.mkdir()
+    (challenge / "training_solutions_rev1.csv").write_bytes(
+        (survey / "training_solutions_rev1.csv").read_bytes()
+    )
+    for name in ("images_training_rev1", "images_test_rev1"):
+        (challenge / name).symlink_to(survey / "images_training_rev1")
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+    folder = tmp_path / "torch" / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(torchvision.models.resnet18().state_dict(), folder / Path(weights.url).name)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path
+
+
+def arguments_of(line: str, folder: Path, quick: list[str]) -> list[str]:
+    """The words of a command, with its placeholders filled in and the training made short."""
+    words = [
+        word.replace("=DIR", f"={folder}/challenge").replace("=RUN", f"={folder}/runs/first")
+        for word in shlex.split(line)
+    ]
+    if words[1] == "train.py" and not any(word.startswith("--") for word in words):
+        words += [o for o in quick if not o.startswith(("data=", "data.root", "crop=", "model="))]
+        words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
+        if "data=kaggle" not in words:
+            words += [f"data.root={folder}/simulated", "data.catalog.count=60", "data.catalog.workers=1"]
+    return words
+
+
+def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs `python PROGRAM ...` or `python -m MODULE ...` in this process."""
+    try:
+        if words[1] == "-m":
+            monkeypatch.setattr(sys, "argv", words[2:])
+            monkeypatch.delitem(sys.modules, words[2], raising=False)
+            runpy.run_module(words[2], run_name="__main__")
+        else:
+            monkeypatch.setattr(sys, "argv", words[1:])
+            runpy.run_path(str(PROJECT / words[1]), run_name="__main__")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.slow) if line in SWEEPS else line for line in RUNNABLE]
+)
+def test_command_runs(line: str, ready: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(arguments_of(line, ready, quick), monkeypatch) == 0
+    if "part=test" in line:
+        submissions = list((ready / "runs" / "first").rglob("submission.csv"))
+        assert len(submissions) == 1
+        assert submissions[0].read_text().startswith(f"GalaxyID,{GALAXY_ZOO_2.kaggle_columns[0]},")
