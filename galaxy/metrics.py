@@ -17,6 +17,7 @@ class FractionMetrics(Metric):
 
     Args:
         questions: The tree of the columns.
+        sync_on_compute: Whether the processes of a distributed run add up their sums.
     """
 
     is_differentiable = False
@@ -26,8 +27,8 @@ class FractionMetrics(Metric):
     squared_targets: Tensor
     galaxies: Tensor
 
-    def __init__(self, questions: Questions) -> None:
-        super().__init__()
+    def __init__(self, questions: Questions, sync_on_compute: bool = True) -> None:
+        super().__init__(sync_on_compute=sync_on_compute)
         self.slices = {
             question.key: columns for question, columns in zip(questions, questions.slices, strict=True)
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from galaxy.questions import Questions
@@ -33,9 +34,9 @@ def result_table(run: RunFolder, result: Result) -> Table:
 
 def question_table(questions: Questions, metrics: dict[str, float], title: str) -> Table:
     """RMSE of each question and of all, with the question's words."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("question")
-    table.add_column("RMSE", justify="right")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("question", no_wrap=True)
+    table.add_column("RMSE", justify="right", no_wrap=True)
     for question in questions:
         key = f"rmse/{question.key}"
         table.add_row(f"{question.key}  {question.text}", f"{metrics[key]:.5f}")

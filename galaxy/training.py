@@ -55,7 +55,7 @@ def train(
     """
     quieten_libraries()
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # the helpers of a distributed run leave the folder to its first process
-        _fit(RunFolder(folder), config, Result(status="running"), [])
+        _fit(RunFolder(folder), config, Result(status="running"), build.loggers(config, folder))
         return math.nan
     started = time.perf_counter()
     run = RunFolder.create(folder, config, overrides, choices)

@@ -1,6 +1,9 @@
 """Training through the real command line, and the run folder it leaves."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ import yaml
 
 from galaxy.runs import RunFolder, find_runs
 from galaxy.training import TABLE_METRICS
-from tests.conftest import Command
+from tests.conftest import PROJECT, Command
 
 
 def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_path: Path) -> None:
@@ -136,6 +139,27 @@ def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str],
     assert command("train.py", *run) == 0
     result = RunFolder(tmp_path / "run").result()
     assert 0 < result.baselines["noise_floor"] < result.baselines["mean"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_network_as_one(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    # A network without dropout and batch statistics, which differ between processes by design.
+    same = [*quick, "model=sirressi_cnn", "augment=none"]
+    assert command("train.py", *same, "data.batch_size=16", f"hydra.run.dir={tmp_path}/one") == 0
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
+    subprocess.run(
+        [sys.executable, PROJECT / "train.py", *same, *two, "trainer.max_epochs=2", "data.batch_size=8"]
+        + [f"hydra.run.dir={tmp_path}/two"],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=120,
+    )
+    one, both = (RunFolder(tmp_path / name).result() for name in ("one", "two"))
+    assert both.status == "done"
+    assert both.metrics["val/rmse"] == pytest.approx(one.metrics["val/rmse"], abs=1e-5)
+    assert both.metrics["test/rmse"] == pytest.approx(one.metrics["test/rmse"], abs=1e-5)
 
 
 def test_a_sweep_runs_all_jobs_and_ends_with_one_table(
