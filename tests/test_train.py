@@ -150,8 +150,15 @@ def test_two_processes_train_the_same_network_as_one(
     assert command("train.py", *same, "data.batch_size=16", f"hydra.run.dir={tmp_path}/one") == 0
     two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
     subprocess.run(
-        [sys.executable, PROJECT / "train.py", *same, *two, "trainer.max_epochs=2", "data.batch_size=8"]
-        + [f"hydra.run.dir={tmp_path}/two"],
+        [
+            sys.executable,
+            PROJECT / "train.py",
+            *same,
+            *two,
+            "trainer.max_epochs=2",
+            "data.batch_size=8",
+            f"hydra.run.dir={tmp_path}/two",
+        ],
         check=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         timeout=120,
