@@ -114,6 +114,24 @@ def callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
     return [node(dirpath=str(checkpoints)) if callable(node) else node for node in chosen]
 
 
+def check_hardware(config: Config) -> None:
+    """Refuses what this machine cannot do, before any data are read.
+
+    Raises:
+        UserError: A GPU is asked for, and there is none.
+    """
+    node = config["trainer"]
+    if torch.cuda.is_available():
+        return
+    if node["accelerator"] in ("gpu", "cuda"):
+        raise UserError(
+            f"trainer.accelerator={node['accelerator']}, but torch finds no GPU: use trainer=auto"
+        )
+    if node["precision"] == "16-mixed":
+        # Lightning would silently change it to bf16-mixed.
+        raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
+
+
 def trainer(
     config: Config, callbacks: list[pl.Callback], loggers: list[Logger], steps_per_epoch: int
 ) -> pl.Trainer:

@@ -88,6 +88,7 @@ def train(
 
 def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[Logger]) -> None:
     pl.seed_everything(config["seed"], workers=True, verbose=False)
+    build.check_hardware(config)
     data = build.datamodule(config)
     data.setup()
     callbacks = build.callbacks(config, run.checkpoints)

@@ -99,6 +99,22 @@ def test_a_baseline_is_a_run_like_any_other(
         assert result.metrics["test/rmse"] == pytest.approx(result.baselines[model], abs=1e-6)
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("setting", ["trainer.accelerator=gpu", "trainer.precision=16-mixed"])
+def test_hardware_that_is_not_there_is_named_first(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+) -> None:
+    wanted = ["trainer.accelerator=auto", setting, "data.root=/nowhere"]
+    assert command("train.py", *quick, *wanted, f"hydra.run.dir={tmp_path}/run") == 1
+    message = capsys.readouterr().err
+    assert setting in message
+    assert "/nowhere" not in message
+
+
 def test_a_folder_is_never_used_twice(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

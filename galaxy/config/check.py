@@ -110,7 +110,7 @@ class _Check:
             self._unread(path, value)
         if isinstance(value.get("requires"), dict):
             option = self.options.get(path)
-            self._requires(path, f"{path}={option}" if option else path, value["requires"])
+            self._requires(f"{path}={option}" if option else path, value["requires"])
         for name, item in value.items():
             if name != "requires":
                 self._walk(item, f"{path}.{name}", read)
@@ -163,17 +163,17 @@ class _Check:
             ):
                 self._report(key, f"is read by nothing: {path} has no _target_")
 
-    def _requires(self, path: str, owner: str, requirements: dict[str, Any]) -> None:
+    def _requires(self, owner: str, requirements: dict[str, Any]) -> None:
         for key, allowed in requirements.items():
             where, is_condition, value = key.partition("=")
             if is_condition:
                 if _shown(self._actual(where)) == value:
-                    self._requires(path, key, allowed)
+                    self._requires(key, allowed)
                 continue
             actual = self._actual(key)
             if actual is not UNKNOWN and actual not in allowed:
                 text = f"is {_shown(actual)}, which does not work with {owner}"
-                self._report(key, text, map(_shown, allowed), str(actual), at=f"{path}.requires")
+                self._report(key, text, map(_shown, allowed), str(actual))
 
     def _actual(self, key: str) -> Any:
         """The option taken in a group, or the value of a key."""
