@@ -1,0 +1,118 @@
+"""How fast the image cache is built, beside merely decoding the same files with as many threads.
+
+`python benchmarks/bench_cache.py` prints images/s for each crop of conf/crop, and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import hydra.utils
+import numpy as np
+from omegaconf import OmegaConf
+from table import Report, interleaved, processors, ratios, spread
+
+from galaxy.catalogs.kaggle import read_kaggle
+from galaxy.errors import UserError
+from galaxy.images.cache import open_cache
+from galaxy.images.crops import Crop
+from galaxy.simulation.survey import Survey, write_survey
+
+CROPS = Path(__file__).parent.parent / "conf" / "crop"
+
+
+def decoding_speed(images: Sequence[Path], threads: int) -> float:
+    """Images/s of nothing but reading and decoding, each thread going through its own share."""
+
+    def decode(share: Sequence[Path]) -> None:
+        for path in share:
+            cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR_RGB)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(decode, [images[first::threads] for first in range(threads)]))
+    return len(images) / (time.perf_counter() - started)
+
+
+def building_speed(images: Sequence[Path], crop: Crop, threads: int) -> float:
+    """Images/s of making a new cache, written to the disk and flushed."""
+    with TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):  # which the progress bar goes to
+        started = time.perf_counter()
+        open_cache(images, crop, Path(folder), on_bad="error", workers=threads)
+        return len(images) / (time.perf_counter() - started)
+
+
+def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
+    """One row a crop."""
+    report = Report(
+        program="bench_cache",
+        title="Building the image cache over pure decoding",
+        columns=("crop", "decoding, images/s", "cache, images/s", "cache over decoding"),
+        packages=("galaxy", "opencv-python-headless", "numpy"),
+        notes=[
+            f"{len(images):,} images, {threads} threads, the files in the system's memory; "
+            f"n = {repeats} interleaved repeats, mean (least..greatest)."
+        ],
+    )
+    cv2.setNumThreads(1)  # the threads are ours, in both
+    decoding_speed(images, threads)  # reads the files once, from then on they are in the system's memory
+    for file in sorted(CROPS.glob("*.yaml")):
+        crop: Crop = hydra.utils.instantiate(OmegaConf.load(file))
+        decode, build = (
+            partial(decoding_speed, images, threads),
+            partial(building_speed, images, crop, threads),
+        )
+        decoding, building = interleaved([decode, build], repeats)
+        report.rows.append(
+            (
+                file.stem,
+                spread(decoding, ",.0f"),
+                spread(building, ",.0f"),
+                spread(ratios(building, decoding), ".2f"),
+            )
+        )
+    report.notes.append(f"Peak memory of the program: {_peak_memory() / 2**20:,.0f} MiB.")
+    return report
+
+
+def _peak_memory() -> int:
+    """Bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--root", type=Path, metavar="DIR", help="images in Kaggle's layout (else simulated)")
+    parser.add_argument("--images", type=int, default=1000, metavar="N", help="how many (default 1000)")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default 5)")
+    parser.add_argument("--threads", type=int, default=processors(), metavar="N", help="default: one a core")
+    options = parser.parse_args()
+    for name in ("images", "repeats", "threads"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be 1 or more")
+    with TemporaryDirectory() as folder:
+        try:
+            root = options.root or write_survey(Path(folder), Survey(options.images, seed=0, volunteers=45))
+            images = read_kaggle(root, on_bad="error").images[: options.images]
+            report = measure(images, options.threads, options.repeats)
+        except UserError as error:
+            parser.error(str(error))
+    report.notes.append(f"Data: {'of --root' if options.root else 'simulated'}, 424 x 424 JPEG files.")
+    report.publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""What the benchmarks share: interleaved measurements, and a table that says where they were made."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from statistics import fmean
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from galaxy.files import write_text
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleaved(programs: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
+    """Calls the programs in turn, `repeats` times, so that a busy spell of the machine slows all of them.
+
+    Args:
+        programs: Each returns one figure.
+        repeats: Calls of each, the n of the table.
+
+    Returns:
+        The figures of each program, in the order of the calls.
+    """
+    rounds = [[program() for program in programs] for _ in range(repeats)]
+    return [list(figures) for figures in zip(*rounds, strict=True)]
+
+
+def ratios(ours: Sequence[float], reference: Sequence[float]) -> list[float]:
+    """Each figure over the one that was measured beside it."""
+    return [a / b for a, b in zip(ours, reference, strict=True)]
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """The mean, the least and the greatest of some figures: `1,020 (980..1,050)`."""
+    return f"{fmean(values):{form}} ({min(values):{form}}..{max(values):{form}})"
+
+
+@dataclass
+class Report:
+    """A table of measurements.
+
+    Attributes:
+        program: Name of the benchmark, and of its file in benchmarks/results.
+        title: What was measured.
+        columns: Their headings.
+        packages: The distributions whose versions matter.
+        notes: What else a reader has to know, a sentence each.
+        rows: One tuple of cells for each thing measured.
+    """
+
+    program: str
+    title: str
+    columns: tuple[str, ...]
+    packages: tuple[str, ...]
+    notes: list[str]
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    def publish(self) -> None:
+        """Prints the table and writes it as Markdown."""
+        notes = [*self.notes, f"Machine: {_machine()}.", f"Versions: {self._versions()}."]
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD)
+        for number, name in enumerate(self.columns):
+            table.add_column(name, justify="right" if self._is_number(number) else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        console = Console()
+        console.print(table)
+        for note in notes:
+            console.print(note, markup=False, highlight=False)
+        rule = ["---:" if self._is_number(number) else "---" for number in range(len(self.columns))]
+        cells = [" | ".join(row) for row in (self.columns, rule, *self.rows)]
+        lines = [
+            f"# {self.title}",
+            "",
+            *(f"| {row} |" for row in cells),
+            "",
+            *(f"- {note}" for note in notes),
+        ]
+        write_text(RESULTS / f"{self.program}.md", "\n".join(lines) + "\n")
+
+    def _is_number(self, column: int) -> bool:
+        return all(row[column][:1].isdigit() for row in self.rows)
+
+    def _versions(self) -> str:
+        named = [f"{name} {version(name)}" for name in self.packages]
+        return ", ".join([f"Python {platform.python_version()}", *named])
+
+
+def processors() -> int:
+    """The processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _machine() -> str:
+    names = Path("/proc/cpuinfo")
+    lines = names.read_text().splitlines() if names.exists() else []
+    found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = found[0] if found else platform.processor()
+    return f"{name} ({platform.machine()}), {processors()} cores, {platform.system()}"
