@@ -21,14 +21,13 @@ from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 import torch.nn.functional as F
+from hydra.utils import instantiate
 from table import Report, interleaved, ratios, spread
 from torch import Tensor, nn
 
-from galaxy import build
 from galaxy.precision import best_precision
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.runs import RunFolder
@@ -36,8 +35,8 @@ from galaxy.runs import RunFolder
 TRAIN = Path(__file__).parent.parent / "train.py"
 MODELS = ("small_cnn", "deep_cnn", "resnet18")
 AUGMENTS = ("none", "affine")
-# glibc gives freed memory back to the system, and takes it again page by page, at thresholds that move with what
-# a program happened to free before: the very same loop is then up to a third slower in one process than in the next.
+# glibc returns freed memory to the system, and takes it again page by page, at thresholds that move with what a
+# program happened to free before: the very same loop is then up to a third slower in one process than in another.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(10**8), "MALLOC_TRIM_THRESHOLD_": str(10**9)}
 
 
@@ -59,7 +58,7 @@ def loop_speed(run: Path) -> float:
     """Images/s of a loop that trains as the finished `run` did, in a process as fresh as train.py's."""
     # The server has imported torch and never used it: its children start at once, and cold.
     context = get_context("forkserver")
-    context.set_forkserver_preload(["galaxy.build"])
+    context.set_forkserver_preload(["galaxy.models.resnet"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_loop, run).result()
 
@@ -75,9 +74,10 @@ def _loop(run: Path) -> float:
     # Noise costs what galaxies cost. (N, S, S, C) seen as (N, C, S, S): channels_last, in every batch too.
     images = torch.randn(count, size, size, channels, device=device)
     targets = torch.rand(count, GALAXY_ZOO_2.size, device=device)
-    task: Any = build.bare_task(config, GALAXY_ZOO_2, torch.zeros(channels), torch.ones(channels))
-    network = nn.Sequential(task.encoder, task.head).to(device).to(memory_format=torch.channels_last)
-    optimizer = build.instantiate(config["optimizer"])(network.parameters())
+    encoder = instantiate(config["model"])
+    head = instantiate(config["head"])(in_features=encoder.num_features, questions=GALAXY_ZOO_2)
+    network = nn.Sequential(encoder, head).to(device).to(memory_format=torch.channels_last)
+    optimizer = instantiate(config["optimizer"])(network.parameters())
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=best_precision("auto") == "bf16-mixed")
     _wait(device)
     started = time.perf_counter()
