@@ -57,8 +57,8 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
     """One row a crop."""
     report = Report(
         program="bench_cache",
-        title="Building the image cache over pure decoding",
-        columns=("crop", "decoding, images/s", "cache, images/s", "cache over decoding"),
+        title="Images/s of building the image cache over pure decoding",
+        columns=("crop", "cache", "decoding", "ratio"),
         packages=("galaxy", "opencv-python-headless", "numpy"),
         notes=[
             f"{len(images):,} images, {threads} threads, the files in the system's memory; "
@@ -77,8 +77,8 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
         report.rows.append(
             (
                 file.stem,
-                spread(decoding, ",.0f"),
                 spread(building, ",.0f"),
+                spread(decoding, ",.0f"),
                 spread(ratios(building, decoding), ".2f"),
             )
         )

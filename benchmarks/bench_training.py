@@ -35,8 +35,8 @@ from galaxy.runs import RunFolder
 TRAIN = Path(__file__).parent.parent / "train.py"
 MODELS = ("small_cnn", "deep_cnn", "resnet18")
 AUGMENTS = ("none", "affine")
-# glibc returns freed memory to the system, and takes it again page by page, at thresholds that move with what a
-# program happened to free before: the very same loop is then up to a third slower in one process than in another.
+# glibc returns freed memory to the system, and takes it again page by page, at thresholds that move with what
+# a program happened to free before: the same loop is then up to a third slower in one process than in the next.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(10**8), "MALLOC_TRIM_THRESHOLD_": str(10**9)}
 
 
@@ -123,8 +123,8 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
     """One row for each size, model and augmentation."""
     report = Report(
         program="bench_training",
-        title="Training speed of train.py over a loop written by hand",
-        columns=("model", "pixels", "augment", "train.py, images/s", "loop, images/s", "train.py over loop"),
+        title="Training speed in images/s: train.py over a loop written by hand",
+        columns=("model", "pixels", "augment", "train.py", "loop", "ratio"),
         packages=("galaxy", "torch", "lightning"),
         notes=[
             _setting(options),

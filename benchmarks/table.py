@@ -68,7 +68,7 @@ class Report:
         notes = [*self.notes, f"Machine: {_machine()}.", f"Versions: {self._versions()}."]
         table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD)
         for number, name in enumerate(self.columns):
-            table.add_column(name, justify="right" if self._is_number(number) else "left")
+            table.add_column(name, justify="right" if self._is_number(number) else "left", overflow="fold")
         for row in self.rows:
             table.add_row(*row)
         console = Console()
