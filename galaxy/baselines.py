@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from rich.progress import track
 
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.models.baselines import CenterPixel, ClosedForm, Mean
 from galaxy.prediction import score
+
+
+def fit_baseline(model: ClosedForm, data: GalaxyDataModule) -> None:
+    """Fits a baseline in one pass over the training images, which augmentation would falsify."""
+    loader = data.loader("train")
+    for batch in track(loader, "Fitting", total=len(loader), transient=True):
+        model.accumulate(batch["image"].float() / 255, batch["target"])
+    model.solve()
 
 
 def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
@@ -15,22 +24,21 @@ def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
 
     Only one pixel of each image is read, so that this costs next to nothing on any survey.
     """
-    scores = {}
+    questions, targets = data.catalog.questions, data.targets
     train, test = data.labelled_rows("train"), data.labelled_rows("test")
     middle = data.images.array.shape[1] // 2
     pixels = torch.from_numpy(data.images.array[:, middle : middle + 1, middle : middle + 1].copy())
     pixels = pixels.permute(0, 3, 1, 2).float() / 255
-    questions = data.catalog.questions
     models: dict[str, ClosedForm] = {
         "mean": Mean(questions),
         "center_pixel": CenterPixel(pixels.shape[1], questions),
     }
+    scores = {}
     for name, model in models.items():
-        model.accumulate(pixels[train], torch.from_numpy(data.targets[train]))
+        model.accumulate(pixels[train], torch.from_numpy(targets[train]))
         model.solve()
-        fractions = model(pixels[test]).numpy().astype(np.float32)
-        scores[name] = score(questions, fractions, data.targets[test])["rmse"]
+        fractions = model(pixels[test]).fractions.numpy().astype(np.float32)
+        scores[name] = score(questions, fractions, targets[test])["rmse"]
     if data.catalog.expected is not None:
-        perfect = data.catalog.expected[test]
-        scores["noise_floor"] = score(questions, perfect, data.targets[test])["rmse"]
+        scores["noise_floor"] = score(questions, data.catalog.expected[test], targets[test])["rmse"]
     return scores

@@ -1,4 +1,4 @@
-"""Checkpoints: weights and the plain configuration they were trained under, read without unpickling code."""
+"""Checkpoints: weights and the plain configuration they were trained under, read without running code."""
 
 from __future__ import annotations
 
@@ -10,40 +10,64 @@ import torch
 
 from galaxy import build
 from galaxy.errors import UserError
+from galaxy.files import replacing
 from galaxy.questions import GALAXY_ZOO_2
+
+# The parts of a configuration that predicting builds; what they may name is this project's own.
+PREDICTING = ("crop", "model", "head", "loss")
 
 
 def read(path: Path) -> dict[str, Any]:
     """Reads a checkpoint with `weights_only=True`.
 
     Raises:
-        UserError: There is no such file, or it is not a checkpoint of this project.
+        UserError: There is no such file, it is not a checkpoint of this project, or its configuration names
+            code of somebody else's.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: for a run folder write run={path}")
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        content["hyper_parameters"]["config"]
+        config = content["hyper_parameters"]["config"]
+        nodes = [config[name] for name in PREDICTING]
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a checkpoint of this project, or it is damaged: {reason}") from None
+    for target in _targets(nodes):
+        if not target.startswith("galaxy."):
+            raise UserError(f"{path} would call {target}, which is not part of this project; it is refused")
     return content
 
 
-def load_weights(task: build.Task, path: Path) -> None:
-    """Gives a task the weights of a checkpoint."""
-    task.load_state_dict(read(path)["state_dict"])
+def write(path: Path, model: build.Model, config: build.Config) -> None:
+    """Writes a model that no trainer has trained in the form of those that it has."""
+    with replacing(path) as temporary:
+        torch.save({"state_dict": model.state_dict(), "hyper_parameters": {"config": config}}, temporary)
 
 
-def load_task(path: Path) -> tuple[build.Task, dict[str, Any]]:
+def load_weights(model: build.Model, path: Path) -> None:
+    """Gives a model the weights of a checkpoint."""
+    model.load_state_dict(read(path)["state_dict"])
+
+
+def load_model(path: Path) -> tuple[build.Model, build.Config]:
     """Builds the model of a checkpoint, with its weights.
 
     Returns:
-        The task, and the configuration it was trained under.
+        The model, and the configuration it was trained under.
     """
     content = read(path)
     config = content["hyper_parameters"]["config"]
     channels = config["crop"]["channels"]
-    task = build.bare_task(config, GALAXY_ZOO_2, torch.zeros(channels), torch.ones(channels))
-    task.load_state_dict(content["state_dict"])
-    return task, config
+    model = build.bare_model(config, GALAXY_ZOO_2, torch.zeros(channels), torch.ones(channels))
+    model.load_state_dict(content["state_dict"])
+    return model, config
+
+
+def _targets(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [str(value["_target_"])] if "_target_" in value else []
+        return own + [target for item in value.values() for target in _targets(item)]
+    return [target for item in value for target in _targets(item)] if isinstance(value, list) else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,18 @@ from galaxy.runs import RunFolder, find_runs
 
 # Figures that are printed, and how; the CSV file has them all.
 FORMATS = {"val/rmse": ".5f", "test/rmse": ".5f", "epochs": ".0f", "seconds": ".0f"}
-# Where files go and when to stop looking is not what makes one run better than another.
-NOT_COMPARED = ("hydra.", "data.root", "data.cache", "callbacks", "logger", "experiment", "sweep")
+# What is looked at is not what makes one run better than another.
+NOT_COMPARED = ("logger",)
 
 
 def comparison(runs: list[RunFolder]) -> pd.DataFrame:
     """One row a run, the best validation RMSE first and the runs without one last.
 
     Returns:
-        Columns: every group option and override in which the runs differ; all metrics and baselines; epochs,
+        Columns: every option and value in which the runs differ; all metrics and baselines; epochs,
         seconds, images_per_second; labels (what the fractions mean), status, error and run (the folder).
     """
-    settings = pd.DataFrame([_settings(run) for run in runs])
-    varying = [name for name in settings.columns if settings[name].fillna("").nunique() > 1]
-    figures = pd.DataFrame([_figures(run) for run in runs])
-    table = pd.concat([settings[varying or ["model"]], figures], axis=1)
+    table = pd.concat([_settings(runs), pd.DataFrame([_figures(run) for run in runs])], axis=1)
     return table.sort_values("val/rmse", na_position="last", kind="stable", ignore_index=True)
 
 
@@ -101,11 +99,39 @@ def _figures(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _settings(run: RunFolder) -> dict[str, str]:
-    choices = {group: option for group, option in run.choices().items() if not group.startswith("hydra/")}
-    values = dict(override.lstrip("+~").partition("=")[::2] for override in run.overrides())
-    merged = {**choices, **values, **choices}
-    return {name: str(value) for name, value in merged.items() if not name.startswith(NOT_COMPARED)}
+def _settings(runs: list[RunFolder]) -> pd.DataFrame:
+    """The options and values in which runs differ, a row each; the model if they differ in nothing.
+
+    Below a group in which they took different options, only the options count: the values follow from them.
+    """
+    choices = pd.DataFrame([_named(run.choices()) for run in runs])
+    values = pd.DataFrame([dict(_flat(run.config())) for run in runs])
+    differing = [name for name in choices if choices[name].nunique(dropna=False) > 1]
+    explained = tuple(f"{name}." for name in (*differing, *NOT_COMPARED))
+    differing_values = [
+        name
+        for name in map(str, values)
+        if not name.startswith(explained) and values[name].nunique(dropna=False) > 1
+    ]
+    table = pd.concat([choices[differing], values[differing_values]], axis=1)
+    return table if len(table.columns) else choices[["model"]]
+
+
+def _named(choices: dict[str, str]) -> dict[str, str]:
+    """The options of the groups of conf/ that are settings of a run, not collections of settings."""
+    return {
+        group: str(option)
+        for group, option in choices.items()
+        if not group.startswith(("hydra/", "experiment", "sweep", *NOT_COMPARED)) and "@" not in group
+    }
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
 
 
 def _cell(value: Any, form: str) -> str:

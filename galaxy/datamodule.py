@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from galaxy.catalogs import Catalog
-from galaxy.errors import UserError
+from galaxy.errors import UserError, listing
 from galaxy.images.augment import Augment
-from galaxy.images.cache import CachedImages, open_cache
+from galaxy.images.cache import CachedImages, open_cache, processors
 from galaxy.images.crops import Crop
 from galaxy.loader import Batch, BatchSource, EpochBatches, batch_loader
 from galaxy.splits import SPLITS, sample_rows, split_rows
@@ -47,7 +47,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         val_fraction: Share of the galaxies that validate.
         test_fraction: Share of the galaxies that test.
         cache: Folder of the image caches.
-        workers: Threads that decode and processes that augment; None for one per core.
+        workers: Threads that decode, and processes that augment one image after the other; None for one per
+            core, 0 to do without.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         )
         self.catalog: Catalog = catalog.take(self.images.kept, self.images.skipped)
         if self.catalog.skipped:
-            log.warning("left out %d bad rows or images", len(self.catalog.skipped))
+            left_out = listing(list(self.catalog.skipped))
+            log.warning("left out %d bad rows or images:\n%s", len(self.catalog.skipped), left_out)
         if self.counts and self.catalog.counts is None:
             raise UserError(f"data.counts is true, but data={self.catalog.name} has no vote counts")
         self.rows = split_rows(self.catalog.ids, *self.fractions)
@@ -107,7 +109,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     def description(self) -> dict[str, Any]:
         """What was trained on, for the run folder: sizes, and a fingerprint of ids, labels and pixels."""
-        digest = blake2b(self.images.fingerprint.encode(), digest_size=16)
+        digest = blake2b(self.images.digest.encode(), digest_size=16)
         digest.update(self.catalog.ids.tobytes())
         digest.update(self.targets.tobytes())
         return {
@@ -147,8 +149,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
         return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
-    def steps_per_epoch(self, world_size: int) -> int:
-        """Training steps of one epoch when `world_size` processes share it."""
+    def batches_per_epoch(self, world_size: int) -> int:
+        """Training batches of one epoch, of each of `world_size` processes that share it."""
         return len(self._batches("train", shuffle=True, world_size=world_size))
 
     def loader(self, split: str) -> DataLoader[Batch]:
@@ -160,7 +162,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.labelled_rows("train")
         augment = self.augment if self.augment.active else None
         per_sample = augment is not None and augment.engine == "albumentations"
-        workers = (torch.get_num_threads() if self.workers is None else self.workers) if per_sample else 0
+        workers = (processors() if self.workers is None else self.workers) if per_sample else 0
         batches = self._batches("train", shuffle=True, **self._process())
         return batch_loader(self._source(augment), batches, workers)
 
@@ -169,13 +171,6 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.labelled_rows("val")
         return batch_loader(
             self._source(None), self._batches("val", shuffle=False, **self._process()), workers=0
-        )
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """In order and as they are."""
-        self.labelled_rows("test")
-        return batch_loader(
-            self._source(None), self._batches("test", shuffle=False, **self._process()), workers=0
         )
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -9,13 +9,21 @@ import torch
 from rich.console import Console
 
 from galaxy import build
-from galaxy.checkpoint import load_task
+from galaxy.checkpoint import load_model
 from galaxy.errors import UserError
-from galaxy.files import write_json
+from galaxy.files import write_json, write_text
 from galaxy.prediction import VIEWS, predict, score, write_predictions
 from galaxy.report import question_table
-from galaxy.runs import RunFolder
+from galaxy.runs import SPLIT_SHARES, RunFolder
 from galaxy.submission import write_submission
+
+OUTPUTS = (
+    "metrics.json",
+    "predictions.csv",
+    "predictions.parquet",
+    "skipped.txt",
+    "submission.csv",
+)
 
 
 def evaluate(
@@ -48,18 +56,26 @@ def evaluate(
     if tta not in VIEWS:
         raise UserError(f"tta is {tta}; it must be one of {VIEWS}")
     file = RunFolder(Path(run)).best if run is not None else Path(checkpoint or "")
-    task, config = load_task(file)
+    model, config = load_model(file)
+    device = _device(accelerator)
     module = build.datamodule({**config, "data": data})
     module.setup()
     catalog = module.catalog
     if catalog.targets is None:
         split = "all"
-    rows = module.rows[split] if catalog.targets is None else module.labelled_rows(split)
-    fractions = predict(task, module, split, _device(accelerator), tta)
+    elif split != "all":
+        _same_splits(data, config["data"])
+    rows = module.rows["all"] if split == "all" else module.labelled_rows(split)
+    fractions = predict(model, module, split, device, tta)
 
-    folder = Path(out) if out else file.parent.parent / "evaluation" / f"{choice}-{split}-tta{tta}"
+    galaxies = "unlabelled" if catalog.targets is None else split
+    folder = Path(out) if out else _default_folder(file, choice, data, config["data"], galaxies, tta)
+    for name in OUTPUTS:  # of an earlier evaluation, which may have had labels where this one has none
+        (folder / name).unlink(missing_ok=True)
     for suffix in (".parquet", ".csv"):
         write_predictions(folder / f"predictions{suffix}", module, rows, fractions)
+    if catalog.skipped:
+        write_text(folder / "skipped.txt", "\n".join(catalog.skipped) + "\n")
     console = Console()
     metrics: dict[str, float] = {}
     if catalog.targets is not None:
@@ -74,6 +90,28 @@ def evaluate(
         write_submission(folder / "submission.csv", module.root, catalog.ids[rows], fractions)
     console.print(f"{len(rows):,} galaxies predicted: {folder}", markup=False, soft_wrap=True)
     return metrics
+
+
+def _same_splits(data: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Refuses splits under which a galaxy that was trained on would count as unseen."""
+    for key in SPLIT_SHARES:
+        if data[key] != trained[key]:
+            raise UserError(
+                f"data.{key} is {data[key]}, but the run was trained with {trained[key]}, so its splits are "
+                "others: leave it out, or evaluate split=all of galaxies that the run has not seen"
+            )
+
+
+def _default_folder(
+    file: Path, choice: str, data: dict[str, Any], trained: dict[str, Any], galaxies: str, tta: int
+) -> Path:
+    """A folder beside the checkpoint's run, named by all that tells its evaluations apart."""
+    run = RunFolder(file.parent.parent)
+    home = run.path if run.config_file.exists() else file.parent
+    elsewhere = [Path(data["root"]).name] if data["root"] != trained["root"] else []
+    other = [file.stem] if file.name != run.best.name else []
+    parts = [choice, *elsewhere, galaxies, *other, f"tta{tta}"]
+    return home / "evaluation" / "-".join(parts)
 
 
 def _device(accelerator: str) -> torch.device:

@@ -20,8 +20,8 @@ CROPS = Path(__file__).parent.parent / "conf" / "crop"
 @reporting
 def main(config: DictConfig) -> None:
     """Writes one contact sheet."""
-    from galaxy.build import instantiate  # noqa: PLC0415  torch takes seconds to import, `--help` does not
     from galaxy.images.sheet import contact_sheet  # noqa: PLC0415
+    from galaxy.instantiation import instantiate  # noqa: PLC0415  torch takes seconds to import, `--help` does not
     from galaxy.splits import sample_rows  # noqa: PLC0415
 
     settings = plain(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -22,7 +21,8 @@ class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
     """Yields (epoch, rows of a batch).
 
     Every process of a distributed training walks the same global order and takes its own part of each
-    global batch, so that all of them take the same number of steps.
+    global batch, so that all of them take the same number of steps. What is left over at the end and would
+    not give each process two galaxies, which batch statistics need, joins the batch before it.
 
     Args:
         rows: (N,) int64 rows of the catalog.
@@ -55,15 +55,21 @@ class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(len(self.rows) / (self.batch_size * self.world_size))
+        return len(self._starts())
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
         rows = self.rows
         if self.shuffle:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
-        step = self.batch_size * self.world_size
-        for start in range(0, len(rows), step):
-            yield self.epoch, rows[start : start + step][self.rank :: self.world_size]
+        starts = self._starts()
+        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+            yield self.epoch, rows[start:stop][self.rank :: self.world_size]
+
+    def _starts(self) -> list[int]:
+        starts = list(range(0, len(self.rows), self.batch_size * self.world_size))
+        if len(starts) > 1 and len(self.rows) - starts[-1] < 2 * self.world_size:
+            starts.pop()
+        return starts
 
 
 class BatchSource(Dataset[Batch]):

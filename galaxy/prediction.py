@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from galaxy.build import Task
+from galaxy.build import Model
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.files import replacing
 from galaxy.metrics import FractionMetrics
@@ -37,12 +37,12 @@ def views(images: Tensor, count: int) -> Iterator[Tensor]:
 
 
 def predict(
-    task: Task, data: GalaxyDataModule, split: str, device: torch.device, tta: int = 1
+    model: Model, data: GalaxyDataModule, split: str, device: torch.device, tta: int = 1
 ) -> NDArray[np.float32]:
     """Predicts the fractions of every galaxy of a split, in the order of `data.rows[split]`.
 
     Args:
-        task: The model.
+        model: Trained.
         data: Set up.
         split: "train", "val", "test" or "all".
         device: Where to compute.
@@ -51,13 +51,13 @@ def predict(
     Returns:
         (N, K) float32.
     """
-    task.eval().to(device)
+    model.eval().to(device)
     loader = data.loader(split)
     parts = []
     with torch.inference_mode():
         for batch in track(loader, f"Predicting {split}", total=len(loader), transient=True):
             images = batch["image"].to(device).float() / 255
-            total = sum(task(view).fractions.double() for view in views(images, tta))
+            total = sum(model(view).fractions.double() for view in views(images, tta))
             parts.append((total / tta).float().cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, len(data.catalog.columns)), np.float32)
 

@@ -18,11 +18,7 @@ def quieten_libraries() -> None:
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
         # The loaders are a view of an array; workers would only copy it.
         r"The '\w+' does not have many workers",
-        # A baseline is solved, not optimised.
-        r"`LightningModule.configure_optimizers` returned `None`",
         # Where trainer.limit_train_batches makes epochs shorter than the interval.
         r"The number of training batches .* is smaller than the logging interval",
-        # Resuming and evaluating build the same folders again.
-        r"Checkpoint directory .* exists and is not empty",
     ):
         warnings.filterwarnings("ignore", message)

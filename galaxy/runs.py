@@ -16,9 +16,9 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -31,6 +31,9 @@ import yaml
 
 from galaxy.errors import UserError
 from galaxy.files import write_json, write_text
+
+# The settings of the data that decide which galaxies a run never learned from.
+SPLIT_SHARES = ("val_fraction", "test_fraction")
 
 Status = Literal["running", "done", "failed", "diverged", "interrupted"]
 
@@ -100,9 +103,10 @@ class RunFolder:
             raise UserError(
                 f"{path} already holds a run: give another hydra.run.dir, or delete the folder"
             ) from None
-        write_text(run.config_file, yaml.safe_dump(config, sort_keys=False))
-        write_text(run.overrides_file, yaml.safe_dump(overrides))
+        write_text(run.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
         write_json(run.meta_file, {**_meta(config), "choices": choices})
+        # Last, for `find_runs` takes a folder that has it for a run.
+        write_text(run.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
         return run
 
     def add_meta(self, **values: Any) -> None:
@@ -110,8 +114,8 @@ class RunFolder:
         write_json(self.meta_file, {**json.loads(self.meta_file.read_text()), **values})
 
     def write_result(self, result: Result) -> None:
-        """Writes result.json; metrics that are not numbers are written as null."""
-        values = _finite(asdict(result))
+        """Writes result.json."""
+        values = asdict(result)
         for name, rmse in values.pop("baselines").items():
             values[f"baseline/{name}_rmse"] = rmse
         write_json(self.result_file, values)
@@ -159,7 +163,7 @@ def find_runs(folder: Path) -> list[RunFolder]:
         raise UserError(f"{folder} is not a folder")
     runs = [RunFolder(file.parent) for file in sorted(folder.rglob("overrides.yaml"))]
     if not runs:
-        raise UserError(f"there is no run in {folder} (a run folder has a config.yaml and a result.json)")
+        raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
 
 
@@ -191,36 +195,30 @@ def _git(*command: str) -> str | None:
     return done.stdout.strip()
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
 def inherited_data(arguments: list[str]) -> list[str]:
-    """The overrides that give an evaluation the data of its run.
+    """The overrides that give an evaluation the data of its run, or at least the run's splits.
 
     Args:
         arguments: The command line, which names a run or a checkpoint in a run folder.
 
     Returns:
-        `data=...` and `data.key=value` for each setting; nothing if the command line chooses other data or
-        the checkpoint lies outside a run folder.
+        `data=...` and `data.key=value` for each setting; where the command line chooses the data itself,
+        only the shares of the splits, lest it tests on what was trained on. Nothing if the checkpoint lies
+        outside a run folder.
     """
     given = dict(argument.partition("=")[::2] for argument in arguments)
-    if "data" in given:
-        return []
     if "run" in given:
         run = RunFolder(Path(given["run"]))
     elif "checkpoint" in given:
         run = RunFolder(Path(given["checkpoint"]).parent.parent)
     else:
         return []
-    if not run.config_file.exists():
+    if not run.overrides_file.exists():
         return []
-    return [f"data={run.choices()['data']}", *_flattened("data", run.config()["data"])]
+    data = run.config()["data"]
+    if "data" in given:
+        return [f"data.{key}={data[key]}" for key in SPLIT_SHARES]
+    return [f"data={run.choices()['data']}", *_flattened("data", data)]
 
 
 def _flattened(prefix: str, node: dict[str, Any]) -> list[str]:
@@ -231,6 +229,15 @@ def _flattened(prefix: str, node: dict[str, Any]) -> list[str]:
         if isinstance(value, dict):
             overrides += _flattened(f"{prefix}.{key}", value)
         else:
-            # JSON is Hydra's own notation for numbers, null, lists and quoted strings.
-            overrides.append(f"{prefix}.{key}={json.dumps(value)}")
+            overrides.append(f"{prefix}.{key}={quoted(value)}")
     return overrides
+
+
+def quoted(value: Any) -> str:
+    """A plain value in the notation of Hydra's overrides."""
+    if isinstance(value, str):
+        # Backslashes count only in front of a quote, where they are doubled.
+        return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
+    if isinstance(value, list):
+        return "[" + ",".join(quoted(item) for item in value) + "]"
+    return json.dumps(value)  # numbers, true, false and null are written as in JSON

@@ -7,8 +7,23 @@ from functools import partial
 from typing import Any, Literal
 
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
 
 from galaxy.errors import UserError
+
+
+def one_cycle(optimizer: Optimizer, total_steps: int, pct_start: float = 0.3) -> OneCycleLR:
+    """Torch's OneCycleLR, with each group's own learning rate as its highest.
+
+    Args:
+        optimizer: Whose rates are moved.
+        total_steps: Length of the whole training.
+        pct_start: Share of it that warms up.
+    """
+    if not 0 < pct_start < 1:
+        raise UserError(f"scheduler.scheduler.pct_start is {pct_start}; it must be between 0 and 1")
+    highest = [group["lr"] for group in optimizer.param_groups]
+    return OneCycleLR(optimizer, max_lr=highest, total_steps=total_steps, pct_start=pct_start)
 
 
 class Schedule:

@@ -7,6 +7,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy.errors import UserError
+
 SPLITS = ("train", "val", "test")
 
 
@@ -49,7 +51,13 @@ def split_rows(
 
 
 def sample_rows(ids: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
-    """A sample of `limit` galaxies, ascending rows; a larger limit contains a smaller one's sample."""
+    """A sample of `limit` galaxies, ascending rows; a larger limit contains a smaller one's sample.
+
+    Raises:
+        UserError: The limit is below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"{limit} galaxies were asked for; it must be 1 or more")
     if limit is None or limit >= len(ids):
         return np.arange(len(ids))
     return np.sort(np.argsort(unit_hash(ids, "galaxy-limit"), kind="stable")[:limit])

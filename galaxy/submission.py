@@ -26,21 +26,23 @@ def write_submission(path: Path, root: Path, ids: NDArray[np.int64], fractions: 
         fractions: (N, 37) float32; clipped to [0, 1], where every true fraction lies.
 
     Raises:
-        UserError: The benchmark lists galaxies that were not predicted.
+        UserError: The benchmark lists galaxies that were not predicted, or has other columns.
     """
     header = ["GalaxyID", *GALAXY_ZOO_2.kaggle_columns]
     order = np.sort(ids)
     benchmarks = sorted(root.glob("*_benchmark.csv"))
     if benchmarks:
         benchmark = pd.read_csv(benchmarks[0])
+        if benchmark.columns[1:].tolist() != header[1:]:
+            raise UserError(f"{benchmarks[0]} has other columns than GalaxyID, {header[1]} ... {header[-1]}")
         header = benchmark.columns.tolist()
         order = benchmark.iloc[:, 0].to_numpy(np.int64)
     table = pd.DataFrame(np.clip(fractions, 0, 1), index=ids, columns=list(GALAXY_ZOO_2.kaggle_columns))
     missing = order[~np.isin(order, ids)]
     if len(missing):
         raise UserError(
-            f"{benchmarks[0]} lists {len(missing):,} galaxies that have no image in "
-            f"{root / 'images_test_rev1'}:\n{listing([str(i) for i in missing])}"
+            f"{benchmarks[0]} lists {len(missing):,} galaxies that were not predicted: no image in "
+            f"{root / 'images_test_rev1'} or left out by data.limit:\n{listing([str(i) for i in missing])}"
         )
     table = table.loc[order]
     table.insert(0, header[0], order)

@@ -1,7 +1,8 @@
-"""The LightningModules: a network trained by gradients, and a baseline fitted in one pass."""
+"""The LightningModule: a network, what it learns by, and what is said of it while it learns."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,15 @@ from galaxy.errors import UserError
 from galaxy.loader import Batch
 from galaxy.losses import Loss
 from galaxy.metrics import FractionMetrics
-from galaxy.models.baselines import ClosedForm
 from galaxy.models.encoder import Encoder
 from galaxy.models.heads import Output
 from galaxy.questions import Questions
 from galaxy.schedule import Schedule
+
+log = logging.getLogger(__name__)
+
+# What is logged, beside "val/rmse/q01" and so on: what a callback or a scheduler can watch.
+METRICS = ("train/loss", "train/rmse", "train/r2", "val/loss", "val/rmse", "val/r2", "images_per_second")
 
 
 class DivergedError(UserError):
@@ -36,48 +41,46 @@ class FractionTask(pl.LightningModule):
         encoder: (B, C, H, W) -> (B, F).
         head: (B, F) -> `Output`.
         loss: Of an `Output` and a batch.
-        optimizer: Called with parameter groups.
-        schedule: Of the learning rate.
         questions: The tree of the targets.
         mean: (C,) mean of the training images, which the encoder's input is centred by.
         std: (C,) their standard deviation, which it is divided by.
-        steps_per_epoch: Training steps an epoch. Asking the trainer instead would lose the loader's
-            position when a run is resumed (Lightning issue 20550).
+
+    Attributes:
+        optimizer: Called with parameter groups. Training needs it, predicting does not.
+        schedule: Of the learning rate.
+        steps_per_epoch: Steps of the optimizer in an epoch.
     """
 
     mean: Tensor
     std: Tensor
+    optimizer: Callable[..., Optimizer]
 
     def __init__(
         self,
         encoder: Encoder,
         head: nn.Module,
         loss: Loss,
-        optimizer: Callable[..., Optimizer],
-        schedule: Schedule,
         questions: Questions,
         mean: Tensor,
         std: Tensor,
-        steps_per_epoch: int,
     ) -> None:
         super().__init__()
         # Convolutions are up to twice as fast with the channels innermost, on CPUs and GPUs.
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.head = head
         self.loss = loss
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.steps_per_epoch = steps_per_epoch
+        self.schedule = Schedule()
+        self.steps_per_epoch = 1
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
         self.train_metrics = FractionMetrics(questions)
         self.val_metrics = FractionMetrics(questions)
-        self.test_metrics = FractionMetrics(questions)
         self.running = _RunningLoss()
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        images = ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        images = (images.to(self.mean.dtype) - self.mean) / self.std
+        images = images.contiguous(memory_format=torch.channels_last)
         output: Output = self.head(self.encoder(images))
         return output
 
@@ -92,17 +95,15 @@ class FractionTask(pl.LightningModule):
         loss = self._step(batch, self.train_metrics)
         self.running.add(loss)
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self.log("train/loss", self._finite_loss(), prog_bar=True)
+            mean = self._finite_loss()
+            assert mean is not None  # this step's loss is in it
+            self.log("train/loss", mean, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the validation metrics."""
         loss = self._step(batch, self.val_metrics)
         self.log("val/loss", loss, batch_size=len(batch["image"]), sync_dist=True)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds one batch to the test metrics."""
-        self._step(batch, self.test_metrics)
 
     def on_fit_start(self) -> None:
         """Refuses what distributed training cannot do."""
@@ -113,13 +114,13 @@ class FractionTask(pl.LightningModule):
             )
 
     def on_train_epoch_start(self) -> None:
-        """Freezes or thaws the encoder by the number of the epoch, so that a resumed run agrees."""
+        """Freezes or thaws the encoder by the number of the epoch."""
         learns = self.current_epoch >= self.encoder.frozen_epochs
         self.encoder.requires_grad_(learns)
         self.encoder.train(learns)  # a frozen body keeps its batch statistics too
 
     def on_validation_epoch_start(self) -> None:
-        """Stops a diverged run before a checkpoint could be written."""
+        """Stops a diverged run before its weights could become a checkpoint."""
         self._finite_loss()
 
     def on_train_epoch_end(self) -> None:
@@ -130,23 +131,17 @@ class FractionTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
-        rmse = self._log_metrics("val", self.val_metrics)
-        self.log("val_rmse", rmse, prog_bar=True, logger=False)
+        values = {name: value.float() for name, value in self.val_metrics.compute().items()}
+        self.val_metrics.reset()
+        self.log_dict({f"val/{name}": value for name, value in values.items()})
+        self.log("val_rmse", values["rmse"], prog_bar=True, logger=False)
+        log.info("epoch %d: val/rmse %.5f", self.current_epoch, values["rmse"])
 
-    def on_test_epoch_end(self) -> None:
-        """Logs the test metrics."""
-        self._log_metrics("test", self.test_metrics)
-
-    def _log_metrics(self, stage: str, metrics: FractionMetrics) -> Tensor:
-        values = metrics.compute()
-        metrics.reset()
-        self.log_dict({f"{stage}/{name}": value.float() for name, value in values.items()})
-        return values["rmse"].float()
-
-    def _finite_loss(self) -> float:
+    def _finite_loss(self) -> float | None:
+        """The mean loss of the steps since the last call, if there were any."""
         mean = self.running.mean()
-        if not math.isfinite(mean):
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"] if self.trainer.optimizers else 0.0
+        if mean is not None and not math.isfinite(mean):
+            rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
             raise DivergedError(
                 f"the training loss became {mean} by step {self.global_step} (epoch {self.current_epoch}) at "
                 f"learning rate {rate:.3g}: try a smaller optimizer.lr or trainer.gradient_clip_val=1"
@@ -167,62 +162,20 @@ class FractionTask(pl.LightningModule):
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)
 
 
-class ClosedFormTask(pl.LightningModule):
-    """Fits a baseline in one pass over the training batches, with the loaders and metrics of a network.
-
-    Args:
-        model: The baseline, which predicts fractions directly.
-        questions: The tree of the targets.
-    """
-
-    def __init__(self, model: ClosedForm, questions: Questions) -> None:
-        super().__init__()
-        self.model = model
-        self.metrics = FractionMetrics(questions)
-        self.automatic_optimization = False
-
-    def forward(self, images: Tensor) -> Output:
-        """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        fractions = self.model(images)
-        return Output(logits=fractions, fractions=fractions)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds one batch to the sums that the solution is made of."""
-        self.model.accumulate(batch["image"], batch["target"])
-
-    def on_validation_epoch_start(self) -> None:
-        """Solves: validation follows the only pass over the training batches."""
-        self.model.solve()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds one batch to the validation metrics."""
-        self.metrics.update(self(batch["image"]).fractions, batch["target"])
-
-    def on_validation_epoch_end(self) -> None:
-        """Logs the validation metrics."""
-        values = self.metrics.compute()
-        self.metrics.reset()
-        self.log_dict({f"val/{name}": value.float() for name, value in values.items()})
-        self.trainer.should_stop = True  # another pass would count every galaxy again and change nothing
-
-    def configure_optimizers(self) -> None:
-        """There is nothing to optimise."""
-
-
 class _RunningLoss:
     """The mean loss since it was last asked for, summed on the device."""
 
     def __init__(self) -> None:
         self.total: Tensor | None = None
         self.steps = 0
-        self.last = 0.0
 
     def add(self, loss: Tensor) -> None:
         self.total = loss.detach() if self.total is None else self.total + loss.detach()
         self.steps += 1
 
-    def mean(self) -> float:
-        if self.total is not None:
-            self.last = float(torch.as_tensor(self.total)) / self.steps  # waits for the device
-            self.total, self.steps = None, 0
-        return self.last
+    def mean(self) -> float | None:
+        if self.total is None:
+            return None
+        mean = float(self.total) / self.steps  # waits for the device
+        self.total, self.steps = None, 0
+        return mean

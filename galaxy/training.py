@@ -14,18 +14,22 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
-from galaxy import build
-from galaxy.baselines import baseline_scores
+from galaxy import build, checkpoint
+from galaxy.baselines import baseline_scores, fit_baseline
 from galaxy.callbacks import Throughput
-from galaxy.checkpoint import load_weights
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
-from galaxy.images.augment import Augment
+from galaxy.instantiation import instantiate
+from galaxy.losses import Loss
+from galaxy.models.baselines import ClosedForm
+from galaxy.models.encoder import Encoder
 from galaxy.prediction import predict, score, write_predictions
 from galaxy.quiet import quieten_libraries
 from galaxy.report import result_table
 from galaxy.runs import Result, RunFolder, Status
-from galaxy.task import ClosedFormTask, DivergedError
+from galaxy.splits import SPLITS
+from galaxy.task import DivergedError
+from galaxy.trainer import build_trainer, check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -54,31 +58,40 @@ def train(
         UserError: The data or the settings are wrong, or the loss diverged.
     """
     quieten_libraries()
-    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]  # the helpers of a distributed run leave the folder to its first process
+    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+        # A further process of a distributed run: the first one keeps the folder.
         _fit(RunFolder(folder), config, Result(status="running"), build.loggers(config, folder))
         return math.nan
     started = time.perf_counter()
-    run = RunFolder.create(folder, config, overrides, choices)
-    result = Result(status="running")
-    loggers = build.loggers(config, folder)
-    _declare(loggers, config, choices, overrides)
     try:
+        run = RunFolder.create(folder, config, overrides, choices)
+    except UserError as error:
+        if not in_sweep:
+            raise
+        log.error("%s", error)
+        return math.nan
+    result = Result(status="running")
+    loggers: list[Logger] = []
+    try:
+        loggers += build.loggers(config, folder)
+        _declare(loggers, config, choices, overrides)
         _fit(run, config, result, loggers)
         result.status = "done"
     except BaseException as error:
         result.status = _status(error)
         result.error = f"{type(error).__name__}: {error}"
-        if not isinstance(error, Exception) or not in_sweep:
+        ends_here = not isinstance(error, Exception) or not in_sweep
+        # An error that ends the program is shown when it does; train.log needs it all the same.
+        level = logging.INFO if ends_here else logging.ERROR
+        log.log(level, "%s: %s", result.status, error, exc_info=not isinstance(error, UserError))
+        if ends_here:
             raise
-        if isinstance(error, UserError):
-            log.error("%s", error)
-        else:
-            log.exception("the run failed")
     finally:
         result.seconds = round(time.perf_counter() - started, 3)
         run.write_result(result)
         for logger in loggers:
             logger.finalize("success" if result.status == "done" else "failed")
+        log.info("%s after %.0f s: %s", result.status, result.seconds, folder)
     if result.status == "done":
         console = Console()
         console.print(result_table(run, result))
@@ -87,46 +100,94 @@ def train(
 
 
 def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[Logger]) -> None:
+    check_trainer(config)
+    if config["seed"] < 0:
+        raise UserError(f"seed is {config['seed']}; it must be 0 or more")
     pl.seed_everything(config["seed"], workers=True, verbose=False)
-    build.check_hardware(config)
+    # Before the data: a size or weights that do not fit should not cost the decoding of a survey.
+    model, loss = instantiate(config["model"]), instantiate(config["loss"])
+    if isinstance(model, Encoder):
+        model.load_pretrained()
     data = build.datamodule(config)
     data.setup()
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        run.add_meta(data=data.description())
+    result.labels = data.catalog.meaning
+    sizes = ", ".join(f"{len(data.rows[split]):,} {split}" for split in SPLITS)
+    log.info("data=%s at %s: %s (%s fractions)", data.catalog.name, data.root, sizes, data.catalog.meaning)
+    if isinstance(model, Encoder):
+        _fit_network(run, config, model, loss, data, result, loggers)
+    else:
+        _fit_baseline(run, config, model(questions=data.catalog.questions), data, result, loggers)
+
+
+def _fit_network(
+    run: RunFolder,
+    config: dict[str, Any],
+    encoder: Encoder,
+    loss: Loss,
+    data: GalaxyDataModule,
+    result: Result,
+    loggers: list[Logger],
+) -> None:
     callbacks = build.callbacks(config, run.checkpoints)
-    trainer = build.trainer(config, callbacks, loggers, data.steps_per_epoch(world_size=1))
-    task = build.task_for(config, data, trainer.world_size)
-    if isinstance(task, ClosedFormTask):
-        data.augment = Augment()  # no change: the line through altered pixels would be another one
+    trainer = build_trainer(config, callbacks, loggers)
+    batches = data.batches_per_epoch(trainer.world_size)
+    # So that a short epoch is logged at least once.
+    trainer.log_every_n_steps = min(trainer.log_every_n_steps, batches)  # type: ignore[attr-defined]
+    task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
+    parameters = sum(parameter.numel() for parameter in task.parameters())
+    log.info(
+        "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device
+    )
     trainer.fit(task, datamodule=data)
-    if isinstance(task, ClosedFormTask):
-        # ModelCheckpoint counts optimizer steps, and sees nothing new after none.
-        trainer.save_checkpoint(run.best, weights_only=False)
     if not trainer.is_global_zero:
         return
-    result.labels = data.catalog.meaning
     result.epochs = trainer.current_epoch
     for callback in callbacks:
         if isinstance(callback, Throughput) and callback.seconds:
             result.images_per_second = round(callback.images / callback.seconds, 1)
-    run.add_meta(data=data.description())
-    _score_best(run, task, data, result, trainer.strategy.root_device)
-    final = {"best/val_rmse": result.metrics["val/rmse"], "best/test_rmse": result.metrics["test/rmse"]}
-    for logger in loggers:
-        logger.log_metrics(final, step=trainer.global_step)
+    _score_best(run, task, data, result, loggers, trainer.strategy.root_device, trainer.global_step)
+
+
+def _fit_baseline(
+    run: RunFolder,
+    config: dict[str, Any],
+    model: ClosedForm,
+    data: GalaxyDataModule,
+    result: Result,
+    loggers: list[Logger],
+) -> None:
+    fit_baseline(model, data)
+    result.epochs = 1
+    for name in ("best.ckpt", "last.ckpt"):
+        checkpoint.write(run.checkpoints / name, model, config)
+    _score_best(run, model, data, result, loggers, torch.device("cpu"), step=1)
 
 
 def _score_best(
-    run: RunFolder, task: build.Task, data: GalaxyDataModule, result: Result, device: torch.device
+    run: RunFolder,
+    model: build.Model,
+    data: GalaxyDataModule,
+    result: Result,
+    loggers: list[Logger],
+    device: torch.device,
+    step: int,
 ) -> None:
     """Scores the best checkpoint; the only time that a run looks at its test split."""
-    load_weights(task, run.best)
+    checkpoint.load_weights(model, run.best)
     result.checkpoint = str(run.best.relative_to(run.path))
     for split in ("val", "test"):
         rows = data.labelled_rows(split)
-        fractions = predict(task, data, split, device)
+        fractions = predict(model, data, split, device)
         values = score(data.catalog.questions, fractions, data.targets[rows])
         result.metrics.update({f"{split}/{name}": value for name, value in values.items()})
     write_predictions(run.predictions_file, data, rows, fractions)
     result.baselines = baseline_scores(data)
+    final = {"best/val_rmse": result.metrics["val/rmse"], "best/test_rmse": result.metrics["test/rmse"]}
+    log.info("best checkpoint: val/rmse %.5f, test/rmse %.5f", *final.values())
+    for logger in loggers:
+        logger.log_metrics(final, step=step)
 
 
 def _declare(

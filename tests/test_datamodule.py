@@ -121,13 +121,15 @@ def test_workers_do_not_change_what_albumentations_draws(survey: Path, cache: Pa
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("count", [7, 24, 25])
+@pytest.mark.parametrize("count", [7, 9, 17, 24, 25, 26, 29])
 def test_processes_share_each_epoch_without_overlap(world: int, count: int) -> None:
     rows = np.arange(100, 100 + count)
     parts = [EpochBatches(rows, 4, True, seed=0, rank=rank, world_size=world) for rank in range(world)]
     taken = [[batch.tolist() for _, batch in part] for part in parts]
     assert sorted(row for part in taken for batch in part for row in batch) == rows.tolist()
     assert {len(part) for part in taken} == {len(parts[0])}  # all take the same number of steps
+    if count >= 2 * world:
+        assert min(len(batch) for part in taken for batch in part) >= 2  # enough for batch statistics
 
 
 def test_statistics_are_those_of_the_training_images(survey: Path, cache: Path) -> None:

@@ -7,9 +7,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from galaxy.questions import GALAXY_ZOO_2
-from galaxy.runs import RunFolder
+from galaxy.runs import RunFolder, quoted
 from tests.conftest import Command
 
 
@@ -62,7 +66,7 @@ def test_kaggles_submission_follows_the_benchmark(
 
     data = ["data=kaggle", f"data.root={challenge}", "data.catalog.part=test", f"data.cache={tmp_path}/cache"]
     assert command("evaluate.py", f"run={run}", *data) == 0
-    submission = pd.read_csv(run / "evaluation" / "kaggle-all-tta1" / "submission.csv")
+    submission = pd.read_csv(run / "evaluation" / "kaggle-challenge-unlabelled-tta1" / "submission.csv")
     assert list(submission.columns) == header
     assert submission["GalaxyID"].tolist() == ids
     assert submission.iloc[:, 1:].to_numpy().min() >= 0
@@ -72,9 +76,59 @@ def test_kaggles_submission_follows_the_benchmark(
     assert command("evaluate.py", f"run={run}", *data) == 1
 
 
+def test_splits_that_would_leak_are_refused(
+    command: Command, run: Path, survey: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = ["data=kaggle", f"data.root={survey}"]
+    # The run's shares of the splits are not the defaults, and are taken over all the same.
+    assert command("evaluate.py", f"run={run}", *same) == 0
+    metrics = json.loads((run / "evaluation" / "kaggle-test-tta1" / "metrics.json").read_text())["metrics"]
+    assert metrics["rmse"] == pytest.approx(RunFolder(run).result().metrics["test/rmse"], abs=1e-6)
+    assert command("evaluate.py", f"run={run}", *same, "data.test_fraction=0.5") == 1
+    assert "the run was trained with 0.2" in capsys.readouterr().err
+
+
+def test_an_evaluation_leaves_nothing_of_an_earlier_one(command: Command, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "submission.csv").write_text("stale")
+    assert command("evaluate.py", f"run={run}", f"out={out}") == 0
+    assert {file.name for file in out.iterdir()} == {
+        "metrics.json",
+        "predictions.csv",
+        "predictions.parquet",
+    }
+
+
+def test_a_checkpoint_cannot_call_somebody_elses_code(
+    command: Command, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    written = tmp_path / "written"
+    content["hyper_parameters"]["config"]["head"] = {
+        "_target_": "pathlib.Path.write_text",
+        "self": str(written),
+        "data": "x",
+    }
+    evil = tmp_path / "evil.ckpt"
+    torch.save(content, evil)
+    assert command("evaluate.py", f"checkpoint={evil}", "data=kaggle", "data.root=x") == 1
+    assert "pathlib.Path.write_text" in capsys.readouterr().err
+    assert not written.exists()
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(alphabet="ab'\\\"é ,=[]{}$:./~", max_size=12))
+def test_every_path_survives_hydras_notation(text: str) -> None:
+    assume("${" not in text)  # an interpolation, in any notation
+    parsed = OverridesParser.create().parse_override(f"data.root={quoted(text)}").value()
+    assert str(parsed) == text
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["checkpoint={tmp}", "data=kaggle", "data.root=x"], "write run="),
         (["run={tmp}/nowhere", "data=kaggle", "data.root=x"], "no checkpoint"),
         (["data=kaggle", "data.root=x"], "run=DIR"),
         (["checkpoint={tmp}/junk.ckpt", "data=kaggle", "data.root=x"], "not a checkpoint"),

@@ -1,6 +1,7 @@
 """What the LightningModule does around the network."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -14,7 +15,7 @@ from galaxy.losses import MSE, WeightedMSE
 from galaxy.models.encoder import Encoder
 from galaxy.models.heads import Tree
 from galaxy.questions import GALAXY_ZOO_2
-from galaxy.schedule import Schedule
+from galaxy.schedule import Schedule, one_cycle
 from galaxy.task import DivergedError, FractionTask
 
 
@@ -34,17 +35,18 @@ class TinyEncoder(Encoder):
 
 
 def tiny_task(encoder: Encoder | None = None, lr: float = 0.1, **settings: object) -> FractionTask:
-    return FractionTask(
+    task = FractionTask(
         encoder=encoder or TinyEncoder(),
         head=Tree(4, GALAXY_ZOO_2),
         loss=settings.pop("loss", MSE()),  # type: ignore[arg-type]
-        optimizer=lambda groups: torch.optim.SGD(groups, lr=lr),
-        schedule=settings.pop("schedule", Schedule()),  # type: ignore[arg-type]
         questions=GALAXY_ZOO_2,
         mean=torch.zeros(3),
         std=torch.ones(3),
-        steps_per_epoch=4,
     )
+    task.optimizer = lambda groups: torch.optim.SGD(groups, lr=lr)
+    task.schedule = settings.pop("schedule", Schedule())  # type: ignore[assignment]
+    task.steps_per_epoch = 4
+    return task
 
 
 def batches(count: int = 4) -> list[dict[str, Tensor]]:
@@ -125,6 +127,24 @@ def test_a_scheduler_is_told_the_length_of_the_training(
     schedule = Schedule(torch.optim.lr_scheduler.CosineAnnealingLR, interval=interval, length="T_max")  # type: ignore[arg-type]
     trainer = fit(tiny_task(schedule=schedule), epochs)
     assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(lr, abs=1e-9)
+
+
+def test_one_cycle_keeps_the_ratio_of_the_rates(fit: Callable[..., pl.Trainer]) -> None:
+    class Highest(Callback):
+        rates: list[tuple[float, ...]]
+
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            self.rates = []
+
+        def on_train_batch_start(self, trainer: pl.Trainer, *args: object) -> None:
+            self.rates.append(tuple(group["lr"] for group in trainer.optimizers[0].param_groups))
+
+    seen = Highest()
+    schedule = Schedule(partial(one_cycle, pct_start=0.5), interval="step", length="total_steps")
+    fit(tiny_task(TinyEncoder(body_lr_factor=0.1), lr=0.5, schedule=schedule), 2, seen)
+    assert max(head for _, head in seen.rates) == pytest.approx(0.5, rel=0.1)
+    assert all(body == pytest.approx(0.1 * head) for body, head in seen.rates)
+    assert seen.rates[-1][1] < 0.05
 
 
 def test_metrics_are_those_of_the_whole_validation_split(fit: Callable[..., pl.Trainer]) -> None:

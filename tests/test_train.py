@@ -50,6 +50,10 @@ def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_p
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["batch_size"] == 16
     assert {"torch", "lightning"} <= set(meta["versions"])
 
+    said = (run / "train.log").read_text()
+    assert "data=kaggle" in said
+    assert "epoch 1: val/rmse" in said
+
     metrics = pd.read_csv(run / "metrics.csv")
     assert {"train/rmse", "val/rmse", "val/rmse/q01", "images_per_second"} <= set(metrics.columns)
 
@@ -95,6 +99,7 @@ def test_a_baseline_is_a_run_like_any_other(
     result = RunFolder(tmp_path / "run").result()
     assert result.status == "done"
     assert result.epochs == 1
+    assert {file.name for file in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     if model in result.baselines:
         assert result.metrics["test/rmse"] == pytest.approx(result.baselines[model], abs=1e-6)
 
@@ -134,7 +139,57 @@ def test_a_diverged_run_says_so_and_keeps_no_bad_checkpoint(
     assert "optimizer.lr" in capsys.readouterr().err
     result = RunFolder(tmp_path / "run").result()
     assert result.status == "diverged"
-    assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("precision", ["64-true", "32-true", "bf16-mixed"])
+def test_every_precision_of_the_cpu_trains(
+    command: Command, quick: list[str], tmp_path: Path, precision: str
+) -> None:
+    run = [*quick, "crop.channels=1", f"trainer.precision={precision}", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *run) == 0
+    assert RunFolder(tmp_path / "run").result().status == "done"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("trainer.max_epochs=0", "trainer.max_epochs is 0"),
+        ("trainer.log_every_n_steps=0", "trainer.log_every_n_steps is 0"),
+        ("trainer.limit_val_batches=0", "both trains and validates"),
+        ("+trainer.fast_dev_run=true", "trainer=debug"),
+        ("~callbacks.best", "callbacks.best is missing"),
+        ("callbacks.early_stopping.monitor=val/rsme", "Did you mean val/rmse?"),
+        ("crop.size=16", "crop.size is 16; deep_cnn needs"),
+        ("loss=huber loss.delta=-1", "loss.delta"),
+        ("seed=-1", "seed is -1"),
+        ("model=resnet18 model.weights=imagnet", "model.weights=imagnet"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_data_are_read(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+    said: str,
+) -> None:
+    wrong = [*quick, *setting.split(), "data.root=/nowhere", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *wrong) == 1
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Traceback" not in message
+    assert said in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_accumulated_batches_are_one_step_of_the_schedule(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    settings = ["trainer.accumulate_grad_batches=2", "trainer.log_every_n_steps=1", "scheduler=cosine"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
+    rates = pd.read_csv(tmp_path / "run" / "metrics.csv")["lr-AdamW/head"].dropna()
+    assert rates.iloc[0] == pytest.approx(1e-3)
+    assert rates.iloc[-1] < 4e-4  # half a cosine over all steps ends near 0
 
 
 def test_albumentations_engine_trains(command: Command, quick: list[str], tmp_path: Path) -> None:

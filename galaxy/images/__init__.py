@@ -1,1 +1,1 @@
-"""Images: decoded, cropped and cached; later augmented. Nothing here knows a label."""
+"""Images: decoded, cropped and cached once, augmented in training. Nothing here knows a label."""

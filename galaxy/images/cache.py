@@ -29,7 +29,7 @@ from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import BadImageError, decode
 
 # Raise it when a change of this package changes the pixels of a crop or the layout of the files.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 # Images decoded by one task: enough that handing tasks out costs nothing beside a millisecond an image, few
 # enough that the progress bar moves and that the batches in flight stay small.
 _BATCH = 64
@@ -46,11 +46,13 @@ class CachedImages:
 
     Attributes:
         path: The file of the pixels.
+        digest: Of all pixels, the same wherever and whenever they were decoded.
         kept: (N,) int64, ascending: the row of the given images that each row of `array` shows.
         skipped: One line for each image left out.
     """
 
     path: Path
+    digest: str
     kept: NDArray[np.int64]
     skipped: tuple[str, ...]
 
@@ -59,11 +61,6 @@ class CachedImages:
         """(N, size, size, channels) uint8, memory-mapped and read-only."""
         # A plain view: the subclass that NumPy maps files with makes every gather of a batch slower.
         return np.load(self.path, mmap_mode="r").view(np.ndarray)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the image files and the crop."""
-        return self.path.stem
 
     def __getstate__(self) -> dict[str, Any]:
         # A process that is handed the images maps the file itself, instead of being sent all pixels.
@@ -89,7 +86,7 @@ def open_cache(
         folder: Where caches are kept; made if missing.
         on_bad: What to do about images that cannot be decoded or have an unusual frame: "error" lists them
             and stops, "skip" leaves them out and lists them in `CachedImages.skipped`.
-        workers: Threads that decode; None for one per processor this process may use.
+        workers: Threads that decode, at least one; None for one per processor this process may use.
 
     Raises:
         UserError: Some image (with "error") or every image is bad, or the disk is too small.
@@ -103,7 +100,7 @@ def open_cache(
         with _one_at_a_time(stem.with_suffix(".lock")):
             cached = _load(stem, images, crop)  # made while this process waited
             if cached is None:
-                _build(stem, images, crop, on_bad, workers or _processors())
+                _build(stem, images, crop, on_bad, processors() if workers is None else max(1, workers))
                 cached = _load(stem, images, crop)
     if cached is None:
         raise RuntimeError(f"{stem}.npy was just written and cannot be read")
@@ -131,7 +128,9 @@ def _load(stem: Path, images: Sequence[Path], crop: Crop) -> CachedImages | None
     if not facts.exists():  # it is written last
         return None
     try:
-        bad = {int(row): str(reason) for row, reason in json.loads(facts.read_text())["bad"].items()}
+        known = json.loads(facts.read_text())
+        bad = {int(row): str(reason) for row, reason in known["bad"].items()}
+        digest = str(known["digest"])
         array = np.load(pixels, mmap_mode="r")
         whole = pixels.stat().st_size == array.offset + array.nbytes
     except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError) as error:
@@ -143,7 +142,7 @@ def _load(stem: Path, images: Sequence[Path], crop: Crop) -> CachedImages | None
         return None
     kept = np.delete(np.arange(len(images), dtype=np.int64), list(bad))
     skipped = tuple(f"{images[row]}: {reason}" for row, reason in bad.items())
-    return CachedImages(pixels, kept, skipped)
+    return CachedImages(pixels, digest, kept, skipped)
 
 
 @contextmanager
@@ -172,17 +171,22 @@ def _build(stem: Path, images: Sequence[Path], crop: Crop, on_bad: str, workers:
         )
     with replacing(stem.with_suffix(".npy")) as temporary:
         with temporary.open("wb") as file, _single_threaded_opencv():
-            bad = _write(file, images, crop, workers)
+            digest, bad = _write(file, images, crop, workers)
         skipped = tuple(f"{images[row]}: {reason}" for row, reason in bad.items())
         if len(bad) == len(images):
             raise UserError(f"None of the {len(images):,} images can be used:\n{listing(list(skipped))}")
         if bad and on_bad == "error":
             raise _bad_images(skipped)
-    write_json(stem.with_suffix(".json"), {"images": len(images), "bad": bad})
+    write_json(stem.with_suffix(".json"), {"images": len(images), "digest": digest, "bad": bad})
 
 
-def _write(file: BinaryIO, images: Sequence[Path], crop: Crop, workers: int) -> _Bad:
-    """Writes the crops of the good images in NumPy's format; returns what is wrong with the others."""
+def _write(file: BinaryIO, images: Sequence[Path], crop: Crop, workers: int) -> tuple[str, _Bad]:
+    """Writes the crops of the good images in NumPy's format.
+
+    Returns:
+        A digest of the pixels, and what is wrong with the other images.
+    """
+    digest = blake2b(digest_size=16)
     frame = _usual_frame(images)
     bad: _Bad = {}
     _write_header(file, len(images), crop)
@@ -194,10 +198,10 @@ def _write(file: BinaryIO, images: Sequence[Path], crop: Crop, workers: int) -> 
         for first in range(0, len(images), _BATCH):
             ahead.append(pool.submit(_batch, images, first, crop, frame))
             if len(ahead) == 2 * workers:
-                bad |= _write_batch(file, ahead.popleft())
+                bad |= _write_batch(file, digest, ahead.popleft())
                 progress.advance(task, _BATCH)
         while ahead:
-            bad |= _write_batch(file, ahead.popleft())
+            bad |= _write_batch(file, digest, ahead.popleft())
             progress.advance(task, _BATCH)
     if bad:
         # NumPy pads its header so that one of another length takes the same room.
@@ -205,7 +209,7 @@ def _write(file: BinaryIO, images: Sequence[Path], crop: Crop, workers: int) -> 
         _write_header(file, len(images) - len(bad), crop)
         if file.tell() != start:
             raise RuntimeError("NumPy's header changed its length")
-    return bad
+    return digest.hexdigest(), bad
 
 
 def _write_header(file: BinaryIO, count: int, crop: Crop) -> None:
@@ -213,9 +217,10 @@ def _write_header(file: BinaryIO, count: int, crop: Crop) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _write_batch(file: BinaryIO, batch: Future[tuple[Pixels, _Bad]]) -> _Bad:
+def _write_batch(file: BinaryIO, digest: blake2b, batch: Future[tuple[Pixels, _Bad]]) -> _Bad:
     pixels, bad = batch.result()
     file.write(pixels.data)
+    digest.update(pixels.data)
     return bad
 
 
@@ -258,7 +263,7 @@ def _bad_images(lines: Sequence[str]) -> UserError:
     )
 
 
-def _processors() -> int:
+def processors() -> int:
     """The processors this process may use, which in a container are fewer than the machine's."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

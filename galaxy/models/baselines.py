@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from galaxy.models.heads import Output
 from galaxy.questions import Questions
 
 
@@ -58,9 +59,10 @@ class ClosedForm(nn.Module):
         # far below the spread of any real feature.
         self.coefficients.copy_(torch.linalg.pinv(self.gram, rtol=1e-12, hermitian=True) @ self.moments)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to fractions (B, K) float32."""
-        return (self._design(images) @ self.coefficients).float()
+    def forward(self, images: Tensor) -> Output:
+        """(B, C, H, W) to an output of (B, K) float32; a regression has no logits of its own."""
+        fractions = (self._design(images) @ self.coefficients).float()
+        return Output(fractions, fractions)
 
     def _design(self, images: Tensor) -> Tensor:
         features = self.features(images).double()

@@ -1,0 +1,109 @@
+"""Lightning's trainer: what it is asked for, and what it cannot be asked for."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import Logger
+
+from galaxy.config.problems import nearest
+from galaxy.errors import UserError
+from galaxy.instantiation import instantiate
+from galaxy.precision import best_precision
+from galaxy.questions import GALAXY_ZOO_2
+from galaxy.task import METRICS
+
+# Arguments that a run sets itself, and what to write instead.
+OWN = {
+    "callbacks": "the group callbacks",
+    "logger": "the group logger",
+    "default_root_dir": "hydra.run.dir",
+    "fast_dev_run": "trainer=debug",
+    "barebones": "trainer=debug",
+    "use_distributed_sampler": "nothing: the loaders share out the galaxies themselves",
+    "enable_autolog_hparams": "nothing: the whole configuration is logged",
+    "enable_model_summary": "nothing",
+}
+
+
+def check_trainer(config: dict[str, Any]) -> None:
+    """Refuses what cannot work, before any data are read.
+
+    Raises:
+        UserError: An argument is out of range or belongs to the run itself, a metric to be watched does not
+            exist, or a GPU is asked for and there is none.
+    """
+    node = config["trainer"]
+    for name in OWN.keys() & node.keys():
+        raise UserError(f"trainer.{name} is set by the run itself; use {OWN[name]}")
+    for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
+        if node.get(name, 1) is None or node.get(name, 1) < 1:
+            raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
+    for name in ("limit_train_batches", "limit_val_batches"):
+        if node.get(name) == 0:
+            raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
+    if "best" not in config["callbacks"]:
+        raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
+    watched = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
+    for name, watcher in {**watched, "scheduler": config["scheduler"]}.items():
+        _check_monitor(f"{name}.monitor", (watcher or {}).get("monitor"))
+    _check_hardware(node)
+
+
+def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
+    """Builds the trainer; "auto" becomes the best that the hardware has.
+
+    The accelerator is a CUDA GPU or the CPU: metrics are summed in float64, which Apple's GPUs lack.
+    """
+    node = dict(config["trainer"])
+    if node["accelerator"] == "auto":
+        node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
+    if node["precision"] == "auto":
+        node["precision"] = best_precision(node["accelerator"])
+    built: pl.Trainer = instantiate(node, _partial_=True)(
+        callbacks=callbacks,
+        logger=loggers,
+        use_distributed_sampler=False,
+        enable_autolog_hparams=False,
+        enable_model_summary=False,
+    )
+    return built
+
+
+def optimizer_steps(config: dict[str, Any], batches: int) -> int:
+    """Steps of the optimizer in an epoch of so many batches.
+
+    `Trainer.estimated_stepping_batches` says so too, but makes a resumed run forget the position of its
+    loader (Lightning issue 20550).
+    """
+    node = config["trainer"]
+    limit = node.get("limit_train_batches")
+    if isinstance(limit, float):
+        batches = int(batches * limit)
+    elif limit is not None:
+        batches = min(batches, limit)
+    return max(1, math.ceil(batches / node.get("accumulate_grad_batches", 1)))
+
+
+def _check_monitor(key: str, name: str | None) -> None:
+    known = [*METRICS, *(f"val/rmse/{question.key}" for question in GALAXY_ZOO_2)]
+    if name is not None and name not in known:
+        meant = f" Did you mean {near}?" if (near := nearest(name, known)) else ""
+        shown = re.sub(r"(, val/rmse/q\d+)+", ", val/rmse/q01 ... q11", ", ".join(known))
+        raise UserError(f"{key} is {name}, which no run logs.{meant} There are: {shown}")
+
+
+def _check_hardware(node: dict[str, Any]) -> None:
+    if torch.cuda.is_available():
+        return
+    if node["accelerator"] in ("gpu", "cuda"):
+        raise UserError(
+            f"trainer.accelerator={node['accelerator']}, but torch finds no GPU: use trainer=auto"
+        )
+    if node["precision"] == "16-mixed":
+        # Lightning would silently change it to bf16-mixed.
+        raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
