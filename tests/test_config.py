@@ -185,6 +185,7 @@ MISTAKES = {
     "several options": (["loss=[mse,counts]"], ["loss is given several options", "counts, mse"]),
     "sweep without -m": (["loss=mse,counts"], ["loss=mse,counts gives several values", "-m"]),
     "missing value": (["data=kaggle"], ["data.root is required", "data/kaggle.yaml, line 3"]),
+    "group taken out": (["~loss"], ["loss is required: leave out ~loss"]),
     "missing parameter": (
         ["model=unfinished"],
         ["model.channels is required by toy_survey.Net", "unfinished.yaml"],

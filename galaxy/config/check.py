@@ -61,6 +61,9 @@ class _Check:
     def run(self, top: Signature) -> list[Problem]:
         values = {str(key): self._value(self.config, key, str(key)) for key in self.config if key != "hydra"}
         self._bind("", values, top, "this configuration")
+        for name, parameter in top.parameters.items():
+            if parameter.required and name not in values:
+                self._report(name, f"is required: leave out ~{name}")
         for key in values.keys() & top.parameters.keys():
             self._walk(values[key], key)
         order = {key: index for index, key in enumerate(values)}

@@ -135,7 +135,8 @@ def _top_level(config: DictConfig) -> Signature:
         typed = isinstance(value, bool | int | float | str | list) and not str(value).startswith(
             ("${", "???")
         )
-        parameters[key] = Parameter(ast.Name(type(value).__name__) if typed else None, required=False)
+        annotation = ast.Name(type(value).__name__) if typed else None
+        parameters[key] = Parameter(annotation, required=value is not None)
     if isinstance(target := config.get("_target_"), str):
         taken = signature_of(target) or Signature({})
         parameters.update({key: taken.parameters[key] for key in parameters.keys() & taken.parameters.keys()})
@@ -151,8 +152,10 @@ def _declared(name: str | None, folders: list[Path]) -> dict[str, Any] | None:
     declared: dict[str, Any] = {}
     for item in content.pop("defaults", []):
         if isinstance(item, dict):  # `- override /group@package: option`
-            group = next(iter(item)).split()[-1].lstrip("/")
-            declared[group.rpartition("@")[2].partition("/")[0]] = None
+            name, option = next(iter(item.items()))
+            group = name.split()[-1].lstrip("/").rpartition("@")[2].partition("/")[0]
+            # What the node will hold is not known here, but whether there must be one is.
+            declared[group] = None if option is None else "${...}"
         elif item != "_self_":
             declared |= _declared(item, folders) or {}
     return {key: value for key, value in {**declared, **content}.items() if key != "hydra"}
