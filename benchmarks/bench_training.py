@@ -36,7 +36,7 @@ TRAIN = Path(__file__).parent.parent / "train.py"
 MODELS = ("small_cnn", "deep_cnn", "resnet18")
 AUGMENTS = ("none", "affine")
 # glibc returns freed memory to the system, and takes it again page by page, at thresholds that move with what
-# a program happened to free before: the same loop is then up to a third slower in one process than in the next.
+# a program happened to free before: the same loop is then up to a third slower than elsewhere.
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(10**8), "MALLOC_TRIM_THRESHOLD_": str(10**9)}
 
 
