@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from galaxy import build
 from galaxy.checkpoint import load_model
+from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
 from galaxy.files import write_json, write_text
 from galaxy.prediction import VIEWS, predict, score, write_predictions
@@ -70,25 +73,33 @@ def evaluate(
 
     galaxies = "unlabelled" if catalog.targets is None else split
     folder = Path(out) if out else _default_folder(file, choice, data, config["data"], galaxies, tta)
+    metrics = _write(folder, module, rows, fractions)
+    console = Console()
+    if metrics:
+        title = f"{split} split of {choice}: {len(rows):,} galaxies, {catalog.meaning} fractions, tta={tta}"
+        console.print(question_table(catalog.questions, metrics, title))
+    console.print(f"{len(rows):,} galaxies predicted: {folder}", markup=False, soft_wrap=True)
+    return metrics
+
+
+def _write(
+    folder: Path, data: GalaxyDataModule, rows: NDArray[np.int64], fractions: NDArray[np.float32]
+) -> dict[str, float]:
+    """Writes the predictions and what can be said of them; returns the metrics."""
+    catalog = data.catalog
     for name in OUTPUTS:  # of an earlier evaluation, which may have had labels where this one has none
         (folder / name).unlink(missing_ok=True)
     for suffix in (".parquet", ".csv"):
-        write_predictions(folder / f"predictions{suffix}", module, rows, fractions)
+        write_predictions(folder / f"predictions{suffix}", data, rows, fractions)
     if catalog.skipped:
         write_text(folder / "skipped.txt", "\n".join(catalog.skipped) + "\n")
-    console = Console()
     metrics: dict[str, float] = {}
     if catalog.targets is not None:
         metrics = score(catalog.questions, fractions, catalog.targets[rows])
-        title = f"{split} split of {choice}: {len(rows):,} galaxies, {catalog.meaning} fractions, tta={tta}"
-        console.print(question_table(catalog.questions, metrics, title))
-        write_json(
-            folder / "metrics.json",
-            {"galaxies": len(rows), "labels": catalog.meaning, "checkpoint": str(file), "metrics": metrics},
-        )
+        facts = {"galaxies": len(rows), "labels": catalog.meaning, "root": str(data.root)}
+        write_json(folder / "metrics.json", {**facts, "metrics": metrics})
     elif catalog.name == "kaggle":
-        write_submission(folder / "submission.csv", module.root, catalog.ids[rows], fractions)
-    console.print(f"{len(rows):,} galaxies predicted: {folder}", markup=False, soft_wrap=True)
+        write_submission(folder / "submission.csv", data.root, catalog.ids[rows], fractions)
     return metrics
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -10,18 +11,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from galaxy.errors import UserError
-from galaxy.models.heads import Output
+from galaxy.output import Output
 from galaxy.questions import GALAXY_ZOO_2, Questions
 
 Batch = dict[str, Tensor]
 
 
-class Loss(nn.Module):
+class Loss(nn.Module, ABC):
     """A new loss writes `forward`, and `prepare` if it measures anything on the training targets."""
 
     def prepare(self, targets: Tensor) -> None:
         """Sees the training targets, (N, K) float32, once before training."""
 
+    @abstractmethod
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """The loss of a batch.
 
@@ -32,7 +34,6 @@ class Loss(nn.Module):
         Returns:
             A scalar, float32.
         """
-        raise NotImplementedError
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
         # What `prepare` measures has the survey's shape, which a loss learns from the checkpoint here.

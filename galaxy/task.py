@@ -17,7 +17,7 @@ from galaxy.loader import Batch
 from galaxy.losses import Loss
 from galaxy.metrics import FractionMetrics
 from galaxy.models.encoder import Encoder
-from galaxy.models.heads import Output
+from galaxy.output import Output
 from galaxy.questions import Questions
 from galaxy.schedule import Schedule
 
@@ -125,6 +125,7 @@ class FractionTask(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Logs the training metrics of the epoch, as they were while the weights changed."""
+        self._finite_loss()
         values = self.train_metrics.compute()
         self.train_metrics.reset()
         self.log_dict({f"train/{name}": values[name].float() for name in ("rmse", "r2")})

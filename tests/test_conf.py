@@ -14,7 +14,7 @@ from galaxy import build
 from galaxy.config import plain
 from galaxy.config.jobs import check_run
 from galaxy.instantiation import instantiate
-from galaxy.models.heads import Output
+from galaxy.output import Output
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.task import FractionTask
 from galaxy.trainer import build_trainer, check_trainer

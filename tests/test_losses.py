@@ -7,7 +7,8 @@ from scipy.stats import dirichlet_multinomial
 
 from galaxy.errors import UserError
 from galaxy.losses import MSE, DirichletMultinomial, Huber, WeightedMSE
-from galaxy.models.heads import Output, Tree
+from galaxy.models.heads import Tree
+from galaxy.output import Output
 from galaxy.questions import GALAXY_ZOO_2
 
 K = GALAXY_ZOO_2.size

@@ -53,7 +53,7 @@ def ready(
 
 
 def arguments_of(line: str, folder: Path, quick: list[str]) -> list[str]:
-    """The words of a command, with its placeholders filled in and the training made short."""
+    """The words of a command, with its blanks filled in and the training made short."""
     words = [
         word.replace("=DIR", f"={folder}/challenge").replace("=RUN", f"={folder}/runs/first")
         for word in shlex.split(line)

@@ -7,14 +7,16 @@ for the central pixel.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
-from galaxy.models.heads import Output
+from galaxy.output import Output
 from galaxy.questions import Questions
 
 
-class ClosedForm(nn.Module):
+class ClosedForm(nn.Module, ABC):
     """Least squares with an intercept: `accumulate` every training batch, `solve`, then predict.
 
     A linear regression predicts the same whether its images are normalised or not. The sums and the solution
@@ -36,9 +38,9 @@ class ClosedForm(nn.Module):
         self.register_buffer("moments", torch.zeros(rows, columns, dtype=torch.float64))
         self.register_buffer("coefficients", torch.zeros(rows, columns, dtype=torch.float64))
 
+    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, F)."""
-        raise NotImplementedError
 
     @torch.no_grad()
     def accumulate(self, images: Tensor, targets: Tensor) -> None:

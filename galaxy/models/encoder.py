@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 
 from galaxy.errors import UserError
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Images to features; a head turns the features into answers.
 
     A new encoder sets `num_features` and writes `forward`. One that may start from pretrained weights also
@@ -30,6 +32,7 @@ class Encoder(nn.Module):
         Called once when a training starts. Construction reads no weights, for a checkpoint may fill them in.
         """
 
+    @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
         """Encodes a batch.
 
@@ -39,7 +42,6 @@ class Encoder(nn.Module):
         Returns:
             (B, num_features).
         """
-        raise NotImplementedError
 
 
 def check_size(name: str, size: int, smallest: int) -> None:

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
+from galaxy.output import Output
 from galaxy.questions import Questions
 
 
-class Output(NamedTuple):
-    """What a model says of a batch.
-
-    Attributes:
-        logits: (B, K) float32, before the head's activation.
-        fractions: (B, K) float32, the prediction.
-    """
-
-    logits: Tensor
-    fractions: Tensor
-
-
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """One linear layer, then `fractions`, which a new head overrides.
 
     Both run in float32 under any autocast: bfloat16 has three digits, and the sums of a tree are held to six.
@@ -42,9 +31,9 @@ class Head(nn.Module):
             logits = self.linear(features.to(self.linear.weight.dtype)).float()
             return Output(logits, self.fractions(logits))
 
+    @abstractmethod
     def fractions(self, logits: Tensor) -> Tensor:
         """(B, K) float32 to (B, K) float32."""
-        raise NotImplementedError
 
 
 class Linear(Head):
