@@ -66,7 +66,7 @@ class Report:
     def publish(self) -> None:
         """Prints the table and writes it as Markdown."""
         notes = [*self.notes, f"Machine: {_machine()}.", f"Versions: {self._versions()}."]
-        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=self.title, title_justify="left", box=SIMPLE_HEAD, padding=0)
         for number, name in enumerate(self.columns):
             table.add_column(name, justify="right" if self._is_number(number) else "left", overflow="fold")
         for row in self.rows:
