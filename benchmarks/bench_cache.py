@@ -110,7 +110,7 @@ def main() -> None:
             report = measure(images, options.threads, options.repeats)
         except UserError as error:
             parser.error(str(error))
-    report.notes.append(f"Data: {'of --root' if options.root else 'simulated'}, 424 x 424 JPEG files.")
+    report.notes.append("Images: those of --root." if options.root else "Images: simulated, 424 x 424 JPEG.")
     report.publish()
 
 
