@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 
 
 class Throughput(pl.Callback):
@@ -26,6 +27,8 @@ class Throughput(pl.Callback):
         """Counts; the clock stops with the last batch, before validation starts."""
         self._epoch_images += len(batch["row"])
         if trainer.is_last_batch:
+            if trainer.strategy.root_device.type == "cuda":
+                torch.cuda.synchronize()  # the GPU runs behind the program that feeds it
             seconds = time.perf_counter() - self._started
             self.images += self._epoch_images * trainer.world_size
             self.seconds += seconds
