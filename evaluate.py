@@ -17,7 +17,7 @@ def main(config: DictConfig) -> None:
     """Evaluates once."""
     from galaxy.evaluation import evaluate  # noqa: PLC0415  torch takes seconds to import
 
-    evaluate(**plain(config), choice=HydraConfig.get().runtime.choices["data"])
+    evaluate(**plain(config), choice=HydraConfig.get().runtime.choices.get("data"))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,13 @@ def fit_baseline(model: ClosedForm, data: GalaxyDataModule) -> None:
     model.solve()
 
 
+def mean_rmse(data: GalaxyDataModule, split: str) -> float:
+    """RMSE of the mean of the training labels on a split."""
+    targets = data.targets[data.labelled_rows(split)]
+    mean = data.targets[data.labelled_rows("train")].mean(axis=0, dtype=np.float64)
+    return float(np.sqrt(np.square(targets - mean).mean()))
+
+
 def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
     """Test RMSE of the training mean, of the central pixel and, where it is known, the noise floor.
 

@@ -26,12 +26,15 @@ NOT_COMPARED = ("logger",)
 def comparison(runs: list[RunFolder]) -> pd.DataFrame:
     """One row a run, the best validation RMSE first and the runs without one last.
 
+    Where the runs are on different data, each kind of data has its own order: their errors do not compare.
+
     Returns:
         Columns: every option and value in which the runs differ; all metrics and baselines; epochs,
         seconds, images_per_second; labels (what the fractions mean), status, error and run (the folder).
     """
     table = pd.concat([_settings(runs), pd.DataFrame([_figures(run) for run in runs])], axis=1)
-    return table.sort_values("val/rmse", na_position="last", kind="stable", ignore_index=True)
+    order = ["data", "val/rmse"] if "data" in table else ["val/rmse"]
+    return table.sort_values(order, na_position="last", kind="stable", ignore_index=True)
 
 
 def print_comparison(table: pd.DataFrame, title: str) -> None:
@@ -41,13 +44,17 @@ def print_comparison(table: pd.DataFrame, title: str) -> None:
         settings = ["run", *settings]
     labels = ", ".join(str(label) for label in table["labels"].dropna().unique())
     rendered = Table(title=f"{title}; {labels or 'no'} fractions", title_justify="left", box=SIMPLE_HEAD)
-    for name in settings:
+    # Many narrow columns cannot be read on a terminal; one wide one can.
+    together = len(settings) > 2
+    for name in ["run"] if together else settings:
         rendered.add_column(name, overflow="fold")
     for name in FORMATS:
-        rendered.add_column(name, justify="right", no_wrap=True)
-    rendered.add_column("status", no_wrap=True)
+        rendered.add_column(name, justify="right", min_width=max(len(name), 7))
+    rendered.add_column("status", min_width=8)
     for row in table.to_dict("records"):
         cells = [_cell(row[name], "") for name in settings]
+        if together:
+            cells = [" ".join(f"{name}={cell}" for name, cell in zip(settings, cells, strict=True))]
         cells += [_cell(row[name], form) for name, form in FORMATS.items()]
         rendered.add_row(*cells, row["status"], style=None if row["status"] == "done" else "red")
     console = Console()
@@ -102,16 +109,18 @@ def _figures(run: RunFolder) -> dict[str, Any]:
 def _settings(runs: list[RunFolder]) -> pd.DataFrame:
     """The options and values in which runs differ, a row each; the model if they differ in nothing.
 
-    Below a group in which they took different options, only the options count: the values follow from them.
+    Below a group in which they took different options the values follow from those, and only what the command
+    line set is shown.
     """
     choices = pd.DataFrame([_named(run.choices()) for run in runs])
     values = pd.DataFrame([dict(_flat(run.config())) for run in runs])
     differing = [name for name in choices if choices[name].nunique(dropna=False) > 1]
     explained = tuple(f"{name}." for name in (*differing, *NOT_COMPARED))
+    given = {override.partition("=")[0].lstrip("+") for run in runs for override in run.overrides()}
     differing_values = [
         name
         for name in map(str, values)
-        if not name.startswith(explained) and values[name].nunique(dropna=False) > 1
+        if (name in given or not name.startswith(explained)) and values[name].nunique(dropna=False) > 1
     ]
     table = pd.concat([choices[differing], values[differing_values]], axis=1)
     return table if len(table.columns) else choices[["model"]]

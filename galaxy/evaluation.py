@@ -15,7 +15,7 @@ from galaxy.checkpoint import load_model
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
 from galaxy.files import write_json, write_text
-from galaxy.prediction import VIEWS, predict, score, write_predictions
+from galaxy.prediction import predict, score, write_predictions
 from galaxy.report import question_table
 from galaxy.runs import SPLIT_SHARES, RunFolder
 from galaxy.submission import write_submission
@@ -30,19 +30,19 @@ OUTPUTS = (
 
 
 def evaluate(
-    data: dict[str, Any],
-    choice: str,
+    data: dict[str, Any] | None = None,
+    choice: str | None = None,
     run: str | None = None,
     checkpoint: str | None = None,
     split: Literal["train", "val", "test", "all"] = "test",
-    tta: int = 1,
+    tta: Literal[1, 4, 8] = 1,
     out: str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> dict[str, float]:
     """Predicts a split and writes the predictions, and the metrics where there are labels.
 
     Args:
-        data: Configuration of the data.
+        data: Configuration of the data; None only where the command line names neither them nor a run folder.
         choice: Its name, as in `data=`.
         run: Folder of a run, whose best checkpoint is taken.
         checkpoint: Or a checkpoint.
@@ -56,10 +56,12 @@ def evaluate(
     """
     if (run is None) == (checkpoint is None):
         raise UserError("give one of run=DIR, the folder of a run, and checkpoint=FILE")
-    if tta not in VIEWS:
-        raise UserError(f"tta is {tta}; it must be one of {VIEWS}")
+    if run is not None:
+        RunFolder(Path(run)).config()  # which says so if this is not a run folder
     file = RunFolder(Path(run)).best if run is not None else Path(checkpoint or "")
     model, config = load_model(file)
+    if data is None:
+        raise UserError(f"{file} is not in a run folder, so give the data as well: data=... data.root=...")
     device = _device(accelerator)
     module = build.datamodule({**config, "data": data})
     module.setup()
@@ -78,7 +80,9 @@ def evaluate(
     if metrics:
         title = f"{split} split of {choice}: {len(rows):,} galaxies, {catalog.meaning} fractions, tta={tta}"
         console.print(question_table(catalog.questions, metrics, title))
-    console.print(f"{len(rows):,} galaxies predicted: {folder}", markup=False, soft_wrap=True)
+    for name in OUTPUTS:
+        if (folder / name).exists():
+            console.print(str(folder / name), markup=False, highlight=False, soft_wrap=True)
     return metrics
 
 
@@ -114,14 +118,14 @@ def _same_splits(data: dict[str, Any], trained: dict[str, Any]) -> None:
 
 
 def _default_folder(
-    file: Path, choice: str, data: dict[str, Any], trained: dict[str, Any], galaxies: str, tta: int
+    file: Path, choice: str | None, data: dict[str, Any], trained: dict[str, Any], galaxies: str, tta: int
 ) -> Path:
     """A folder beside the checkpoint's run, named by all that tells its evaluations apart."""
     run = RunFolder(file.parent.parent)
     home = run.path if run.config_file.exists() else file.parent
     elsewhere = [Path(data["root"]).name] if data["root"] != trained["root"] else []
     other = [file.stem] if file.name != run.best.name else []
-    parts = [choice, *elsewhere, galaxies, *other, f"tta{tta}"]
+    parts = [str(choice), *elsewhere, galaxies, *other, f"tta{tta}"]
     return home / "evaluation" / "-".join(parts)
 
 

@@ -21,8 +21,6 @@ from galaxy.files import replacing
 from galaxy.metrics import FractionMetrics
 from galaxy.questions import Questions
 
-VIEWS = (1, 4, 8)
-
 
 def views(images: Tensor, count: int) -> Iterator[Tensor]:
     """The images as they are (1), under four quarter turns (4), and those mirrored too (8).

@@ -18,12 +18,13 @@ BASELINE_NAMES = {
 def result_table(run: RunFolder, result: Result) -> Table:
     """The run's test RMSE among the baselines, worst first."""
     title = f"Test RMSE over N x 37 {result.labels} fractions"
-    table = Table(title=f"{title} ({result.epochs} epochs, {result.seconds:.0f} s)", title_justify="left")
+    table = Table(title=f"{title} (epochs: {result.epochs}, {result.seconds:.0f} s)", title_justify="left")
     table.add_column("prediction")
     table.add_column("test RMSE", justify="right")
-    table.add_column("below the mean's", justify="right")
-    rows = {BASELINE_NAMES[name]: rmse for name, rmse in result.baselines.items()}
-    name = f"{run.choices()['model']}, best checkpoint"
+    table.add_column("better than the mean", justify="right")
+    model = run.choices()["model"]
+    rows = {BASELINE_NAMES[name]: rmse for name, rmse in result.baselines.items() if name != model}
+    name = f"{model}, best checkpoint"
     rows[name] = result.metrics["test/rmse"]
     mean = result.baselines["mean"]
     for label, rmse in sorted(rows.items(), key=lambda row: -row[1]):
@@ -36,7 +37,7 @@ def question_table(questions: Questions, metrics: dict[str, float], title: str) 
     """RMSE of each question and of all, with the question's words."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("question", no_wrap=True)
-    table.add_column("RMSE", justify="right", no_wrap=True)
+    table.add_column("RMSE", justify="right", min_width=7)
     for question in questions:
         key = f"rmse/{question.key}"
         table.add_row(f"{question.key}  {question.text}", f"{metrics[key]:.5f}")

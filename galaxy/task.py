@@ -152,12 +152,14 @@ class FractionTask(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The encoder may learn at its own rate; the head learns at the optimizer's."""
         head = [*self.head.parameters(), *self.loss.parameters()]
-        optimizer = self.optimizer(
-            [
-                {"name": "encoder", "params": list(self.encoder.parameters())},
-                {"name": "head", "params": head},
-            ]
-        )
+        groups = [
+            {"name": "encoder", "params": list(self.encoder.parameters())},
+            {"name": "head", "params": head},
+        ]
+        try:
+            optimizer = self.optimizer(groups)
+        except ValueError as error:  # such as "Invalid learning rate: -1"
+            raise UserError(f"optimizer: {error}") from error
         optimizer.param_groups[0]["lr"] *= self.encoder.body_lr_factor
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)

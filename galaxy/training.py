@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from galaxy import build, checkpoint
-from galaxy.baselines import baseline_scores, fit_baseline
+from galaxy.baselines import baseline_scores, fit_baseline, mean_rmse
 from galaxy.callbacks import Throughput
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
@@ -28,7 +29,7 @@ from galaxy.quiet import quieten_libraries
 from galaxy.report import result_table
 from galaxy.runs import Result, RunFolder, Status
 from galaxy.splits import SPLITS
-from galaxy.task import DivergedError
+from galaxy.task import DivergedError, FractionTask
 from galaxy.trainer import build_trainer, check_trainer
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,9 @@ def train(
         # An error that ends the program is shown when it does; train.log needs it all the same.
         level = logging.INFO if ends_here else logging.ERROR
         log.log(level, "%s: %s", result.status, error, exc_info=not isinstance(error, UserError))
+        if result.status == "interrupted":
+            result.error = "interrupted"
+            print(f"Interrupted. Run folder: {folder}", file=sys.stderr)
         if ends_here:
             raise
     finally:
@@ -140,10 +144,13 @@ def _fit_network(
     log.info(
         "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device
     )
-    trainer.fit(task, datamodule=data)
+    try:
+        trainer.fit(task, datamodule=data)
+    finally:  # also of an interrupted training
+        result.epochs = trainer.current_epoch
+        result.checkpoint = _relative_best(run)
     if not trainer.is_global_zero:
         return
-    result.epochs = trainer.current_epoch
     for callback in callbacks:
         if isinstance(callback, Throughput) and callback.seconds:
             result.images_per_second = round(callback.images / callback.seconds, 1)
@@ -176,7 +183,7 @@ def _score_best(
 ) -> None:
     """Scores the best checkpoint; the only time that a run looks at its test split."""
     checkpoint.load_weights(model, run.best)
-    result.checkpoint = str(run.best.relative_to(run.path))
+    result.checkpoint = _relative_best(run)
     for split in ("val", "test"):
         rows = data.labelled_rows(split)
         fractions = predict(model, data, split, device)
@@ -184,10 +191,19 @@ def _score_best(
         result.metrics.update({f"{split}/{name}": value for name, value in values.items()})
     write_predictions(run.predictions_file, data, rows, fractions)
     result.baselines = baseline_scores(data)
+    if isinstance(model, FractionTask) and result.metrics["val/rmse"] >= mean_rmse(data, "val"):
+        log.warning(
+            "the network is no better than the mean of the training labels, so it has learned nothing: "
+            "try a smaller optimizer.lr or more epochs"
+        )
     final = {"best/val_rmse": result.metrics["val/rmse"], "best/test_rmse": result.metrics["test/rmse"]}
     log.info("best checkpoint: val/rmse %.5f, test/rmse %.5f", *final.values())
     for logger in loggers:
         logger.log_metrics(final, step=step)
+
+
+def _relative_best(run: RunFolder) -> str | None:
+    return str(run.best.relative_to(run.path)) if run.best.exists() else None
 
 
 def _declare(

@@ -88,6 +88,19 @@ def test_splits_that_would_leak_are_refused(
     assert "the run was trained with 0.2" in capsys.readouterr().err
 
 
+def test_a_lone_checkpoint_needs_its_data_named(
+    command: Command, run: Path, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lone = tmp_path / "lone" / "model.ckpt"
+    lone.parent.mkdir()
+    lone.write_bytes((run / "checkpoints" / "best.ckpt").read_bytes())
+    assert command("evaluate.py", f"checkpoint={lone}") == 1
+    assert "give the data as well" in capsys.readouterr().err
+    shares = ["data.val_fraction=0.2", "data.test_fraction=0.2"]
+    assert command("evaluate.py", f"checkpoint={lone}", "data=kaggle", f"data.root={survey}", *shares) == 0
+    assert (lone.parent / "evaluation" / "kaggle-test-model-tta1" / "metrics.json").exists()
+
+
 def test_an_evaluation_leaves_nothing_of_an_earlier_one(command: Command, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -129,7 +142,9 @@ def test_every_path_survives_hydras_notation(text: str) -> None:
     ("arguments", "said"),
     [
         (["checkpoint={tmp}", "data=kaggle", "data.root=x"], "write run="),
-        (["run={tmp}/nowhere", "data=kaggle", "data.root=x"], "no checkpoint"),
+        (["run={tmp}/nowhere"], "not a run folder"),
+        ([], "run=DIR"),
+        (["run=x", "tta=3"], "allowed: 1, 4, 8"),
         (["data=kaggle", "data.root=x"], "run=DIR"),
         (["checkpoint={tmp}/junk.ckpt", "data=kaggle", "data.root=x"], "not a checkpoint"),
     ],

@@ -182,6 +182,11 @@ def test_what_cannot_work_is_refused_before_the_data_are_read(
     assert said in (tmp_path / "run" / "train.log").read_text()
 
 
+def test_a_network_that_learned_nothing_says_so(command: Command, quick: list[str], tmp_path: Path) -> None:
+    assert command("train.py", *quick, "optimizer.lr=1e-30", f"hydra.run.dir={tmp_path}/run") == 0
+    assert "has learned nothing" in (tmp_path / "run" / "train.log").read_text()
+
+
 def test_accumulated_batches_are_one_step_of_the_schedule(
     command: Command, quick: list[str], tmp_path: Path
 ) -> None:

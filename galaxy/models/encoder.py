@@ -56,6 +56,12 @@ def check_dropout(dropout: float) -> None:
         raise UserError(f"model.dropout is {dropout}; it must be 0 or more and less than 1")
 
 
+def check_body_lr_factor(factor: float) -> None:
+    """Raises UserError unless the encoder learns at all."""
+    if factor <= 0:
+        raise UserError(f"model.body_lr_factor is {factor}; it must be more than 0")
+
+
 def keras_initialised(module: nn.Module) -> None:
     """Gives a layer Keras' default start, for `nn.Module.apply`: Glorot uniform weights, biases of 0."""
     if isinstance(module, nn.Conv2d | nn.Linear):

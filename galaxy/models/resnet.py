@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 from galaxy.errors import UserError, listing
-from galaxy.models.encoder import Encoder, check_size
+from galaxy.models.encoder import Encoder, check_body_lr_factor, check_size
 
 # Named one by one, where torchvision's "DEFAULT" may mean other weights in its next version.
 _IMAGENET = {18: "IMAGENET1K_V1", 34: "IMAGENET1K_V1", 50: "IMAGENET1K_V2"}
@@ -51,11 +51,7 @@ class ResNet(Encoder):
         check_size(f"resnet{depth}", size, 32)
         if frozen_epochs < 0:
             raise UserError(f"model.frozen_epochs is {frozen_epochs}; it must be 0 or more")
-        if body_lr_factor <= 0:
-            raise UserError(
-                f"model.body_lr_factor is {body_lr_factor}; it must be more than 0 "
-                "(model.frozen_epochs keeps the body as it is)"
-            )
+        check_body_lr_factor(body_lr_factor)
         self.depth = depth
         self.weights = weights
         self.frozen_epochs = frozen_epochs
