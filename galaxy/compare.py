@@ -122,8 +122,19 @@ def _settings(runs: list[RunFolder]) -> pd.DataFrame:
         for name in map(str, values)
         if (name in given or not name.startswith(explained)) and values[name].nunique(dropna=False) > 1
     ]
+    # `model.size` is a copy of `crop.size`, which the option of the crop already tells.
+    followed = {(_leaf(name), tuple(values[name])) for name in map(str, values) if name.startswith(explained)}
+    differing_values = [
+        name
+        for name in differing_values
+        if name in given or (_leaf(name), tuple(values[name])) not in followed
+    ]
     table = pd.concat([choices[differing], values[differing_values]], axis=1)
     return table if len(table.columns) else choices[["model"]]
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _named(choices: dict[str, str]) -> dict[str, str]:

@@ -36,8 +36,8 @@ def result_table(run: RunFolder, result: Result) -> Table:
 def question_table(questions: Questions, metrics: dict[str, float], title: str) -> Table:
     """RMSE of each question and of all, with the question's words."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("question", no_wrap=True)
-    table.add_column("RMSE", justify="right", min_width=7)
+    table.add_column("question")
+    table.add_column("RMSE", justify="right", no_wrap=True)  # of the two, the words can wrap
     for question in questions:
         key = f"rmse/{question.key}"
         table.add_row(f"{question.key}  {question.text}", f"{metrics[key]:.5f}")

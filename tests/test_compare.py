@@ -39,6 +39,15 @@ def test_what_a_file_sets_is_compared_too(tmp_path: Path) -> None:
     assert set(comparison(find_runs(tmp_path))["optimizer.lr"]) == {"0.1", "0.2"}
 
 
+def test_copies_of_a_chosen_option_are_not_shown(tmp_path: Path) -> None:
+    for size in (64, 128):
+        config = {"seed": 0, "crop": {"size": size}, "model": {"size": size}}
+        choices = {"model": "deep_cnn", "crop": f"center{size}"}
+        run = RunFolder.create(tmp_path / str(size), config, [], choices)
+        run.write_result(Result(status="done", metrics={"val/rmse": 0.1, "test/rmse": 0.1}))
+    assert list(comparison(find_runs(tmp_path)).columns[:2]) == ["crop", "val/rmse"]
+
+
 def test_a_run_that_is_still_running_is_in_the_table(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", 0.1, "mean", 0.1)
     run.result_file.unlink()

@@ -76,6 +76,18 @@ def test_kaggles_submission_follows_the_benchmark(
     assert command("evaluate.py", f"run={run}", *data) == 1
 
 
+def test_the_figures_fit_a_terminal(
+    command: Command, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    capsys.readouterr()
+    assert command("evaluate.py", f"run={run}") == 0
+    shown = capsys.readouterr().out
+    metrics = RunFolder(run).result().metrics
+    for name in ("test/rmse", "test/rmse/q01", "test/rmse/q11"):
+        assert f"{metrics[name]:.5f}" in shown
+
+
 def test_splits_that_would_leak_are_refused(
     command: Command, run: Path, survey: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
