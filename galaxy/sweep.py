@@ -8,7 +8,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
-from galaxy.config.jobs import sweep_jobs
+from galaxy.config.jobs import planned_jobs
 
 
 class Sweep(Callback):
@@ -16,8 +16,7 @@ class Sweep(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leaves out of the jobs' folder names what is the same in all of them."""
-        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-        jobs = sweep_jobs([*params, *config.hydra.overrides.task])
+        jobs = planned_jobs(config)
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
         with read_write(config.hydra.overrides):

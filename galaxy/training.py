@@ -79,15 +79,8 @@ def train(
         _fit(run, config, result, loggers)
         result.status = "done"
     except BaseException as error:
-        result.status = _status(error)
-        result.error = f"{type(error).__name__}: {error}"
         ends_here = not isinstance(error, Exception) or not in_sweep
-        # An error that ends the program is shown when it does; train.log needs it all the same.
-        level = logging.INFO if ends_here else logging.ERROR
-        log.log(level, "%s: %s", result.status, error, exc_info=not isinstance(error, UserError))
-        if result.status == "interrupted":
-            result.error = "interrupted"
-            print(f"Interrupted. Run folder: {folder}", file=sys.stderr)
+        _write_down(error, result, folder, ends_here)
         if ends_here:
             raise
     finally:
@@ -101,6 +94,18 @@ def train(
         console.print(result_table(run, result))
         console.print(f"Run folder: {folder}", markup=False, highlight=False, soft_wrap=True)
     return result.metrics.get("val/rmse", math.nan)
+
+
+def _write_down(error: BaseException, result: Result, folder: Path, ends_here: bool) -> None:
+    """Says in the result and in train.log how a run failed; `ends_here` if the program ends with it."""
+    result.status = _status(error)
+    result.error = f"{type(error).__name__}: {error}"
+    # An error that ends the program is shown when it does; train.log needs it all the same.
+    level = logging.INFO if ends_here else logging.ERROR
+    log.log(level, "%s: %s", result.status, error, exc_info=not isinstance(error, UserError))
+    if result.status == "interrupted":
+        result.error = "interrupted"
+        print(f"Interrupted. Run folder: {folder}", file=sys.stderr)
 
 
 def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[Logger]) -> None:

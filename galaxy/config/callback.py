@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from galaxy.config.jobs import check_jobs, check_run, sweep_jobs
+from galaxy.config.jobs import check_jobs, check_run, planned_jobs
 from galaxy.config.problems import ConfigError
 
 CONFIG_ERROR = 2  # exit status, that of a wrong command line
@@ -37,12 +37,11 @@ class CheckConfig(Callback):
         """
         if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
             return
-        params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
         try:
             check_jobs(
                 GlobalHydra.instance().config_loader(),
                 config.hydra.job.config_name,
-                sweep_jobs([*params, *config.hydra.overrides.task]),
+                planned_jobs(config),
                 config.hydra.overrides.hydra,
             )
         except ConfigError as error:

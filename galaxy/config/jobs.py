@@ -96,6 +96,12 @@ def _placed(
     return [p if p.source else replace(p, source=origins.of(p.at or p.key)) for p in problems]
 
 
+def planned_jobs(config: DictConfig) -> list[list[str]]:
+    """The overrides of each job of a sweep that is about to start, with those of `hydra.sweeper.params`."""
+    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    return sweep_jobs([*params, *config.hydra.overrides.task])
+
+
 def _job(jobs: Sequence[Sequence[str]], indices: list[int], shared: set[str]) -> str:
     """Names the first of some jobs by what sets it apart, and counts the others; "" for all jobs."""
     if len(indices) == len(jobs):
