@@ -13,7 +13,7 @@ Class2.2, and everyone meets the odd question, so it has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,10 +22,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer: its text, the stem of its Hart et al. (2016) columns and the question shown next."""
+    """One answer: its text and, in Galaxy Zoo 2, the stem of its Hart et al. (2016) columns and what follows.
+
+    Attributes:
+        text: The words of the answer.
+        hart16: The beginning of its columns in `gz2_hart16.csv`.
+        next: Key of the question shown next.
+    """
 
     text: str
-    hart16: str
+    hart16: str = ""
     next: str | None = None
 
 
@@ -42,6 +48,8 @@ class Question:
 @dataclass(frozen=True)
 class Questions:
     """A tree of questions, parents before children in `order`.
+
+    A question with a single answer is a fraction of its own, between 0 and 1 (or its parent's value).
 
     Attributes:
         questions: In column order, which for Galaxy Zoo 2 is not the order of the tree.
@@ -74,6 +82,17 @@ class Questions:
             None if q.parent is None else self.slices[index[q.parent[0]]].start + q.parent[1]
             for q in self.questions
         )
+
+    @property
+    def structure(self) -> tuple[tuple[int, int | None], ...]:
+        """What trees that can stand in for each other have in common: sizes of the questions, and parents."""
+        sizes = (len(question.answers) for question in self.questions)
+        return tuple(zip(sizes, self.parents, strict=True))
+
+    @cached_property
+    def unrelated(self) -> Questions:
+        """The same questions without parents, as conditional fractions need them."""
+        return Questions(tuple(replace(question, parent=None) for question in self.questions))
 
     @cached_property
     def question_of(self) -> NDArray[np.int64]:
@@ -123,6 +142,19 @@ class Questions:
             if parent is not None:
                 out[..., self.slices[i]] *= out[..., parent, None]
         return out
+
+    def reach(self, conditional: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The probability of meeting each question.
+
+        Args:
+            conditional: (..., size), each question's answers summing to 1 (or to 0 where nobody met it).
+
+        Returns:
+            (..., questions) float64: the cumulative value of the parent, 1 where there is none.
+        """
+        cumulative = self.cumulative(conditional)
+        ones = np.ones(cumulative.shape[:-1])
+        return np.stack([ones if p is None else cumulative[..., p] for p in self.parents], axis=-1)
 
     def conditional(self, cumulative: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Divides each question's answers by their sum; the inverse of `cumulative` where it has one.

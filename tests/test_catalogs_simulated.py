@@ -39,7 +39,8 @@ def read(root: Path, on_bad: str = "error") -> Catalog:
 def test_reads_votes_and_probabilities_beside_the_labels(written):
     catalog = read(written)
     assert catalog.name == "simulated"
-    assert catalog.meaning == "cumulative"
+    assert catalog.labels is not None
+    assert catalog.labels.meaning == "cumulative"
     assert len(catalog) == len(set(catalog.ids.tolist())) == 8
     assert all(path.is_file() for path in catalog.images)
     for values in (catalog.targets, catalog.counts, catalog.expected):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galaxy.catalogs.kaggle import FOLDERS, LABELS, read_kaggle
+from galaxy.catalogs.kaggle import FOLDERS, TABLE, read_kaggle
 from galaxy.errors import UserError
 from galaxy.questions import GALAXY_ZOO_2
 
@@ -41,7 +41,7 @@ def table() -> pd.DataFrame:
 
 
 def write(root: Path, frame: pd.DataFrame) -> None:
-    frame.to_csv(root / LABELS, index=False)
+    frame.to_csv(root / TABLE, index=False)
 
 
 def error(root: Path, on_bad: str = "error") -> str:
@@ -55,8 +55,9 @@ def test_reads_a_sound_folder(root: Path) -> None:
     (root / FOLDERS["training"] / "._100008.jpg").touch()
     catalog = read_kaggle(root, "error")
     assert catalog.name == "kaggle"
-    assert catalog.meaning == "cumulative"
-    assert catalog.columns == GALAXY_ZOO_2.kaggle_columns
+    assert catalog.labels is not None
+    assert catalog.labels.meaning == "cumulative"
+    assert catalog.labels.columns == GALAXY_ZOO_2.kaggle_columns
     assert catalog.ids.dtype == np.int64
     assert catalog.ids.tolist() == IDS  # 18 digits survive: never a float
     assert [path.stem for path in catalog.images] == [str(i) for i in IDS]
@@ -70,7 +71,7 @@ def test_reads_a_sound_folder(root: Path) -> None:
 def test_reads_either_spelling_any_column_order_a_byte_order_mark_and_blank_lines(root: Path) -> None:
     frame = table().rename(columns={"GalaxyID": "GalaxyId"})[[*reversed(COLUMNS), "GalaxyId"]]
     text = frame.to_csv(index=False).replace("\n", "\r\n") + "\r\n\r\n"
-    (root / LABELS).write_bytes(text.encode("utf-8-sig"))
+    (root / TABLE).write_bytes(text.encode("utf-8-sig"))
     catalog = read_kaggle(root, "error")
     assert catalog.ids.tolist() == IDS
     assert catalog.targets is not None
@@ -78,7 +79,7 @@ def test_reads_either_spelling_any_column_order_a_byte_order_mark_and_blank_line
 
 
 def test_test_part_has_sorted_ids_and_no_targets(root: Path) -> None:
-    (root / LABELS).unlink()
+    (root / TABLE).unlink()
     catalog = read_kaggle(root, "error", part="test")
     assert catalog.ids.tolist() == [5, 7, 42]
     assert [path.name for path in catalog.images] == ["5.jpg", "7.jpg", "42.jpg"]
@@ -88,23 +89,22 @@ def test_test_part_has_sorted_ids_and_no_targets(root: Path) -> None:
 @pytest.mark.parametrize("on_bad", ["error", "skip"])
 def test_missing_files_are_named_with_the_layout(tmp_path: Path, on_bad: str) -> None:
     message = error(tmp_path / "nowhere", on_bad)
-    assert str(tmp_path / "nowhere" / LABELS) in message
+    assert str(tmp_path / "nowhere" / TABLE) in message
     assert str(tmp_path / "nowhere" / FOLDERS["training"]) in message
     assert "data.root" in message
 
 
 @pytest.mark.parametrize("on_bad", ["error", "skip"])
 def test_wrong_columns_are_named(root: Path, on_bad: str) -> None:
-    write(root, table().rename(columns={"Class1.1": "Class1_1"}).drop(columns="Class11.6").assign(note="x"))
+    write(root, table().rename(columns={"Class1.1": "Class1_1"}).drop(columns="Class11.6"))
     message = error(root, on_bad)
     assert "missing: Class1.1 (is it the column 'Class1_1'?)" in message
     assert "missing: Class11.6" in message
-    assert "unknown: 'note'" in message
 
 
 def test_a_column_that_comes_twice_is_named(root: Path) -> None:
-    text = (root / LABELS).read_text()
-    (root / LABELS).write_text(text.replace("Class1.1,", "Class1.2,", 1))
+    text = (root / TABLE).read_text()
+    (root / TABLE).write_text(text.replace("Class1.1,", "Class1.2,", 1))
     assert "twice: Class1.2" in error(root)
 
 
@@ -122,15 +122,15 @@ def test_a_column_that_comes_twice_is_named(root: Path) -> None:
 )
 @pytest.mark.parametrize("on_bad", ["error", "skip"])
 def test_an_unusable_csv_is_one_user_error(root: Path, content: bytes, on_bad: str) -> None:
-    (root / LABELS).write_bytes(content)
-    assert LABELS in error(root, on_bad)
+    (root / TABLE).write_bytes(content)
+    assert TABLE in error(root, on_bad)
 
 
 @pytest.mark.parametrize("row", [1, 2])
 def test_a_row_with_too_many_fields_is_refused(root: Path, row: int) -> None:
-    lines = (root / LABELS).read_text().splitlines()
+    lines = (root / TABLE).read_text().splitlines()
     lines[row] += ",0.5"
-    (root / LABELS).write_text("\n".join(lines))
+    (root / TABLE).write_text("\n".join(lines))
     assert "cannot be read as a CSV file" in error(root)
 
 

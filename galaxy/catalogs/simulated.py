@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.catalogs.catalog import Catalog
-from galaxy.catalogs.kaggle import read_kaggle
+from galaxy.catalogs.kaggle import LABELS, read_kaggle
 from galaxy.errors import UserError
 from galaxy.simulation.survey import PROBABILITIES, VOTES, Survey, write_survey
 
@@ -61,7 +61,7 @@ def _table(path: Path, catalog: Catalog) -> NDArray[np.float32]:
     """The catalog's rows and columns of a table beside the labels, (N, 37) float32."""
     try:
         table = pd.read_csv(path, index_col=0)
-        return table.loc[catalog.ids, list(catalog.columns)].to_numpy(np.float32)
+        return table.loc[catalog.ids, list(LABELS.columns)].to_numpy(np.float32)
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} cannot be read: {error}\nDelete the folder {path.parent}; it is then simulated again."
