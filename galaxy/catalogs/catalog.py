@@ -65,6 +65,8 @@ class Catalog:
             the survey has no kinds.
         groups: (N,) int64; galaxies of the same group belong in the same split, for they show the same
             piece of sky. None where each galaxy stands alone.
+        any_frame: Whether the images may differ in width and height, as cutouts scaled to each galaxy do;
+            where they may not, one that does is bad.
         skipped: One line for each row or file left out under `on_bad="skip"`.
     """
 
@@ -79,10 +81,16 @@ class Catalog:
     names: tuple[str, ...] | None = None
     strata: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
+    any_frame: bool = False
     skipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def identifiers(self) -> NDArray[np.generic]:
+        """What tables call the galaxies: their names, else their ids; (N,)."""
+        return self.ids if self.names is None else np.array(self.names, dtype=object)
 
     def take(self, rows: NDArray[np.int64], skipped: tuple[str, ...] = ()) -> Catalog:
         """The galaxies of these rows, in this order; `skipped` is added to the report of those left out."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 
+from galaxy.catalogs.catalog import ImageSource
 from galaxy.errors import UserError, listing
 from galaxy.files import replacing, write_json
 from galaxy.images.crops import Crop, Pixels
-from galaxy.images.decode import BadImageError, decode
+from galaxy.images.decode import BadImageError, Decoder
 
 # Raise it when a change of this package changes the pixels of a crop or the layout of the files.
 CACHE_VERSION = 2
@@ -68,39 +69,42 @@ class CachedImages:
 
 
 def open_cache(
-    images: Sequence[Path],
+    images: Sequence[ImageSource],
     crop: Crop,
     folder: Path,
     on_bad: Literal["error", "skip"],
     workers: int | None = None,
+    any_frame: bool = False,
 ) -> CachedImages:
     """Opens the crops of these images, and makes them first if this has not been done before.
 
-    A cache belongs to the names, sizes and modification times of the images, in order, and to the crop with
-    its parameters; where any of them changes, another cache is made. Of processes that start together one
-    makes it and the others wait.
+    A cache belongs to the names, sizes and modification times of the images' files, in order, to the places
+    of the images in them, and to the crop with its parameters; where any of them changes, another cache is
+    made. Of processes that start together one makes it and the others wait.
 
     Args:
-        images: The image files. All frames must have one size.
+        images: Where the images are.
         crop: Makes the (size, size, channels) pictures.
         folder: Where caches are kept; made if missing.
         on_bad: What to do about images that cannot be decoded or have an unusual frame: "error" lists them
             and stops, "skip" leaves them out and lists them in `CachedImages.skipped`.
         workers: Threads that decode, at least one; None for one per processor this process may use.
+        any_frame: Whether frames may differ in width and height.
 
     Raises:
         UserError: Some image (with "error") or every image is bad, or the disk is too small.
     """
     if not images:
         raise UserError("There are no images to read.")
-    stem = folder / _fingerprint(images, crop)
+    stem = folder / _fingerprint(images, crop, any_frame)
     cached = _load(stem, images, crop)
     if cached is None:
         folder.mkdir(parents=True, exist_ok=True)
         with _one_at_a_time(stem.with_suffix(".lock")):
             cached = _load(stem, images, crop)  # made while this process waited
             if cached is None:
-                _build(stem, images, crop, on_bad, processors() if workers is None else max(1, workers))
+                threads = processors() if workers is None else max(1, workers)
+                _build(stem, images, crop, any_frame, on_bad, threads)
                 cached = _load(stem, images, crop)
     if cached is None:
         raise RuntimeError(f"{stem}.npy was just written and cannot be read")
@@ -109,20 +113,28 @@ def open_cache(
     return cached
 
 
-def _fingerprint(images: Sequence[Path], crop: Crop) -> str:
+def _fingerprint(images: Sequence[ImageSource], crop: Crop, any_frame: bool) -> str:
     recipe = {"version": CACHE_VERSION, "opencv": cv2.__version__, "crop": type(crop).__name__, **vars(crop)}
+    if any_frame:
+        recipe["any_frame"] = True
     digest = blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16)
-    for path in images:
-        try:
-            status = path.stat()
-            state = (status.st_size, status.st_mtime_ns)
-        except OSError:
-            state = (-1, -1)  # decoding will say why
-        digest.update(f"{path.name}\0{state[0]}\0{state[1]}\n".encode())
+    state = cache(_state)  # a file of many images is looked at once
+    for image in images:
+        path, *place = (image,) if isinstance(image, Path) else image
+        digest.update("\0".join(map(str, (path.name, *state(path), *place))).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _load(stem: Path, images: Sequence[Path], crop: Crop) -> CachedImages | None:
+def _state(path: Path) -> tuple[int, int]:
+    """Size and modification time."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1  # decoding will say why
+    return status.st_size, status.st_mtime_ns
+
+
+def _load(stem: Path, images: Sequence[ImageSource], crop: Crop) -> CachedImages | None:
     """The cache, or None where there is none or its files do not agree."""
     pixels, facts = stem.with_suffix(".npy"), stem.with_suffix(".json")
     if not facts.exists():  # it is written last
@@ -160,7 +172,9 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _build(stem: Path, images: Sequence[Path], crop: Crop, on_bad: str, workers: int) -> None:
+def _build(
+    stem: Path, images: Sequence[ImageSource], crop: Crop, any_frame: bool, on_bad: str, workers: int
+) -> None:
     """Writes `stem`.npy and then `stem`.json, or neither."""
     needed = len(images) * crop.size**2 * crop.channels
     free = shutil.disk_usage(stem.parent).free
@@ -171,7 +185,7 @@ def _build(stem: Path, images: Sequence[Path], crop: Crop, on_bad: str, workers:
         )
     with replacing(stem.with_suffix(".npy")) as temporary:
         with temporary.open("wb") as file, _single_threaded_opencv():
-            digest, bad = _write(file, images, crop, workers)
+            digest, bad = _write(file, images, crop, any_frame, workers)
         skipped = tuple(f"{images[row]}: {reason}" for row, reason in bad.items())
         if len(bad) == len(images):
             raise UserError(f"None of the {len(images):,} images can be used:\n{listing(list(skipped))}")
@@ -180,23 +194,29 @@ def _build(stem: Path, images: Sequence[Path], crop: Crop, on_bad: str, workers:
     write_json(stem.with_suffix(".json"), {"images": len(images), "digest": digest, "bad": bad})
 
 
-def _write(file: BinaryIO, images: Sequence[Path], crop: Crop, workers: int) -> tuple[str, _Bad]:
+def _write(
+    file: BinaryIO, images: Sequence[ImageSource], crop: Crop, any_frame: bool, workers: int
+) -> tuple[str, _Bad]:
     """Writes the crops of the good images in NumPy's format.
 
     Returns:
         A digest of the pixels, and what is wrong with the other images.
     """
     digest = blake2b(digest_size=16)
-    frame = _usual_frame(images)
     bad: _Bad = {}
     _write_header(file, len(images), crop)
     start = file.tell()
-    with Progress(console=Console(stderr=True)) as progress, ThreadPoolExecutor(workers) as pool:
+    with (
+        Decoder() as decode,
+        Progress(console=Console(stderr=True)) as progress,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        frame = None if any_frame else _usual_frame(images, decode)
         task = progress.add_task(f"Decoding {len(images):,} images", total=len(images))
         # Two batches a worker: one at work, one ready, so that nobody waits and memory does not grow.
         ahead: deque[Future[tuple[Pixels, _Bad]]] = deque()
         for first in range(0, len(images), _BATCH):
-            ahead.append(pool.submit(_batch, images, first, crop, frame))
+            ahead.append(pool.submit(_batch, images, first, decode, crop, frame))
             if len(ahead) == 2 * workers:
                 bad |= _write_batch(file, digest, ahead.popleft())
                 progress.advance(task, _BATCH)
@@ -224,7 +244,9 @@ def _write_batch(file: BinaryIO, digest: blake2b, batch: Future[tuple[Pixels, _B
     return bad
 
 
-def _batch(images: Sequence[Path], first: int, crop: Crop, frame: tuple[int, ...]) -> tuple[Pixels, _Bad]:
+def _batch(
+    images: Sequence[ImageSource], first: int, decode: Decoder, crop: Crop, frame: tuple[int, ...] | None
+) -> tuple[Pixels, _Bad]:
     """The crops of the good images among `_BATCH` from `first`, and the reasons of the bad by row."""
     rows = range(first, min(first + _BATCH, len(images)))
     pixels = np.empty((len(rows), crop.size, crop.size, crop.channels), np.uint8)
@@ -232,7 +254,7 @@ def _batch(images: Sequence[Path], first: int, crop: Crop, frame: tuple[int, ...
     for row in rows:
         try:
             image = decode(images[row])
-            if image.shape != frame:
+            if frame is not None and image.shape != frame:
                 raise BadImageError(f"the frame is {_size(image.shape)}, others are {_size(frame)}")
             pixels[row - first - len(bad)] = crop(image)
         except BadImageError as error:
@@ -240,13 +262,13 @@ def _batch(images: Sequence[Path], first: int, crop: Crop, frame: tuple[int, ...
     return pixels[: len(rows) - len(bad)], bad
 
 
-def _usual_frame(images: Sequence[Path]) -> tuple[int, ...]:
+def _usual_frame(images: Sequence[ImageSource], decode: Decoder) -> tuple[int, ...]:
     """The most common (H, W, 3) in a sample spread over all images; of all images if the sample is bad."""
     shapes: Counter[tuple[int, ...]] = Counter()
     for sample in (images[:: max(1, len(images) // _SAMPLE)], images):
-        for path in sample:
+        for image in sample:
             with suppress(BadImageError):  # it is reported when its turn comes
-                shapes[decode(path).shape] += 1
+                shapes[decode(image).shape] += 1
         if shapes:
             return shapes.most_common(1)[0][0]
     return ()

@@ -1,40 +1,85 @@
-"""One image file to pixels, or the reason why not."""
+"""One image, wherever it is, to pixels, or the reason why not."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import TracebackType
 
 import cv2
 import numpy as np
 
+from galaxy.catalogs.catalog import FitsImage, Hdf5Image, ImageSource
 from galaxy.images.crops import Pixels
+from galaxy.images.errors import BadImageError
+from galaxy.images.fits import read_fits
+from galaxy.images.hdf5 import Hdf5Files
 
-# How a format begins and how a whole file of it ends. OpenCV fills the missing part of a truncated file with
-# grey and says nothing.
+__all__ = ["BadImageError", "Decoder", "decode"]
+
+# How a format begins and how a whole file of it ends. OpenCV fills the missing part of a truncated file of
+# these with grey and says nothing; of the other formats it refuses a part.
 _ENDS = {
     b"\xff\xd8": b"\xff\xd9",  # JPEG: start and end of image
     b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82",  # PNG: the empty last chunk with its checksum
 }
-
-
 # Some writers pad a file, or add bytes of their own after its end.
 _TAIL = 1024
+_TIFF = (b"II*\0", b"MM\0*")
 
 
-class BadImageError(Exception):
-    """An image that cannot be used; the message is the reason."""
+class Decoder:
+    """Reads images: `with Decoder() as decode: pixels = decode(source)`.
 
-
-def decode(path: Path) -> Pixels:
-    """Reads an image file.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        BadImageError: The file cannot be read, is empty, is truncated or is not an image. Damage inside a
-            JPEG that leaves its end alone is not noticed: OpenCV decodes what it can.
+    Files that hold many images stay open until the end of the block. Threads may share a decoder.
     """
+
+    def __init__(self) -> None:
+        self._hdf5 = Hdf5Files()
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._hdf5.close()
+
+    def __call__(self, source: ImageSource) -> Pixels:
+        """Reads one image.
+
+        Args:
+            source: A path is that of a JPEG, PNG, TIFF, BMP, WebP or whatever else OpenCV can decode. A grey
+                picture becomes RGB, transparency is dropped, a JPEG is turned as its EXIF data say, and of
+                16-bit samples the upper 8 bits are kept: pictures for eyes, not measurements. Samples of 32
+                or 64 bits, which have no white, are refused.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+
+        Raises:
+            BadImageError: The file cannot be read, is empty, is truncated or is not an image. Damage inside a
+                JPEG that leaves its end alone is not noticed: OpenCV decodes what it can.
+            UserError: The package that reads the format is not installed.
+        """
+        match source:
+            case Hdf5Image():
+                return self._hdf5.read(source)
+            case FitsImage():
+                return read_fits(source)
+            case _:
+                return _read_file(source)
+
+
+def decode(source: ImageSource) -> Pixels:
+    """Reads a single image, as `Decoder` does."""
+    with Decoder() as decoder:
+        return decoder(source)
+
+
+def _read_file(path: Path) -> Pixels:
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -48,6 +93,8 @@ def decode(path: Path) -> Pixels:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
         raise BadImageError(f"cannot be decoded ({error.err})") from error
+    if image is None and data.startswith(_TIFF):
+        raise BadImageError("a TIFF that is damaged, or whose samples have not 8 or 16 bits")
     if image is None:
         raise BadImageError("not an image that OpenCV can decode")
     return image
