@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from galaxy.labels import Labels
 from galaxy.models.baselines import AverageColor, CenterPixel, ClosedForm, Mean
 from galaxy.questions import GALAXY_ZOO_2
 
+LABELS = Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.kaggle_columns, "cumulative")
 K = GALAXY_ZOO_2.size
 
 
@@ -20,9 +22,7 @@ def example(channels: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fitted(model: ClosedForm, images: torch.Tensor, targets: torch.Tensor) -> ClosedForm:
-    for rows in torch.arange(len(images)).split(64):
-        model.accumulate(images[rows], targets[rows])
-    model.solve()
+    model.fit(zip(images.split(64), targets.split(64), strict=True))
     return model
 
 
@@ -37,9 +37,9 @@ def test_baselines_are_least_squares(channels: int) -> None:
     images, targets = example(channels)
     pixels = images.numpy()
     for model, features in (
-        (Mean(GALAXY_ZOO_2), np.empty((200, 0))),
-        (CenterPixel(channels, GALAXY_ZOO_2), pixels[:, :, 8, 8]),
-        (AverageColor(channels, GALAXY_ZOO_2), pixels.mean((2, 3), dtype=np.float64)),
+        (Mean(LABELS), np.empty((200, 0))),
+        (CenterPixel(channels, LABELS), pixels[:, :, 8, 8]),
+        (AverageColor(channels, LABELS), pixels.mean((2, 3), dtype=np.float64)),
     ):
         found = fitted(model, images, targets)(images).fractions
         assert found.dtype == torch.float32
@@ -48,29 +48,29 @@ def test_baselines_are_least_squares(channels: int) -> None:
 
 def test_the_mean_is_the_mean() -> None:
     images, targets = example()
-    found = fitted(Mean(GALAXY_ZOO_2), images, targets)(images[:2]).fractions
+    found = fitted(Mean(LABELS), images, targets)(images[:2]).fractions
     torch.testing.assert_close(found, targets.mean(0).expand(2, K))
 
 
 def test_normalisation_changes_no_prediction() -> None:
     images, targets = example()
     normalised = (images - 0.25) / 0.01
-    plain = fitted(AverageColor(3, GALAXY_ZOO_2), images, targets)(images).fractions
-    other = fitted(AverageColor(3, GALAXY_ZOO_2), normalised, targets)(normalised).fractions
+    plain = fitted(AverageColor(3, LABELS), images, targets)(images).fractions
+    other = fitted(AverageColor(3, LABELS), normalised, targets)(normalised).fractions
     torch.testing.assert_close(plain, other, rtol=0, atol=1e-6)
 
 
 def test_grey_images_in_three_channels_are_fitted_too() -> None:
     images, targets = example(channels=1)
-    found = fitted(CenterPixel(3, GALAXY_ZOO_2), images.expand(-1, 3, -1, -1), targets)
-    expected = fitted(CenterPixel(1, GALAXY_ZOO_2), images, targets)(images).fractions
+    found = fitted(CenterPixel(3, LABELS), images.expand(-1, 3, -1, -1), targets)
+    expected = fitted(CenterPixel(1, LABELS), images, targets)(images).fractions
     torch.testing.assert_close(found(images.expand(-1, 3, -1, -1)).fractions, expected, rtol=0, atol=1e-6)
     assert found.coefficients.abs().max() < 10
 
 
 def test_the_fit_travels_in_the_state_dict() -> None:
     images, targets = example()
-    model = fitted(AverageColor(3, GALAXY_ZOO_2), images, targets)
-    copy = AverageColor(3, GALAXY_ZOO_2)
+    model = fitted(AverageColor(3, LABELS), images, targets)
+    copy = AverageColor(3, LABELS)
     copy.load_state_dict(model.state_dict())
     assert torch.equal(copy(images).fractions, model(images).fractions)

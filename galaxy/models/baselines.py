@@ -7,59 +7,52 @@ for the central pixel.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from galaxy.labels import Labels
+from galaxy.models.fitted import Fitted
 from galaxy.output import Output
-from galaxy.questions import Questions
 
 
-class ClosedForm(nn.Module, ABC):
-    """Least squares with an intercept: `accumulate` every training batch, `solve`, then predict.
+class ClosedForm(Fitted):
+    """Least squares with an intercept, by the normal equations of all batches.
 
     A linear regression predicts the same whether its images are normalised or not. The sums and the solution
-    are float64 buffers, so that a checkpoint carries them.
+    are float64.
 
     Args:
         inputs: F, how many numbers `features` takes from an image.
-        questions: The tree whose K answers are predicted.
+        labels: What its K targets are.
     """
 
-    gram: Tensor
-    moments: Tensor
     coefficients: Tensor
 
-    def __init__(self, inputs: int, questions: Questions) -> None:
+    def __init__(self, inputs: int, labels: Labels) -> None:
         super().__init__()
-        rows, columns = 1 + inputs, questions.size
-        self.register_buffer("gram", torch.zeros(rows, rows, dtype=torch.float64))
-        self.register_buffer("moments", torch.zeros(rows, columns, dtype=torch.float64))
-        self.register_buffer("coefficients", torch.zeros(rows, columns, dtype=torch.float64))
+        shape = (1 + inputs, labels.questions.size)
+        self.register_buffer("coefficients", torch.zeros(shape, dtype=torch.float64))
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, F)."""
 
     @torch.no_grad()
-    def accumulate(self, images: Tensor, targets: Tensor) -> None:
-        """Adds a batch to the normal equations.
-
-        Args:
-            images: (B, C, H, W) float32.
-            targets: (B, K) float32.
-        """
-        design = self._design(images)
-        self.gram += design.T @ design
-        self.moments += design.T @ targets.double()
-
-    @torch.no_grad()
-    def solve(self) -> None:
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Solves the normal equations; where features repeat each other, by the smallest coefficients."""
+        rows, columns = self.coefficients.shape
+        gram = self.coefficients.new_zeros(rows, rows)
+        moments = self.coefficients.new_zeros(rows, columns)
+        for images, targets in batches:
+            design = self._design(images)
+            gram += design.T @ design
+            moments += design.T @ targets.double()
         # The tolerance lies above the rounding of the sums, so that three equal channels count as one, and
         # far below the spread of any real feature.
-        self.coefficients.copy_(torch.linalg.pinv(self.gram, rtol=1e-12, hermitian=True) @ self.moments)
+        self.coefficients.copy_(torch.linalg.pinv(gram, rtol=1e-12, hermitian=True) @ moments)
 
     def forward(self, images: Tensor) -> Output:
         """(B, C, H, W) to an output of (B, K) float32; a regression has no logits of its own."""
@@ -75,11 +68,11 @@ class Mean(ClosedForm):
     """The training set's mean fractions for every galaxy; no image is looked at.
 
     Args:
-        questions: The tree whose answers are predicted.
+        labels: What the targets are.
     """
 
-    def __init__(self, questions: Questions) -> None:
-        super().__init__(0, questions)
+    def __init__(self, labels: Labels) -> None:
+        super().__init__(0, labels)
 
     def features(self, images: Tensor) -> Tensor:
         """Nothing: (B, 0)."""
@@ -91,11 +84,11 @@ class CenterPixel(ClosedForm):
 
     Args:
         channels: Channels of the images.
-        questions: The tree whose answers are predicted.
+        labels: What the targets are.
     """
 
-    def __init__(self, channels: int, questions: Questions) -> None:
-        super().__init__(channels, questions)
+    def __init__(self, channels: int, labels: Labels) -> None:
+        super().__init__(channels, labels)
 
     def features(self, images: Tensor) -> Tensor:
         """The pixel below and right of the centre: (B, C)."""
@@ -107,11 +100,11 @@ class AverageColor(ClosedForm):
 
     Args:
         channels: Channels of the images.
-        questions: The tree whose answers are predicted.
+        labels: What the targets are.
     """
 
-    def __init__(self, channels: int, questions: Questions) -> None:
-        super().__init__(channels, questions)
+    def __init__(self, channels: int, labels: Labels) -> None:
+        super().__init__(channels, labels)
 
     def features(self, images: Tensor) -> Tensor:
         """The mean colour: (B, C)."""
