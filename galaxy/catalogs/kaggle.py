@@ -21,6 +21,7 @@ from galaxy.catalogs.reading import (
     check_header,
     check_ids,
     describe_fractions,
+    describe_tree,
     fractions,
     images_in,
     lines,
@@ -122,7 +123,7 @@ def _labelled(
             f"row(s) with answers that do not sum to their parent's value within {TREE_TOLERANCE:g}",
             bad_tree,
             where,
-            lambda row: _describe_tree(values[row], off[row]),
+            lambda row: describe_tree(LABELS, values[row], off[row]),
         ),
         lines("row(s) without an image", no_image, where, lambda row: f"no {folder}/{ids.iloc[row]}.jpg"),
         Problem(
@@ -165,13 +166,3 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if table.empty:
         raise UserError(f"{path} has a header and no rows.\nDownload or unpack it again.")
     return table
-
-
-def _describe_tree(values: NDArray[np.float64], off: NDArray[np.bool_]) -> str:
-    parts = []
-    for q in np.flatnonzero(off).tolist():
-        parent = GALAXY_ZOO_2.parents[q]
-        of = "1" if parent is None else f"{LABELS.columns[parent]} = {values[parent]:.6f}"
-        total = values[GALAXY_ZOO_2.slices[q]].sum()
-        parts.append(f"{GALAXY_ZOO_2.questions[q].key} sums to {total:.6f}, not {of}")
-    return "; ".join(parts)

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.errors import UserError, listing
+from galaxy.labels import Labels
 
 OnBad = Literal["error", "skip"]
 _ADVICE = "Mend the files, or leave these galaxies out with data.on_bad=skip."
@@ -53,21 +54,23 @@ def is_id(text: str) -> bool:
     return re.fullmatch(r"0|[1-9][0-9]{0,18}", text) is not None and int(text) < 2**63
 
 
-def check_ids(texts: pd.Series, file: str, column: str) -> tuple[pd.Series, Problem]:
+def check_ids(texts: pd.Series, file: str, column: str, unique: bool = True) -> tuple[pd.Series, Problem]:
     """Turns ids that were read as text into numbers.
 
     Args:
         texts: Of the id column, indexed by line number.
         file: Its name, for the report.
         column: The name of the id column, likewise.
+        unique: Whether an id that comes twice is a mistake.
 
     Returns:
-        The usable ids, int64, indexed by line number, of an id that comes twice only the first; and the rest.
+        The usable ids, int64, indexed by line number, of an id that comes twice only the first if they must
+        be unique; and the rest.
     """
     texts = texts.fillna("").str.strip()
     valid = texts.map(is_id).astype(bool)
     ids = texts[valid].astype(np.int64)
-    again = ids.duplicated()
+    again = ids.duplicated() & unique
     bad = zip(texts[~valid].index.tolist(), texts[~valid].tolist(), strict=True)
     cases = [(line, f"{text!r} is not a whole number{_float_hint(text)}") for line, text in bad]
     if again.any():
@@ -170,6 +173,23 @@ def describe_fractions(row: pd.Series, bad: NDArray[np.bool_]) -> str:
     value = row[names[0]]
     text = "empty or NaN" if pd.isna(value) else f"{value}"
     return f"{names[0]} is {text}" + (f" (and {len(names) - 1} more columns)" if len(names) > 1 else "")
+
+
+def describe_tree(labels: Labels, values: NDArray[np.float64], off: NDArray[np.bool_]) -> str:
+    """The questions of a row that do not sum to their parent's value.
+
+    Args:
+        labels: Of the columns.
+        values: (K,) fractions of the row.
+        off: (questions,) which they are.
+    """
+    parts = []
+    for q in np.flatnonzero(off).tolist():
+        parent = labels.questions.parents[q]
+        of = "1" if parent is None else f"{labels.columns[parent]} = {values[parent]:.6f}"
+        total = values[labels.questions.slices[q]].sum()
+        parts.append(f"{labels.questions.questions[q].key} sums to {total:.6f}, not {of}")
+    return "; ".join(parts)
 
 
 def _float_hint(text: str) -> str:
