@@ -1,0 +1,377 @@
+"""Galaxy Zoo 2 with the labels of Hart et al. 2016 (MNRAS 461, 3663): 424 x 424 images and 37 vote fractions.
+
+The labels are `gz2_hart16.csv` of https://data.galaxyzoo.org, the images and `gz2_filename_mapping.csv` those
+of https://zenodo.org/records/3565489. 239,267 galaxies have both.
+
+All fractions of the table are conditional: votes for an answer over the votes on its own question. The
+debiased ones (https://data.galaxyzoo.org, `gz2_hart16.txt`) do not even sum to 1: first questions between 0.7
+and 1.2 are common. And they are known badly where few were asked: a galaxy that one volunteer in forty called
+spiral has arms wound by one vote. Hence the choices of `read_gz2`.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from galaxy.catalogs.catalog import Catalog
+from galaxy.catalogs.gz2_classes import class_reduced
+from galaxy.catalogs.reading import (
+    Problem,
+    check_header,
+    check_ids,
+    describe_fractions,
+    images_in,
+    lines,
+    settle,
+)
+from galaxy.errors import UserError, listing
+from galaxy.labels import Labels
+from galaxy.questions import GALAXY_ZOO_2
+
+TABLE = "gz2_hart16.csv"
+MAPPING = "gz2_filename_mapping.csv"
+IMAGES = "images"
+CLASS = "gz2_class"
+MEANINGS = {
+    "cumulative": "debiased",
+    "debiased": "debiased",
+    "renormalised": "debiased",
+    "weighted": "weighted_fraction",
+    "counts": "count",
+}
+# What follows an answer's stem in the names of the table's 222 columns on answers.
+SUFFIXES = ("count", "weight", "fraction", "weighted_fraction", "debiased", "flag")
+_LAYOUT = f"""The folder given by data.root must hold:
+  {TABLE} (unpacked, https://data.galaxyzoo.org)
+  {MAPPING} and {IMAGES}/<asset_id>.jpg (unpacked, https://zenodo.org/records/3565489)"""
+# Up to 2^24 float32 holds every whole number.
+MOST_VOTES = 2**24
+_log = logging.getLogger(__name__)
+
+
+def read_gz2(
+    root: Path,
+    on_bad: Literal["error", "skip"],
+    labels: Literal["cumulative", "debiased", "renormalised", "weighted", "counts"] = "cumulative",
+    weights: Literal["parent", "counts"] | None = None,
+    counts: bool = False,
+) -> Catalog:
+    """Reads the survey's files, in the order of the label table.
+
+    A question whose fractions are all 0 was answered by nobody. Usually nobody was asked, the answer that
+    leads to it being 0 as well. Where debiasing has lifted that answer above 0 again, the truth is unknown:
+    the question's targets are still 0, also the cumulative ones, which then sum to less than their parent's
+    value: one question in 200, with parents of 0.03 in the median. Weights are 0 in both cases.
+
+    Args:
+        root: The folder with `gz2_hart16.csv`, `gz2_filename_mapping.csv` and `images/`.
+        on_bad: What to do about rows and images that cannot be used: "error" lists them and stops, "skip"
+            leaves them out and lists them in `Catalog.skipped`. A missing file or column always stops. The
+            published files have 306 rows with empty labels, 122 without an image and 3,861 images without a
+            row.
+        labels: What the targets are.
+            "debiased": as the table has them; conditional, and a question's answers need not sum to 1.
+            "renormalised": debiased, over their question's sum; each question sums to 1, or to 0.
+            "cumulative": renormalised, times the probability of reaching the question: Kaggle's form, the
+            only one in which questions have parents.
+            "weighted": votes weighted by the volunteers' consistency, before debiasing; conditional.
+            "counts": shares of the plain votes; conditional.
+        weights: How far each target can be trusted.
+            "parent": the probability of reaching its question, from the renormalised debiased fractions.
+            "counts": the votes on its question over those on the first.
+            None: all alike.
+        counts: Whether to read the votes where neither the labels nor the weights need them.
+
+    Returns:
+        The catalog; targets (N, 37) float32, `counts` the votes where they were read, `strata` the classes
+        of `class_reduced` where the table has `gz2_class`.
+
+    Raises:
+        UserError: Files or columns are missing, or (with "error") rows or images are bad. All of them are
+            reported at once, each row for the first mistake found in it.
+    """
+    root = Path(root).expanduser()
+    missing = [str(root / name) for name in (TABLE, MAPPING, IMAGES) if not (root / name).exists()]
+    if missing:
+        raise UserError(f"Galaxy Zoo 2 data not found:\n{listing(missing)}\n{_LAYOUT}")
+    kinds = {MEANINGS[labels]}
+    kinds |= {"debiased"} if weights == "parent" else set()
+    kinds |= {"count"} if counts or weights == "counts" else set()
+    table = _read_labels(root / TABLE, kinds)
+    images, problem = images_in(root / IMAGES, "asset_id", layout=_LAYOUT)
+    join = _join(table, _read_mapping(root / MAPPING), images.keys())
+    _log.info("Galaxy Zoo 2 in %s:\n%s", root, _losses(table, join, images))
+    problems = [problem, *table.problems, *join.problems]
+    skipped = settle(problems, on_bad, f"The Galaxy Zoo 2 data in {root}")
+    rows = join.rows
+    if not len(rows):
+        raise UserError(f"No usable galaxy in {root}.\n{listing(list(skipped))}\n{_LAYOUT}")
+    values = {kind: table.values[kind][rows] for kind in kinds}
+    meaning = Labels(
+        GALAXY_ZOO_2 if labels == "cumulative" else GALAXY_ZOO_2.unrelated,
+        tuple(answer.hart16 for question in GALAXY_ZOO_2 for answer in question.answers),
+        labels,
+    )
+    return Catalog(
+        name="gz2",
+        ids=table.ids.to_numpy(np.int64)[rows],
+        images=tuple(images[asset] for asset in join.assets.tolist()),
+        labels=meaning,
+        targets=_targets(values, labels).astype(np.float32),
+        weights=None if weights is None else _weights(values, weights).astype(np.float32),
+        counts=values["count"].astype(np.float32) if "count" in values else None,
+        strata=None if table.strata is None else table.strata[rows],
+        skipped=skipped,
+    )
+
+
+def _targets(values: dict[str, NDArray[np.float64]], labels: str) -> NDArray[np.float64]:
+    """(N, 37) from the columns that the labels are made of."""
+    as_read = values[MEANINGS[labels]]
+    if labels in ("debiased", "weighted"):
+        return as_read
+    conditional, _ = GALAXY_ZOO_2.conditional(as_read)
+    return GALAXY_ZOO_2.cumulative(conditional) if labels == "cumulative" else conditional
+
+
+def _weights(values: dict[str, NDArray[np.float64]], weights: str) -> NDArray[np.float64]:
+    """(N, 37) in [0, 1], alike for the answers of a question and 0 where nobody answered it."""
+    if weights == "parent":
+        conditional, met = GALAXY_ZOO_2.conditional(values["debiased"])
+        of_questions = GALAXY_ZOO_2.reach(conditional) * met
+    else:
+        votes = np.stack([values["count"][:, columns].sum(axis=1) for columns in GALAXY_ZOO_2.slices], axis=1)
+        # Nobody answers a question without the first one; min() is for files that were tampered with.
+        of_questions = np.minimum(votes / np.maximum(votes[:, :1], 1), 1)
+    return of_questions[:, GALAXY_ZOO_2.question_of]
+
+
+class _Table(NamedTuple):
+    """The label table: M rows with a usable id, those with bad labels among them.
+
+    Attributes:
+        ids: (M,) int64, indexed by line number.
+        values: (M, 37) float64 of each kind of column; NaN where there is none.
+        strata: (M,) int64, or None.
+        empty: (M,) whether a label is missing.
+        wrong: (M,) whether none is missing but one is out of range.
+        rows: Of the file.
+        problems: With all of that.
+    """
+
+    ids: pd.Series
+    values: dict[str, NDArray[np.float64]]
+    strata: NDArray[np.int64] | None
+    empty: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+    rows: int
+    problems: list[Problem]
+
+
+def _read_labels(path: Path, kinds: Collection[str]) -> _Table:
+    columns = {kind: list(GALAXY_ZOO_2.hart16_columns(kind)) for kind in sorted(kinds)}
+    needed = [name for names in columns.values() for name in names]
+    table = _read_csv(path, ["dr7objid"], needed, optional=[CLASS])
+    ids, problem = check_ids(table["dr7objid"], path.name, "dr7objid")
+    labels = table.loc[ids.index, needed]
+    values = labels.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    votes = np.array([name.endswith("_count") for name in needed])
+    good = (values >= 0) & (values <= np.where(votes, MOST_VOTES, 1)) & ~(votes & (values % 1 != 0))
+    missing = labels.isna().to_numpy(np.bool_)
+    empty: NDArray[np.bool_] = np.any(missing, axis=1)
+    wrong: NDArray[np.bool_] = ~np.all(good, axis=1) & ~empty
+
+    def rows(what: str, bad: NDArray[np.bool_], cells: NDArray[np.bool_]) -> Problem:
+        return lines(
+            what, bad, partial(_where, ids), lambda row: describe_fractions(labels.iloc[row], cells[row])
+        )
+
+    strata = None
+    if CLASS in table:
+        # Of all rows, so that the kinds do not depend on which of them have images.
+        codes, _ = pd.factorize(class_reduced(table[CLASS]), sort=True)
+        strata = codes.astype(np.int64)[ids.index.to_numpy() - table.index[0]]
+    return _Table(
+        ids,
+        {kind: values[:, [needed.index(name) for name in names]] for kind, names in columns.items()},
+        strata,
+        empty,
+        wrong,
+        len(table),
+        [
+            problem,
+            rows("row(s) with empty labels", empty, missing),
+            rows("row(s) with fractions outside [0, 1] or votes that are no whole numbers", wrong, ~good),
+        ],
+    )
+
+
+def _where(ids: pd.Series, row: int) -> str:
+    return f"{TABLE}, line {ids.index[row]}, dr7objid {ids.iloc[row]}"
+
+
+class _Mapping(NamedTuple):
+    """The usable rows of the mapping, an asset each: (lines,) int64 objids and asset ids."""
+
+    objids: NDArray[np.int64]
+    assets: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    problems: list[Problem]
+
+
+def _read_mapping(path: Path) -> _Mapping:
+    table = _read_csv(path, ["objid", "asset_id"], [])
+    # An objid may come twice (a field that was observed again), an asset is one image of one galaxy.
+    objids, bad_objids = check_ids(table["objid"], path.name, "objid", unique=False)
+    assets, bad_assets = check_ids(table["asset_id"], path.name, "asset_id")
+    both = objids.index.intersection(assets.index)
+    return _Mapping(
+        objids[both].to_numpy(np.int64),
+        assets[both].to_numpy(np.int64),
+        both.to_numpy(np.int64),
+        [bad_objids, bad_assets],
+    )
+
+
+class _Join(NamedTuple):
+    """Which rows of the label table are galaxies, (N,), and the assets that show them, (N,)."""
+
+    rows: NDArray[np.int64]
+    assets: NDArray[np.int64]
+    without_image: int
+    lone_images: int
+    twice: int
+    problems: list[Problem]
+
+
+def _join(table: _Table, mapping: _Mapping, images: Collection[int]) -> _Join:
+    """Gives each row the first of its assets that has an image."""
+    ids = table.ids.to_numpy(np.int64)
+    pictured = np.fromiter(images, dtype=np.int64, count=len(images))
+    shown = np.isin(mapping.assets, pictured) & np.isin(mapping.objids, ids)
+    again = np.zeros_like(shown)
+    again[shown] = pd.Index(mapping.objids[shown]).duplicated()
+    first = pd.Series(mapping.assets, index=mapping.objids)[shown & ~again]
+    assets = first.reindex(ids, fill_value=-1).to_numpy(np.int64)
+    labelled = ~(table.empty | table.wrong)
+    without_image: NDArray[np.bool_] = labelled & (assets < 0)
+    lone = np.setdiff1d(pictured, mapping.assets[shown]).tolist()
+    asset_of = dict(zip(mapping.objids[::-1].tolist(), mapping.assets[::-1].tolist(), strict=True))
+    objid_of = dict(zip(mapping.assets.tolist(), mapping.objids.tolist(), strict=True))
+
+    def describe_row(row: int) -> str:
+        asset = asset_of.get(int(ids[row]))
+        return f"not in {MAPPING}" if asset is None else f"no {IMAGES}/{asset}.jpg"
+
+    def describe_lone(asset: int) -> str:
+        objid = objid_of.get(asset)
+        why = f"not in {MAPPING}" if objid is None else f"no dr7objid {objid} in {TABLE}"
+        return f"{IMAGES}/{asset}.jpg: {why}"
+
+    def describe_again(place: int) -> str:
+        objid, asset = mapping.objids[place], mapping.assets[place]
+        return f"objid {objid} has {IMAGES}/{asset}.jpg beside {IMAGES}/{first[objid]}.jpg, which is taken"
+
+    rows = np.flatnonzero(labelled & (assets >= 0))
+    return _Join(
+        rows,
+        assets[rows],
+        without_image=int(without_image.sum()),
+        lone_images=len(lone),
+        twice=int(pd.Index(mapping.objids).duplicated().sum()),
+        problems=[
+            *mapping.problems,
+            lines("row(s) without an image", without_image, partial(_where, table.ids), describe_row),
+            lines(
+                "image(s) of a galaxy that has one already",
+                again,
+                lambda place: f"{MAPPING}, line {mapping.lines[place]}",
+                describe_again,
+            ),
+            Problem("image(s) without a row", [describe_lone(asset) for asset in lone]),
+        ],
+    )
+
+
+def _losses(table: _Table, join: _Join, images: Collection[int]) -> str:
+    """What became of rows and images, a line each."""
+    unusable = table.rows - len(table.ids)
+    empty, wrong = int(table.empty.sum()), int(table.wrong.sum())
+    labelled = len(table.ids) - empty - wrong
+    figures = [
+        (f"rows of {TABLE}", table.rows),
+        ("with an unusable or repeated dr7objid", -unusable),
+        ("with empty labels", -empty),
+        ("with labels out of range", -wrong),
+        ("left", labelled),
+        ("without an image", -join.without_image),
+        ("galaxies", len(join.rows)),
+        (f"images in {IMAGES}/", len(images)),
+        ("of no galaxy", -(len(images) - len(join.rows))),
+        ("of them without a row", -join.lone_images),
+        (f"objids that {MAPPING} has again", join.twice),
+    ]
+    return "\n".join(f"  {text:<56}{number:>9,}" for text, number in figures)
+
+
+def _read_csv(
+    path: Path, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Some columns of a CSV file; the index is the line number (in a file without blank lines).
+
+    Args:
+        path: Of the file.
+        texts: Columns that it must have and that are read as text, the id first.
+        numbers: Columns that it must have; one with a value that is no number becomes text.
+        optional: Columns that are read, as text, if it has them.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = next(csv.reader(file), [])
+        _check_columns(path, header, texts, numbers)
+        texts = [*texts, *(name for name in optional if name in header)]
+        options = pyarrow.csv.ConvertOptions(
+            include_columns=[*texts, *numbers],
+            column_types=dict.fromkeys(texts, pyarrow.string()),
+            strings_can_be_null=True,
+            true_values=[],  # "true" is no fraction
+            false_values=[],
+        )
+        table = pyarrow.csv.read_csv(path, convert_options=options).to_pandas()
+    except (
+        ValueError,
+        OSError,
+        csv.Error,
+        pyarrow.ArrowException,
+    ) as error:  # Unicode errors are ValueErrors
+        raise UserError(
+            f"{path} cannot be read as a CSV file: {str(error).strip()}\nDownload or unpack it again."
+        ) from error
+    if table.empty:
+        raise UserError(f"{path} has a header and no rows.\nDownload or unpack it again.")
+    table.index += 2  # the header is line 1
+    return table
+
+
+def _check_columns(path: Path, header: Sequence[str], texts: Sequence[str], numbers: Sequence[str]) -> None:
+    votes = [f"missing: {name}" for name in numbers if name.endswith("_count") and name not in header]
+    if texts[0] in header and votes:
+        raise UserError(
+            f"{path} lacks the votes, which data.catalog.labels=counts, data.catalog.weights=counts and "
+            f"data.counts=true need:\n{listing(votes)}\n"
+            "The file of https://data.galaxyzoo.org, with 231 columns, has them."
+        )
+    # The other columns on answers are no misspellings of those that are needed.
+    others = {name for suffix in SUFFIXES for name in GALAXY_ZOO_2.hart16_columns(suffix)} - {*numbers}
+    check_header(path, [name for name in header if name not in others], texts[:1], [*texts[1:], *numbers])
