@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from galaxy.catalogs import kaggle
+from galaxy.catalogs import gz2, kaggle
 from galaxy.catalogs.downloads import Download, check_space, download, is_there, unpack
 from galaxy.errors import UserError
 
@@ -52,16 +52,16 @@ SURVEYS = {
         (
             # Hart et al. 2016, Table 1, at https://data.galaxyzoo.org, which gives neither size nor checksum.
             # The CSV has 364 MB; packed it is less.
-            Download("https://gz2hart.s3.amazonaws.com/gz2_hart16.csv.gz", "gz2_hart16.csv", 364_000_000),
+            Download("https://gz2hart.s3.amazonaws.com/gz2_hart16.csv.gz", gz2.TABLE, 364_000_000),
             Download(
                 f"{_GZ2_IMAGES}/gz2_filename_mapping.csv",
-                "gz2_filename_mapping.csv",
+                gz2.MAPPING,
                 13_000_000,
                 "md5:7e28465e6dfbf96c0d828c595a5bbd80",
             ),
             Download(
                 f"{_GZ2_IMAGES}/images_gz2.zip",
-                "images",
+                gz2.IMAGES,
                 3_400_000_000,
                 "md5:bc647032d31e50c798770cf4430525c7",
             ),
