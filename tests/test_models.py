@@ -1,6 +1,7 @@
 """Encoders."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from galaxy.errors import UserError
 from galaxy.models.deep_cnn import DeepCNN
 from galaxy.models.encoder import Encoder
 from galaxy.models.heads import Sigmoid
+from galaxy.models.mlp import MLP
 from galaxy.models.resnet import ResNet
 from galaxy.models.sirressi_cnn import SirressiCNN
 from galaxy.models.small_cnn import SmallCNN
@@ -22,19 +24,16 @@ OPTIONS = {
     path.stem: OmegaConf.load(path)
     for path in sorted((Path(__file__).parents[1] / "conf/model").glob("*.yaml"))
 }
-# Every option that is an encoder; baselines are left partial, to be told the questions.
+# Every option that is an encoder; baselines are left partial, to be told the labels.
 NAMES = [name for name, option in OPTIONS.items() if not option.get("_partial_")]
+# In place of the tens of millions of weights that would take most of the tests' time.
+SMALLER = {"small_cnn": {"filters": [4, 4]}, "mlp": {"hidden": [64, 32]}}
 
 
 def encoder(name: str, channels: int, size: int) -> Encoder:
     torch.manual_seed(0)
     config = OmegaConf.create({"model": OPTIONS[name], "crop": {"channels": channels, "size": size}})
-    if name == "small_cnn":
-        config.model.filters = [
-            4,
-            4,
-        ]  # of 64 and 96: its 60 million weights would take most of the test's time
-    arguments = dict(config.model)
+    arguments = {**config.model, **SMALLER.get(name, {})}
     return get_class(arguments.pop("_target_"))(**arguments)
 
 
@@ -110,9 +109,36 @@ def test_sirressi_cnn_is_the_reports() -> None:
     assert (dense.in_features, dense.out_features) == (10 * 23 * 23, 128)
 
 
+def test_mlp_is_the_notebooks() -> None:
+    model = MLP(channels=1, size=106)
+    first, second = (m for m in model.modules() if isinstance(m, nn.Linear))
+    assert (first.in_features, first.out_features, second.out_features) == (4096, 2053, 2053)
+
+
+def test_mlp_sees_the_image_reduced_by_area() -> None:
+    model = MLP(channels=2, size=32, pixels=16, hidden=(8,)).eval()
+    images = torch.rand(3, 2, 32, 32)
+    blocks = images.reshape(3, 2, 16, 2, 16, 2).mean(dim=(3, 5)).flatten(1)
+    torch.testing.assert_close(model(images), model.layers(blocks))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pixels": 0}, "model.pixels is 0; it must be 1 or more"),
+        ({"pixels": 65}, "crop.size is 64; mlp with model.pixels=65 needs 65 or more"),
+        ({"hidden": ()}, r"model.hidden is \[\]; it must hold at least one width"),
+        ({"hidden": (8, 0)}, r"model.hidden is \[8, 0\]"),
+    ],
+)
+def test_mlp_names_what_is_wrong(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        MLP(channels=3, size=64, **arguments)
+
+
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
-@pytest.mark.parametrize("network", [SmallCNN, DeepCNN])
-def test_dropout_is_checked(network: type[SmallCNN] | type[DeepCNN], dropout: float) -> None:
+@pytest.mark.parametrize("network", [SmallCNN, DeepCNN, MLP])
+def test_dropout_is_checked(network: type[SmallCNN | DeepCNN | MLP], dropout: float) -> None:
     with pytest.raises(UserError, match=r"model.dropout"):
         network(3, 64, dropout=dropout)
 

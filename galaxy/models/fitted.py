@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from galaxy.output import Output
@@ -37,8 +36,6 @@ class Fitted(nn.Module, ABC):
             saved = state_dict.get(prefix + name)
             # Where any other dimension differs, PyTorch's own error names the buffer and both shapes.
             if isinstance(saved, Tensor) and saved.ndim == buffer.ndim:
-                shape = [
-                    new if old == 0 else old for old, new in zip(buffer.shape, saved.shape, strict=True)
-                ]
+                shape = [new if old == 0 else old for old, new in zip(buffer.shape, saved.shape, strict=True)]
                 setattr(self, name, buffer.new_empty(shape))
         super()._load_from_state_dict(state_dict, prefix, *arguments)
