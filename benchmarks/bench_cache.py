@@ -106,7 +106,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         try:
             root = options.root or write_survey(Path(folder), Survey(options.images, seed=0, volunteers=45))
-            images = read_kaggle(root, on_bad="error").images[: options.images]
+            catalog = read_kaggle(root, on_bad="error")
+            images = [image for image in catalog.images[: options.images] if isinstance(image, Path)]
             report = measure(images, options.threads, options.repeats)
         except UserError as error:
             parser.error(str(error))

@@ -8,15 +8,15 @@ from rich.progress import track
 
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.models.baselines import CenterPixel, ClosedForm, Mean
-from galaxy.prediction import score
+from galaxy.models.fitted import Fitted
+from galaxy.prediction import score, values
 
 
-def fit_baseline(model: ClosedForm, data: GalaxyDataModule) -> None:
+def fit_baseline(model: Fitted, data: GalaxyDataModule) -> None:
     """Fits a baseline in one pass over the training images, which augmentation would falsify."""
     loader = data.loader("train")
-    for batch in track(loader, "Fitting", total=len(loader), transient=True):
-        model.accumulate(batch["image"].float() / 255, batch["target"])
-    model.solve()
+    batches = track(loader, "Reading train", total=len(loader), transient=True)
+    model.fit((batch["image"].float() / 255, batch["target"]) for batch in batches)
 
 
 def mean_rmse(data: GalaxyDataModule, split: str) -> float:
@@ -27,25 +27,34 @@ def mean_rmse(data: GalaxyDataModule, split: str) -> float:
 
 
 def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
-    """Test RMSE of the training mean, of the central pixel and, where it is known, the noise floor.
+    """How well the test split is predicted by simple means.
 
     Only one pixel of each image is read, so that this costs next to nothing on any survey.
+
+    Returns:
+        "mean_rmse" and "center_pixel_rmse", of the training mean and of a linear regression on the central
+        pixel; "noise_floor_rmse" where the survey knows the true probabilities; and of classes the accuracy
+        too, "mean_accuracy" being that of the most frequent class.
     """
-    questions, targets = data.catalog.questions, data.targets
+    labels, targets = data.labels, data.targets
     train, test = data.labelled_rows("train"), data.labelled_rows("test")
     middle = data.images.array.shape[1] // 2
     pixels = torch.from_numpy(data.images.array[:, middle : middle + 1, middle : middle + 1].copy())
     pixels = pixels.permute(0, 3, 1, 2).float() / 255
     models: dict[str, ClosedForm] = {
-        "mean": Mean(questions),
-        "center_pixel": CenterPixel(pixels.shape[1], questions),
+        "mean": Mean(labels),
+        "center_pixel": CenterPixel(pixels.shape[1], labels),
     }
-    scores = {}
+    predictions = {}
     for name, model in models.items():
-        model.accumulate(pixels[train], torch.from_numpy(targets[train]))
-        model.solve()
-        fractions = model(pixels[test]).fractions.numpy().astype(np.float32)
-        scores[name] = score(questions, fractions, targets[test])["rmse"]
+        model.fit([(pixels[train], torch.from_numpy(targets[train]))])
+        predictions[name] = model(pixels[test]).fractions.numpy().astype(np.float32)
     if data.catalog.expected is not None:
-        scores["noise_floor"] = score(questions, data.catalog.expected[test], targets[test])["rmse"]
-    return scores
+        predictions["noise_floor"] = data.catalog.expected[test]
+    shown = ("rmse", "accuracy") if labels.kind == "classes" else ("rmse",)
+    return {
+        f"{name}_{metric}": value
+        for name, fractions in predictions.items()
+        for metric, value in values(score(labels, fractions, targets[test])).items()
+        if metric in shown
+    }

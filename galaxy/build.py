@@ -11,53 +11,58 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.instantiation import instantiate
+from galaxy.labels import Labels
 from galaxy.losses import Loss
-from galaxy.models.baselines import ClosedForm
 from galaxy.models.encoder import Encoder
-from galaxy.questions import Questions
-from galaxy.task import FractionTask
+from galaxy.models.fitted import Fitted
+from galaxy.task import GalaxyTask
 from galaxy.trainer import optimizer_steps
 
 Config = dict[str, Any]
 # Whatever predicts: called with images (B, C, S, S) float32 in [0, 1], it answers with an `Output`.
-Model = FractionTask | ClosedForm
+Model = GalaxyTask | Fitted
 
 
 def datamodule(config: Config) -> GalaxyDataModule:
     """The data of a run, not yet set up."""
     data: GalaxyDataModule = instantiate(config["data"])(
-        crop=instantiate(config["crop"]), augment=instantiate(config["augment"]), seed=config["seed"]
+        target=instantiate(config["target"]),
+        crop=instantiate(config["crop"]),
+        augment=instantiate(config["augment"]),
+        seed=config["seed"],
     )
     return data
 
 
-def bare_model(config: Config, questions: Questions, mean: torch.Tensor, std: torch.Tensor) -> Model:
+def bare_model(config: Config, labels: Labels, mean: torch.Tensor, std: torch.Tensor) -> Model:
     """The model of a configuration before it has learned anything; a checkpoint fills it.
 
     Args:
         config: Of the run.
-        questions: The tree of the targets.
+        labels: What its targets are.
         mean: (C,) mean of the training images.
         std: (C,) their standard deviation.
     """
     model = instantiate(config["model"])
-    if not isinstance(model, Encoder):  # a baseline, which has no head and is told the questions itself
-        baseline: ClosedForm = model(questions=questions)
+    if not isinstance(model, Encoder):  # a baseline, which has no head and is told the labels itself
+        baseline: Fitted = model(labels=labels)
         return baseline
-    return _task(config, model, instantiate(config["loss"]), questions, mean, std)
+    return _task(config, model, instantiate(config["loss"]), labels, mean, std, weighted=False)
 
 
 def trainable_task(
     config: Config, encoder: Encoder, loss: Loss, data: GalaxyDataModule, world_size: int
-) -> FractionTask:
+) -> GalaxyTask:
     """The network of a run, ready to be trained on data that have been set up."""
     mean, std = (torch.from_numpy(x) for x in data.channel_statistics())
-    loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]))
-    task = _task(config, encoder, loss, data.catalog.questions, mean, std)
+    loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]), data.labels)
+    weighted = data.catalog.weights is not None
+    task = _task(config, encoder, loss, data.labels, mean, std, weighted)
     task.optimizer = instantiate(config["optimizer"])
     task.schedule = instantiate(config["scheduler"])
     task.steps_per_epoch = optimizer_steps(config, data.batches_per_epoch(world_size))
-    task.hparams["config"] = config  # which every checkpoint then carries
+    # Which every checkpoint then carries.
+    task.hparams.update({"config": config, "labels": data.labels.plain()})
     return task
 
 
@@ -80,9 +85,10 @@ def _task(
     config: Config,
     encoder: Encoder,
     loss: Loss,
-    questions: Questions,
+    labels: Labels,
     mean: torch.Tensor,
     std: torch.Tensor,
-) -> FractionTask:
-    head = instantiate(config["head"])(in_features=encoder.num_features, questions=questions)
-    return FractionTask(encoder, head, loss, questions, mean, std)
+    weighted: bool,
+) -> GalaxyTask:
+    head = instantiate(config["head"])(in_features=encoder.num_features, questions=labels.questions)
+    return GalaxyTask(encoder, head, loss, labels, mean, std, weighted)

@@ -11,10 +11,10 @@ import torch
 from galaxy import build
 from galaxy.errors import UserError
 from galaxy.files import replacing
-from galaxy.questions import GALAXY_ZOO_2
+from galaxy.labels import Labels
 
 # The parts of a configuration that predicting builds; what they may name is this project's own.
-PREDICTING = ("crop", "model", "head", "loss")
+PREDICTING = ("target", "crop", "model", "head", "loss")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -30,9 +30,19 @@ def read(path: Path) -> dict[str, Any]:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         config = content["hyper_parameters"]["config"]
         nodes = [config[name] for name in PREDICTING]
+        Labels.from_plain(content["hyper_parameters"]["labels"])
     except FileNotFoundError:
         raise UserError(f"there is no checkpoint {path}") from None
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is not a checkpoint of this project, or it is damaged: {reason}") from None
     for target in _targets(nodes):
@@ -41,10 +51,11 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def write(path: Path, model: build.Model, config: build.Config) -> None:
+def write(path: Path, model: build.Model, config: build.Config, labels: Labels) -> None:
     """Writes a model that no trainer has trained in the form of those that it has."""
+    hyperparameters = {"config": config, "labels": labels.plain()}
     with replacing(path) as temporary:
-        torch.save({"state_dict": model.state_dict(), "hyper_parameters": {"config": config}}, temporary)
+        torch.save({"state_dict": model.state_dict(), "hyper_parameters": hyperparameters}, temporary)
 
 
 def load_weights(model: build.Model, path: Path) -> None:
@@ -52,18 +63,19 @@ def load_weights(model: build.Model, path: Path) -> None:
     model.load_state_dict(read(path)["state_dict"])
 
 
-def load_model(path: Path) -> tuple[build.Model, build.Config]:
+def load_model(path: Path) -> tuple[build.Model, Labels, build.Config]:
     """Builds the model of a checkpoint, with its weights.
 
     Returns:
-        The model, and the configuration it was trained under.
+        The model, what it predicts, and the configuration it was trained under.
     """
     content = read(path)
     config = content["hyper_parameters"]["config"]
     channels = config["crop"]["channels"]
-    model = build.bare_model(config, GALAXY_ZOO_2, torch.zeros(channels), torch.ones(channels))
+    labels = Labels.from_plain(content["hyper_parameters"]["labels"])
+    model = build.bare_model(config, labels, torch.zeros(channels), torch.ones(channels))
     model.load_state_dict(content["state_dict"])
-    return model, config
+    return model, labels, config
 
 
 def _targets(value: Any) -> list[str]:

@@ -18,7 +18,9 @@ from galaxy.files import replacing
 from galaxy.runs import RunFolder, find_runs
 
 # Figures that are printed, and how; the CSV file has them all.
-FORMATS = {"val/rmse": ".5f", "test/rmse": ".5f", "epochs": ".0f", "seconds": ".0f"}
+FORMATS = {"val/rmse": ".5f", "test/rmse": ".5f", "test/accuracy": ".4f", "epochs": ".0f", "seconds": ".0f"}
+# What only some runs have; no column is printed where none of them does.
+OPTIONAL = ("test/accuracy",)
 # What is looked at is not what makes one run better than another.
 NOT_COMPARED = ("logger",)
 
@@ -26,15 +28,15 @@ NOT_COMPARED = ("logger",)
 def comparison(runs: list[RunFolder]) -> pd.DataFrame:
     """One row a run, the best validation RMSE first and the runs without one last.
 
-    Where the runs are on different data, each kind of data has its own order: their errors do not compare.
+    Where the runs are on different data or labels, each kind has its own order: their errors do not compare.
 
     Returns:
         Columns: every option and value in which the runs differ; all metrics and baselines; epochs,
-        seconds, images_per_second; labels (what the fractions mean), status, error and run (the folder).
+        seconds, images_per_second; labels (what the targets mean), status, error and run (the folder).
     """
     table = pd.concat([_settings(runs), pd.DataFrame([_figures(run) for run in runs])], axis=1)
-    order = ["data", "val/rmse"] if "data" in table else ["val/rmse"]
-    return table.sort_values(order, na_position="last", kind="stable", ignore_index=True)
+    kinds = [name for name in ("data", "labels") if name in table and table[name].nunique() > 1]
+    return table.sort_values([*kinds, "val/rmse"], na_position="last", kind="stable", ignore_index=True)
 
 
 def print_comparison(table: pd.DataFrame, title: str) -> None:
@@ -43,19 +45,22 @@ def print_comparison(table: pd.DataFrame, title: str) -> None:
     if table[settings].duplicated().any():
         settings = ["run", *settings]
     labels = ", ".join(str(label) for label in table["labels"].dropna().unique())
-    rendered = Table(title=f"{title}; {labels or 'no'} fractions", title_justify="left", box=SIMPLE_HEAD)
+    figures = {
+        name: form for name, form in FORMATS.items() if name not in OPTIONAL or table[name].notna().any()
+    }
+    rendered = Table(title=f"{title}; {labels or 'no'} labels", title_justify="left", box=SIMPLE_HEAD)
     # Many narrow columns cannot be read on a terminal; one wide one can.
     together = len(settings) > 2
     for name in ["run"] if together else settings:
         rendered.add_column(name, overflow="fold")
-    for name in FORMATS:
+    for name in figures:
         rendered.add_column(name, justify="right", min_width=max(len(name), 7))
     rendered.add_column("status", min_width=8)
     for row in table.to_dict("records"):
         cells = [_cell(row[name], "") for name in settings]
         if together:
             cells = [" ".join(f"{name}={cell}" for name, cell in zip(settings, cells, strict=True))]
-        cells += [_cell(row[name], form) for name, form in FORMATS.items()]
+        cells += [_cell(row[name], form) for name, form in figures.items()]
         rendered.add_row(*cells, row["status"], style=None if row["status"] == "done" else "red")
     console = Console()
     console.print(rendered)
@@ -90,10 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _figures(run: RunFolder) -> dict[str, Any]:
     result = run.result()
-    baselines = {f"baseline/{name}_rmse": rmse for name, rmse in result.baselines.items()}
+    baselines = {f"baseline/{name}": value for name, value in result.baselines.items()}
     return {
         "val/rmse": None,  # a failed run has none, and a sweep may hold nothing but failed runs
         "test/rmse": None,
+        "test/accuracy": None,
         **result.metrics,
         **baselines,
         "epochs": result.epochs,

@@ -19,8 +19,9 @@ from galaxy.errors import UserError, listing
 from galaxy.images.augment import Augment
 from galaxy.images.cache import CachedImages, open_cache, processors
 from galaxy.images.crops import Crop
+from galaxy.labels import Labels
 from galaxy.loader import Batch, BatchSource, EpochBatches, batch_loader
-from galaxy.splits import SPLITS, sample_rows, split_rows
+from galaxy.splits import SPLITS, assign_splits, read_splits, sample_rows
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,13 @@ NORMALISATION_IMAGES = 2000
 class GalaxyDataModule(pl.LightningDataModule):
     """The loaders of one survey under one crop.
 
-    `setup` reads the catalog, takes the sample, opens (or builds) the image cache and splits. After it,
-    `catalog` holds exactly the galaxies whose images could be read, row by row with `images`.
+    `setup` reads the catalog, splits it, takes the sample and opens (or builds) the image cache. After it,
+    `catalog` holds exactly the galaxies whose images could be read, row by row with `images` and `splits`.
 
     Args:
         catalog: Reads the survey: called with `root` and `on_bad`.
         root: Folder of the survey.
+        target: Chooses what is to be predicted: a catalog to a catalog.
         crop: Cuts the galaxy out of its frame.
         augment: Changes training images at random.
         batch_size: Galaxies a batch, in one process.
@@ -46,6 +48,10 @@ class GalaxyDataModule(pl.LightningDataModule):
         counts: Whether batches carry the volunteers' vote counts; the survey must have them.
         val_fraction: Share of the galaxies that validate.
         test_fraction: Share of the galaxies that test.
+        split_seed: Another one gives other splits.
+        stratify: Whether each kind of galaxy is split in these shares; the labels must be classes, or the
+            survey must know kinds.
+        split_file: A table that fixes the splits of the galaxies it lists; see `galaxy.splits.read_splits`.
         cache: Folder of the image caches.
         workers: Threads that decode, and processes that augment one image after the other; None for one per
             core, 0 to do without.
@@ -55,6 +61,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         self,
         catalog: Callable[..., Catalog],
         root: str,
+        target: Callable[[Catalog], Catalog],
         crop: Crop,
         augment: Augment,
         batch_size: int,
@@ -64,13 +71,17 @@ class GalaxyDataModule(pl.LightningDataModule):
         counts: bool = False,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
+        split_seed: int = 0,
+        stratify: bool = False,
+        split_file: str | None = None,
         cache: str = "cache",
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        _check(batch_size, limit, val_fraction, test_fraction, workers)
+        _check(batch_size, limit, val_fraction, test_fraction, split_seed, workers)
         self.reader = catalog
         self.root = Path(root)
+        self.target = target
         self.crop = crop
         self.augment = augment
         self.batch_size = batch_size
@@ -79,6 +90,9 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.on_bad = on_bad
         self.counts = counts
         self.fractions = (val_fraction, test_fraction)
+        self.split_seed = split_seed
+        self.stratify = stratify
+        self.split_file = None if split_file is None else Path(split_file)
         self.cache = Path(cache)
         self.workers = workers
 
@@ -86,19 +100,45 @@ class GalaxyDataModule(pl.LightningDataModule):
         """Reads, caches and splits; a second call does nothing."""
         if hasattr(self, "catalog"):
             return
-        catalog = self.reader(root=self.root, on_bad=self.on_bad)
-        catalog = catalog.take(sample_rows(catalog.ids, self.limit))
+        catalog = self.target(self.reader(root=self.root, on_bad=self.on_bad))
+        # Of the whole catalog, so that a galaxy's split depends neither on the limit nor on bad images.
+        splits = self._splits(catalog)
+        rows = sample_rows(catalog.ids, self.limit)
+        catalog = catalog.take(rows)
         self.images: CachedImages = open_cache(
-            catalog.images, self.crop, self.cache, self.on_bad, self.workers
+            catalog.images, self.crop, self.cache, self.on_bad, self.workers, catalog.any_frame
         )
         self.catalog: Catalog = catalog.take(self.images.kept, self.images.skipped)
+        self.splits = splits[rows][self.images.kept]
         if self.catalog.skipped:
             left_out = listing(list(self.catalog.skipped))
             log.warning("left out %d bad rows or images:\n%s", len(self.catalog.skipped), left_out)
         if self.counts and self.catalog.counts is None:
             raise UserError(f"data.counts is true, but data={self.catalog.name} has no vote counts")
-        self.rows = split_rows(self.catalog.ids, *self.fractions)
+        self.rows = {name: np.flatnonzero(self.splits == code) for code, name in enumerate(SPLITS)}
         self.rows["all"] = np.arange(len(self.catalog))
+
+    def _splits(self, catalog: Catalog) -> NDArray[np.int8]:
+        """The split of each galaxy, (N,) indices of `SPLITS`."""
+        strata = catalog.strata if self.stratify else None
+        if self.stratify and strata is None and catalog.targets is not None:
+            raise UserError(
+                f"data.stratify is true, but data={catalog.name} knows no kinds of galaxies: use classes "
+                "(target=question1 or target=classes) or data.stratify=false"
+            )
+        splits = assign_splits(catalog.ids, *self.fractions, self.split_seed, strata, catalog.groups)
+        if self.split_file is not None:
+            fixed = read_splits(self.split_file, [str(name) for name in catalog.identifiers.tolist()])
+            log.info("%d of %d galaxies are listed in %s", (fixed >= 0).sum(), len(fixed), self.split_file)
+            splits = np.where(fixed >= 0, fixed, splits)
+        return splits
+
+    @property
+    def labels(self) -> Labels:
+        """What the targets of a survey that has labels are."""
+        if self.catalog.labels is None:
+            raise UserError(f"data={self.catalog.name} at {self.root} has no labels")
+        return self.catalog.labels
 
     @property
     def targets(self) -> NDArray[np.float32]:
@@ -112,6 +152,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         digest = blake2b(self.images.digest.encode(), digest_size=16)
         digest.update(self.catalog.ids.tobytes())
         digest.update(self.targets.tobytes())
+        digest.update(self.splits.tobytes())
         return {
             "fingerprint": digest.hexdigest(),
             "galaxies": len(self.catalog),
@@ -192,13 +233,20 @@ class GalaxyDataModule(pl.LightningDataModule):
         columns = {}
         if self.catalog.targets is not None:
             columns["target"] = torch.from_numpy(self.catalog.targets)
+        if self.catalog.weights is not None:
+            columns["weight"] = torch.from_numpy(self.catalog.weights)
         if self.counts and self.catalog.counts is not None:
             columns["counts"] = torch.from_numpy(self.catalog.counts)
         return BatchSource(self.images, self.catalog.ids, columns, augment, self.seed)
 
 
 def _check(
-    batch_size: int, limit: int | None, val_fraction: float, test_fraction: float, workers: int | None
+    batch_size: int,
+    limit: int | None,
+    val_fraction: float,
+    test_fraction: float,
+    split_seed: int,
+    workers: int | None,
 ) -> None:
     if batch_size < 1:
         raise UserError(f"data.batch_size is {batch_size}; it must be 1 or more")
@@ -209,5 +257,7 @@ def _check(
             f"data.val_fraction is {val_fraction} and data.test_fraction {test_fraction}; they must not be "
             "negative, and together leave galaxies to train on (less than 1)"
         )
+    if split_seed < 0:
+        raise UserError(f"data.split_seed is {split_seed}; it must be 0 or more")
     if workers is not None and workers < 0:
         raise UserError(f"data.workers is {workers}; it must be 0 or more, or null for one per core")

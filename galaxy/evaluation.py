@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from galaxy import build
+from galaxy.catalogs.kaggle import LABELS as KAGGLE_LABELS
 from galaxy.checkpoint import load_model
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
 from galaxy.files import write_json, write_text
-from galaxy.prediction import predict, score, write_predictions
-from galaxy.report import question_table
-from galaxy.runs import SPLIT_SHARES, RunFolder
+from galaxy.labels import Labels
+from galaxy.prediction import predict, score, values, write_predictions
+from galaxy.report import metrics_table, write_confusion
+from galaxy.runs import SPLIT_SETTINGS, RunFolder
 from galaxy.submission import write_submission
 
 OUTPUTS = (
     "metrics.json",
     "predictions.csv",
     "predictions.parquet",
+    "confusion.csv",
+    "confusion.png",
     "skipped.txt",
     "submission.csv",
 )
@@ -59,7 +63,7 @@ def evaluate(
     if run is not None:
         RunFolder(Path(run)).config()  # which says so if this is not a run folder
     file = RunFolder(Path(run)).best if run is not None else Path(checkpoint or "")
-    model, config = load_model(file)
+    model, labels, config = load_model(file)
     if data is None:
         raise UserError(f"{file} is not in a run folder, so give the data as well: data=... data.root=...")
     device = _device(accelerator)
@@ -68,18 +72,23 @@ def evaluate(
     catalog = module.catalog
     if catalog.targets is None:
         split = "all"
-    elif split != "all":
-        _same_splits(data, config["data"])
+    else:
+        _same_labels(labels, module)
+        if split != "all":
+            _same_splits(data, file, config["data"])
     rows = module.rows["all"] if split == "all" else module.labelled_rows(split)
     fractions = predict(model, module, split, device, tta)
 
     galaxies = "unlabelled" if catalog.targets is None else split
     folder = Path(out) if out else _default_folder(file, choice, data, config["data"], galaxies, tta)
-    metrics = _write(folder, module, rows, fractions)
+    metrics = _write(folder, module, labels, rows, fractions)
     console = Console()
     if metrics:
-        title = f"{split} split of {choice}: {len(rows):,} galaxies, {catalog.meaning} fractions, tta={tta}"
-        console.print(question_table(catalog.questions, metrics, title))
+        meaning = labels.meaning
+        if module.labels.meaning != meaning:
+            meaning = f"{meaning} predictions of {module.labels.meaning}"
+        title = f"{split} split of {choice}: {len(rows):,} galaxies, {meaning} labels, tta={tta}"
+        console.print(metrics_table(labels, metrics, title))
     for name in OUTPUTS:
         if (folder / name).exists():
             console.print(str(folder / name), markup=False, highlight=False, soft_wrap=True)
@@ -87,32 +96,51 @@ def evaluate(
 
 
 def _write(
-    folder: Path, data: GalaxyDataModule, rows: NDArray[np.int64], fractions: NDArray[np.float32]
+    folder: Path,
+    data: GalaxyDataModule,
+    labels: Labels,
+    rows: NDArray[np.int64],
+    fractions: NDArray[np.float32],
 ) -> dict[str, float]:
     """Writes the predictions and what can be said of them; returns the metrics."""
     catalog = data.catalog
     for name in OUTPUTS:  # of an earlier evaluation, which may have had labels where this one has none
         (folder / name).unlink(missing_ok=True)
     for suffix in (".parquet", ".csv"):
-        write_predictions(folder / f"predictions{suffix}", data, rows, fractions)
+        write_predictions(folder / f"predictions{suffix}", labels, catalog, rows, fractions)
     if catalog.skipped:
         write_text(folder / "skipped.txt", "\n".join(catalog.skipped) + "\n")
     metrics: dict[str, float] = {}
     if catalog.targets is not None:
-        metrics = score(catalog.questions, fractions, catalog.targets[rows])
-        facts = {"galaxies": len(rows), "labels": catalog.meaning, "root": str(data.root)}
+        weights = None if catalog.weights is None else catalog.weights[rows]
+        scored = score(labels, fractions, catalog.targets[rows], weights)
+        metrics = values(scored)
+        facts = {"galaxies": len(rows), "labels": data.labels.meaning, "root": str(data.root)}
         write_json(folder / "metrics.json", {**facts, "metrics": metrics})
-    elif catalog.name == "kaggle":
+        write_confusion(folder, labels, scored)
+    elif catalog.name == "kaggle" and labels.compatible(KAGGLE_LABELS):
         write_submission(folder / "submission.csv", data.root, catalog.ids[rows], fractions)
     return metrics
 
 
-def _same_splits(data: dict[str, Any], trained: dict[str, Any]) -> None:
+def _same_labels(labels: Labels, data: GalaxyDataModule) -> None:
+    """Refuses labels that answer other questions than those the model was asked."""
+    if not labels.compatible(data.labels):
+        raise UserError(
+            f"the model predicts {len(labels.columns)} {labels.meaning} {labels.kind}, but "
+            f"data={data.catalog.name} has {len(data.labels.columns)} {data.labels.meaning} "
+            f"{data.labels.kind}: they do not compare. data=folder predicts the images without scoring them"
+        )
+
+
+def _same_splits(data: dict[str, Any], file: Path, trained: dict[str, Any]) -> None:
     """Refuses splits under which a galaxy that was trained on would count as unseen."""
-    for key in SPLIT_SHARES:
-        if data[key] != trained[key]:
+    run = RunFolder(file.parent.parent)
+    settings = run.split_settings() if run.config_file.exists() else trained
+    for key in SPLIT_SETTINGS:
+        if data[key] != settings[key]:
             raise UserError(
-                f"data.{key} is {data[key]}, but the run was trained with {trained[key]}, so its splits are "
+                f"data.{key} is {data[key]}, but the run was trained with {settings[key]}, so its splits are "
                 "others: leave it out, or evaluate split=all of galaxies that the run has not seen"
             )
 

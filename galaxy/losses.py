@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from galaxy.errors import UserError
+from galaxy.labels import Labels
 from galaxy.output import Output
-from galaxy.questions import GALAXY_ZOO_2, Questions
+from galaxy.questions import Questions
 
 Batch = dict[str, Tensor]
 
@@ -20,8 +21,8 @@ Batch = dict[str, Tensor]
 class Loss(nn.Module, ABC):
     """A new loss writes `forward`, and `prepare` if it measures anything on the training targets."""
 
-    def prepare(self, targets: Tensor) -> None:
-        """Sees the training targets, (N, K) float32, once before training."""
+    def prepare(self, targets: Tensor, labels: Labels) -> None:
+        """Sees the training targets, (N, K) float32, and what they are, once before training."""
 
     @abstractmethod
     def forward(self, output: Output, batch: Batch) -> Tensor:
@@ -29,7 +30,8 @@ class Loss(nn.Module, ABC):
 
         Args:
             output: Logits and fractions, (B, K) float32 each.
-            batch: "target" (B, K) float32, and "counts" (B, K) float32 where the data has votes.
+            batch: "target" (B, K) float32; "weight" (B, K) float32 where the targets can be trusted
+                unequally; "counts" (B, K) float32 where the data has votes.
 
         Returns:
             A scalar, float32.
@@ -48,7 +50,7 @@ class MSE(Loss):
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """See `Loss.forward`."""
-        return F.mse_loss(output.fractions, batch["target"])
+        return _mean((output.fractions - batch["target"]).square(), batch)
 
 
 class WeightedMSE(Loss):
@@ -64,14 +66,15 @@ class WeightedMSE(Loss):
         super().__init__()
         self.register_buffer("weights", torch.empty(0))
 
-    def prepare(self, targets: Tensor) -> None:
+    def prepare(self, targets: Tensor, labels: Labels) -> None:
         """Weighs the answers: (K,)."""
         totals = targets.sum(dim=0, dtype=torch.float64)
         self.weights = (totals / totals.sum()).float().to(self.weights.device)
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """See `Loss.forward`."""
-        return ((output.fractions - batch["target"]).square() * self.weights).mean(dim=0).sum()
+        squares = (output.fractions - batch["target"]).square() * self.weights
+        return _mean(squares, batch) * squares.shape[1]
 
 
 class Huber(Loss):
@@ -91,7 +94,63 @@ class Huber(Loss):
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """See `Loss.forward`."""
-        return F.huber_loss(output.fractions, batch["target"], delta=self.delta)
+        errors = F.huber_loss(output.fractions, batch["target"], reduction="none", delta=self.delta)
+        return _mean(errors, batch)
+
+
+class CrossEntropy(Loss):
+    """How surprised the softmax of the logits is by the answers, question by question.
+
+    Over one question this is the usual cross-entropy with soft targets. Cumulative targets of several
+    questions weigh each by the probability of being asked, which makes the sum the cross-entropy of whole
+    ways through the tree. A question with one answer is asked whether or not. Summed over questions,
+    averaged over galaxies.
+
+    Args:
+        class_weights: "balanced" counts each answer of a question as much as the others, however rare it is
+            among the training galaxies; "none" counts each galaxy the same.
+        label_smoothing: Share of a question's target that is spread evenly over its answers, in [0, 1).
+    """
+
+    answer_weights: Tensor
+
+    def __init__(
+        self, class_weights: Literal["none", "balanced"] = "none", label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise UserError(
+                f"loss.label_smoothing is {label_smoothing}; it must be 0 or more and less than 1"
+            )
+        self.balanced = class_weights == "balanced"
+        self.label_smoothing = label_smoothing
+        self.register_buffer("answer_weights", torch.empty(0))
+
+    def prepare(self, targets: Tensor, labels: Labels) -> None:
+        """Takes the tree, and weighs its answers: (questions, most answers)."""
+        self.tree = _Tree(labels.questions)
+        answers = self.tree.answers(targets.double())
+        totals = answers.sum(dim=0)
+        weights = torch.ones_like(totals)
+        if self.balanced:
+            sizes = totals.new_tensor(self.tree.sizes).clamp_min(2)[:, None]
+            # As in scikit-learn; an answer that no galaxy has keeps its weight.
+            shares = totals.sum(dim=1, keepdim=True) / (sizes * totals)
+            weights = torch.where(totals > 0, shares, weights)
+        self.answer_weights = weights.float().to(self.answer_weights.device)
+
+    def forward(self, output: Output, batch: Batch) -> Tensor:
+        """See `Loss.forward`."""
+        answers = self.tree.answers(batch["target"])
+        if self.label_smoothing:
+            even = self.tree.real.to(answers) / self.tree.real.sum(dim=1, keepdim=True).to(answers)
+            spread = answers.sum(dim=2, keepdim=True) * even
+            answers = answers + self.label_smoothing * (spread - answers)
+        if "weight" in batch:
+            # A question's answers were given by the same volunteers, so that one weight holds for all.
+            answers = answers * self.tree.padded(batch["weight"], 0.0).amax(dim=2, keepdim=True)
+        surprise = -self.tree.log_probabilities(output.logits)
+        return (answers * self.answer_weights * surprise).sum(dim=(1, 2)).mean()
 
 
 class DirichletMultinomial(Loss):
@@ -107,22 +166,24 @@ class DirichletMultinomial(Loss):
     Args:
         max_concentration: The bound on A. At 1000 the variance of 40 votes is 4 % above a multinomial one's,
             and float32 still holds the likelihood of a galaxy's votes to 0.005.
-        questions: The tree of the counts.
     """
 
-    def __init__(self, max_concentration: float = 1000.0, questions: Questions = GALAXY_ZOO_2) -> None:
+    def __init__(self, max_concentration: float = 1000.0) -> None:
         super().__init__()
         if max_concentration <= 0:
             raise UserError(f"loss.max_concentration is {max_concentration}; it must be more than 0")
         self.log_bound = math.log(max_concentration)
-        self.sizes = [columns.stop - columns.start for columns in questions.slices]
+
+    def prepare(self, targets: Tensor, labels: Labels) -> None:
+        """Takes the tree of the votes."""
+        self.tree = _Tree(labels.questions)
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """See `Loss.forward`; reads the counts instead of the targets."""
         # (B, questions, most answers): answers that a question lacks get a chance of 0 and no votes, which
         # adds 0.
-        logits = self._by_question(output.logits, -torch.inf)
-        votes = self._by_question(batch["counts"], 0.0)
+        logits = self.tree.padded(output.logits, -torch.inf)
+        votes = self.tree.padded(batch["counts"], 0.0)
         total = votes.sum(dim=2)
         log_sum = logits.logsumexp(dim=2)
         log_concentration = self.log_bound - F.softplus(self.log_bound - log_sum)
@@ -131,15 +192,55 @@ class DirichletMultinomial(Loss):
         likelihood = orders + _log_rising(log_alpha, votes).sum(dim=2) - _log_rising(log_concentration, total)
         return -likelihood.sum(dim=1).mean()
 
-    def _by_question(self, values: Tensor, filler: float) -> Tensor:
-        width = max(self.sizes)
-        return torch.stack(
-            [
-                F.pad(part, (0, width - part.shape[1]), value=filler)
-                for part in values.split(self.sizes, dim=1)
-            ],
-            dim=1,
-        )
+
+class _Tree:
+    """Answers set apart by question: (B, K) to (B, questions, most answers).
+
+    Args:
+        questions: Whose K answers the columns are.
+    """
+
+    def __init__(self, questions: Questions) -> None:
+        self.sizes = [columns.stop - columns.start for columns in questions.slices]
+        self.width = max(2, *self.sizes)
+        self.parents = questions.parents
+        # (questions, most answers), whether there is such an answer; a single one has its denial beside it.
+        self.real = torch.arange(self.width) < torch.tensor(self.sizes).clamp_min(2)[:, None]
+
+    def padded(self, values: Tensor, filler: float) -> Tensor:
+        """With `filler` in place of the answers that a question lacks."""
+        parts = values.split(self.sizes, dim=1)
+        return torch.stack([F.pad(p, (0, self.width - p.shape[1]), value=filler) for p in parts], dim=1)
+
+    def answers(self, targets: Tensor) -> Tensor:
+        """The targets, and for a question with a single answer what is left of its parent's."""
+        padded = self.padded(targets, 0.0)
+        for question in self._single():
+            parent = self.parents[question]
+            whole = 1.0 if parent is None else targets[:, parent]
+            padded[:, question, 1] = (whole - targets[:, self._column(question)]).clamp_min(0)
+        return padded
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """The logarithm of each question's softmax; 0 for the answers that it lacks."""
+        padded = self.padded(logits, -torch.inf)
+        for question in self._single():
+            padded[:, question, 1] = 0.0  # the softmax of (x, 0) is the sigmoid of x
+        return padded.log_softmax(dim=2).masked_fill(~self.real.to(logits.device), 0.0)
+
+    def _single(self) -> list[int]:
+        return [question for question, size in enumerate(self.sizes) if size == 1]
+
+    def _column(self, question: int) -> int:
+        return sum(self.sizes[:question])
+
+
+def _mean(errors: Tensor, batch: Batch) -> Tensor:
+    """The mean over (B, K), weighted where the batch has weights."""
+    if "weight" not in batch:
+        return errors.mean()
+    # A batch of galaxies that nobody was asked about adds 0 rather than 0/0.
+    return (errors * batch["weight"]).sum() / batch["weight"].sum().clamp_min(1e-6)
 
 
 def _log_rising(log_a: Tensor, n: Tensor) -> Tensor:

@@ -16,10 +16,11 @@ from rich.progress import track
 from torch import Tensor
 
 from galaxy.build import Model
+from galaxy.catalogs import Catalog
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.files import replacing
-from galaxy.metrics import FractionMetrics
-from galaxy.questions import Questions
+from galaxy.labels import Labels
+from galaxy.metrics import FractionMetrics, metrics_for
 
 
 def views(images: Tensor, count: int) -> Iterator[Tensor]:
@@ -57,35 +58,55 @@ def predict(
             images = batch["image"].to(device).float() / 255
             total = sum(model(view).fractions.double() for view in views(images, tta))
             parts.append((total / tta).float().cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, len(data.catalog.columns)), np.float32)
+    return np.concatenate(parts)
 
 
 def score(
-    questions: Questions, fractions: NDArray[np.float32], targets: NDArray[np.float32]
-) -> dict[str, float]:
-    """The metrics of (N, K) predictions: "rmse" over N x K, "r2", and "rmse/q01" ... for each question."""
-    metric = FractionMetrics(questions, sync_on_compute=False)  # one process has all predictions
-    metric.update(torch.from_numpy(fractions), torch.from_numpy(targets))
-    return {name: float(value) for name, value in metric.compute().items()}
+    labels: Labels,
+    fractions: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    weights: NDArray[np.float32] | None = None,
+) -> FractionMetrics:
+    """The metrics of (N, K) predictions, having seen them all; `values` reads them."""
+    metrics = metrics_for(labels, weights is not None, sync_on_compute=False)  # one process has all of them
+    trust = None if weights is None else torch.from_numpy(weights)
+    metrics.update(torch.from_numpy(fractions), torch.from_numpy(targets), trust)
+    return metrics
+
+
+def values(metrics: FractionMetrics) -> dict[str, float]:
+    """The metrics as plain numbers."""
+    return {name: float(value) for name, value in metrics.compute().items()}
 
 
 def write_predictions(
-    path: Path, data: GalaxyDataModule, rows: NDArray[np.int64], fractions: NDArray[np.float32]
+    path: Path,
+    labels: Labels,
+    catalog: Catalog,
+    rows: NDArray[np.int64],
+    fractions: NDArray[np.float32],
 ) -> None:
     """Writes one row a galaxy: id, predictions, and the targets where there are any, as `true/<column>`.
 
+    Of classes there is the likeliest as well, by name.
+
     Args:
         path: `.parquet` or `.csv`.
-        data: Where the rows come from.
+        labels: What is predicted.
+        catalog: Where the rows come from.
         rows: (N,) rows of the catalog.
         fractions: (N, K) float32.
     """
-    columns = list(data.catalog.columns)
-    table = pd.DataFrame(fractions, columns=columns)
-    table.insert(0, "id", data.catalog.ids[rows])
-    if data.catalog.targets is not None:
-        truth = pd.DataFrame(data.catalog.targets[rows], columns=[f"true/{name}" for name in columns])
-        table = pd.concat([table, truth], axis=1)
+    columns = list(labels.columns)
+    tables = [
+        pd.DataFrame({"id": catalog.identifiers[rows]}),
+        pd.DataFrame(fractions, columns=columns),
+    ]
+    if labels.kind == "classes":
+        tables.insert(1, pd.DataFrame({"class": np.array(columns, dtype=object)[fractions.argmax(axis=1)]}))
+    if catalog.targets is not None:
+        tables.append(pd.DataFrame(catalog.targets[rows], columns=[f"true/{name}" for name in columns]))
+    table = pd.concat(tables, axis=1)
     with replacing(path) as temporary:
         if path.suffix == ".parquet":
             table.to_parquet(temporary, index=False)

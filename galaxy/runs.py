@@ -8,6 +8,8 @@
 | metrics.csv | the metrics as they were logged |
 | result.json | status, final metrics, baselines, time: see `Result` |
 | predictions.parquet | the test split: id, target and prediction of each answer |
+| confusion.csv, confusion.png | of classes: how many test galaxies of each were taken for which |
+| splits.parquet | which galaxy is in which split |
 | checkpoints/ | best.ckpt and last.ckpt |
 | events.out.tfevents.* | TensorBoard |
 | train.log | what was said |
@@ -33,7 +35,7 @@ from galaxy.errors import UserError
 from galaxy.files import write_json, write_text
 
 # The settings of the data that decide which galaxies a run never learned from.
-SPLIT_SHARES = ("val_fraction", "test_fraction")
+SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
 
 Status = Literal["running", "done", "failed", "diverged", "interrupted"]
 
@@ -45,10 +47,11 @@ class Result:
     Attributes:
         status: How the run ended.
         metrics: "val/rmse", "test/rmse", "test/rmse/q01" ..., "test/r2" of the best checkpoint. RMSE is the
-            global one over N x K.
-        baselines: Test RMSE of predicting the training mean ("mean"), of a linear regression on the central
-            pixel ("center_pixel") and, for simulated galaxies, of the probabilities that the votes were
-            drawn from ("noise_floor"). In the file they are "baseline/mean_rmse" and so on.
+            global one over N x K. Of classes "test/accuracy", "test/balanced_accuracy" and "test/f1" too.
+        baselines: Test RMSE of predicting the training mean ("mean_rmse"), of a linear regression on the
+            central pixel ("center_pixel_rmse") and, for simulated galaxies, of the probabilities that the
+            votes were drawn from ("noise_floor_rmse"); of classes the accuracies as well. In the file they
+            are "baseline/mean_rmse" and so on.
         labels: What the targets, and so every RMSE here, mean.
         epochs: Epochs trained.
         seconds: From start to end.
@@ -82,6 +85,7 @@ class RunFolder:
         self.meta_file = path / "meta.json"
         self.result_file = path / "result.json"
         self.predictions_file = path / "predictions.parquet"
+        self.splits_file = path / "splits.parquet"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
 
@@ -116,8 +120,8 @@ class RunFolder:
     def write_result(self, result: Result) -> None:
         """Writes result.json."""
         values = asdict(result)
-        for name, rmse in values.pop("baselines").items():
-            values[f"baseline/{name}_rmse"] = rmse
+        for name, value in values.pop("baselines").items():
+            values[f"baseline/{name}"] = value
         write_json(self.result_file, values)
 
     def config(self) -> dict[str, Any]:
@@ -131,6 +135,14 @@ class RunFolder:
         except FileNotFoundError:
             raise UserError(f"{self.path} is not a run folder: it has no config.yaml") from None
         return config
+
+    def split_settings(self) -> dict[str, Any]:
+        """The settings of the data under which each galaxy goes where it went in this run."""
+        data = self.config()["data"]
+        settings = {key: data[key] for key in SPLIT_SETTINGS}
+        if self.splits_file.exists():
+            settings["split_file"] = str(self.splits_file)
+        return settings
 
     def choices(self) -> dict[str, str]:
         """The option taken in each group of the configuration."""
@@ -149,7 +161,7 @@ class RunFolder:
         values = json.loads(self.result_file.read_text(encoding="utf-8"))
         baselines = {}
         for key in [key for key in values if key.startswith("baseline/")]:
-            baselines[key.removeprefix("baseline/").removesuffix("_rmse")] = values.pop(key)
+            baselines[key.removeprefix("baseline/")] = values.pop(key)
         return Result(**values, baselines=baselines)
 
 
@@ -203,7 +215,7 @@ def inherited_data(arguments: list[str]) -> list[str]:
 
     Returns:
         `data=...` and `data.key=value` for each setting; where the command line chooses the data itself,
-        only the shares of the splits, lest it tests on what was trained on. Nothing if the checkpoint lies
+        only the settings of the splits, lest it tests on what was trained on. Nothing if the checkpoint lies
         outside a run folder.
     """
     given = dict(argument.partition("=")[::2] for argument in arguments)
@@ -215,10 +227,10 @@ def inherited_data(arguments: list[str]) -> list[str]:
         return []
     if not run.overrides_file.exists():
         return []
-    data = run.config()["data"]
+    splits = run.split_settings()
     if "data" in given:
-        return [f"data.{key}={data[key]}" for key in SPLIT_SHARES]
-    return [f"data={run.choices()['data']}", *_flattened("data", data)]
+        return _flattened("data", splits)
+    return [f"data={run.choices()['data']}", *_flattened("data", run.config()["data"] | splits)]
 
 
 def _flattened(prefix: str, node: dict[str, Any]) -> list[str]:

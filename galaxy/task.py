@@ -13,26 +13,23 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from galaxy.errors import UserError
+from galaxy.labels import Labels
 from galaxy.loader import Batch
 from galaxy.losses import Loss
-from galaxy.metrics import FractionMetrics
+from galaxy.metrics import CLASS_METRICS, FRACTION_METRICS, FractionMetrics, metrics_for
 from galaxy.models.encoder import Encoder
 from galaxy.output import Output
-from galaxy.questions import Questions
 from galaxy.schedule import Schedule
 
 log = logging.getLogger(__name__)
-
-# What is logged, beside "val/rmse/q01" and so on: what a callback or a scheduler can watch.
-METRICS = ("train/loss", "train/rmse", "train/r2", "val/loss", "val/rmse", "val/r2", "images_per_second")
 
 
 class DivergedError(UserError):
     """The loss is no longer a finite number."""
 
 
-class FractionTask(pl.LightningModule):
-    """Predicts the vote fractions of galaxy images with an encoder and a head.
+class GalaxyTask(pl.LightningModule):
+    """Predicts the vote fractions, or the class, of galaxy images with an encoder and a head.
 
     Batches hold "image" (B, C, H, W) float32 in [0, 1], "target" (B, K) float32 and whatever else the loss
     reads. RMSE is the global one over N x K, as Kaggle defines it.
@@ -41,9 +38,10 @@ class FractionTask(pl.LightningModule):
         encoder: (B, C, H, W) -> (B, F).
         head: (B, F) -> `Output`.
         loss: Of an `Output` and a batch.
-        questions: The tree of the targets.
+        labels: What the targets are.
         mean: (C,) mean of the training images, which the encoder's input is centred by.
         std: (C,) their standard deviation, which it is divided by.
+        weighted: Whether batches hold "weight" (B, K), which the metrics then use as well.
 
     Attributes:
         optimizer: Called with parameter groups. Training needs it, predicting does not.
@@ -60,9 +58,10 @@ class FractionTask(pl.LightningModule):
         encoder: Encoder,
         head: nn.Module,
         loss: Loss,
-        questions: Questions,
+        labels: Labels,
         mean: Tensor,
         std: Tensor,
+        weighted: bool = False,
     ) -> None:
         super().__init__()
         # Convolutions are up to twice as fast with the channels innermost, on CPUs and GPUs.
@@ -73,8 +72,9 @@ class FractionTask(pl.LightningModule):
         self.steps_per_epoch = 1
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
-        self.train_metrics = FractionMetrics(questions)
-        self.val_metrics = FractionMetrics(questions)
+        self.labels = labels
+        self.train_metrics = metrics_for(labels, weighted)
+        self.val_metrics = metrics_for(labels, weighted)
         self.running = _RunningLoss()
 
     def forward(self, images: Tensor) -> Output:
@@ -87,7 +87,7 @@ class FractionTask(pl.LightningModule):
     def _step(self, batch: Batch, metrics: FractionMetrics) -> Tensor:
         output = self(batch["image"])
         loss: Tensor = self.loss(output, batch)
-        metrics.update(output.fractions.detach(), batch["target"])
+        metrics.update(output.fractions.detach(), batch["target"], batch.get("weight"))
         return loss
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -128,15 +128,19 @@ class FractionTask(pl.LightningModule):
         self._finite_loss()
         values = self.train_metrics.compute()
         self.train_metrics.reset()
-        self.log_dict({f"train/{name}": values[name].float() for name in ("rmse", "r2")})
+        names = [name for name in (*FRACTION_METRICS, *CLASS_METRICS) if name in values]
+        self.log_dict({f"train/{name}": values[name].float() for name in names})
 
     def on_validation_epoch_end(self) -> None:
         """Logs the validation metrics."""
         values = {name: value.float() for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
         self.log_dict({f"val/{name}": value for name, value in values.items()})
-        self.log("val_rmse", values["rmse"], prog_bar=True, logger=False)
-        log.info("epoch %d: val/rmse %.5f", self.current_epoch, values["rmse"])
+        shown = [name for name in ("rmse", "accuracy") if name in values]
+        for name in shown:
+            self.log(f"val_{name}", values[name], prog_bar=True, logger=False)
+        text = ", ".join(f"val/{name} {values[name]:.5f}" for name in shown)
+        log.info("epoch %d: %s", self.current_epoch, text)
 
     def _finite_loss(self) -> float | None:
         """The mean loss of the steps since the last call, if there were any."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,9 +12,12 @@ from lightning.pytorch.loggers import Logger
 from galaxy.config.problems import nearest
 from galaxy.errors import UserError
 from galaxy.instantiation import instantiate
+from galaxy.labels import Labels
+from galaxy.metrics import CLASS_METRICS, FRACTION_METRICS
 from galaxy.precision import best_precision
-from galaxy.questions import GALAXY_ZOO_2
-from galaxy.task import METRICS
+
+# Metrics that a callback or a scheduler can watch in every run; labels add their own.
+METRICS = ("train/loss", "val/loss", *(f"{s}/{m}" for s in ("train", "val") for m in FRACTION_METRICS))
 
 # Arguments that a run sets itself, and what to write instead.
 OWN = {
@@ -48,10 +50,42 @@ def check_trainer(config: dict[str, Any]) -> None:
             raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
     if "best" not in config["callbacks"]:
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
-    watched = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
-    for name, watcher in {**watched, "scheduler": config["scheduler"]}.items():
-        _check_monitor(f"{name}.monitor", (watcher or {}).get("monitor"))
+    check_monitors(config, labels=None)
     _check_hardware(node)
+
+
+def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:
+    """Refuses metrics to be watched that a run does not log.
+
+    Args:
+        config: Of the run.
+        labels: What its targets are; None while that is not known, when any metric will do that there is.
+        weighted: Whether the targets come with weights.
+
+    Raises:
+        UserError: Naming the metrics that there are.
+    """
+    known = [*METRICS, "images_per_second"]
+    if labels is None or labels.kind == "classes":
+        known += [f"{split}/{name}" for split in ("train", "val") for name in CLASS_METRICS]
+    if weighted:
+        known.append("val/weighted_rmse")
+    keys = [] if labels is None or len(labels.questions) == 1 else [q.key for q in labels.questions]
+    watchers = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
+    for owner, watcher in {**watchers, "scheduler": config["scheduler"]}.items():
+        name = (watcher or {}).get("monitor")
+        if name is None or name in known:
+            continue
+        of, _, key = name.rpartition("/")
+        if of == "val/rmse" and (labels is None or key in keys):
+            continue
+        meant = f" Did you mean {near}?" if (near := nearest(name, known)) else ""
+        whose = "" if labels is None else f" on {labels.meaning} labels"
+        questions = [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
+        raise UserError(
+            f"{owner}.monitor is {name}, which no run{whose} logs.{meant} "
+            f"There are: {', '.join([*known, *questions])}"
+        )
 
 
 def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], loggers: list[Logger]) -> pl.Trainer:
@@ -87,14 +121,6 @@ def optimizer_steps(config: dict[str, Any], batches: int) -> int:
     elif limit is not None:
         batches = min(batches, limit)
     return max(1, math.ceil(batches / node.get("accumulate_grad_batches", 1)))
-
-
-def _check_monitor(key: str, name: str | None) -> None:
-    known = [*METRICS, *(f"val/rmse/{question.key}" for question in GALAXY_ZOO_2)]
-    if name is not None and name not in known:
-        meant = f" Did you mean {near}?" if (near := nearest(name, known)) else ""
-        shown = re.sub(r"(, val/rmse/q\d+)+", ", val/rmse/q01 ... q11", ", ".join(known))
-        raise UserError(f"{key} is {name}, which no run logs.{meant} There are: {shown}")
 
 
 def _check_hardware(node: dict[str, Any]) -> None:

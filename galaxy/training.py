@@ -22,22 +22,22 @@ from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
 from galaxy.instantiation import instantiate
 from galaxy.losses import Loss
-from galaxy.models.baselines import ClosedForm
 from galaxy.models.encoder import Encoder
-from galaxy.prediction import predict, score, write_predictions
+from galaxy.models.fitted import Fitted
+from galaxy.prediction import predict, score, values, write_predictions
 from galaxy.quiet import quieten_libraries
-from galaxy.report import result_table
+from galaxy.report import result_table, write_confusion
 from galaxy.runs import Result, RunFolder, Status
-from galaxy.splits import SPLITS
-from galaxy.task import DivergedError, FractionTask
-from galaxy.trainer import build_trainer, check_trainer
+from galaxy.splits import SPLITS, write_splits
+from galaxy.task import DivergedError, GalaxyTask
+from galaxy.trainer import build_trainer, check_monitors, check_trainer
 
 log = logging.getLogger(__name__)
 
 # The groups that runs are compared by.
-COMPARED_GROUPS = ("data", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
+COMPARED_GROUPS = ("data", "target", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
 # "best/..." are those of the best checkpoint, written when the run ends; "val/rmse" is live.
-TABLE_METRICS = ("best/val_rmse", "best/test_rmse", "val/rmse")
+TABLE_METRICS = ("best/val_rmse", "best/test_rmse", "best/test_accuracy", "val/rmse")
 
 
 def train(
@@ -121,13 +121,14 @@ def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[L
     data.setup()
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         run.add_meta(data=data.description())
-    result.labels = data.catalog.meaning
+        write_splits(run.splits_file, data.catalog.identifiers, data.splits)
+    result.labels = data.labels.meaning
     sizes = ", ".join(f"{len(data.rows[split]):,} {split}" for split in SPLITS)
-    log.info("data=%s at %s: %s (%s fractions)", data.catalog.name, data.root, sizes, data.catalog.meaning)
+    log.info("data=%s at %s: %s; labels: %s", data.catalog.name, data.root, sizes, data.labels.meaning)
     if isinstance(model, Encoder):
         _fit_network(run, config, model, loss, data, result, loggers)
     else:
-        _fit_baseline(run, config, model(questions=data.catalog.questions), data, result, loggers)
+        _fit_baseline(run, config, model(labels=data.labels), data, result, loggers)
 
 
 def _fit_network(
@@ -139,6 +140,7 @@ def _fit_network(
     result: Result,
     loggers: list[Logger],
 ) -> None:
+    check_monitors(config, data.labels, data.catalog.weights is not None)
     callbacks = build.callbacks(config, run.checkpoints)
     trainer = build_trainer(config, callbacks, loggers)
     batches = data.batches_per_epoch(trainer.world_size)
@@ -165,7 +167,7 @@ def _fit_network(
 def _fit_baseline(
     run: RunFolder,
     config: dict[str, Any],
-    model: ClosedForm,
+    model: Fitted,
     data: GalaxyDataModule,
     result: Result,
     loggers: list[Logger],
@@ -173,7 +175,7 @@ def _fit_baseline(
     fit_baseline(model, data)
     result.epochs = 1
     for name in ("best.ckpt", "last.ckpt"):
-        checkpoint.write(run.checkpoints / name, model, config)
+        checkpoint.write(run.checkpoints / name, model, config, data.labels)
     _score_best(run, model, data, result, loggers, torch.device("cpu"), step=1)
 
 
@@ -192,17 +194,23 @@ def _score_best(
     for split in ("val", "test"):
         rows = data.labelled_rows(split)
         fractions = predict(model, data, split, device)
-        values = score(data.catalog.questions, fractions, data.targets[rows])
-        result.metrics.update({f"{split}/{name}": value for name, value in values.items()})
-    write_predictions(run.predictions_file, data, rows, fractions)
+        weights = None if data.catalog.weights is None else data.catalog.weights[rows]
+        metrics = score(data.labels, fractions, data.targets[rows], weights)
+        result.metrics.update({f"{split}/{name}": value for name, value in values(metrics).items()})
+    write_predictions(run.predictions_file, data.labels, data.catalog, rows, fractions)
+    write_confusion(run.path, data.labels, metrics)
     result.baselines = baseline_scores(data)
-    if isinstance(model, FractionTask) and result.metrics["val/rmse"] >= mean_rmse(data, "val"):
+    if isinstance(model, GalaxyTask) and result.metrics["val/rmse"] >= mean_rmse(data, "val"):
         log.warning(
             "the network is no better than the mean of the training labels, so it has learned nothing: "
             "try a smaller optimizer.lr or more epochs"
         )
-    final = {"best/val_rmse": result.metrics["val/rmse"], "best/test_rmse": result.metrics["test/rmse"]}
-    log.info("best checkpoint: val/rmse %.5f, test/rmse %.5f", *final.values())
+    final = {
+        f"best/{name.replace('/', '_')}": result.metrics[name]
+        for name in ("val/rmse", "test/rmse", "test/accuracy")
+        if name in result.metrics
+    }
+    log.info("best checkpoint: %s", ", ".join(f"{name} {value:.5f}" for name, value in final.items()))
     for logger in loggers:
         logger.log_metrics(final, step=step)
 

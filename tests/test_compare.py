@@ -15,7 +15,7 @@ def write_run(path: Path, lr: float, model: str, rmse: float | None, status: str
     run = RunFolder.create(path, config, [f"optimizer.lr={lr}"], choices)
     metrics = {} if rmse is None else {"val/rmse": rmse, "test/rmse": rmse + 0.01}
     error = None if status == "done" else "DivergedError: the loss"
-    run.write_result(Result(status=status, metrics=metrics, baselines={"mean": 0.2}, error=error))  # type: ignore[arg-type]
+    run.write_result(Result(status=status, metrics=metrics, baselines={"mean_rmse": 0.2}, error=error))  # type: ignore[arg-type]
     return run
 
 
@@ -56,7 +56,9 @@ def test_a_run_that_is_still_running_is_in_the_table(tmp_path: Path) -> None:
 
 def test_results_are_read_back_as_written(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", {"seed": 1}, [], {})
-    result = Result(status="done", metrics={"val/rmse": 0.1}, baselines={"mean": 0.2, "noise_floor": 0.05})
+    result = Result(
+        status="done", metrics={"val/rmse": 0.1}, baselines={"mean_rmse": 0.2, "noise_floor_rmse": 0.05}
+    )
     run.write_result(result)
     assert run.result() == result
     assert '"baseline/mean_rmse": 0.2' in run.result_file.read_text()

@@ -11,14 +11,18 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, open_dict
 
 from galaxy import build
+from galaxy.catalogs.kaggle import LABELS
 from galaxy.config import plain
 from galaxy.config.jobs import check_run
 from galaxy.instantiation import instantiate
+from galaxy.labels import class_labels
+from galaxy.models.encoder import Encoder
+from galaxy.models.fitted import Fitted
 from galaxy.output import Output
-from galaxy.questions import GALAXY_ZOO_2
-from galaxy.task import FractionTask
+from galaxy.task import GalaxyTask
 from galaxy.trainer import build_trainer, check_trainer
 
+CLASSES = class_labels(("a", "b", "c"), "Which?")
 CONF = Path(__file__).parent.parent / "conf"
 PRIMARY = ("train", "evaluate", "explore")
 # Options that only work beside others say so in `requires`; these are the others.
@@ -77,20 +81,34 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
         crop.channels,
     )
     channels = crop.channels
-    model = build.bare_model(config, GALAXY_ZOO_2, torch.zeros(channels), torch.ones(channels))
+    model = built(config)
     output = model.eval()(torch.rand(2, channels, crop.size, crop.size))
     assert isinstance(output, Output)
-    assert output.fractions.shape == (2, 37)
+    assert output.fractions.shape == (
+        2,
+        len(CLASSES.columns if isinstance(model, Fitted) else LABELS.columns),
+    )
     callbacks = build.callbacks(config, tmp_path / "checkpoints")
     assert all(isinstance(callback, pl.Callback) for callback in callbacks)
     check_trainer(config)
     trainer = build_trainer(config, callbacks, build.loggers(config, tmp_path))
-    if isinstance(model, FractionTask):
+    if isinstance(model, GalaxyTask):
         model.trainer = trainer
         model.optimizer = instantiate(config["optimizer"])
         model.schedule = instantiate(config["scheduler"])
         model.steps_per_epoch = 3
         assert isinstance(model.configure_optimizers()["optimizer"], torch.optim.Optimizer)
+
+
+def built(config: dict[str, Any]) -> build.Model:
+    """The model of a configuration; of classes and fitted to a few images if it is not a network."""
+    channels, size = config["crop"]["channels"], config["crop"]["size"]
+    labels = LABELS if isinstance(instantiate(config["model"]), Encoder) else CLASSES
+    model = build.bare_model(config, labels, torch.zeros(channels), torch.ones(channels))
+    if isinstance(model, Fitted):
+        images = torch.rand(24, channels, size, size, generator=torch.Generator().manual_seed(0))
+        model.fit([(images, torch.eye(3).repeat(8, 1))])
+    return model
 
 
 @pytest.mark.parametrize("crop", [o.partition("=")[2] for o in OPTIONS if o.startswith("crop=")])
@@ -99,6 +117,8 @@ def test_every_network_works_at_every_crop(crop: str, channels: int) -> None:
     for option in (o for o in OPTIONS if o.startswith("model=") and o != "model=resnet50"):
         config = plain(composed(f"crop={crop}", f"crop.channels={channels}", option))
         size = config["crop"]["size"]
-        model = build.bare_model(config, GALAXY_ZOO_2, torch.zeros(channels), torch.ones(channels))
+        if not isinstance(instantiate(config["model"]), Encoder):
+            continue  # these average the images to a size of their own
+        model = build.bare_model(config, LABELS, torch.zeros(channels), torch.ones(channels))
         with torch.inference_mode():
             assert model.eval()(torch.rand(2, channels, size, size)).fractions.shape == (2, 37)

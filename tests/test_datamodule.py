@@ -15,6 +15,7 @@ from galaxy.errors import UserError
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
 from galaxy.loader import EpochBatches
+from galaxy.targets import AsLabelled
 
 
 def module(survey: Path, cache: Path, **settings: Any) -> GalaxyDataModule:
@@ -27,7 +28,10 @@ def module(survey: Path, cache: Path, **settings: Any) -> GalaxyDataModule:
         "test_fraction": 0.2,
     }
     data = GalaxyDataModule(
-        partial(read_kaggle, part="training"), str(survey), cache=str(cache), **(defaults | settings)
+        partial(read_kaggle, part="training"),
+        str(survey),
+        cache=str(cache),
+        **({"target": AsLabelled()} | defaults | settings),
     )
     data.setup()
     return data

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.stats import dirichlet_multinomial
 
+from galaxy.catalogs.kaggle import LABELS
 from galaxy.errors import UserError
 from galaxy.losses import MSE, DirichletMultinomial, Huber, WeightedMSE
 from galaxy.models.heads import Tree
@@ -27,6 +28,12 @@ def arrays(output: Output, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, 
     return output.fractions.double().numpy(), batch["target"].double().numpy()
 
 
+def dirichlet(bound: float = 1000.0) -> DirichletMultinomial:
+    loss = DirichletMultinomial(bound)
+    loss.prepare(torch.zeros(1, K), LABELS)
+    return loss
+
+
 def test_mse() -> None:
     output, batch = example()
     predicted, true = arrays(output, batch)
@@ -38,7 +45,7 @@ def test_weighted_mse_is_the_articles() -> None:
     predicted, true = arrays(output, batch)
     train = torch.rand(100, K, generator=torch.Generator().manual_seed(1)) ** 3
     loss = WeightedMSE()
-    loss.prepare(train)
+    loss.prepare(train, LABELS)
     y_train = train.double().numpy()
     weights = np.sum(y_train, axis=0) / np.sum(y_train)
     expected = ((predicted - true) ** 2 * weights).mean(0).sum()
@@ -47,7 +54,7 @@ def test_weighted_mse_is_the_articles() -> None:
 
 def test_weights_travel_in_the_checkpoint() -> None:
     loss = WeightedMSE()
-    loss.prepare(torch.rand(100, K, generator=torch.Generator().manual_seed(1)))
+    loss.prepare(torch.rand(100, K, generator=torch.Generator().manual_seed(1)), LABELS)
     parent = torch.nn.ModuleDict({"loss": WeightedMSE()})
     parent.load_state_dict(torch.nn.ModuleDict({"loss": loss}).state_dict())
     output, batch = example()
@@ -81,7 +88,7 @@ def reference(logits: np.ndarray, counts: np.ndarray, bound: float) -> float:
 def test_dirichlet_multinomial_is_scipys(scale: float, bound: float) -> None:
     output, batch = example(scale=scale)
     expected = reference(output.logits.numpy(), batch["counts"].numpy(), bound)
-    loss = DirichletMultinomial(max_concentration=bound)(output, batch)
+    loss = dirichlet(bound)(output, batch)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected, rel=1e-5, abs=1e-2)
 
@@ -90,7 +97,7 @@ def test_dirichlet_multinomial_survives_extreme_logits() -> None:
     for scale in (30, 300):
         output, batch = example(scale=scale)
         logits = output.logits.requires_grad_()
-        loss = DirichletMultinomial()(Output(logits, output.fractions), batch)
+        loss = dirichlet()(Output(logits, output.fractions), batch)
         loss.backward()
         assert loss.isfinite()
         assert logits.grad is not None
@@ -101,7 +108,7 @@ def test_unanswered_questions_add_nothing() -> None:
     output, _ = example()
     logits = output.logits.requires_grad_()
     nobody = {"counts": torch.zeros(6, K)}
-    loss = DirichletMultinomial()(Output(logits, output.fractions), nobody)
+    loss = dirichlet()(Output(logits, output.fractions), nobody)
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
@@ -115,7 +122,7 @@ def test_tree_head_predicts_the_dirichlet_mean() -> None:
     counts[0, :3] = 1000 * shares
     logits = torch.zeros(1, K, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.1)
-    loss = DirichletMultinomial()
+    loss = dirichlet()
     for _ in range(300):
         optimizer.zero_grad()
         loss(Output(logits, logits), {"counts": counts}).backward()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from galaxy.catalogs.kaggle import LABELS
 from galaxy.metrics import FractionMetrics
 from galaxy.questions import GALAXY_ZOO_2
 
@@ -19,7 +20,7 @@ def example(galaxies: int = 300) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measured(*batches: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
-    metric = FractionMetrics(GALAXY_ZOO_2)
+    metric = FractionMetrics(LABELS)
     for predicted, true in batches:
         metric.update(torch.from_numpy(predicted), torch.from_numpy(true))
     return {name: value.item() for name, value in metric.compute().items()}
@@ -47,7 +48,7 @@ def test_batches_do_not_matter() -> None:
 
 def test_states_merge() -> None:
     predicted, true = example()
-    first, second = FractionMetrics(GALAXY_ZOO_2), FractionMetrics(GALAXY_ZOO_2)
+    first, second = FractionMetrics(LABELS), FractionMetrics(LABELS)
     first.update(torch.from_numpy(predicted[:100]), torch.from_numpy(true[:100]))
     second.update(torch.from_numpy(predicted[100:]), torch.from_numpy(true[100:]))
     first.merge_state(second)
@@ -71,7 +72,7 @@ def test_constant_columns_have_no_r2() -> None:
 def test_half_precision_predictions_are_summed_in_float64() -> None:
     predicted, true = example()
     rounded = torch.from_numpy(predicted).bfloat16()
-    metric = FractionMetrics(GALAXY_ZOO_2)
+    metric = FractionMetrics(LABELS)
     metric.update(rounded, torch.from_numpy(true))
     expected = np.sqrt(np.mean((rounded.double().numpy() - true) ** 2))
     assert metric.compute()["rmse"].item() == pytest.approx(expected, rel=1e-12)

@@ -11,12 +11,13 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from galaxy.catalogs.kaggle import LABELS
 from galaxy.losses import MSE, WeightedMSE
 from galaxy.models.encoder import Encoder
 from galaxy.models.heads import Tree
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.schedule import Schedule, one_cycle
-from galaxy.task import DivergedError, FractionTask
+from galaxy.task import DivergedError, GalaxyTask
 
 
 class TinyEncoder(Encoder):
@@ -34,12 +35,12 @@ class TinyEncoder(Encoder):
         return self.layers(images)
 
 
-def tiny_task(encoder: Encoder | None = None, lr: float = 0.1, **settings: object) -> FractionTask:
-    task = FractionTask(
+def tiny_task(encoder: Encoder | None = None, lr: float = 0.1, **settings: object) -> GalaxyTask:
+    task = GalaxyTask(
         encoder=encoder or TinyEncoder(),
         head=Tree(4, GALAXY_ZOO_2),
         loss=settings.pop("loss", MSE()),  # type: ignore[arg-type]
-        questions=GALAXY_ZOO_2,
+        labels=LABELS,
         mean=torch.zeros(3),
         std=torch.ones(3),
     )
@@ -63,7 +64,7 @@ def batches(count: int = 4) -> list[dict[str, Tensor]]:
 
 @pytest.fixture
 def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
-    def run(task: FractionTask, epochs: int, *callbacks: Callback, train: list | None = None) -> pl.Trainer:
+    def run(task: GalaxyTask, epochs: int, *callbacks: Callback, train: list | None = None) -> pl.Trainer:
         trainer = pl.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
@@ -170,7 +171,7 @@ def test_a_loss_that_is_no_number_stops_the_run(fit: Callable[..., pl.Trainer]) 
 
 def test_loss_weights_travel_with_the_checkpoint(tmp_path: Path) -> None:
     loss = WeightedMSE()
-    loss.prepare(torch.rand(10, 37))
+    loss.prepare(torch.rand(10, 37), LABELS)
     state = tiny_task(loss=loss).state_dict()
     other = tiny_task(loss=WeightedMSE())
     other.load_state_dict(state)

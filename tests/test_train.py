@@ -100,8 +100,8 @@ def test_a_baseline_is_a_run_like_any_other(
     assert result.status == "done"
     assert result.epochs == 1
     assert {file.name for file in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    if model in result.baselines:
-        assert result.metrics["test/rmse"] == pytest.approx(result.baselines[model], abs=1e-6)
+    if f"{model}_rmse" in result.baselines:
+        assert result.metrics["test/rmse"] == pytest.approx(result.baselines[f"{model}_rmse"], abs=1e-6)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -214,7 +214,7 @@ def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str],
     run = [*quick[2:], *simulated, f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *run) == 0
     result = RunFolder(tmp_path / "run").result()
-    assert 0 < result.baselines["noise_floor"] < result.baselines["mean"]
+    assert 0 < result.baselines["noise_floor_rmse"] < result.baselines["mean_rmse"]
 
 
 @pytest.mark.slow

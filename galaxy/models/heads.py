@@ -53,9 +53,10 @@ class Sigmoid(Head):
 
 
 class Tree(Head):
-    """Cumulative fractions that obey the tree: a softmax per question, times the parent's probability.
+    """Fractions that obey the tree: a softmax per question, times the parent's probability where it has one.
 
-    Each question's fractions sum to its parent's value, or to 1 where it has none (to 1e-6 in float32).
+    Each question's fractions sum to its parent's value, or to 1 where it has none (to 1e-6 in float32), as
+    those of classes and of conditional labels do. A question with one answer has a fraction between 0 and that.
     """
 
     def __init__(self, in_features: int, questions: Questions) -> None:
@@ -71,7 +72,11 @@ class Tree(Head):
 
     def fractions(self, logits: Tensor) -> Tensor:
         """(B, K) to (B, K) in [0, 1]."""
-        answers = [question.softmax(dim=1) for question in logits.split(self.sizes, dim=1)]
+        answers = [
+            # The only answer of a question may be denied: a softmax would make it certain.
+            question.sigmoid() if question.shape[1] == 1 else question.softmax(dim=1)
+            for question in logits.split(self.sizes, dim=1)
+        ]
         for i in self.order:
             if (parent := self.parents[i]) is not None:
                 question, answer = parent
