@@ -18,6 +18,7 @@ from galaxy.errors import UserError, listing
 from galaxy.labels import Labels
 
 OnBad = Literal["error", "skip"]
+_ID = re.compile("0|[1-9][0-9]{0,18}")
 _ADVICE = "Mend the files, or leave these galaxies out with data.on_bad=skip."
 
 
@@ -51,7 +52,7 @@ def settle(problems: Iterable[Problem], on_bad: OnBad, owner: str) -> tuple[str,
 
 def is_id(text: str) -> bool:
     """Whether a text is an id: a whole number from 0, as it is usually written, that fits an int64."""
-    return re.fullmatch(r"0|[1-9][0-9]{0,18}", text) is not None and int(text) < 2**63
+    return _ID.fullmatch(text) is not None and int(text) < 2**63
 
 
 def check_ids(texts: pd.Series, file: str, column: str, unique: bool = True) -> tuple[pd.Series, Problem]:
