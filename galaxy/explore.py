@@ -30,7 +30,9 @@ def main(config: DictConfig) -> None:
     catalog = instantiate(data["catalog"])(root=Path(data["root"]), on_bad=data["on_bad"])
     rows = sample_rows(catalog.ids, settings["count"])
     path = Path(settings["out"])
-    contact_sheet([catalog.images[row] for row in rows.tolist()], crops, path)
+    names = map(str, catalog.identifiers[rows])
+    images = [catalog.images[row] for row in rows.tolist()]
+    contact_sheet(dict(zip(names, images, strict=True)), crops, path)
     print(f"{len(rows)} galaxies of {catalog.name}: {path}")
 
 

@@ -20,7 +20,7 @@ def colour(path: Path, rgb: tuple[int, int, int]) -> Path:
 
 def test_sheet_shows_each_image_and_each_crop(tmp_path: Path) -> None:
     red, blue = (220, 10, 10), (10, 10, 220)
-    images = [colour(tmp_path / "1.png", red), colour(tmp_path / "2.png", blue)]
+    images = {"1": colour(tmp_path / "1.png", red), "2": colour(tmp_path / "2.png", blue)}
     out = tmp_path / "new" / "sheet.png"
     contact_sheet(images, {"rgb": CenterCrop(8), "grey": CenterCrop(8, channels=1)}, out)
     sheet = cv2.cvtColor(cv2.imread(str(out)), cv2.COLOR_BGR2RGB)
@@ -37,10 +37,10 @@ def test_sheet_shows_each_image_and_each_crop(tmp_path: Path) -> None:
 def test_sheet_refuses_what_it_cannot_show(tmp_path: Path) -> None:
     image = colour(tmp_path / "1.png", (1, 2, 3))
     with pytest.raises(UserError, match="no images"):
-        contact_sheet([], {}, tmp_path / "sheet.png")
+        contact_sheet({}, {}, tmp_path / "sheet.png")
     with pytest.raises(UserError, match=r"may end in .*\.png"):
-        contact_sheet([image], {}, tmp_path / "sheet.txt")
+        contact_sheet({"1": image}, {}, tmp_path / "sheet.txt")
     image.write_bytes(b"")
     with pytest.raises(UserError, match=r"1\.png: the file is empty"):
-        contact_sheet([image], {}, tmp_path / "sheet.png")
+        contact_sheet({"1": image}, {}, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

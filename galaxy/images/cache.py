@@ -268,7 +268,7 @@ def _usual_frame(images: Sequence[ImageSource], decode: Decoder) -> tuple[int, .
     for sample in (images[:: max(1, len(images) // _SAMPLE)], images):
         for image in sample:
             with suppress(BadImageError):  # it is reported when its turn comes
-                shapes[decode(image).shape] += 1
+                shapes[decode.shape(image)] += 1
         if shapes:
             return shapes.most_common(1)[0][0]
     return ()

@@ -72,6 +72,14 @@ class Decoder:
             case _:
                 return _read_file(source)
 
+    def shape(self, source: ImageSource) -> tuple[int, ...]:
+        """The (H, W, 3) of an image.
+
+        Raises:
+            BadImageError: As when the image is read.
+        """
+        return self._hdf5.shape(source) if isinstance(source, Hdf5Image) else self(source).shape
+
 
 def decode(source: ImageSource) -> Pixels:
     """Reads a single image, as `Decoder` does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,10 @@ from galaxy.images.errors import BadImageError
 
 if TYPE_CHECKING:
     import h5py
+
+
+# Bytes of decompressed images kept at most, where a chunk holds a part of many images.
+_MOST_KEPT = 2**30
 
 
 class Hdf5Files:
@@ -30,9 +35,18 @@ class Hdf5Files:
             BadImageError: The file cannot be opened, or this image in it is damaged.
         """
         try:
-            with self._opening:
-                dataset = self._dataset(source.path, source.dataset)
-            return dataset[source.row]
+            return self._dataset(source)[source.row]
+        except (OSError, LookupError, ValueError) as error:
+            raise BadImageError(f"cannot be read ({error})") from error
+
+    def shape(self, source: Hdf5Image) -> tuple[int, ...]:
+        """(H, W, 3) of an image, without reading it.
+
+        Raises:
+            BadImageError: The file cannot be opened.
+        """
+        try:
+            return self._dataset(source).shape[1:]
         except (OSError, LookupError) as error:
             raise BadImageError(f"cannot be read ({error})") from error
 
@@ -40,10 +54,30 @@ class Hdf5Files:
         """Closes all files."""
         self._files.close()
 
-    def _dataset(self, path: Path, name: str) -> h5py.Dataset:
+    def _dataset(self, source: Hdf5Image) -> h5py.Dataset:
         # Imported on use: few surveys are in HDF5.
         import h5py  # noqa: PLC0415
 
-        if (path, name) not in self._datasets:
-            self._datasets[path, name] = self._files.enter_context(h5py.File(path))[name]
-        return self._datasets[path, name]
+        key = source.path, source.dataset
+        with self._opening:
+            if key not in self._datasets:
+                with h5py.File(source.path) as file:
+                    room = _room(file[source.dataset])
+                file = self._files.enter_context(h5py.File(source.path, **room))
+                self._datasets[key] = file[source.dataset]
+            return self._datasets[key]
+
+
+def _room(dataset: h5py.Dataset) -> dict[str, int]:
+    """How a file is opened that keeps the chunks of two neighbouring images, where chunks hold several.
+
+    Left to itself h5py cuts images into chunks of some hundred pixels of some hundred images, and keeps a
+    megabyte of them: each image would cost the decompression of as many.
+    """
+    if dataset.chunks is None or dataset.chunks[0] == 1:
+        return {}
+    sides = zip(dataset.shape[1:], dataset.chunks[1:], strict=True)
+    pieces = math.prod(math.ceil(side / part) for side, part in sides)
+    size = 2 * pieces * math.prod(dataset.chunks)
+    # A hundred slots a chunk keep two from sharing one; chunks that were wholly read are the first to go.
+    return {"rdcc_nbytes": min(size, _MOST_KEPT), "rdcc_nslots": 200 * pieces + 1, "rdcc_w0": 1}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from galaxy.catalogs.catalog import ImageSource
 from galaxy.errors import UserError
 from galaxy.files import replacing
 from galaxy.images.crops import Crop, Pixels
@@ -18,11 +19,11 @@ _CELL = 1.8
 _DPI = 120
 
 
-def contact_sheet(images: Sequence[Path], crops: dict[str, Crop], path: Path) -> None:
+def contact_sheet(images: Mapping[str, ImageSource], crops: dict[str, Crop], path: Path) -> None:
     """Saves a picture with one row per image: the original, then each crop of it.
 
     Args:
-        images: The image files to show.
+        images: Those to show, by the name that stands beside them.
         crops: By the name that heads their column.
         path: Where to save; a PNG, or whatever else its ending says that Matplotlib can write.
 
@@ -40,7 +41,7 @@ def contact_sheet(images: Sequence[Path], crops: dict[str, Crop], path: Path) ->
             f"Cannot save a picture as {path}; its name may end in .{', .'.join(sorted(formats))}."
         )
     axes = figure.subplots(len(images), 1 + len(crops), squeeze=False)
-    for row, image in zip(axes, images, strict=True):
+    for row, (name, image) in zip(axes, images.items(), strict=True):
         try:
             pixels = decode(image)
         except BadImageError as error:
@@ -48,7 +49,7 @@ def contact_sheet(images: Sequence[Path], crops: dict[str, Crop], path: Path) ->
         pictures = [pixels, *(crop(pixels) for crop in crops.values())]
         for cell, picture in zip(row, pictures, strict=True):
             _show(cell, picture)
-        row[0].set_ylabel(image.stem, fontsize=7)
+        row[0].set_ylabel(name, fontsize=7)
     for cell, name in zip(axes[0], ["original", *crops], strict=True):
         cell.set_title(name, fontsize=9)
     with replacing(path) as temporary:
