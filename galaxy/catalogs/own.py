@@ -17,7 +17,9 @@ from galaxy.errors import UserError
 
 FITS_ENDINGS = (".fits", ".fits.gz", ".fits.fz")
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
-_IMAGE = re.compile(rf"(?P<stem>.+?)({'|'.join(map(re.escape, ENDINGS))})", re.IGNORECASE | re.DOTALL)
+_IMAGE = re.compile(
+    rf"(?P<stem>.+?)({'|'.join(map(re.escape, ENDINGS))})", re.IGNORECASE | re.DOTALL | re.ASCII
+)
 
 
 class Stretch(NamedTuple):

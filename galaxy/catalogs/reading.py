@@ -172,7 +172,7 @@ def describe_fractions(row: pd.Series, bad: NDArray[np.bool_]) -> str:
     """The first bad fraction of a row as the file has it, and how many more there are."""
     names = [str(name) for name, is_bad in zip(row.index, bad, strict=True) if is_bad]
     value = row[names[0]]
-    text = "empty or NaN" if pd.isna(value) else f"{value}"
+    text = "empty or NaN" if pd.isna(value) or not f"{value}".strip() else f"{value}"
     return f"{names[0]} is {text}" + (f" (and {len(names) - 1} more columns)" if len(names) > 1 else "")
 
 
