@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +19,7 @@ import cv2
 import hydra.utils
 import numpy as np
 from omegaconf import OmegaConf
-from table import Report, interleaved, processors, ratios, spread
+from table import Report, interleaved, peak_memory, processors, ratios, spread
 
 from galaxy.catalogs.kaggle import read_kaggle
 from galaxy.errors import UserError
@@ -82,14 +80,8 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
                 spread(ratios(building, decoding), ".2f"),
             )
         )
-    report.notes.append(f"Peak memory of the program: {_peak_memory() / 2**20:,.0f} MiB.")
+    report.notes.append(f"Peak memory of the program: {peak_memory() / 2**20:,.0f} MiB.")
     return report
-
-
-def _peak_memory() -> int:
-    """Bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,13 +20,14 @@ from rich.table import Table
 from galaxy.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
+T = TypeVar("T")
 
 
-def interleaved(programs: Sequence[Callable[[], float]], repeats: int) -> list[list[float]]:
+def interleaved(programs: Sequence[Callable[[], T]], repeats: int) -> list[list[T]]:
     """Calls the programs in turn, `repeats` times, so that a busy spell of the machine slows all of them.
 
     Args:
-        programs: Each returns one figure.
+        programs: Each returns one figure, or several.
         repeats: Calls of each, the n of the table.
 
     Returns:
@@ -97,6 +101,12 @@ class Report:
 def processors() -> int:
     """The processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory() -> int:
+    """The most memory this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _machine() -> str:

@@ -187,7 +187,9 @@ def _read_labels(path: Path, kinds: Collection[str]) -> _Table:
     labels = table.loc[ids.index, needed]
     values = labels.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     votes = np.array([name.endswith("_count") for name in needed])
-    good = (values >= 0) & (values <= np.where(votes, MOST_VOTES, 1)) & ~(votes & (values % 1 != 0))
+    good = (
+        (values >= 0) & (values <= np.where(votes, MOST_VOTES, 1)) & (~votes | (np.floor(values) == values))
+    )
     missing = labels.isna().to_numpy(np.bool_)
     empty: NDArray[np.bool_] = np.any(missing, axis=1)
     wrong: NDArray[np.bool_] = ~np.all(good, axis=1) & ~empty

@@ -1,0 +1,107 @@
+"""How long the files of Galaxy Zoo 2 take to read, and how much memory.
+
+`python benchmarks/bench_gz2.py` writes files of their size and with their gaps into a temporary folder (a
+table of some 400 MB and 243,434 images without content, for reading a catalog opens none), reads them in a
+process of its own for each measurement, and checks that the published losses come out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from gz2_files import Sizes, write_gz2
+from table import Report, interleaved, peak_memory, processors, spread
+
+from galaxy.catalogs.gz2 import TABLE, read_gz2
+
+# Labels, weights and votes: the default, one with twice and one with three times the columns.
+CHOICES = (("cumulative", None, False), ("weighted", "parent", False), ("weighted", "parent", True))
+
+
+class Figures(NamedTuple):
+    """Of one reading."""
+
+    seconds: float
+    mebibytes: float
+    skipped: int
+    galaxies: int
+
+
+def read(root: Path, labels: str, weights: str | None, counts: bool) -> Figures:
+    """Reads once."""
+    started = time.perf_counter()
+    catalog = read_gz2(root, "skip", labels, weights, counts)  # type: ignore[arg-type]  # from CHOICES
+    seconds = time.perf_counter() - started
+    return Figures(seconds, peak_memory() / 2**20, len(catalog.skipped), len(catalog))
+
+
+def in_a_new_process(root: Path, choice: tuple[str, str | None, bool]) -> Figures:
+    """Reads where nothing else has used memory."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(read, root, *choice).result()
+
+
+def measure(root: Path, sizes: Sizes, repeats: int) -> Report:
+    """One row a choice."""
+    report = Report(
+        program="bench_gz2",
+        title="Reading the files of Galaxy Zoo 2",
+        columns=("labels", "weights", "votes", "galaxies", "seconds", "peak MiB"),
+        packages=("galaxy", "pyarrow", "pandas", "numpy"),
+        notes=[
+            f"{TABLE} with {sizes.rows:,} rows and 231 columns, "
+            f"{(root / TABLE).stat().st_size / 1e6:,.0f} MB; n = {repeats} interleaved repeats, mean "
+            f"(least..greatest), each in a new process whose memory is counted from its start; "
+            f"{processors()} threads, the files in the system's memory."
+        ],
+    )
+    results = interleaved([partial(in_a_new_process, root, choice) for choice in CHOICES], repeats)
+    labelled = sizes.rows - sizes.empty
+    galaxies = labelled - sizes.unpictured
+    skipped = sizes.empty + sizes.unpictured + sizes.lone_images
+    for (labels, weights, counts), figures in zip(CHOICES, results, strict=True):
+        for one in figures:
+            if (one.galaxies, one.skipped) != (galaxies, skipped):
+                got = f"{one.galaxies:,} galaxies and {one.skipped:,} left out"
+                raise SystemExit(f"{labels}: {got}, not {galaxies:,} and {skipped:,}")
+        report.rows.append(
+            (
+                labels,
+                weights or "none",
+                "yes" if counts else "no",
+                f"{galaxies:,}",
+                spread([one.seconds for one in figures], ".2f"),
+                spread([one.mebibytes for one in figures], ",.0f"),
+            )
+        )
+    report.notes.append(
+        f"Rows: {sizes.rows:,} -> {labelled:,} (empty labels) -> {galaxies:,} (no image), as published; "
+        f"{sizes.empty + sizes.lone_images:,} images of no galaxy."
+    )
+    return report
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of each measurement (default 3)")
+    options = parser.parse_args()
+    if options.repeats < 1:
+        parser.error("--repeats must be 1 or more")
+    with TemporaryDirectory() as folder:
+        started = time.perf_counter()
+        write_gz2(Path(folder), Sizes())
+        print(f"wrote the files in {time.perf_counter() - started:.0f} s")
+        report = measure(Path(folder), Sizes(), options.repeats)
+    report.publish()
+
+
+if __name__ == "__main__":
+    main()
