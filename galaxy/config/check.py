@@ -179,11 +179,11 @@ class _Check:
                 self._report(key, text, map(_shown, allowed), str(actual))
 
     def _actual(self, key: str) -> Any:
-        """The option taken in a group, or the value of a key."""
+        """The option taken in a group, or the value of a key; UNKNOWN where the program has neither."""
         if key in self.options:
             return self.options[key]
         try:
-            return OmegaConf.select(self.config, key)
+            return OmegaConf.select(self.config, key, default=UNKNOWN)
         except OmegaConfBaseException:
             return UNKNOWN
 
