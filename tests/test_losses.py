@@ -1,16 +1,21 @@
 """Losses against their NumPy and SciPy definitions."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.stats import dirichlet_multinomial
 
 from galaxy.catalogs.kaggle import LABELS
 from galaxy.errors import UserError
-from galaxy.losses import MSE, DirichletMultinomial, Huber, WeightedMSE
+from galaxy.labels import Labels, class_labels
+from galaxy.losses import MSE, CrossEntropy, DirichletMultinomial, Huber, Loss, WeightedMSE
 from galaxy.models.heads import Tree
 from galaxy.output import Output
-from galaxy.questions import GALAXY_ZOO_2
+from galaxy.questions import GALAXY_ZOO_2, Answer, Question, Questions
 
 K = GALAXY_ZOO_2.size
 
@@ -136,3 +141,73 @@ def test_losses_name_what_is_wrong() -> None:
         Huber(0)
     with pytest.raises(UserError, match=r"loss.max_concentration is -1"):
         DirichletMultinomial(-1)
+
+
+def entropy(labels: Labels, targets: torch.Tensor, **settings: Any) -> CrossEntropy:
+    loss = CrossEntropy(**settings)
+    loss.prepare(targets, labels)
+    return loss
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_cross_entropy_of_one_question_is_torchs(smoothing: float, balanced: bool) -> None:
+    labels = class_labels(("a", "b", "c"), "Which?")
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(30, 3, generator=generator, requires_grad=True)
+    truth = torch.tensor([0] * 20 + [1] * 8 + [2] * 2)
+    targets = F.one_hot(truth).float()
+    loss = entropy(
+        labels, targets, class_weights="balanced" if balanced else "none", label_smoothing=smoothing
+    )
+    weights = 30 / (3 * targets.sum(dim=0)) if balanced else None
+    # torch divides by the weights of the batch, whose mean over the training galaxies is 1.
+    expected = F.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing)
+    assert loss(Output(logits, logits.softmax(1)), {"target": targets}).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
+
+
+def test_cross_entropy_of_a_tree_is_that_of_its_ways() -> None:
+    """With cumulative targets the gradient vanishes at the truth, and a single answer may be denied."""
+    questions = Questions(
+        (
+            Question("a", "a", (Answer("x"), Answer("y"))),
+            Question("b", "b", (Answer("z"),), parent=("a", 0)),
+        )
+    )
+    labels = Labels(questions, ("x", "y", "z"), "cumulative")
+    targets = torch.tensor([[0.8, 0.2, 0.2]])  # z given x: 1/4
+    logits = torch.tensor([[math.log(4.0), 0.0, math.log(1 / 3)]], requires_grad=True)
+    fractions = Tree(1, questions).fractions(logits)
+    torch.testing.assert_close(fractions, targets)
+    loss = entropy(labels, targets)(Output(logits, fractions), {"target": targets})
+    loss.backward()
+    torch.testing.assert_close(logits.grad, torch.zeros(1, 3), atol=1e-6, rtol=0)
+    expected = -sum(t * math.log(p) for t, p in [(0.8, 0.8), (0.2, 0.2), (0.2, 0.25), (0.6, 0.75)])
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_entropy_survives_impossible_answers() -> None:
+    output, batch = example()
+    logits = (output.logits * 100).detach().requires_grad_()
+    loss = entropy(LABELS, batch["target"])(Output(logits, output.fractions), batch)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("loss", [MSE(), Huber(0.1), WeightedMSE(), CrossEntropy()])
+def test_targets_without_weight_do_not_count(loss: Loss) -> None:
+    output, batch = example()
+    loss.prepare(batch["target"], LABELS)
+    weight = torch.ones(len(batch["target"]), K)
+    plain, ones = loss(output, batch), loss(output, {**batch, "weight": weight})
+    assert ones.item() == pytest.approx(plain.item(), rel=1e-5)
+    weight[:, GALAXY_ZOO_2.slices[3]] = 0
+    changed = batch["target"].clone()
+    changed[:, GALAXY_ZOO_2.slices[3]] = 0.5
+    first = loss(output, {**batch, "weight": weight})
+    second = loss(output, {**batch, "target": changed, "weight": weight})
+    assert first.item() == pytest.approx(second.item(), rel=1e-6)
+    assert torch.isfinite(loss(output, {**batch, "weight": torch.zeros_like(weight)}))

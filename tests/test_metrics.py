@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from galaxy.catalogs.kaggle import LABELS
-from galaxy.metrics import FractionMetrics
+from galaxy.labels import class_labels
+from galaxy.metrics import ClassMetrics, FractionMetrics, metrics_for
 from galaxy.questions import GALAXY_ZOO_2
 
 K = GALAXY_ZOO_2.size
@@ -76,3 +78,35 @@ def test_half_precision_predictions_are_summed_in_float64() -> None:
     metric.update(rounded, torch.from_numpy(true))
     expected = np.sqrt(np.mean((rounded.double().numpy() - true) ** 2))
     assert metric.compute()["rmse"].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_class_metrics_are_scikit_learns() -> None:
+    labels = class_labels(("a", "b", "c", "d"), "Which?")
+    rng = np.random.default_rng(3)
+    truth = rng.choice([0, 1, 3], size=60)  # the third class does not occur, but is predicted
+    fractions = rng.dirichlet(np.ones(4), size=60).astype(np.float32)
+    targets = np.eye(4, dtype=np.float32)[truth]
+    metric = metrics_for(labels)
+    for rows in np.array_split(np.arange(60), 7):
+        metric.update(torch.from_numpy(fractions[rows]), torch.from_numpy(targets[rows]))
+    values = {name: float(value) for name, value in metric.compute().items()}
+    guess = fractions.argmax(axis=1)
+    assert values["accuracy"] == pytest.approx(accuracy_score(truth, guess))
+    assert values["f1"] == pytest.approx(f1_score(truth, guess, average="macro"))
+    recalls = [(guess[truth == k] == k).mean() for k in (0, 1, 3)]
+    assert values["balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert values["rmse"] == pytest.approx(np.sqrt(np.square(fractions - targets).mean()))
+    assert isinstance(metric, ClassMetrics)
+    expected = confusion_matrix(truth, guess, labels=range(4))
+    assert metric.confusion.numpy().tolist() == expected.tolist()
+
+
+def test_the_weighted_error_trusts_targets_by_their_weights() -> None:
+    rng = np.random.default_rng(4)
+    fractions, targets, weights = (torch.from_numpy(rng.random((20, K))) for _ in range(3))
+    metric = FractionMetrics(LABELS, weighted=True)
+    metric.update(fractions[:8], targets[:8], weights[:8])
+    metric.update(fractions[8:], targets[8:], weights[8:])
+    expected = np.sqrt(np.average(np.square((fractions - targets).numpy()), weights=weights.numpy()))
+    assert float(metric.compute()["weighted_rmse"]) == pytest.approx(expected, rel=1e-12)
+    assert "weighted_rmse" not in FractionMetrics(LABELS).compute()
