@@ -110,7 +110,7 @@ def test_sirressi_cnn_is_the_reports() -> None:
 
 
 def test_mlp_is_the_notebooks() -> None:
-    model = MLP(channels=1, size=106)
+    model = MLP(channels=1, size=106, pixels=64)
     first, second = (m for m in model.modules() if isinstance(m, nn.Linear))
     assert (first.in_features, first.out_features, second.out_features) == (4096, 2053, 2053)
 
@@ -128,6 +128,7 @@ def test_mlp_sees_the_image_reduced_by_area() -> None:
         ({"pixels": 0}, "model.pixels is 0; it must be 1 or more"),
         ({"pixels": 65}, "crop.size is 64; mlp with model.pixels=65 needs 65 or more"),
         ({"hidden": ()}, r"model.hidden is \[\]; it must hold at least one width"),
+        ({"body_lr_factor": 0.0}, "model.body_lr_factor is 0.0"),
         ({"hidden": (8, 0)}, r"model.hidden is \[8, 0\]"),
     ],
 )
