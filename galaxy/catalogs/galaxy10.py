@@ -113,7 +113,8 @@ def _read(path: Path) -> _Columns:
             columns = _datasets(path, file)
             _check_layout(path, columns)
             return {name: column[:] for name, column in columns.items() if name != "images"}
-    except OSError as error:
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        # h5py raises any of these where the file is damaged.
         raise UserError(f"{path} cannot be read as an HDF5 file: {error}\n{_SOURCE}") from error
 
 
@@ -128,13 +129,13 @@ def _datasets(path: Path, file: Mapping[str, Any]) -> dict[str, Any]:
             near = difflib.get_close_matches(name, [key for key in file if key not in needed], n=1)
             missing.append(name + (f" (is it {near[0]!r}?)" if near else ""))
     if missing:
-        there = ", ".join(file) or "none"
+        there = ", ".join(map(str, file)) or "none"
         raise UserError(f"{path} lacks datasets:\n{listing(missing)}\nIt has: {there}.\n{_SOURCE}")
     return {name: file[name] for name in needed}
 
 
 def _check_layout(path: Path, columns: Mapping[str, Any]) -> None:
-    wrong = [f"{name} is not a dataset" for name, column in columns.items() if not hasattr(column, "dtype")]
+    wrong = [f"{name} is not a dataset" for name, column in columns.items() if not hasattr(column, "shape")]
     if not wrong:
         images = columns["images"]
         if images.shape[1:] != _FRAME or images.dtype != np.uint8:

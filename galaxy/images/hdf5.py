@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import h5py
 
 
+# What h5py raises where a file is damaged.
+_DAMAGED = (OSError, RuntimeError, LookupError, TypeError, ValueError)
 # Bytes of decompressed images kept at most, where a chunk holds a part of many images.
 _MOST_KEPT = 2**30
 
@@ -36,7 +38,7 @@ class Hdf5Files:
         """
         try:
             return self._dataset(source)[source.row]
-        except (OSError, LookupError, ValueError) as error:
+        except _DAMAGED as error:
             raise BadImageError(f"cannot be read ({error})") from error
 
     def shape(self, source: Hdf5Image) -> tuple[int, ...]:
@@ -47,7 +49,7 @@ class Hdf5Files:
         """
         try:
             return self._dataset(source).shape[1:]
-        except (OSError, LookupError) as error:
+        except _DAMAGED as error:
             raise BadImageError(f"cannot be read ({error})") from error
 
     def close(self) -> None:
