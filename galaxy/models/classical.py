@@ -220,12 +220,12 @@ class Trees(Classical):
         Args:
             trees: The `tree_` of fitted scikit-learn regressors.
         """
-        starts = np.cumsum([0] + [tree.node_count for tree in trees])
+        roots = np.cumsum([0] + [tree.node_count for tree in trees[:-1]])
         leaf = np.concatenate([tree.children_left for tree in trees]) < 0
         itself = np.arange(len(leaf))
         for name in ("left", "right"):
             children = [
-                getattr(tree, f"children_{name}") + start for tree, start in zip(trees, starts, strict=False)
+                getattr(tree, f"children_{name}") + root for tree, root in zip(trees, roots, strict=True)
             ]
             setattr(self, name, torch.from_numpy(np.where(leaf, itself, np.concatenate(children))))
         feature = np.where(leaf, 0, np.concatenate([tree.feature for tree in trees]))
@@ -234,7 +234,7 @@ class Trees(Classical):
         self.leaf = torch.from_numpy(np.cumsum(leaf) - 1)
         answers = np.concatenate([tree.value[tree.children_left < 0, :, 0] for tree in trees])
         self.answers = torch.from_numpy(answers).float()
-        self.roots = torch.from_numpy(starts[:-1])
+        self.roots = torch.from_numpy(roots)
         self.depth = torch.tensor(max(tree.max_depth for tree in trees))
 
     def predict(self, features: Tensor) -> Output:
