@@ -10,10 +10,13 @@ import pickle
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
+from astropy.io import fits
 from numpy.typing import NDArray
 
+from galaxy.catalogs.catalog import FitsImage, Hdf5Image
 from galaxy.errors import UserError
 from galaxy.images.cache import CachedImages, open_cache
 from galaxy.images.crops.center import CenterCrop
@@ -179,6 +182,60 @@ def test_the_usual_frame_is_that_of_most_images_not_of_the_first(images: list[Pa
     write_image(images[0], 0, side=96)
     cached = open_cache(images, CROP, tmp_path / "cache", "skip")
     assert cached.kept.tolist() == list(range(1, 150))
+
+
+def test_frames_may_differ_where_the_survey_says_so(images: list[Path], tmp_path: Path) -> None:
+    write_image(images[0], 0, side=96)
+    folder = tmp_path / "cache"
+    assert len(open_cache(images, CROP, folder, "skip").kept) == 149
+    cached = open_cache(images, CROP, folder, "error", any_frame=True)
+    np.testing.assert_array_equal(cached.array, expected(images))
+    assert len(open_cache(images, CROP, folder, "skip").kept) == 149  # each has its own cache
+
+
+def write_rows(path: Path, *seeds: int) -> NDArray[np.uint8]:
+    """An HDF5 file of as many images; returns their crops."""
+    pixels = np.stack([np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8) for seed in seeds])
+    with h5py.File(path, "w") as file:
+        file["images"] = pixels
+        file["others"] = pixels[::-1]
+    return np.stack([CROP(image) for image in pixels])
+
+
+def test_images_in_hdf5_are_known_by_file_dataset_and_row(tmp_path: Path) -> None:
+    path, folder = tmp_path / "1.h5", tmp_path / "cache"
+    crops = write_rows(path, 0, 1, 2)
+
+    def cached(dataset: str, *rows: int) -> NDArray[np.uint8]:
+        sources = [Hdf5Image(path, dataset, row) for row in rows]
+        return open_cache(sources, CROP, folder, "error").array
+
+    np.testing.assert_array_equal(cached("images", 0, 1, 2), crops)
+    np.testing.assert_array_equal(cached("images", 2, 0), crops[[2, 0]])
+    np.testing.assert_array_equal(cached("others", 2, 0), crops[[0, 2]])
+    crops = write_rows(path, 3, 4, 5)
+    os.utime(path, ns=(1, 1))
+    np.testing.assert_array_equal(cached("images", 0, 1, 2), crops)
+    assert len(list(folder.glob("*.npy"))) == 4
+    with pytest.raises(UserError, match=r"1\.h5, images\[7\]: cannot be read"):
+        cached("images", 0, 7)
+
+
+def test_images_of_all_kinds_in_one_cache(tmp_path: Path) -> None:
+    crops = write_rows(tmp_path / "1.h5", 0)
+    write_image(tmp_path / "1.jpg", 0)
+    noise = np.random.default_rng(0).normal(size=(64, 64))
+    fits.PrimaryHDU(noise).writeto(tmp_path / "1.fits")
+
+    def cached(softening: float) -> CachedImages:
+        image = FitsImage(tmp_path / "1.fits", (0,), softening)
+        sources = [tmp_path / "1.jpg", Hdf5Image(tmp_path / "1.h5", "images", 0), image]
+        return open_cache(sources, CROP, tmp_path / "cache", "error")
+
+    one, other = cached(10.0), cached(20.0)
+    np.testing.assert_array_equal(one.array[:2], [expected([tmp_path / "1.jpg"])[0], crops[0]])
+    np.testing.assert_array_equal(one.array[:2], other.array[:2])
+    assert (one.array[2] != other.array[2]).any()
 
 
 def test_one_good_image_among_bad_ones_is_found(images: list[Path], tmp_path: Path) -> None:

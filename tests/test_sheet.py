@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 
+from galaxy.catalogs.catalog import Hdf5Image
 from galaxy.errors import UserError
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.sheet import contact_sheet
@@ -32,6 +34,16 @@ def test_sheet_shows_each_image_and_each_crop(tmp_path: Path) -> None:
             alike = (np.abs(column.astype(int) - expected) <= 2).all(-1).mean()
             assert alike > 0.5  # the picture fills most of its cell
     assert [path.name for path in out.parent.iterdir()] == ["sheet.png"]
+
+
+def test_sheet_shows_rows_of_hdf5_files(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "1.h5", "w") as file:
+        file["images"] = np.full((2, 64, 64, 3), 255, np.uint8)
+    images = {str(row): Hdf5Image(tmp_path / "1.h5", "images", row) for row in range(2)}
+    contact_sheet(images, {}, tmp_path / "sheet.png")
+    assert cv2.imread(str(tmp_path / "sheet.png")).size
+    with pytest.raises(UserError, match=r"1\.h5, images\[2\]: cannot be read"):
+        contact_sheet({"2": Hdf5Image(tmp_path / "1.h5", "images", 2)}, {}, tmp_path / "sheet.png")
 
 
 def test_sheet_refuses_what_it_cannot_show(tmp_path: Path) -> None:

@@ -1,0 +1,248 @@
+"""Images of every kind to pixels: files of pictures, rows of HDF5 files, FITS files."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from galaxy.catalogs.catalog import FitsImage, Hdf5Image
+from galaxy.errors import UserError
+from galaxy.images.decode import BadImageError, Decoder, decode
+
+SIDE = 48
+GREY, RGB = (0,), (2, 1, 0)
+
+
+def picture(seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (20, 30, 3), np.uint8)
+
+
+# ----------------------------------------------------------------------------------------- files of pictures
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff", "bmp", "webp"])
+def test_lossless_pictures_come_back_whole_or_not_at_all(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"1.{ending}"
+    cv2.imwrite(str(path), picture()[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, 101])
+    np.testing.assert_array_equal(decode(path), picture())
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadImageError):
+        decode(path)
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_grey_is_repeated_alpha_dropped_and_16_bits_halved(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"1.{ending}"
+    grey = picture()[..., 0]
+    cv2.imwrite(str(path), grey)
+    np.testing.assert_array_equal(decode(path), np.dstack([grey] * 3))
+    cv2.imwrite(str(path), np.dstack([picture()[..., ::-1], grey]))
+    np.testing.assert_array_equal(decode(path), picture())
+    deep = np.random.default_rng(1).integers(0, 65536, (20, 30), np.uint16)
+    cv2.imwrite(str(path), deep)
+    off = np.abs(decode(path) - np.dstack([deep] * 3) / 256)
+    assert off.max() <= 1
+
+
+def test_a_tiff_of_floats_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.tiff"), np.zeros((8, 8), np.float32))
+    with pytest.raises(BadImageError, match="8 or 16 bits"):
+        decode(tmp_path / "1.tiff")
+
+
+# ---------------------------------------------------------------------------------------------------- HDF5
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 20, 30, 3), (7, 5, 30, 1), True])
+def test_rows_of_an_hdf5_file_from_many_threads(
+    tmp_path: Path, chunks: tuple[int, ...] | bool | None
+) -> None:
+    pixels = np.stack([picture(seed) for seed in range(40)])
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("deep/images", data=pixels, chunks=chunks, compression=chunks and "gzip")
+    sources = [Hdf5Image(tmp_path / "a.h5", "deep/images", row) for row in range(40)]
+    with Decoder() as decoder, ThreadPoolExecutor(4) as pool:
+        assert decoder.shape(sources[3]) == (20, 30, 3)
+        np.testing.assert_array_equal(np.stack(list(pool.map(decoder, sources))), pixels)
+    np.testing.assert_array_equal(decode(sources[17]), pixels[17])
+
+
+def test_an_image_that_is_not_in_the_hdf5_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = picture()[None]
+    (tmp_path / "b.h5").write_text("no HDF5")
+    for source in (
+        Hdf5Image(tmp_path / "a.h5", "images", 1),
+        Hdf5Image(tmp_path / "a.h5", "pictures", 0),
+        Hdf5Image(tmp_path / "b.h5", "images", 0),
+        Hdf5Image(tmp_path / "c.h5", "images", 0),
+    ):
+        with pytest.raises(BadImageError, match="cannot be read"):
+            decode(source)
+
+
+def test_hdf5_files_are_closed_at_the_end(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["images"] = picture()[None]
+    with Decoder() as decoder:
+        decoder(Hdf5Image(tmp_path / "a.h5", "images", 0))
+    with h5py.File(tmp_path / "a.h5", "w"):  # which h5py refuses where the file is open
+        pass
+
+
+# ---------------------------------------------------------------------------------------------------- FITS
+
+
+def bands(seed: int = 0) -> NDArray[np.float32]:
+    """(3, H, W): noise, and a galaxy nearer to the first row than to the last, brightest in the last band."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    galaxy = 100 * np.exp(-((x - 24) ** 2 + (y - 10) ** 2) / 30)
+    return (rng.normal(size=(3, SIDE, SIDE)) + galaxy * np.array([0.3, 0.6, 1])[:, None, None]).astype(
+        np.float32
+    )
+
+
+def save(path: Path, *arrays: NDArray[np.generic], compress: bool = False) -> Path:
+    """A FITS file with an empty first part, then the images."""
+    kind = fits.CompImageHDU if compress else fits.ImageHDU
+    fits.HDUList([fits.PrimaryHDU(), *(kind(array) for array in arrays)]).writeto(path)
+    return path
+
+
+def test_a_colour_picture_of_a_cube(tmp_path: Path) -> None:
+    image = decode(FitsImage(save(tmp_path / "1.fits", bands()), RGB, 10.0))
+    assert image.shape == (SIDE, SIDE, 3)
+    assert image.dtype == np.uint8
+    # The first row of the file is the bottom of the picture.
+    assert divmod(int(image.sum(-1).argmax()), SIDE)[0] >= SIDE - 13
+    core = image[SIDE - 11, 24]
+    assert core[0] == 255
+    np.testing.assert_allclose(core / 255, [1, 0.6, 0.3], atol=0.1)  # the colour of the fluxes
+    sky = image[: SIDE // 2]
+    assert 5 < np.median(sky) < 60
+    assert (sky == 0).mean() < 0.1
+
+
+def test_a_single_plane_is_grey(tmp_path: Path) -> None:
+    plane = bands()[1]
+    flat = decode(FitsImage(save(tmp_path / "1.fits", plane), RGB, 10.0))  # of two axes: bands are ignored
+    assert (flat == flat[..., :1]).all()
+    np.testing.assert_array_equal(decode(FitsImage(save(tmp_path / "2.fits", bands()), (1,), 10.0)), flat)
+    np.testing.assert_array_equal(decode(FitsImage(save(tmp_path / "3.fits", plane[None]), GREY, 10.0)), flat)
+
+
+def test_the_stretch_keeps_the_order_and_lifts_the_faint(tmp_path: Path) -> None:
+    plane = bands()[2]
+    save(tmp_path / "1.fits", plane)
+    hard, soft = (
+        decode(FitsImage(tmp_path / "1.fits", GREY, s))[::-1, :, 0].astype(int) for s in (2.0, 50.0)
+    )
+    order = plane.ravel().argsort()
+    assert (np.diff(hard.ravel()[order]) >= 0).all()
+    assert (np.diff(soft.ravel()[order]) >= 0).all()
+    faint = (plane > 3) & (plane < 20)
+    assert (hard[faint] > soft[faint]).all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.floats(1e-12, 1e12), st.floats(-1e3, 1e3))
+def test_units_and_the_level_of_the_sky_do_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, unit: float, sky: float
+) -> None:
+    folder = tmp_path_factory.mktemp("fits")
+    cube = bands().astype(np.float64)
+    cube[1] = (cube[1] + sky) * unit
+    one = decode(FitsImage(save(folder / "1.fits", bands()), RGB, 10.0))
+    other = decode(FitsImage(save(folder / "2.fits", cube), RGB, 10.0))
+    assert np.abs(one.astype(int) - other).max() <= 1
+
+
+def test_pixels_without_a_value_are_sky(tmp_path: Path) -> None:
+    cube = bands()
+    cube[:, 30:, :20] = np.nan
+    cube[0, 40, 40] = np.inf
+    image = decode(FitsImage(save(tmp_path / "1.fits", cube), RGB, 10.0))[::-1]
+    hole, sky = image[30:, :20], image[30:, 20:]
+    assert (hole == hole[0, 0]).all()
+    assert abs(int(hole[0, 0, 0]) - np.median(sky)) <= 3
+
+
+def test_a_frame_of_sky_stays_dark(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(size=(SIDE, SIDE))
+    assert np.percentile(decode(FitsImage(save(tmp_path / "1.fits", noise), GREY, 10.0)), 99) < 128
+
+
+@pytest.mark.parametrize("name", ["1.fits.gz", "1.fits.fz"])
+def test_compressed_files(tmp_path: Path, name: str) -> None:
+    plain = decode(FitsImage(save(tmp_path / "1.fits", bands()[0]), GREY, 10.0))
+    packed = save(tmp_path / name, bands()[0], compress=name.endswith("fz"))
+    # The quantisation of .fz is a fraction of the noise.
+    assert np.abs(decode(FitsImage(packed, GREY, 10.0)).astype(int) - plain).max() <= 4
+
+
+def test_scaled_integers_with_blanks(tmp_path: Path) -> None:
+    counts = (bands()[0] * 50).astype(np.int16)
+    counts[:4] = -32768
+    hdu = fits.PrimaryHDU(counts)
+    hdu.header["BLANK"] = -32768
+    hdu.header["BSCALE"] = 0.02
+    hdu.writeto(tmp_path / "1.fits")
+    image = decode(FitsImage(tmp_path / "1.fits", GREY, 10.0))
+    assert (image[-4:] == image[-1, 0]).all()
+
+
+def test_the_first_image_of_a_file_is_taken(tmp_path: Path) -> None:
+    cube = bands()
+    line = np.arange(9.0)
+    one = decode(FitsImage(save(tmp_path / "1.fits", line, cube[0], cube[1]), GREY, 10.0))
+    np.testing.assert_array_equal(one, decode(FitsImage(save(tmp_path / "2.fits", cube[0]), GREY, 10.0)))
+
+
+@pytest.mark.parametrize(
+    ("array", "said"),
+    [
+        (np.arange(9.0), "no image with two or three axes"),
+        (bands()[:2], "has 2 planes; plane 2 (from 0) is missing"),
+        (np.full((3, 8, 8), np.nan), "plane 2 (from 0) has no pixel with a value"),
+        (
+            np.where(np.arange(3)[:, None, None] == 1, 7.0, bands()),
+            "plane 1 (from 0) is empty: all its pixels are 7",
+        ),
+    ],
+)
+def test_fits_images_that_show_nothing(tmp_path: Path, array: NDArray[np.generic], said: str) -> None:
+    with pytest.raises(BadImageError) as caught:
+        decode(FitsImage(save(tmp_path / "1.fits", array), RGB, 10.0))
+    assert said in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:.*(trunc|validating header)")  # astropy warns before it fails
+@pytest.mark.parametrize("name", ["1.fits", "1.fits.gz", "1.fits.fz"])
+def test_damaged_fits_files(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, bands()[0], compress=name.endswith("fz"))
+    data = path.read_bytes()
+    for harmed in (b"", data[:100], data[: len(data) // 2], b"not FITS" * 1000):
+        path.write_bytes(harmed)
+        with pytest.raises(BadImageError):
+            decode(FitsImage(path, GREY, 10.0))
+    path.unlink()
+    with pytest.raises(BadImageError, match="no such file"):
+        decode(FitsImage(path, GREY, 10.0))
+
+
+def test_astropy_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "1.fits", bands())
+    monkeypatch.setitem(sys.modules, "astropy.io", None)
+    with pytest.raises(UserError, match=r"pip install 'galaxy\[fits\]'"):
+        decode(FitsImage(path, RGB, 10.0))
