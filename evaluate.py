@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from galaxy.cli import reporting, run
 from galaxy.config import plain
-from galaxy.runs import inherited_data
+from galaxy.runs import with_inherited_data
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
@@ -21,5 +21,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:1] = inherited_data(sys.argv[1:])
+    sys.argv[1:] = with_inherited_data(sys.argv[1:])
     run(main)

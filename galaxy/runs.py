@@ -207,16 +207,15 @@ def _git(*command: str) -> str | None:
     return done.stdout.strip()
 
 
-def inherited_data(arguments: list[str]) -> list[str]:
-    """The overrides that give an evaluation the data of its run, or at least the run's splits.
+def with_inherited_data(arguments: list[str]) -> list[str]:
+    """The command line of an evaluation with the data of its run, or at least the run's splits.
+
+    `data=...` and `data.key=value` for each setting are put before the overrides, which then go before them;
+    where the command line chooses the data itself, only the settings of the splits, lest it tests on what was
+    trained on. Nothing is put if the checkpoint lies outside a run folder.
 
     Args:
         arguments: The command line, which names a run or a checkpoint in a run folder.
-
-    Returns:
-        `data=...` and `data.key=value` for each setting; where the command line chooses the data itself,
-        only the settings of the splits, lest it tests on what was trained on. Nothing if the checkpoint lies
-        outside a run folder.
     """
     given = dict(argument.partition("=")[::2] for argument in arguments)
     if "run" in given:
@@ -224,21 +223,27 @@ def inherited_data(arguments: list[str]) -> list[str]:
     elif "checkpoint" in given:
         run = RunFolder(Path(given["checkpoint"]).parent.parent)
     else:
-        return []
+        return arguments
     if not run.overrides_file.exists():
-        return []
-    splits = run.split_settings()
-    if "data" in given:
-        return _flattened("data", splits)
-    return [f"data={run.choices()['data']}", *_flattened("data", run.config()["data"] | splits)]
+        return arguments
+    settings = run.split_settings()
+    choice = []
+    if "data" not in given:
+        choice = [f"data={run.choices()['data']}"]
+        settings = run.config()["data"] | settings
+    # Options such as --config-dir stay in front: the parser takes the overrides in one piece only.
+    first = next(i for i, argument in enumerate(arguments) if argument.startswith(("run=", "checkpoint=")))
+    while first and "=" in arguments[first - 1] and not arguments[first - 1].startswith("-"):
+        first -= 1
+    return [*arguments[:first], *choice, *_flattened("data", settings), *arguments[first:]]
 
 
 def _flattened(prefix: str, node: dict[str, Any]) -> list[str]:
     overrides = []
     for key, value in node.items():
-        if key in ("_target_", "_partial_"):
+        if key.startswith("_"):  # what Hydra reads, such as _target_
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) and "_target_" in value:
             overrides += _flattened(f"{prefix}.{key}", value)
         else:
             overrides.append(f"{prefix}.{key}={quoted(value)}")
@@ -252,4 +257,12 @@ def quoted(value: Any) -> str:
         return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
     if isinstance(value, list):
         return "[" + ",".join(quoted(item) for item in value) + "]"
+    if isinstance(value, dict):
+        # Keys cannot be quoted, so what would end one is escaped; of quotes and accents they can have none.
+        keys = [re.sub(r"[\\()\[\]{}:=, ]", r"\\\g<0>", str(key)) for key in value]
+        return (
+            "{"
+            + ",".join(f"{key}:{quoted(item)}" for key, item in zip(keys, value.values(), strict=True))
+            + "}"
+        )
     return json.dumps(value)  # numbers, true, false and null are written as in JSON

@@ -150,6 +150,14 @@ def test_every_path_survives_hydras_notation(text: str) -> None:
     assert str(parsed) == text
 
 
+@settings(deadline=None, max_examples=100)
+@given(st.text(alphabet="ab1\\ ,=[]{}():$./_-", max_size=12))
+def test_a_mapping_survives_hydras_notation(text: str) -> None:
+    mapping = {f"a{text}b": [text, None], "parent": {"a": 1}}
+    assume("${" not in text)
+    assert OverridesParser.create().parse_override(f"data.tree={quoted(mapping)}").value() == mapping
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +209,16 @@ def test_a_tree_of_cumulative_fractions(root: Path, file: str) -> None:
     assert labels.questions.structure == ((2, None), (2, 1), (1, 1))
     assert catalog.targets is not None
     np.testing.assert_allclose(catalog.targets, frame()[list(labels.columns)].astype(np.float32))
+
+
+def test_columns_may_be_called_by_numbers(root: Path) -> None:
+    write(root, frame().rename(columns={"smooth": "1", "disk": "2"}))
+    labels = read(
+        root, questions={"shape": {"answers": [1, 2]}, "bar": {"answers": ["bar", "no_bar"], "parent": 2}}
+    ).labels
+    assert labels is not None
+    assert labels.columns == ("1", "2", "bar", "no_bar")
+    assert labels.questions.structure == ((2, None), (2, 1))
 
 
 def test_without_parents_the_sums_are_free(root: Path) -> None:
@@ -626,3 +636,27 @@ def test_pictures_of_any_size_and_format_go_through_the_cache(tmp_path: Path) ->
     )
     assert cached.array.shape == (3, 16, 16, 3)
     assert cached.array.std() > 20
+
+
+def test_a_tree_is_trained_on_and_evaluated_again(tmp_path: Path, command: Callable[..., int]) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"J{i}.5" for i in range(30)]
+    (tmp_path / "images").mkdir()
+    for name in names:
+        picture = rng.integers(0, 256, (20, 24, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / "images" / f"{name}.png"), picture)
+    write(tmp_path, frame(names).rename(columns={"no_bar": "Bar 1.2 (no, none)"}))
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    mine = MINE.format(root=tmp_path).replace("no_bar: }", '"Bar 1.2 (no, none)": }')
+    (tmp_path / "conf" / "data" / "mine.yaml").write_text(mine)
+    options = ["--config-dir", str(tmp_path / "conf")]
+    run = tmp_path / "run"
+    overrides = ["data=mine", "model=mean", "crop.size=16", "trainer=cpu", f"data.cache={tmp_path / 'cache'}"]
+    shares = ["data.val_fraction=0.3", "data.test_fraction=0.3"]
+    assert command("train.py", *options, *overrides, *shares, f"hydra.run.dir={run}") == 0
+    assert command("evaluate.py", *options, f"out={tmp_path / 'again'}", f"run={run}") == 0
+    table = pd.read_csv(tmp_path / "again" / "predictions.csv")
+    assert "true/Bar 1.2 (no, none)" in table
+    assert set(table["id"]) < set(names)
+    assert command("evaluate.py", *options, f"run={run}", "data=mine", f"out={tmp_path / 'other'}") == 0
+    assert len(pd.read_csv(tmp_path / "other" / "predictions.csv")) == len(table)

@@ -59,20 +59,20 @@ def _node(node: Any, key: str) -> dict[str, Any]:
             raise UserError(f"{key}.{name} is unknown{_meant(str(name), KEYS)}\n{_FORM}")
     answers = node.get("answers")
     if isinstance(answers, list):
-        if len({*map(str, answers)}) < len(answers):
+        if len(set(map(str, answers))) < len(answers):
             raise UserError(f"{key}.answers names a column twice: {answers}")
         answers = dict.fromkeys(answers)
     if not isinstance(answers, Mapping) or not answers:
         raise UserError(f"{key}.answers must be columns of the table, but is {answers!r}.\n{_FORM}")
     parent = node.get("parent")
     for column in [*answers, *([] if parent is None else [parent])]:
-        if not isinstance(column, str):
-            # YAML reads yes, no, on and off as true and false.
+        # YAML reads yes, no, on and off as true and false; whole numbers are as they were written.
+        if not isinstance(column, str | int) or isinstance(column, bool):
             raise UserError(f"{key} names the column {column!r}, which is no text: put quotes around it.")
     return {
         "text": str(node.get("text") or key.rpartition(".")[2]),
-        "answers": {column: column if text is None else str(text) for column, text in answers.items()},
-        "parent": parent,
+        "answers": {str(column): str(column if text is None else text) for column, text in answers.items()},
+        "parent": None if parent is None else str(parent),
     }
 
 
