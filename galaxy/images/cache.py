@@ -184,7 +184,7 @@ def _build(
             "Free some space, choose a smaller crop.size or limit the data."
         )
     with replacing(stem.with_suffix(".npy")) as temporary:
-        with temporary.open("wb") as file, _single_threaded_opencv():
+        with temporary.open("wb") as file, _modest_opencv():
             digest, bad = _write(file, images, crop, any_frame, workers)
         skipped = tuple(f"{images[row]}: {reason}" for row, reason in bad.items())
         if len(bad) == len(images):
@@ -293,11 +293,14 @@ def processors() -> int:
 
 
 @contextmanager
-def _single_threaded_opencv() -> Iterator[None]:
-    """Keeps OpenCV from starting its own threads inside ours."""
-    before = cv2.getNumThreads()
+def _modest_opencv() -> Iterator[None]:
+    """Keeps OpenCV from starting threads inside ours, and from printing into the progress what we report."""
+    logs = cv2.utils.logging
+    threads, level = cv2.getNumThreads(), logs.getLogLevel()
     cv2.setNumThreads(1)
+    logs.setLogLevel(logs.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(threads)
+        logs.setLogLevel(level)
