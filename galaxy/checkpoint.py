@@ -60,7 +60,7 @@ def write(path: Path, model: build.Model, config: build.Config, labels: Labels) 
 
 def load_weights(model: build.Model, path: Path) -> None:
     """Gives a model the weights of a checkpoint."""
-    model.load_state_dict(read(path)["state_dict"])
+    _fill(model, read(path), path)
 
 
 def load_model(path: Path) -> tuple[build.Model, Labels, build.Config]:
@@ -74,8 +74,15 @@ def load_model(path: Path) -> tuple[build.Model, Labels, build.Config]:
     channels = config["crop"]["channels"]
     labels = Labels.from_plain(content["hyper_parameters"]["labels"])
     model = build.bare_model(config, labels, torch.zeros(channels), torch.ones(channels))
-    model.load_state_dict(content["state_dict"])
+    _fill(model, content, path)
     return model, labels, config
+
+
+def _fill(model: build.Model, content: dict[str, Any], path: Path) -> None:
+    try:
+        model.load_state_dict(content["state_dict"])
+    except (RuntimeError, LookupError) as error:
+        raise UserError(f"{path} has other weights than its configuration describes: {error}") from error
 
 
 def _targets(value: Any) -> list[str]:

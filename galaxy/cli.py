@@ -10,13 +10,15 @@ from traceback import walk_tb
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.errors import SearchPathException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, SearchPathException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from galaxy.config.callback import CONFIG_ERROR
 from galaxy.config.composition import explain
 from galaxy.config.jobs import check_jobs, sweep_jobs
+from galaxy.config.overrides import quoted
 from galaxy.config.problems import ConfigError, Problem
 from galaxy.errors import UserError
 
@@ -47,6 +49,7 @@ def run(main: Callable[[], Any]) -> None:
     standard error; other exceptions pass.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
+    sys.argv[1:] = [_with_quotes(argument) for argument in sys.argv[1:]]
     try:
         main()
     except Exception as error:
@@ -55,6 +58,18 @@ def run(main: Callable[[], Any]) -> None:
             raise
         print(message, file=sys.stderr)
         sys.exit(CONFIG_ERROR if isinstance(message, ConfigError) else 1)
+
+
+def _with_quotes(argument: str) -> str:
+    """Puts quotes around a path that Hydra's grammar stumbles at, such as `run=runs/0-model=mean`."""
+    key, _, value = argument.partition("=")
+    if "/" not in value or argument.startswith("-"):
+        return argument
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return f"{key}={quoted(value)}"
+    return argument
 
 
 def user_error(error: BaseException) -> UserError | None:

@@ -49,6 +49,7 @@ def print_comparison(table: pd.DataFrame, title: str) -> None:
         name: form for name, form in FORMATS.items() if name not in OPTIONAL or table[name].notna().any()
     }
     rendered = Table(title=f"{title}; {labels or 'no'} labels", title_justify="left", box=SIMPLE_HEAD)
+    rendered.pad_edge, rendered.collapse_padding = False, True  # 80 columns are few
     # Many narrow columns cannot be read on a terminal; one wide one can.
     together = len(settings) > 2
     for name in ["run"] if together else settings:

@@ -20,7 +20,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from typing import Any, Literal
 
 import yaml
 
+from galaxy.config.overrides import quoted
 from galaxy.errors import UserError
 from galaxy.files import write_json, write_text
 
@@ -217,7 +217,7 @@ def with_inherited_data(arguments: list[str]) -> list[str]:
     Args:
         arguments: The command line, which names a run or a checkpoint in a run folder.
     """
-    given = dict(argument.partition("=")[::2] for argument in arguments)
+    given = {key: value.strip("'\"") for key, _, value in (part.partition("=") for part in arguments)}
     if "run" in given:
         run = RunFolder(Path(given["run"]))
     elif "checkpoint" in given:
@@ -248,21 +248,3 @@ def _flattened(prefix: str, node: dict[str, Any]) -> list[str]:
         else:
             overrides.append(f"{prefix}.{key}={quoted(value)}")
     return overrides
-
-
-def quoted(value: Any) -> str:
-    """A plain value in the notation of Hydra's overrides."""
-    if isinstance(value, str):
-        # Backslashes count only in front of a quote, where they are doubled.
-        return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), value) + "'"
-    if isinstance(value, list):
-        return "[" + ",".join(quoted(item) for item in value) + "]"
-    if isinstance(value, dict):
-        # Keys cannot be quoted, so what would end one is escaped; of quotes and accents they can have none.
-        keys = [re.sub(r"[\\()\[\]{}:=, ]", r"\\\g<0>", str(key)) for key in value]
-        return (
-            "{"
-            + ",".join(f"{key}:{quoted(item)}" for key, item in zip(keys, value.values(), strict=True))
-            + "}"
-        )
-    return json.dumps(value)  # numbers, true, false and null are written as in JSON

@@ -12,8 +12,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from galaxy.config.overrides import quoted
 from galaxy.questions import GALAXY_ZOO_2
-from galaxy.runs import RunFolder, quoted
+from galaxy.runs import RunFolder
 from tests.conftest import Command
 
 
