@@ -56,7 +56,7 @@ class Tree(Head):
     """Fractions that obey the tree: a softmax per question, times the parent's probability where it has one.
 
     Each question's fractions sum to its parent's value, or to 1 where it has none (to 1e-6 in float32), as
-    those of classes and of conditional labels do. Where there is one answer, its fraction lies between 0 and that.
+    those of classes and of conditional labels do. A single answer's fraction lies between 0 and that value.
     """
 
     def __init__(self, in_features: int, questions: Questions) -> None:
