@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
 import pickle
+import shutil
+import signal
+import tempfile
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import h5py
 import numpy as np
 import pytest
 from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from galaxy.catalogs.catalog import FitsImage, Hdf5Image
@@ -22,6 +28,8 @@ from galaxy.images.cache import CachedImages, open_cache
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.crops.roi import RoiCrop
 from galaxy.images.decode import BadImageError, decode
+from tests.cache_processes import CountingCrop, die_in_a_process, open_in_a_process
+from tests.full_disk import file_size_limit
 
 CROP = CenterCrop(size=16, fraction=1.0)
 
@@ -37,15 +45,18 @@ def write_image(path: Path, seed: int, side: int = 64) -> NDArray[np.uint8]:
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-@pytest.fixture
-def images(tmp_path: Path) -> list[Path]:
-    """More than two batches, so that order and in-flight batches matter."""
-    folder = tmp_path / "images"
+def write_images(folder: Path) -> list[Path]:
+    """More than two blocks, so that order and blocks in flight matter."""
     folder.mkdir()
     paths = [folder / f"{i}.jpg" for i in range(150)]
     for i, path in enumerate(paths):
         write_image(path, i)
     return paths
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> list[Path]:
+    return write_images(tmp_path / "images")
 
 
 def expected(paths: list[Path]) -> NDArray[np.uint8]:
@@ -107,30 +118,65 @@ def test_another_crop_or_a_changed_image_or_order_makes_another_cache(
     np.testing.assert_array_equal(cached.array, expected(images))
 
 
-@pytest.mark.parametrize("harm", ["short", "long", "header", "facts", "no pixels"])
+def harmed(data: bytes, harm: str) -> bytes:
+    """Some bytes after an accident."""
+    where = {"first": 0, "middle": len(data) // 2, "last": len(data) - 1}
+    if harm in where:
+        place = where[harm]
+        return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+    return {"short": data[:-1], "long": data + b"\0", "empty": b"", "half": data[: len(data) // 2]}[harm]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".journal"])
+@pytest.mark.parametrize("harm", ["short", "long", "empty", "half", "first", "middle", "last", "missing"])
 def test_a_damaged_cache_is_made_again_and_says_so(
-    images: list[Path], tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+    images: list[Path], tmp_path: Path, suffix: str, harm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    if (suffix, harm) == (".journal", "long"):
+        pytest.skip("what follows the last line is not read")
     folder = tmp_path / "cache"
-    open_cache(images, CROP, folder, "error")
-    (pixels,) = folder.glob("*.npy")
-    (facts,) = folder.glob("*.json")
-    data = pixels.read_bytes()
-    if harm == "short":
-        pixels.write_bytes(data[:-1])
-    elif harm == "long":
-        pixels.write_bytes(data + b"\0")
-    elif harm == "header":
-        pixels.write_bytes(b"\0" * 64 + data[64:])
-    elif harm == "facts":
-        facts.write_text('{"bad": ')
+    whole = open_cache(images, CROP, folder, "error")
+    at_work = whole.array  # mapped by a process that goes on
+    (damaged,) = folder.glob(f"*{suffix}")
+    if harm == "missing":
+        damaged.unlink()
     else:
-        pixels.unlink()
+        damaged.write_bytes(harmed(damaged.read_bytes(), harm))
     with caplog.at_level(logging.WARNING):
         cached = open_cache(images, CROP, folder, "error")
-    assert "made again" in caplog.text
+    if (suffix, harm) != (".journal", "missing"):  # without a journal there is no cache to speak of
+        assert "made again" in caplog.text
+        assert len(caplog.records) == 1
+        assert str(whole.path) in caplog.text
     np.testing.assert_array_equal(cached.array, expected(images))
+    assert cached.digest == whole.digest
     assert len(made(folder)) == 2
+    del at_work
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_no_changed_byte_goes_unnoticed(data: st.DataObject) -> None:
+    """Of either file, anywhere; the cache has 70 images, so two blocks, and a bad one."""
+    with tempfile.TemporaryDirectory() as name:
+        paths = [Path(name) / f"{i}.png" for i in range(70)]
+        for path in paths[1:]:
+            cv2.imwrite(str(path), np.full((4, 4, 3), int(path.stem), np.uint8))
+        crop, folder = CenterCrop(size=4, fraction=1.0), Path(name) / "cache"
+        whole = open_cache(paths, crop, folder, "skip", workers=1)
+        pixels = whole.array.copy()
+        file = data.draw(st.sampled_from([whole.path, whole.path.with_suffix(".journal")]))
+        content = bytearray(file.read_bytes())
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] ^= data.draw(st.integers(1, 255))
+        state = file.stat()
+        with file.open("r+b") as opened:  # as a disk would, without a new modification time
+            opened.write(content)
+        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+        again = open_cache(paths, crop, folder, "skip", workers=1)
+        assert file.read_bytes() != content
+        np.testing.assert_array_equal(again.array, pixels)
+        assert again.kept.tolist() == list(range(1, 70))
 
 
 def spoil(images: list[Path]) -> dict[int, str]:
@@ -279,42 +325,122 @@ def test_opencv_keeps_its_threads(images: list[Path], tmp_path: Path) -> None:
         cv2.setNumThreads(before)
 
 
-class _CountingCrop(CenterCrop):
-    """Leaves a mark for every image it crops, across processes."""
-
-    def __init__(self, marks: str) -> None:
-        super().__init__(size=8)
-        self.marks = marks
-
-    def region(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        with Path(self.marks).open("ab") as file:
-            file.write(b".")
-        return super().region(image)
-
-
-def _open_in_a_process(paths: list[Path], marks: str, folder: Path) -> int:
-    return int(open_cache(paths, _CountingCrop(marks), folder, "error").array.sum())
-
-
 def test_processes_starting_together_make_one_cache(images: list[Path], tmp_path: Path) -> None:
     marks = tmp_path / "marks"
-    work = (images, str(marks), tmp_path / "cache")
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        sums = pool.starmap(_open_in_a_process, [work] * 4, chunksize=1)
-    assert len(set(sums)) == 1
+    work = (images, marks, tmp_path / "cache")
+    with multiprocessing.get_context("spawn").Pool(8) as pool:
+        digests = pool.starmap(open_in_a_process, [work] * 8, chunksize=1)
+    assert len(digests) == 8
+    assert len(set(digests)) == 1
     assert marks.stat().st_size == len(images)
     assert len(made(tmp_path / "cache")) == 2
 
 
-def test_facts_are_plain_json(images: list[Path], tmp_path: Path) -> None:
+class Half(NamedTuple):
+    """A cache folder with half a cache, the images and the crop it is of."""
+
+    folder: Path
+    images: list[Path]
+    crop: CountingCrop
+
+    def parts(self) -> list[Path]:
+        return sorted(self.folder.glob("*.part"))
+
+    def complete(self) -> int:
+        """Opens the cache and compares it with another; returns how many images that took."""
+        marks = Path(self.crop.marks)
+        before = marks.stat().st_size
+        cached = open_cache(self.images, self.crop, self.folder, "error")
+        cropped = marks.stat().st_size - before
+        other = open_cache(self.images, self.crop, self.folder / "other", "error")
+        np.testing.assert_array_equal(cached.array, other.array)
+        assert cached.digest == other.digest
+        assert {file.name for file in self.folder.glob("*.*")} == {
+            file.name for file in (self.folder / "other").iterdir()
+        }
+        return cropped
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Half:
+    """What a process left that was killed in its third and last block."""
+    folder = tmp_path_factory.mktemp("killed")
+    images = write_images(folder / "images")
+    half = Half(folder / "cache", images, CountingCrop(str(folder / "marks")))
+    work = (images, folder / "marks", half.folder, 140)
+    process = multiprocessing.get_context("spawn").Process(target=die_in_a_process, args=work)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert len(half.parts()) == 2
+    return half
+
+
+@pytest.fixture
+def half_built(killed: Half, tmp_path: Path) -> Half:
+    return killed._replace(folder=shutil.copytree(killed.folder, tmp_path / "cache"))
+
+
+def test_what_a_killed_process_left_is_completed(half_built: Half) -> None:
+    # Of its two blocks the second may be missing: it died in what it decoded ahead.
+    assert half_built.complete() in {150 - 64, 150 - 128}
+
+
+@pytest.mark.parametrize("which", ["journal", "pixels"])
+@pytest.mark.parametrize("harm", ["short", "long", "empty", "half", "first", "middle", "last"])
+def test_what_a_killed_process_left_is_not_trusted(half_built: Half, which: str, harm: str) -> None:
+    part = half_built.parts()[which == "pixels"]
+    part.write_bytes(harmed(part.read_bytes(), harm))
+    half_built.complete()
+
+
+def test_an_interrupted_build_is_completed(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: str) -> bytes:
+        raise KeyboardInterrupt
+
+    half = Half(tmp_path / "cache", images, CountingCrop(str(tmp_path / "marks")))
+    with monkeypatch.context() as patch:
+        patch.setattr("galaxy.images.cache.last_line", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            open_cache(images, half.crop, half.folder, "error")
+    assert half.complete() == 0
+
+
+def test_forgotten_halves_of_other_caches_are_removed(half_built: Half) -> None:
+    open_cache(half_built.images, CROP, half_built.folder, "error")
+    assert len(half_built.parts()) == 2
+    yesterday = time.time() - 90_000
+    for path in half_built.parts():
+        os.utime(path, (yesterday, yesterday))
+    open_cache(half_built.images[1:], CROP, half_built.folder, "error")
+    assert not half_built.parts()
+
+
+def test_a_disk_that_fills_up_is_said_and_nothing_is_left(images: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    old = open_cache(images, CenterCrop(size=4, fraction=1.0), folder, "error")
+    files = made(folder)
+    with file_size_limit(64 * 16 * 16 * 3 + 1000), pytest.raises(UserError) as caught:  # its first block fits
+        open_cache(images, CROP, folder, "error")
+    message = str(caught.value)
+    assert str(folder) in message
+    assert "File too large" in message
+    assert "needs 0.1 MB" in message
+    assert "Raise the limit" in message
+    assert made(folder) == files
+    assert open_cache(images, CenterCrop(size=4, fraction=1.0), folder, "error").digest == old.digest
+    np.testing.assert_array_equal(open_cache(images, CROP, folder, "error").array, expected(images))
+
+
+def test_the_digest_is_of_the_pixels_alone(images: list[Path], tmp_path: Path) -> None:
     images[2].write_bytes(b"")
-    open_cache(images, CROP, tmp_path / "cache", "skip")
-    (facts,) = (tmp_path / "cache").glob("*.json")
-    known = json.loads(facts.read_text())
-    digest = known.pop("digest")
-    assert known == {"images": 150, "bad": {"2": "the file is empty"}}
-    # Of the pixels alone: the same images elsewhere, decoded at another time, have the same.
+    digest = open_cache(images, CROP, tmp_path / "cache", "skip").digest
+    # The same images elsewhere, decoded at another time, have the same.
     copies = [path.rename(path.with_name(f"copy-{path.name}")) for path in images]
+    assert open_cache(copies, CROP, tmp_path / "other", "skip").digest == digest
+    del copies[2]  # which moves the images after it
     assert open_cache(copies, CROP, tmp_path / "other", "skip").digest == digest
     copies[3].write_bytes(copies[4].read_bytes())
     assert open_cache(copies, CROP, tmp_path / "other", "skip").digest != digest
