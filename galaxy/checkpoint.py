@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-import pickle
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from galaxy import build
+from galaxy import build, checkpoint_io
 from galaxy.errors import UserError
-from galaxy.files import replacing
 from galaxy.labels import Labels
 
-# The parts of a configuration that predicting builds; what they may name is this project's own.
-PREDICTING = ("target", "crop", "model", "head", "loss")
+# The parts of a configuration that predicting builds, and the modules whose classes they may name.
+PREDICTING = ("target", "crop", "augment", "model", "head", "loss")
+OURS = tuple(f"galaxy.{name}." for name in ("targets", "images.augment", "images.crops", "models", "losses"))
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint with `weights_only=True`.
+    """Reads a checkpoint of this project, without running what it says before that is checked.
 
     Raises:
-        UserError: There is no such file, it is not a checkpoint of this project, or its configuration names
-            code of somebody else's.
+        UserError: There is no such file, it is damaged or not a checkpoint of this project, or it or its
+            configuration would call code of somebody else's.
     """
-    if path.is_dir():
-        raise UserError(f"{path} is a folder: for a run folder write run={path}")
+    content = checkpoint_io.load(path)
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        config = content["hyper_parameters"]["config"]
-        nodes = [config[name] for name in PREDICTING]
-        Labels.from_plain(content["hyper_parameters"]["labels"])
-    except FileNotFoundError:
-        raise UserError(f"there is no checkpoint {path}") from None
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} is not a checkpoint of this project, or it is damaged: {reason}") from None
-    for target in _targets(nodes):
-        if not target.startswith("galaxy."):
-            raise UserError(f"{path} would call {target}, which is not part of this project; it is refused")
+        hyperparameters = content["hyper_parameters"]
+        nodes = [hyperparameters["config"][name] for name in PREDICTING]
+        Labels.from_plain(hyperparameters["labels"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
+    for called in _called(nodes):
+        if not _is_ours(called):
+            raise UserError(
+                f"{path} would call {called}, which is not a model of this project; it is refused"
+            )
     return content
 
 
 def write(path: Path, model: build.Model, config: build.Config, labels: Labels) -> None:
     """Writes a model that no trainer has trained in the form of those that it has."""
     hyperparameters = {"config": config, "labels": labels.plain()}
-    with replacing(path) as temporary:
-        torch.save({"state_dict": model.state_dict(), "hyper_parameters": hyperparameters}, temporary)
+    checkpoint_io.save({"state_dict": model.state_dict(), "hyper_parameters": hyperparameters}, path)
 
 
 def load_weights(model: build.Model, path: Path) -> None:
@@ -85,8 +72,27 @@ def _fill(model: build.Model, content: dict[str, Any], path: Path) -> None:
         raise UserError(f"{path} has other weights than its configuration describes: {error}") from error
 
 
-def _targets(value: Any) -> list[str]:
+def _called(value: Any) -> list[str]:
+    """All that Hydra would call to build a value."""
     if isinstance(value, dict):
         own = [str(value["_target_"])] if "_target_" in value else []
-        return own + [target for item in value.values() for target in _targets(item)]
-    return [target for item in value for target in _targets(item)] if isinstance(value, list) else []
+        return own + [called for item in value.values() for called in _called(item)]
+    if isinstance(value, list | tuple):
+        return [called for item in value for called in _called(item)]
+    # An interpolation can grow into a node with a target; a resolved configuration has none.
+    return [value] if isinstance(value, str) and "${" in value else []
+
+
+def _is_ours(target: str) -> bool:
+    """Whether this is a class of ours that predicting needs, where it is defined.
+
+    A module's name at the beginning is not enough: `galaxy.files.os.system` has one too.
+    """
+    module, _, name = target.rpartition(".")
+    if not f"{module}.".startswith(OURS):
+        return False
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError):
+        return False
+    return isinstance(found, type) and found.__module__ == module

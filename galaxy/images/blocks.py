@@ -69,15 +69,17 @@ def read_journal(path: Path) -> tuple[list[Block], str | None]:
         The blocks; and the digest of all pixels, None if the last line was not reached.
     """
     blocks: list[Block] = []
+    digest = None
     for line in path.read_bytes().splitlines(keepends=True):
-        if line != _checked(line[9:-1]):  # changed, or cut off in the middle
-            break
+        if digest is not None or line != _checked(line[9:-1]):
+            return blocks, None  # changed, cut off in the middle, or after the last
         values = json.loads(line[9:])
         if "digest" in values:
-            return blocks, values["digest"]
-        bad = {int(row): reason for row, reason in values["bad"].items()}
-        blocks.append(Block(values["size"], values["crc"], bad))
-    return blocks, None
+            digest = values["digest"]
+        else:
+            bad = {int(row): reason for row, reason in values["bad"].items()}
+            blocks.append(Block(values["size"], values["crc"], bad))
+    return blocks, digest
 
 
 def offsets(blocks: Sequence[Block], start: int) -> list[int]:
