@@ -1,7 +1,5 @@
 """Scores a trained model, or predicts galaxies without labels: `python evaluate.py run=DIR`."""
 
-import sys
-
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -21,5 +19,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = with_inherited_data(sys.argv[1:])
-    run(main)
+    run(main, prepare=with_inherited_data)

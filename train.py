@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from galaxy.cli import reporting, run
 from galaxy.config import plain
+from galaxy.resume import with_resumed
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -28,4 +29,4 @@ def main(config: DictConfig) -> float:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, prepare=with_resumed)

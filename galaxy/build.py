@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger, Logger
 
 from galaxy.datamodule import GalaxyDataModule
+from galaxy.files import write_text
 from galaxy.instantiation import instantiate
 from galaxy.labels import Labels
 from galaxy.losses import Loss
@@ -60,19 +61,28 @@ def trainable_task(
     task = _task(config, encoder, loss, data.labels, mean, std, weighted)
     task.optimizer = instantiate(config["optimizer"])
     task.schedule = instantiate(config["scheduler"])
+    task.seed = config["seed"]
     task.steps_per_epoch = optimizer_steps(config, data.batches_per_epoch(world_size))
     # Which every checkpoint then carries.
     task.hparams.update({"config": config, "labels": data.labels.plain()})
     return task
 
 
-def loggers(config: Config, folder: Path) -> list[Logger]:
-    """metrics.csv, which belongs to every run folder, and the chosen loggers."""
+def loggers(config: Config, folder: Path, metrics: str) -> list[Logger]:
+    """metrics.csv, which belongs to every run folder, and the chosen loggers.
+
+    Args:
+        config: Of the run.
+        folder: Of the run.
+        metrics: What metrics.csv holds already, if the run is resumed.
+    """
     chosen = [instantiate(node) for node in config["logger"].values() if node is not None]
-    return [
-        *(node(save_dir=str(folder)) if callable(node) else node for node in chosen),
-        CSVLogger(save_dir=str(folder), name="", version=""),
-    ]
+    table = CSVLogger(save_dir=str(folder), name="", version="")
+    writer = table.experiment  # which deletes an older metrics.csv
+    if metrics:
+        write_text(Path(writer.metrics_file_path), metrics)
+        writer.metrics_keys = metrics.splitlines()[0].split(",")
+    return [*(node(save_dir=str(folder)) if callable(node) else node for node in chosen), table]
 
 
 def callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:

@@ -21,6 +21,8 @@ from galaxy.config.jobs import check_jobs, sweep_jobs
 from galaxy.config.overrides import quoted
 from galaxy.config.problems import ConfigError, Problem
 from galaxy.errors import UserError
+from galaxy.interruption import Interrupted
+from galaxy.sweep import Sweep, summarise
 
 
 def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -42,16 +44,24 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     return reported
 
 
-def run(main: Callable[[], Any]) -> None:
+def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = list) -> None:
     """Calls a function decorated with `@hydra.main`.
 
     Exits with status 2 if the configuration is wrong and 1 for any other `UserError`, with the message on
-    standard error; other exceptions pass.
+    standard error, and as the shell expects if a signal stopped it; other exceptions pass.
+
+    Args:
+        main: The function.
+        prepare: Rewrites the command line first.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
-    sys.argv[1:] = [_with_quotes(argument) for argument in sys.argv[1:]]
     try:
+        sys.argv[1:] = [_with_quotes(argument) for argument in prepare(sys.argv[1:])]
         main()
+    except Interrupted as stop:
+        if Sweep.folder is not None:
+            summarise(Sweep.folder)
+        sys.exit(stop.status)
     except Exception as error:
         message = _config_error(error) or user_error(error)
         if message is None:

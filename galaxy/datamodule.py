@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from galaxy.catalogs import Catalog
 from galaxy.errors import UserError, listing
@@ -20,7 +19,7 @@ from galaxy.images.augment import Augment
 from galaxy.images.cache import CachedImages, open_cache, processors
 from galaxy.images.crops import Crop
 from galaxy.labels import Labels
-from galaxy.loader import Batch, BatchSource, EpochBatches, batch_loader
+from galaxy.loader import Batch, BatchLoader, BatchSource, EpochBatches
 from galaxy.splits import SPLITS, assign_splits, read_splits, sample_rows
 
 log = logging.getLogger(__name__)
@@ -194,23 +193,23 @@ class GalaxyDataModule(pl.LightningDataModule):
         """Training batches of one epoch, of each of `world_size` processes that share it."""
         return len(self._batches("train", shuffle=True, world_size=world_size))
 
-    def loader(self, split: str) -> DataLoader[Batch]:
+    def loader(self, split: str) -> BatchLoader:
         """Each galaxy of a split once, in the catalog's order, as it is; on this process alone."""
-        return batch_loader(self._source(None), self._batches(split, shuffle=False), workers=0)
+        return BatchLoader(self._source(None), self._batches(split, shuffle=False), workers=0)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> BatchLoader:
         """Shuffled and augmented."""
         self.labelled_rows("train")
         augment = self.augment if self.augment.active else None
         per_sample = augment is not None and augment.engine == "albumentations"
         workers = (processors() if self.workers is None else self.workers) if per_sample else 0
         batches = self._batches("train", shuffle=True, **self._process())
-        return batch_loader(self._source(augment), batches, workers)
+        return BatchLoader(self._source(augment), batches, workers)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> BatchLoader:
         """In order and as they are."""
         self.labelled_rows("val")
-        return batch_loader(
+        return BatchLoader(
             self._source(None), self._batches("val", shuffle=False, **self._process()), workers=0
         )
 

@@ -49,6 +49,7 @@ class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+        self.first = 0  # batch to begin with
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -62,7 +63,8 @@ class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
         if self.shuffle:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
         starts = self._starts()
-        for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+        batches = list(zip(starts, [*starts[1:], len(rows)], strict=True))
+        for start, stop in batches[self.first :]:
             yield self.epoch, rows[start:stop][self.rank :: self.world_size]
 
     def _starts(self) -> list[int]:
@@ -123,13 +125,40 @@ class BatchSource(Dataset[Batch]):
         return np.stack([self.augment.sample(x, s) for x, s in zip(images, seeds.tolist(), strict=True)])
 
 
-def batch_loader(source: BatchSource, batches: EpochBatches, workers: int) -> DataLoader[Batch]:
-    """A DataLoader whose items are whole batches; `workers` processes fill them, 0 meaning this one."""
-    return DataLoader(
-        source,
-        sampler=batches,
-        batch_size=None,  # the sampler already yields batches
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        multiprocessing_context="spawn" if workers > 0 else None,
-    )
+class BatchLoader(DataLoader[Batch]):
+    """A DataLoader whose items are whole batches, and that can go on in the middle of an epoch.
+
+    Lightning saves the state of a loader that has one, and hands it back when a training is resumed.
+
+    Args:
+        source: Makes the batches.
+        batches: Decides which.
+        workers: Processes that fill them, 0 meaning this one.
+    """
+
+    def __init__(self, source: BatchSource, batches: EpochBatches, workers: int) -> None:
+        super().__init__(
+            source,
+            sampler=batches,
+            batch_size=None,  # the sampler already yields batches
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            multiprocessing_context="spawn" if workers > 0 else None,
+        )
+        self._batches = batches
+        self._first = self._position = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch have been handed out."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """The next epoch begins behind these."""
+        self._first = state_dict["position"]
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        self._position = self._batches.first = self._first
+        self._first = 0
+        for batch in super().__iter__():
+            self._position += 1
+            yield batch

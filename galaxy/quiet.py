@@ -14,6 +14,8 @@ def quieten_libraries() -> None:
     for message in (
         # metrics.csv shares the run folder with everything else.
         r"Experiment logs directory .* exists and is not empty",
+        # A resumed run finds its own.
+        r"Checkpoint directory .* exists and is not empty",
         # Lightning 2.6.6 with torch 2.15; mended in Lightning's main branch.
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
         # The loaders are a view of an array; workers would only copy it.

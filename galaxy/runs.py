@@ -23,19 +23,25 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from filelock import FileLock, Timeout
 
 from galaxy.config.overrides import quoted
-from galaxy.errors import UserError
+from galaxy.errors import UserError, listing
 from galaxy.files import write_json, write_text
 
 # The settings of the data that decide which galaxies a run never learned from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
+
+# Settings that leave a run's results as they are, and so may change when it is resumed.
+FREE = ("data.root", "data.cache", "data.workers", "data.catalog.workers", "trainer.enable_progress_bar")
 
 Status = Literal["running", "done", "failed", "diverged", "interrupted"]
 
@@ -88,34 +94,72 @@ class RunFolder:
         self.splits_file = path / "splits.parquet"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
+        self.last = self.checkpoints / "last.ckpt"
 
-    @classmethod
-    def create(
-        cls, path: Path, config: dict[str, Any], overrides: list[str], choices: dict[str, str]
-    ) -> RunFolder:
-        """Claims a folder for one run, and writes down what will be run.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other programs from running in this folder at the same time.
 
         Raises:
-            UserError: Another run has the folder already.
+            UserError: One does.
         """
-        run = cls(path)
-        path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
         try:
-            # Of several processes only one can create the file: this is what makes the folder its own.
-            os.close(os.open(run.config_file, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
+            lock.acquire(timeout=0)
+        except Timeout:
             raise UserError(
-                f"{path} already holds a run: give another hydra.run.dir, or delete the folder"
+                f"another program is running in {self.path}: give another hydra.run.dir"
             ) from None
-        write_text(run.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-        write_json(run.meta_file, {**_meta(config), "choices": choices})
-        # Last, for `find_runs` takes a folder that has it for a run.
-        write_text(run.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
-        return run
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def begin(
+        self, config: dict[str, Any], overrides: list[str], choices: dict[str, str], resume: bool
+    ) -> None:
+        """Writes down what will be run, or finds that it is what was begun here before.
+
+        Args:
+            config: The whole configuration.
+            overrides: What the command line changed.
+            choices: The option taken in each group.
+            resume: Whether a run that was begun may go on.
+
+        Raises:
+            UserError: The folder holds a run that is not to be resumed, or one of another configuration.
+        """
+        if not self.overrides_file.exists():  # it is written last
+            write_text(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+            write_json(self.meta_file, {**_meta(config), "choices": choices})
+            # Last, for `find_runs` takes a folder that has it for a run.
+            write_text(self.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
+            return
+        if not resume:
+            raise UserError(
+                f"{self.path} already holds a run: resume=auto goes on with it; or give another hydra.run.dir, "
+                "or delete the folder"
+            )
+        differing = list(_differences(self.config(), config))
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run of another configuration, which cannot be resumed by this one:\n"
+                f"{listing(differing)}"
+            )
+        if self.result().status != "done":
+            again = _meta(config)
+            resumed = [*self.meta().get("resumed", []), {key: again[key] for key in ("command", "commit")}]
+            self.add_meta(resumed=resumed)
+
+    def meta(self) -> dict[str, Any]:
+        """What `meta.json` says."""
+        values: dict[str, Any] = json.loads(self.meta_file.read_text(encoding="utf-8"))
+        return values
 
     def add_meta(self, **values: Any) -> None:
         """Adds what became known later, such as the fingerprint of the data."""
-        write_json(self.meta_file, {**json.loads(self.meta_file.read_text()), **values})
+        write_json(self.meta_file, {**self.meta(), **values})
 
     def write_result(self, result: Result) -> None:
         """Writes result.json."""
@@ -146,7 +190,7 @@ class RunFolder:
 
     def choices(self) -> dict[str, str]:
         """The option taken in each group of the configuration."""
-        choices: dict[str, str] = json.loads(self.meta_file.read_text(encoding="utf-8"))["choices"]
+        choices: dict[str, str] = self.meta()["choices"]
         return choices
 
     def overrides(self) -> list[str]:
@@ -177,6 +221,16 @@ def find_runs(folder: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
+
+
+def _differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
+    """A line for each value that two configurations do not share."""
+    if isinstance(recorded, dict) and isinstance(given, dict):
+        for name in dict.fromkeys([*recorded, *given]):
+            where = f"{key}.{name}" if key else name
+            yield from _differences(recorded.get(name), given.get(name), where)
+    elif recorded != given and key not in FREE:
+        yield f"{key} was {json.dumps(recorded)} and is {json.dumps(given)}"
 
 
 def _meta(config: dict[str, Any]) -> dict[str, Any]:

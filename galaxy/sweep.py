@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
@@ -12,10 +12,17 @@ from galaxy.config.jobs import planned_jobs
 
 
 class Sweep(Callback):
-    """Hydra's hooks at the two ends of a sweep."""
+    """Hydra's hooks at the two ends of a sweep.
+
+    Attributes:
+        folder: Of the sweep that is running, which Hydra does not end if it is interrupted.
+    """
+
+    folder: ClassVar[Path | None] = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leaves out of the jobs' folder names what is the same in all of them."""
+        Sweep.folder = Path(config.hydra.sweep.dir)
         jobs = planned_jobs(config)
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
@@ -27,16 +34,27 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Ends with the table of the jobs, and with exit status 1 if one of them failed."""
-        # pandas takes as long to import as `--help` may take.
-        from galaxy.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
-        from galaxy.runs import find_runs  # noqa: PLC0415
-
-        folder = Path(config.hydra.sweep.dir)
-        table = comparison(find_runs(folder))
-        write_comparison(table, folder / "comparison.csv")
-        print_comparison(table, f"{len(table)} runs, best validation RMSE first")
-        print(f"Sweep folder: {folder}")
-        failed = int((table["status"] != "done").sum())
-        if failed:
-            print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")
+        Sweep.folder = None
+        if summarise(Path(config.hydra.sweep.dir)):
             raise SystemExit(1)
+
+
+def summarise(folder: Path) -> int:
+    """Prints the table of a sweep's jobs so far, and writes it as comparison.csv.
+
+    Returns:
+        The number of jobs that did not finish.
+    """
+    # pandas takes as long to import as `--help` may take.
+    from galaxy.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
+    from galaxy.runs import find_runs  # noqa: PLC0415
+
+    table = comparison(find_runs(folder))
+    write_comparison(table, folder / "comparison.csv")
+    print_comparison(table, f"{len(table)} runs, best validation RMSE first")
+    print(f"Sweep folder: {folder}")
+    failed = int((table["status"] != "done").sum())
+    if failed:
+        print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")
+        print(f"Run them again with: python train.py resume={folder}")
+    return failed

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -46,6 +47,7 @@ class GalaxyTask(pl.LightningModule):
     Attributes:
         optimizer: Called with parameter groups. Training needs it, predicting does not.
         schedule: Of the learning rate.
+        seed: Of the dropout.
         steps_per_epoch: Steps of the optimizer in an epoch.
     """
 
@@ -69,6 +71,7 @@ class GalaxyTask(pl.LightningModule):
         self.head = head
         self.loss = loss
         self.schedule = Schedule()
+        self.seed = 0
         self.steps_per_epoch = 1
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
@@ -97,7 +100,10 @@ class GalaxyTask(pl.LightningModule):
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             mean = self._finite_loss()
             assert mean is not None  # this step's loss is in it
-            self.log("train/loss", mean, prog_bar=True)
+            # At once, so that a checkpoint after this step knows what has been logged.
+            for logger in self.loggers:
+                logger.log_metrics({"train/loss": mean, "epoch": self.current_epoch}, step=self.global_step)
+            self.log("train/loss", mean, prog_bar=True, logger=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -113,11 +119,34 @@ class GalaxyTask(pl.LightningModule):
                 "would wait for gradients of the frozen body: use trainer.devices=1 or model.frozen_epochs=0"
             )
 
+    def on_train_start(self) -> None:
+        """Freezes the encoder in an epoch that is resumed, which does not start again."""
+        self.on_train_epoch_start()
+
     def on_train_epoch_start(self) -> None:
         """Freezes or thaws the encoder by the number of the epoch."""
         learns = self.current_epoch >= self.encoder.frozen_epochs
         self.encoder.requires_grad_(learns)
         self.encoder.train(learns)  # a frozen body keeps its batch statistics too
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Makes what is random in a step, dropout, depend on the seed and the step alone."""
+        entropy = [self.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the sums of an epoch that is not over."""
+        checkpoint["sums"] = {
+            "metrics": dict(self.train_metrics.metric_state),
+            "loss": (self.running.total, self.running.steps),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the sums up again."""
+        for name, value in checkpoint["sums"]["metrics"].items():
+            setattr(self.train_metrics, name, value.to(self.device))
+        total, self.running.steps = checkpoint["sums"]["loss"]
+        self.running.total = None if total is None else total.to(self.device)
 
     def on_validation_epoch_start(self) -> None:
         """Stops a diverged run before its weights could become a checkpoint."""

@@ -17,14 +17,16 @@ from rich.console import Console
 
 from galaxy import build, checkpoint
 from galaxy.baselines import baseline_scores, fit_baseline, mean_rmse
-from galaxy.callbacks import Throughput
+from galaxy.callbacks import LastCheckpoint, Throughput
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
 from galaxy.instantiation import instantiate
+from galaxy.interruption import Interrupted, Interruption, listening
 from galaxy.losses import Loss
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.prediction import predict, score, values, write_predictions
+from galaxy.progress import Progress
 from galaxy.quiet import quieten_libraries
 from galaxy.report import result_table, write_confusion
 from galaxy.runs import Result, RunFolder, Status
@@ -50,50 +52,71 @@ def train(
         choices: The option taken in each group.
         overrides: What the command line changed.
         folder: The run folder.
-        in_sweep: Whether other jobs follow: then a failure is written down instead of raised.
+        in_sweep: Whether other jobs follow: then a failure is written down instead of raised, and a job that
+            was begun before goes on, or is left alone if it is done.
 
     Returns:
         Validation RMSE of the best checkpoint, NaN if the run failed: what sweepers minimise.
 
     Raises:
         UserError: The data or the settings are wrong, or the loss diverged.
+        Interrupted: The program was asked to stop; the run can be resumed.
     """
     quieten_libraries()
+    resume = config.pop("resume") == "auto" or in_sweep
+    overrides = [override for override in overrides if not override.startswith("resume=")]
+    run = RunFolder(folder)
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         # A further process of a distributed run: the first one keeps the folder.
-        _fit(RunFolder(folder), config, Result(status="running"), build.loggers(config, folder))
+        progress = Progress.of(run) if resume else Progress()
+        loggers = build.loggers(config, folder, metrics="")
+        _fit(run, config, Result(status="running"), loggers, progress, Interruption())
         return math.nan
-    started = time.perf_counter()
-    try:
-        run = RunFolder.create(folder, config, overrides, choices)
-    except UserError as error:
-        if not in_sweep:
-            raise
-        log.error("%s", error)
-        return math.nan
-    result = Result(status="running")
-    loggers: list[Logger] = []
-    try:
-        loggers += build.loggers(config, folder)
-        _declare(loggers, config, choices, overrides)
-        _fit(run, config, result, loggers)
-        result.status = "done"
-    except BaseException as error:
-        ends_here = not isinstance(error, Exception) or not in_sweep
-        _write_down(error, result, folder, ends_here)
-        if ends_here:
-            raise
-    finally:
-        result.seconds = round(time.perf_counter() - started, 3)
-        run.write_result(result)
-        for logger in loggers:
-            logger.finalize("success" if result.status == "done" else "failed")
-        log.info("%s after %.0f s: %s", result.status, result.seconds, folder)
+    with run.claimed(), listening() as interruption:
+        run.begin(config, overrides, choices, resume)
+        result = run.result()
+        if result.status == "done":
+            log.info("done before: %s", folder)
+        else:
+            result = _run(run, config, choices, overrides, in_sweep, interruption)
     if result.status == "done":
         console = Console()
         console.print(result_table(run, result))
         console.print(f"Run folder: {folder}", markup=False, highlight=False, soft_wrap=True)
     return result.metrics.get("val/rmse", math.nan)
+
+
+def _run(
+    run: RunFolder,
+    config: dict[str, Any],
+    choices: dict[str, str],
+    overrides: list[str],
+    in_sweep: bool,
+    interruption: Interruption,
+) -> Result:
+    """Trains and scores; whatever happens, the folder says so."""
+    started = time.perf_counter()
+    result = Result(status="running")
+    progress = Progress()
+    loggers: list[Logger] = []
+    try:
+        progress = Progress.of(run)
+        loggers += build.loggers(config, run.path, progress.metrics)
+        _declare(loggers, config, choices, overrides)
+        _fit(run, config, result, loggers, progress, interruption)
+        result.status = "done"
+    except BaseException as error:
+        ends_here = not isinstance(error, Exception) or not in_sweep
+        _write_down(error, result, run.path, ends_here)
+        if ends_here:
+            raise
+    finally:
+        result.seconds = round(progress.seconds + time.perf_counter() - started, 3)
+        run.write_result(result)
+        for logger in loggers:
+            logger.finalize("success" if result.status == "done" else "failed")
+        log.info("%s after %.0f s: %s", result.status, result.seconds, run.path)
+    return result
 
 
 def _write_down(error: BaseException, result: Result, folder: Path, ends_here: bool) -> None:
@@ -104,11 +127,18 @@ def _write_down(error: BaseException, result: Result, folder: Path, ends_here: b
     level = logging.INFO if ends_here else logging.ERROR
     log.log(level, "%s: %s", result.status, error, exc_info=not isinstance(error, UserError))
     if result.status == "interrupted":
-        result.error = "interrupted"
-        print(f"Interrupted. Run folder: {folder}", file=sys.stderr)
+        result.error = f"interrupted by {error}" if isinstance(error, Interrupted) else "interrupted"
+        print(f"Interrupted; go on with: python train.py resume={folder}", file=sys.stderr)
 
 
-def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[Logger]) -> None:
+def _fit(
+    run: RunFolder,
+    config: dict[str, Any],
+    result: Result,
+    loggers: list[Logger],
+    progress: Progress,
+    interruption: Interruption,
+) -> None:
     check_trainer(config)
     if config["seed"] < 0:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more")
@@ -120,18 +150,22 @@ def _fit(run: RunFolder, config: dict[str, Any], result: Result, loggers: list[L
     data = build.datamodule(config)
     data.setup()
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        _same_data(run, data.description())
         run.add_meta(data=data.description())
         write_splits(run.splits_file, data.catalog.identifiers, data.splits)
     result.labels = data.labels.meaning
     sizes = ", ".join(f"{len(data.rows[split]):,} {split}" for split in SPLITS)
     log.info("data=%s at %s: %s; labels: %s", data.catalog.name, data.root, sizes, data.labels.meaning)
     if isinstance(model, Encoder):
-        _fit_network(run, config, model, loss, data, result, loggers)
+        task, trainer = _trained(run, config, model, loss, data, result, loggers, progress, interruption)
+        if trainer.is_global_zero:
+            device = trainer.strategy.root_device
+            _score_best(run, task, data, result, loggers, device, trainer.global_step)
     else:
         _fit_baseline(run, config, model(labels=data.labels), data, result, loggers)
 
 
-def _fit_network(
+def _trained(
     run: RunFolder,
     config: dict[str, Any],
     encoder: Encoder,
@@ -139,9 +173,15 @@ def _fit_network(
     data: GalaxyDataModule,
     result: Result,
     loggers: list[Logger],
-) -> None:
+    progress: Progress,
+    interruption: Interruption,
+) -> tuple[GalaxyTask, pl.Trainer]:
+    """The network after its training, and what trained it."""
     check_monitors(config, data.labels, data.catalog.weights is not None)
     callbacks = build.callbacks(config, run.checkpoints)
+    for callback in callbacks:
+        if isinstance(callback, LastCheckpoint):
+            callback.interruption, callback.elapsed = interruption, progress.seconds
     trainer = build_trainer(config, callbacks, loggers)
     batches = data.batches_per_epoch(trainer.world_size)
     # So that a short epoch is logged at least once.
@@ -151,17 +191,29 @@ def _fit_network(
     log.info(
         "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device
     )
+    if progress.finished:  # perhaps early: what is left is to be scored
+        trainer.fit_loop.max_epochs = progress.epochs
+    if progress.checkpoint is not None:
+        log.info("resumed in epoch %d, from %s", progress.epochs, progress.checkpoint)
     try:
-        trainer.fit(task, datamodule=data)
+        trainer.fit(task, datamodule=data, ckpt_path=progress.checkpoint, weights_only=True)
     finally:  # also of an interrupted training
         result.epochs = trainer.current_epoch
         result.checkpoint = _relative_best(run)
-    if not trainer.is_global_zero:
-        return
     for callback in callbacks:
         if isinstance(callback, Throughput) and callback.seconds:
             result.images_per_second = round(callback.images / callback.seconds, 1)
-    _score_best(run, task, data, result, loggers, trainer.strategy.root_device, trainer.global_step)
+    return task, trainer
+
+
+def _same_data(run: RunFolder, description: dict[str, Any]) -> None:
+    """Refuses to resume a run on other galaxies, labels, splits or pixels."""
+    before = run.meta().get("data", description)
+    if before["fingerprint"] != description["fingerprint"]:
+        raise UserError(
+            f"the data have changed since {run.path} was begun: {before['galaxies']:,} galaxies then, "
+            f"{description['galaxies']:,} now; a run cannot be resumed on other data"
+        )
 
 
 def _fit_baseline(

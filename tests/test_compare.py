@@ -12,7 +12,8 @@ from galaxy.runs import Result, RunFolder, find_runs
 def write_run(path: Path, lr: float, model: str, rmse: float | None, status: str = "done") -> RunFolder:
     config = {"seed": 0, "optimizer": {"lr": lr}, "model": {"_target_": f"galaxy.{model}"}}
     choices = {"model": model, "loss": "mse", "hydra/sweeper": "basic", "datamodule@data": "default"}
-    run = RunFolder.create(path, config, [f"optimizer.lr={lr}"], choices)
+    run = RunFolder(path)
+    run.begin(config, [f"optimizer.lr={lr}"], choices, resume=False)
     metrics = {} if rmse is None else {"val/rmse": rmse, "test/rmse": rmse + 0.01}
     error = None if status == "done" else "DivergedError: the loss"
     run.write_result(Result(status=status, metrics=metrics, baselines={"mean_rmse": 0.2}, error=error))  # type: ignore[arg-type]
@@ -43,7 +44,8 @@ def test_copies_of_a_chosen_option_are_not_shown(tmp_path: Path) -> None:
     for size in (64, 128):
         config = {"seed": 0, "crop": {"size": size}, "model": {"size": size}}
         choices = {"model": "deep_cnn", "crop": f"center{size}"}
-        run = RunFolder.create(tmp_path / str(size), config, [], choices)
+        run = RunFolder(tmp_path / str(size))
+        run.begin(config, [], choices, resume=False)
         run.write_result(Result(status="done", metrics={"val/rmse": 0.1, "test/rmse": 0.1}))
     assert list(comparison(find_runs(tmp_path)).columns[:2]) == ["crop", "val/rmse"]
 
@@ -55,7 +57,8 @@ def test_a_run_that_is_still_running_is_in_the_table(tmp_path: Path) -> None:
 
 
 def test_results_are_read_back_as_written(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path / "run", {"seed": 1}, [], {})
+    run = RunFolder(tmp_path / "run")
+    run.begin({"seed": 1}, [], {}, resume=False)
     result = Result(
         status="done", metrics={"val/rmse": 0.1}, baselines={"mean_rmse": 0.2, "noise_floor_rmse": 0.05}
     )

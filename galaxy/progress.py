@@ -1,0 +1,41 @@
+"""How far a run had come when it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from galaxy import checkpoint
+from galaxy.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What last.ckpt knows beside what Lightning restores; see `galaxy.callbacks.LastCheckpoint`.
+
+    Attributes:
+        checkpoint: It, or None where a training starts from the beginning.
+        epochs: That are over.
+        finished: Whether all of the training is.
+        seconds: That the run has taken.
+        metrics: The text of metrics.csv at that time.
+    """
+
+    checkpoint: Path | None = None
+    epochs: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+    metrics: str = ""
+
+    @classmethod
+    def of(cls, run: RunFolder) -> Progress:
+        """That of a run folder.
+
+        Raises:
+            UserError: Its last.ckpt is damaged.
+        """
+        if not run.last.exists():
+            return cls()
+        # A model that learns in one go has none.
+        values = checkpoint.read(run.last).get("progress")
+        return cls() if values is None else cls(run.last, **values)

@@ -1,0 +1,55 @@
+"""`resume=DIR`: the command line of a run, or of a sweep, once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from galaxy.config.overrides import quoted
+from galaxy.errors import UserError
+from galaxy.runs import RunFolder
+
+# What Hydra leaves in the folder of a sweep.
+SWEEP_FILE = "multirun.yaml"
+
+
+def with_resumed(arguments: list[str]) -> list[str]:
+    """The command line that `resume=DIR` stands for.
+
+    Args:
+        arguments: Of the command line. `resume=auto` is no folder, and stays.
+
+    Returns:
+        With the overrides of the run or the sweep in DIR, its folder and `resume=auto` in place of it.
+
+    Raises:
+        UserError: There is neither a run nor a sweep.
+    """
+    given = [argument for argument in arguments if argument.startswith("resume=")]
+    name = given[-1].partition("=")[2].strip("'\"") if given else "auto"
+    if name in ("auto", "null"):
+        return arguments
+    folder = Path(name)
+    run, sweep = RunFolder(folder), folder / SWEEP_FILE
+    first = []
+    if run.overrides_file.exists():
+        before = [*run.overrides(), f"hydra.run.dir={quoted(name)}"]
+    elif sweep.exists():
+        before = [*_task_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
+        first = [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
+    else:
+        raise UserError(f"resume={name} is neither the folder of a run nor that of a sweep (nor auto)")
+    kept = [argument for argument in before if not argument.startswith("resume=")]
+    # In its place, for Hydra takes all overrides in one piece; what is given behind it goes before it.
+    place = arguments.index(given[-1])
+    others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
+    return [*first, *others[0], *kept, "resume=auto", *others[1]]
+
+
+def _task_overrides(sweep: Path) -> list[str]:
+    try:
+        overrides: list[str] = yaml.safe_load(sweep.read_text(encoding="utf-8"))["hydra"]["overrides"]["task"]
+    except (yaml.YAMLError, OSError, LookupError, TypeError) as error:
+        raise UserError(f"{sweep} cannot be read: {error}") from error
+    return overrides
