@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from rich.filesize import decimal
+
 from galaxy.errors import UserError
 
 # What can stand in the way of writing a file, and what to do about it.
@@ -74,10 +76,10 @@ def explained(path: Path, size: int | None = None) -> Iterator[None]:
         if error.errno not in _REMEDIES:
             raise
         folder = next(folder for folder in path.absolute().parents if folder.exists())
-        needed = "" if size is None else f"It needs {_megabytes(size)}; "
+        needed = "" if size is None else f"It needs {decimal(size)}; "
         raise UserError(
             f"{path} cannot be written: {os.strerror(error.errno)}. "
-            f"{needed}{_megabytes(shutil.disk_usage(folder).free)} are free in {folder}.\n"
+            f"{needed}{decimal(shutil.disk_usage(folder).free)} are free in {folder}.\n"
             f"What was there before is unchanged. {_REMEDIES[error.errno]}, "
             "then start again or resume the run."
         ) from error
@@ -125,10 +127,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
 
 
 def _umask() -> int:

@@ -301,7 +301,7 @@ def test_a_disk_too_small_is_said_before_decoding(
 ) -> None:
     usage = type("usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match="GB are free in"):
+    with pytest.raises(UserError, match=r"needs 115\.2 kB; 1\.0 kB are free in"):
         open_cache(images, CROP, tmp_path / "cache", "error")
 
 
@@ -425,7 +425,7 @@ def test_a_disk_that_fills_up_is_said_and_nothing_is_left(images: list[Path], tm
     message = str(caught.value)
     assert str(folder) in message
     assert "File too large" in message
-    assert "needs 0.1 MB" in message
+    assert "needs 115.2 kB" in message
     assert "Raise the limit" in message
     assert made(folder) == files
     assert open_cache(images, CenterCrop(size=4, fraction=1.0), folder, "error").digest == old.digest

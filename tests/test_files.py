@@ -122,7 +122,7 @@ def test_a_full_disk_is_said_whatever_writes(tmp_path: Path, name: str) -> None:
 def test_a_result_that_does_not_fit_leaves_the_one_before(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.write_result(Result("interrupted", epochs=3))
-    full = pytest.raises(UserError, match=r"result\.json cannot be written: .* It needs 0\.1 MB")
+    full = pytest.raises(UserError, match=r"result\.json cannot be written: .* It needs 100\.\d kB")
     with file_size_limit(10_000), full:
         run.write_result(Result("failed", error="x" * 100_000))
     assert run.result() == Result("interrupted", epochs=3)

@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
+from rich.filesize import decimal
 
 from galaxy.catalogs.catalog import ImageSource
 from galaxy.errors import UserError, listing
@@ -277,7 +278,7 @@ class _Cache:
         free = shutil.disk_usage(self.pixels.parent).free
         if self.size - there > free:
             raise UserError(
-                f"The image cache needs {self.size / 1e9:.1f} GB; {(free + there) / 1e9:.1f} GB are free in "
+                f"The image cache needs {decimal(self.size)}; {decimal(free + there)} are free in "
                 f"{self.pixels.parent}.\nFree some space, choose a smaller crop.size or limit the data."
             )
 
