@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from galaxy.errors import UserError
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.simulation.artefacts import add_artefact
 from galaxy.simulation.oddities import paint_odd_galaxy
@@ -17,6 +18,7 @@ from galaxy.simulation.profiles import Array, pixel_grid
 from galaxy.simulation.render import render
 from galaxy.simulation.survey import IMAGES, LABELS, PROBABILITIES, VOTES, Survey, write_survey
 from galaxy.simulation.volunteers import vote, vote_fractions
+from tests.full_disk import file_size_limit
 
 # Of the Galaxy Challenge's labels, 12,316 rows.
 REAL_MEANS = np.array(
@@ -354,6 +356,17 @@ def test_survey_cut_short_is_written_again(tmp_path):
     folder = write_survey(tmp_path, survey, workers=1)
     assert sorted(path.name for path in (folder / IMAGES).iterdir()) == ["100001.jpg", "100002.jpg"]
     assert not part.exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_survey_that_does_not_fit_leaves_nothing(tmp_path, workers):
+    survey = Survey(101, 0, 45)
+    with (
+        file_size_limit(1000),
+        pytest.raises(UserError, match="v1 cannot be written: File too large"),
+    ):
+        write_survey(tmp_path, survey, workers)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_survey_is_written_once_by_those_who_start_together(tmp_path):

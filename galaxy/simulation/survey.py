@@ -19,6 +19,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
+from galaxy.files import explained
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.simulation.population import draw_galaxy
 from galaxy.simulation.probabilities import answer_probabilities
@@ -70,8 +71,8 @@ class _Row(NamedTuple):
 def write_survey(root: Path, survey: Survey, workers: int | None = None) -> Path:
     """Writes a survey, unless it is there.
 
-    It is written under another name and renamed when it is whole: one that was cut short is written again,
-    and processes that start together wait for the first to finish.
+    It is written under another name, flushed and renamed when it is whole: one that was cut short is written
+    again, and processes that start together wait for the first to finish.
 
     Args:
         root: Folder of surveys; made if missing.
@@ -82,22 +83,34 @@ def write_survey(root: Path, survey: Survey, workers: int | None = None) -> Path
         The survey's folder: `images_training_rev1/<GalaxyID>.jpg`, `training_solutions_rev1.csv` (cumulative
         vote fractions), `votes.csv` (votes for each answer) and `probabilities.csv` (the cumulative
         probabilities that the votes were drawn from).
+
+    Raises:
+        UserError: The disk is full, or does not let us write.
     """
     folder = root / survey.folder
     if folder.exists():
         return folder
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / f".{survey.folder}.lock"):
-        if not folder.exists():
-            for left in root.glob(f".{survey.folder}.part-*"):  # of a process that was killed
-                shutil.rmtree(left, ignore_errors=True)
-            # A name of its own: the killed process's workers may still be writing to theirs.
-            part = root / f".{survey.folder}.part-{os.getpid()}"
-            (part / IMAGES).mkdir(parents=True)
-            rows = list(_rows(part / IMAGES, survey, workers))
-            _write_tables(part, rows)
-            part.rename(folder)
+    with explained(folder):
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / f".{survey.folder}.lock"):
+            if not folder.exists():
+                _write(folder, survey, workers)
     return folder
+
+
+def _write(folder: Path, survey: Survey, workers: int | None) -> None:
+    for left in folder.parent.glob(f".{folder.name}.part-*"):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    # A name of its own: the killed process's workers may still be writing to theirs.
+    part = folder.parent / f".{folder.name}.part-{os.getpid()}"
+    try:
+        (part / IMAGES).mkdir(parents=True)
+        rows = list(_rows(part / IMAGES, survey, workers))
+        _write_tables(part, rows)
+        os.sync()  # one flush for all; flushing each file would take longer than drawing it
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _rows(images: Path, survey: Survey, workers: int | None) -> Iterator[_Row]:
@@ -134,8 +147,8 @@ def _make_one(images: Path, survey: Survey, index: int) -> _Row:
     galaxy_id = FIRST_ID + index
     path = images / f"{galaxy_id}.jpg"
     bgr = np.ascontiguousarray(render(galaxy, picture)[..., ::-1])
-    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
-        raise OSError(f"cannot write {path}")
+    # Not with OpenCV's own `imwrite`, which does not say why it failed.
+    path.write_bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
     votes = vote(probabilities, survey.volunteers, crowd)
     return _Row(galaxy_id, votes, GALAXY_ZOO_2.cumulative(probabilities))
 
