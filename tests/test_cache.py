@@ -392,6 +392,20 @@ def test_what_a_killed_process_left_is_not_trusted(half_built: Half, which: str,
     half_built.complete()
 
 
+def test_where_the_one_that_makes_it_is_killed_another_goes_on(images: list[Path], tmp_path: Path) -> None:
+    marks, folder = tmp_path / "marks", tmp_path / "cache"
+    work = (images, marks, folder, 140)
+    spawn = multiprocessing.get_context("spawn")
+    processes = [spawn.Process(target=die_in_a_process, args=work) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sorted(process.exitcode for process in processes) == [-signal.SIGKILL, 0, 0]
+    assert marks.stat().st_size < 140 + 150
+    assert Half(folder, images, CountingCrop(str(marks))).complete() == 0
+
+
 def test_an_interrupted_build_is_completed(
     images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -409,11 +423,13 @@ def test_an_interrupted_build_is_completed(
 def test_forgotten_halves_of_other_caches_are_removed(half_built: Half) -> None:
     open_cache(half_built.images, CROP, half_built.folder, "error")
     assert len(half_built.parts()) == 2
+    download = half_built.folder / "images.zip.part"  # where a user keeps both in one folder
+    download.touch()
     yesterday = time.time() - 90_000
     for path in half_built.parts():
         os.utime(path, (yesterday, yesterday))
     open_cache(half_built.images[1:], CROP, half_built.folder, "error")
-    assert not half_built.parts()
+    assert half_built.parts() == [download]
 
 
 def test_a_disk_that_fills_up_is_said_and_nothing_is_left(images: list[Path], tmp_path: Path) -> None:

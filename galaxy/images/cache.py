@@ -267,7 +267,7 @@ class _Cache:
         blocks, _ = read_journal(self.journal_part)
         blocks = blocks[: count_intact(self.pixels_part, blocks, start, self.workers)]
         os.truncate(self.pixels_part, offsets(blocks, start)[-1])
-        self.journal_part.write_bytes(b"".join(block.line() for block in blocks))
+        os.truncate(self.journal_part, sum(len(block.line()) for block in blocks))
         if blocks:
             done = f"{len(blocks) * BLOCK:,} of {len(self.images):,}"
             _log.info("Going on with the image cache %s, which has %s images.", self.pixels, done)
@@ -298,10 +298,12 @@ class _Cache:
 
 def _remove_forgotten(folder: Path) -> None:
     """Removes what killed processes left of caches that nobody asked for since."""
-    for part in folder.glob("*.part"):
-        with suppress(FileNotFoundError):  # another process removed it
-            if time.time() - part.stat().st_mtime > _FORGOTTEN:
-                part.unlink()
+    fingerprint = "[0-9a-f]" * 32  # half a download, too, ends in .part
+    for kind in ("npy", "journal"):
+        for part in folder.glob(f"{fingerprint}.{kind}.part"):
+            with suppress(FileNotFoundError):  # another process removed it
+                if time.time() - part.stat().st_mtime > _FORGOTTEN:
+                    part.unlink()
 
 
 def _bad_images(lines: Sequence[str]) -> UserError:
