@@ -227,7 +227,6 @@ def test_fits_images_that_show_nothing(tmp_path: Path, array: NDArray[np.generic
     assert said in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore:.*(trunc|validating header)")  # astropy warns before it fails
 @pytest.mark.parametrize("name", ["1.fits", "1.fits.gz", "1.fits.fz"])
 def test_damaged_fits_files(tmp_path: Path, name: str) -> None:
     path = save(tmp_path / name, bands()[0], compress=name.endswith("fz"))
@@ -238,6 +237,28 @@ def test_damaged_fits_files(tmp_path: Path, name: str) -> None:
             decode(FitsImage(path, GREY, 10.0))
     path.unlink()
     with pytest.raises(BadImageError, match="no such file"):
+        decode(FitsImage(path, GREY, 10.0))
+
+
+@pytest.mark.parametrize("name", ["1.fits", "1.fits.fz", "1.fits.gz"])
+def test_a_fits_file_is_held_to_its_checksum(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    kind = fits.CompImageHDU if name.endswith("fz") else fits.ImageHDU
+    # gzip has a checksum of its own.
+    hdus = fits.HDUList([fits.PrimaryHDU(), kind(bands()[0])])
+    hdus.writeto(path, checksum=not name.endswith("gz"))
+    decode(FitsImage(path, GREY, 10.0))
+    data = bytearray(path.read_bytes())
+    data[-4000] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BadImageError, match=r"checksum|CRC"):
+        decode(FitsImage(path, GREY, 10.0))
+
+
+def test_a_fits_file_that_lost_its_last_bytes_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "1.fits", bands()[0])
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(BadImageError, match=r"truncated: it has 17,270 of 17,280 bytes"):
         decode(FitsImage(path, GREY, 10.0))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from types import TracebackType
 
@@ -35,8 +36,12 @@ class Decoder:
 
     def __init__(self) -> None:
         self._hdf5 = Hdf5Files()
+        self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> Decoder:
+        # Here, for threads share these filters. What astropy warns about is no mistake or is reported as one.
+        self._warnings.__enter__()
+        warnings.filterwarnings("ignore", module=r"astropy\.")
         return self
 
     def __exit__(
@@ -46,6 +51,7 @@ class Decoder:
         traceback: TracebackType | None,
     ) -> None:
         self._hdf5.close()
+        self._warnings.__exit__(kind, error, traceback)
 
     def __call__(self, source: ImageSource) -> Pixels:
         """Reads one image.

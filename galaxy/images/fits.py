@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +21,8 @@ _BLACK = 2.0
 _LEAST_WHITE = 20.0
 # Of the pixels, in percent, those darker than white: all but the core of a galaxy, or of a star beside it.
 _DARKER_THAN_WHITE = 99.8
+# How compressed files begin, whatever their names.
+_GZIP = b"\x1f\x8b"
 # A normal distribution's standard deviation over its median absolute deviation.
 _NORMAL = 1.4826
 
@@ -44,7 +50,8 @@ def read_fits(source: FitsImage) -> Pixels:
         (H, W, 3) uint8 RGB; of a single plane, three times the same.
 
     Raises:
-        BadImageError: The file is damaged, or has no image, too few planes, or a plane without content.
+        BadImageError: The file is damaged, as far as its length and its checksums tell, or has no image, too
+            few planes, or a plane without content.
         UserError: astropy is not installed.
     """
     planes, bands = _planes(source)
@@ -68,16 +75,29 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
             "Install it: pip install 'galaxy[fits]'"
         ) from error
     try:
-        with fits.open(source.path, memmap=False) as file:
-            data = next((hdu.data for hdu in file if hdu.is_image and len(hdu.shape) in (2, 3)), None)
+        content = source.path.read_bytes()
+        if content.startswith(_GZIP):
+            content = gzip.decompress(content)  # all of it, which checks its checksum
+        with fits.open(io.BytesIO(content)) as file:
+            hdu = next((hdu for hdu in file if hdu.is_image and len(hdu.shape) in (2, 3)), None)
+            if hdu is None:
+                raise BadImageError("the file has no image with two or three axes")
+            if isinstance(hdu, fits.CompImageHDU):  # whose checksum is that of the table it is stored in
+                with fits.open(io.BytesIO(content), disable_image_compression=True) as stored:
+                    _check(stored[file.index(hdu)], len(content))
+            else:
+                _check(hdu, len(content))
+            data = hdu.data
     except FileNotFoundError as error:
         raise BadImageError("there is no such file") from error
+    except BadImageError:
+        raise
     except Exception as error:  # a damaged file makes astropy raise nearly anything
         raise BadImageError(
             f"cannot be read as a FITS file ({str(error) or type(error).__name__})"
         ) from error
     if data is None or data.size == 0:
-        raise BadImageError("the file has no image with two or three axes")
+        raise BadImageError("the image has no pixels")
     if data.ndim == 2:
         return data[None], (0,)
     if max(source.bands) >= len(data):
@@ -87,9 +107,20 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
     return data, source.bands
 
 
+def _check(hdu: Any, length: int) -> None:
+    """Raises BadImageError where a part of a file of `length` bytes is not all there or not as written."""
+    place = hdu.fileinfo()
+    end = place["datLoc"] + place["datSpan"]
+    if end > length:  # of which astropy only warns
+        raise BadImageError(f"the file is truncated: it has {length:,} of {end:,} bytes")
+    if not hdu.verify_datasum():  # of files without a checksum it thinks well
+        raise BadImageError("the file is damaged: the data do not have the checksum DATASUM")
+
+
 def _above_sky(plane: NDArray[np.generic], band: int) -> NDArray[np.float64]:
     """The plane in standard deviations of its sky, 0 in the middle of the sky."""
-    plane = plane.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # raised by one of the many kinds of NaN
+        plane = plane.astype(np.float64)
     known = np.isfinite(plane)
     values = plane[known]
     if not values.size:
