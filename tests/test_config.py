@@ -37,7 +37,7 @@ PROJECT = {
         class Net:
             def __init__(self, channels: int, width: int = 8, dropout: float = 0.0,
                          kernel: tuple[int, int] = (3, 3), activation: Literal["relu", "gelu"] = "relu",
-                         name: str | None = None) -> None: ...
+                         name: str | None = None, norm: Callable[..., Net] | None = None) -> None: ...
 
         class MSE: ...
         class Counts: ...
@@ -104,12 +104,17 @@ PROJECT = {
         kernel: [3, 3]
         activation: relu
         name: null
+        norm: null
     """,
     "conf/model/misspelt.yaml": "_target_: toy_survey.Net\nchannels: 3\n\ndropuot: 0.5\n",
     "conf/model/mistyped.yaml": "_target_: toy_survey.Net\nchannels: three\nkernel: [3, 3, 3]\nwidth: true\n",
     "conf/model/unfinished.yaml": "_target_: toy_survey.Net\nwidth: 4\n",
     "conf/model/nowhere.yaml": "_target_: toy_survey.Nett\n",
     "conf/model/broken.yaml": "_target_: toy_survey.Net\nchannels: [3\nwidth: 8\n",
+    "conf/model/empty.yaml": "# nothing yet\n",
+    "conf/model/deep.yaml": "_target_: toy_survey.Net\nchannels: " + "[" * 3000 + "\n",
+    "conf/model/halved.yaml": "defaults:\n",
+    "conf/model/latin.yaml": "_target_: toy_survey.Net\nchannels: 3\nname: caf\xe9\n",
     "conf/model/twice.yaml": "_target_: toy_survey.Net\nchannels: 3\nchannels: 4\n",
     "conf/model/lost.yaml": "_target_: toy_survey.Net\nchannels: ${crop.channels}\n",
     "conf/head/sigmoid.yaml": "_target_: toy_survey.Tree\n",
@@ -204,6 +209,14 @@ MISTAKES = {
     ),
     "not an override": (["a=b=c"], ["a=b=c is not an override", "key=value"]),
     "broken file": (["model=broken"], ["model/broken.yaml, line 3", "is not YAML"]),
+    "empty file": (["model=empty"], ["model is empty", "model/empty.yaml sets nothing"]),
+    "file nested too deeply": (["model=deep"], ["model/deep.yaml cannot be used", "recursion"]),
+    "defaults that are no list": (["model=halved"], ["model/halved.yaml cannot be used", "must be a list"]),
+    "value where a node is needed": (
+        ["model.norm=batch"],
+        ["model.norm is batch, but must be something with a _target_ or null"],
+    ),
+    "file in another encoding": (["model=latin"], ["model/latin.yaml is not UTF-8"]),
     "key given twice in a file": (["model=twice"], ["model/twice.yaml, line 3", "duplicate key"]),
     "unknown target": (["model=nowhere"], ["model._target_", "toy_survey has no Nett", "did you mean Net?"]),
     "reference to nothing": (
@@ -245,7 +258,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     for name, text in PROJECT.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(dedent(text))
+        (root / name).write_text(dedent(text), encoding="latin-1" if "latin" in name else "utf-8")
     return root
 
 

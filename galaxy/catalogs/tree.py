@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from galaxy.errors import UserError
+from galaxy.errors import UserError, meant
 from galaxy.labels import Labels
 
 KEYS = ("text", "answers", "parent")
@@ -36,9 +35,10 @@ def tree_labels(questions: Mapping[str, Any], meaning: str | None, key: str) -> 
     for name, node in nodes.items():
         others = [column for other in nodes if other != name for column in nodes[other]["answers"]]
         if node["parent"] is not None and node["parent"] not in others:
+            there = f"\nThere are: {', '.join(others)}" if others else ""
             raise UserError(
                 f"{key}.{name}.parent is {node['parent']}, no answer of another question"
-                f"{_meant(node['parent'], others)}"
+                f"{meant(node['parent'], others)}{there}"
             )
     cumulative = any(node["parent"] is not None for node in nodes.values())
     meaning = meaning or ("cumulative" if cumulative else "fractions")
@@ -56,9 +56,11 @@ def _node(node: Any, key: str) -> dict[str, Any]:
         raise UserError(f"{key} is {node!r}, no question.\n{_FORM}")
     for name in node:
         if name not in KEYS:
-            raise UserError(f"{key}.{name} is unknown{_meant(str(name), KEYS)}\n{_FORM}")
+            raise UserError(f"{key}.{name} is unknown{meant(str(name), KEYS)}\n{_FORM}")
     answers = node.get("answers")
     if isinstance(answers, list):
+        if any(isinstance(column, list | dict) for column in answers):
+            raise UserError(f"{key}.answers is {answers}; answers are columns of the table.\n{_FORM}")
         if len(set(map(str, answers))) < len(answers):
             raise UserError(f"{key}.answers names a column twice: {answers}")
         answers = dict.fromkeys(answers)
@@ -74,8 +76,3 @@ def _node(node: Any, key: str) -> dict[str, Any]:
         "answers": {str(column): str(column if text is None else text) for column, text in answers.items()},
         "parent": None if parent is None else str(parent),
     }
-
-
-def _meant(word: str, names: Collection[str]) -> str:
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}" if names else ""

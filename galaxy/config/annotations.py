@@ -14,6 +14,7 @@ WORDS = {
     "None": "null",
     "list": "a list",
     "dict": "a mapping",
+    "Callable": "something with a _target_",
 }
 LISTS = ("list", "List", "tuple", "Tuple", "Sequence", "Iterable", "Collection", "set", "Set")
 MAPPINGS = ("dict", "Dict", "Mapping", "MutableMapping")
@@ -63,7 +64,8 @@ def describe(annotation: ast.expr) -> str:
             fixed = _name(member.value) in ("tuple", "Tuple") and len(inner) == len(_arguments(member))
             words.append(f"[{', '.join(inner if fixed else [*inner, '...'])}]")
         elif not _is_class(member) or len(_members(annotation)) == 1:
-            words.append(WORDS.get(_name(member), ast.unparse(member)))
+            name = _name(member.value if isinstance(member, ast.Subscript) else member)
+            words.append(WORDS.get(name, ast.unparse(member)))
     return " or ".join(dict.fromkeys(words))
 
 
@@ -94,7 +96,7 @@ def _fits_generic(name: str, arguments: list[ast.expr], value: Any) -> bool:
         return all(fits(arguments[0], item) for item in value)
     if name in MAPPINGS:
         return isinstance(value, dict) and all(fits(arguments[-1], item) for item in value.values())
-    return True
+    return name != "Callable"  # which a node with a _target_ makes
 
 
 def _fits_name(name: str, value: Any) -> bool:

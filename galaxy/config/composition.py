@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -18,8 +18,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from galaxy.config.check import RESERVED
 from galaxy.config.origins import display
-from galaxy.config.problems import Problem, nearest
+from galaxy.config.problems import Problem
 from galaxy.config.signatures import UnknownNameError, signature_of
+from galaxy.errors import nearest
 
 # What the grammar of the command line allows, in short.
 OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"")
@@ -95,6 +96,9 @@ def explain(error: BaseException, loader: ConfigLoader) -> Problem:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         place = f"{display(Path(error.problem_mark.name))}, line {error.problem_mark.line + 1}"
         return Problem(place, f"is not YAML: {error.problem}")
+    if isinstance(error, UnicodeDecodeError):  # which does not say what it was reading
+        named = (display(file) for file in _files(loader) if bytes(error.object) in file.read_bytes())
+        return Problem(next(named, "The configuration"), "is not UTF-8: save it in that encoding")
     text = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -106,18 +110,44 @@ def explain(error: BaseException, loader: ConfigLoader) -> Problem:
         groups = tuple(group for group in loader.list_groups("") if group != "hydra")
         source = _mention(loader, rf"override .*\b{re.escape(match[1])}\b.*:")
         return Problem(match[1], "is not a group that is used", groups, nearest(match[1], groups), source)
+    if (file := _unreadable(loader, error)) is not None:
+        return Problem(display(file), f"cannot be used: {text}")
     cause = f" {error.__cause__}" if isinstance(error.__cause__, OmegaConfBaseException) else ""
     return Problem("The configuration", f"cannot be composed: {text}{cause}")
 
 
 def _mention(loader: ConfigLoader, pattern: str) -> str:
     """The first line of the files that has a pattern: Hydra does not say who asked for an option."""
-    folders = [Path(source.path) for source in loader.get_sources() if source.scheme() == "file"]
-    for file in (file for folder in folders for file in sorted(folder.rglob("*.yaml"))):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for file in _files(loader):
+        for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if re.search(pattern, line):
                 return f"{display(file)}, line {number}"
     return ""
+
+
+def _unreadable(loader: ConfigLoader, error: BaseException) -> Path | None:
+    """The file that is nested too deeply to be read, or whose `defaults` are no list of options."""
+    for file in _files(loader):
+        content = None
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except RecursionError:
+            if isinstance(error, RecursionError):
+                return file
+        except (yaml.YAMLError, UnicodeDecodeError):
+            pass  # which would be another error
+        defaults = content.get("defaults", []) if isinstance(content, dict) else []
+        listed = isinstance(defaults, list) and all(isinstance(item, str | dict) for item in defaults)
+        if "defaults" in str(error) and not listed:
+            return file
+    return None
+
+
+def _files(loader: ConfigLoader) -> Iterator[Path]:
+    """Every file that could have been asked for."""
+    for source in loader.get_sources():
+        if source.scheme() == "file":
+            yield from sorted(Path(source.path).rglob("*.yaml"))
 
 
 def _parsed(argument: str) -> tuple[Override | None, Problem | None]:

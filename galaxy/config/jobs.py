@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from galaxy.config.check import check
 from galaxy.config.composition import Composer
-from galaxy.config.origins import Origins
+from galaxy.config.origins import Origins, display
 from galaxy.config.problems import ConfigError, Problem
 from galaxy.config.signatures import Parameter, Signature, signature_of
 
@@ -83,7 +83,7 @@ def sweep_jobs(arguments: Sequence[str]) -> list[list[str]]:
 
 
 def _mistakes(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
-    return [*_merged_options(loader, config), *check(config, _top_level(config))]
+    return [*_merged_options(loader, config), *_empty_options(config), *check(config, _top_level(config))]
 
 
 def _placed(
@@ -127,13 +127,29 @@ def _merged_options(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
     ]
 
 
+def _empty_options(config: DictConfig) -> list[Problem]:
+    """Groups whose option is a file without content, which Hydra takes for one that sets nothing."""
+    chosen = [f"{group}/{option}" for group, option in config.hydra.runtime.choices.items()]
+    groups = [name for name in chosen if config.get(name.partition("/")[0]) == {}]
+    files = [folder / f"{name}.yaml" for name in groups for folder in _folders(config)]
+    return [
+        Problem(file.parent.name, f"is empty: {display(file)} sets nothing; write {{}} there if it is meant")
+        for file in files
+        if file.is_file() and yaml.safe_load(file.read_text(encoding="utf-8")) is None
+    ]
+
+
+def _folders(config: DictConfig) -> list[Path]:
+    """Those of the configuration."""
+    return [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
+
+
 def _top_level(config: DictConfig) -> Signature:
     """The keys of the highest level: what the primary file declares.
 
     Their types are those of the function that the file names as its `_target_`, else those of the values.
     """
-    folders = [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
-    declared = _declared(config.hydra.job.config_name, folders)
+    declared = _declared(config.hydra.job.config_name, _folders(config))
     if declared is None:
         return Signature({}, open=True)  # a configuration that is not a file
     parameters = {}
