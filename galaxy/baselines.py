@@ -12,8 +12,8 @@ from galaxy.models.fitted import Fitted
 from galaxy.prediction import score, values
 
 
-def fit_baseline(model: Fitted, data: GalaxyDataModule) -> None:
-    """Fits a baseline in one pass over the training images, which augmentation would falsify."""
+def fit_at_once(model: Fitted, data: GalaxyDataModule) -> None:
+    """Fits a model in one pass over the training images, which augmentation would falsify."""
     loader = data.loader("train")
     batches = track(loader, "Reading train", total=len(loader), transient=True)
     model.fit((batch["image"].float() / 255, batch["target"]) for batch in batches)

@@ -20,7 +20,7 @@ from galaxy.images.cache import CachedImages, open_cache, processors
 from galaxy.images.crops import Crop
 from galaxy.labels import Labels
 from galaxy.loader import Batch, BatchLoader, BatchSource, EpochBatches
-from galaxy.splits import SPLITS, assign_splits, read_splits, sample_rows
+from galaxy.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows
 
 log = logging.getLogger(__name__)
 
@@ -95,55 +95,82 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.cache = Path(cache)
         self.workers = workers
 
-    def setup(self, stage: str | None = None) -> None:
-        """Reads, caches and splits; a second call does nothing."""
+    def read(self) -> None:
+        """Reads and splits the catalog, whose images are still to be read; a second call does nothing."""
         if hasattr(self, "catalog"):
             return
         catalog = self.target(self.reader(root=self.root, on_bad=self.on_bad))
+        if self.counts and catalog.counts is None:
+            raise UserError(f"data.counts is true, but data={catalog.name} has no vote counts")
         # Of the whole catalog, so that a galaxy's split depends neither on the limit nor on bad images.
         splits = self._splits(catalog)
         rows = sample_rows(catalog.ids, self.limit)
-        catalog = catalog.take(rows)
+        self.catalog: Catalog = catalog.take(rows)
+        self.splits = splits[rows]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads, splits and caches; a second call does nothing."""
+        if hasattr(self, "images"):
+            return
+        self.read()
         self.images: CachedImages = open_cache(
-            catalog.images, self.crop, self.cache, self.on_bad, self.workers, catalog.any_frame
+            self.catalog.images, self.crop, self.cache, self.on_bad, self.workers, self.catalog.any_frame
         )
-        self.catalog: Catalog = catalog.take(self.images.kept, self.images.skipped)
-        self.splits = splits[rows][self.images.kept]
+        self.catalog = self.catalog.take(self.images.kept, self.images.skipped)
+        self.splits = self.splits[self.images.kept]
         if self.catalog.skipped:
             left_out = listing(list(self.catalog.skipped))
             log.warning("left out %d bad rows or images:\n%s", len(self.catalog.skipped), left_out)
-        if self.counts and self.catalog.counts is None:
-            raise UserError(f"data.counts is true, but data={self.catalog.name} has no vote counts")
         self.rows = {name: np.flatnonzero(self.splits == code) for code, name in enumerate(SPLITS)}
         self.rows["all"] = np.arange(len(self.catalog))
 
     def _splits(self, catalog: Catalog) -> NDArray[np.int8]:
         """The split of each galaxy, (N,) indices of `SPLITS`."""
         strata = catalog.strata if self.stratify else None
-        if self.stratify and strata is None and catalog.targets is not None:
+        splits = assign_splits(catalog.ids, *self.fractions, self.split_seed, strata, catalog.groups)
+        if self.split_file is None:
+            return splits
+        names = [str(name) for name in catalog.identifiers.tolist()]
+        fixed = read_splits(self.split_file, names)
+        self.listed = int((fixed >= 0).sum())
+        log.info("%d of %d galaxies are listed in %s", self.listed, len(fixed), self.split_file)
+        return override_splits(splits, fixed, catalog.groups, names)
+
+    def check_trainable(self) -> None:
+        """Refuses what can be predicted but not trained on; to be called after `read`.
+
+        Raises:
+            UserError: There are no labels, no kinds to stratify by, or no galaxy is in the file of splits.
+        """
+        name = self.catalog.name
+        if self.catalog.labels is None or self.catalog.targets is None:
             raise UserError(
-                f"data.stratify is true, but data={catalog.name} knows no kinds of galaxies: use classes "
+                f"data={name} at {self.root} has no labels, so it can be predicted (evaluate.py) but not "
+                "trained on; data.catalog.columns, questions or class_column name the labels of data=table"
+            )
+        if self.stratify and self.catalog.strata is None:
+            raise UserError(
+                f"data.stratify is true, but data={name} knows no kinds of galaxies: use classes "
                 "(target=question1 or target=classes) or data.stratify=false"
             )
-        splits = assign_splits(catalog.ids, *self.fractions, self.split_seed, strata, catalog.groups)
-        if self.split_file is not None:
-            fixed = read_splits(self.split_file, [str(name) for name in catalog.identifiers.tolist()])
-            log.info("%d of %d galaxies are listed in %s", (fixed >= 0).sum(), len(fixed), self.split_file)
-            splits = np.where(fixed >= 0, fixed, splits)
-        return splits
+        if self.split_file is not None and self.listed == 0:
+            raise UserError(
+                f"data.split_file {self.split_file} lists none of the galaxies of data={name}, which are "
+                f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
+            )
 
     @property
     def labels(self) -> Labels:
         """What the targets of a survey that has labels are."""
         if self.catalog.labels is None:
-            raise UserError(f"data={self.catalog.name} at {self.root} has no labels")
+            raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.labels
 
     @property
     def targets(self) -> NDArray[np.float32]:
         """(N, K) float32 targets of a survey that has labels."""
         if self.catalog.targets is None:
-            raise UserError(f"data={self.catalog.name} at {self.root} has no labels")
+            raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.targets
 
     def description(self) -> dict[str, Any]:

@@ -138,8 +138,8 @@ class RunFolder:
             return
         if not resume:
             raise UserError(
-                f"{self.path} already holds a run: resume=auto goes on with it; or give another hydra.run.dir, "
-                "or delete the folder"
+                f"{self.path} already holds a run: resume=auto goes on with it; or give another "
+                "hydra.run.dir, or delete the folder"
             )
         differing = list(_differences(self.config(), config))
         if differing:

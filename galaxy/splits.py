@@ -114,7 +114,8 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     missing = [name for name in ("id", "split") if name not in table]
     if missing:
         raise UserError(f"data.split_file {path} has no column {' and no column '.join(missing)}")
-    known = table["id"].astype("string").str.strip()
+    table = table[["id", "split"]].astype("string")
+    known = table["id"].str.strip()
     unknown = ~table["split"].isin(SPLITS)
     if unknown.any():
         cases = [f"{row.id}: {row.split!r}" for row in table[unknown].itertuples()]
@@ -128,6 +129,39 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     codes = table["split"].map({name: code for code, name in enumerate(SPLITS)}).astype(np.int8)
     looked_up = pd.Series(codes.to_numpy(), index=known.to_numpy()).reindex(identifiers)
     return looked_up.fillna(-1).to_numpy(np.int8)
+
+
+def override_splits(
+    splits: NDArray[np.int8],
+    fixed: NDArray[np.int8],
+    groups: NDArray[np.int64] | None,
+    identifiers: list[str],
+) -> NDArray[np.int8]:
+    """Lets a file of splits go before the hash.
+
+    Args:
+        splits: (N,) as assigned.
+        fixed: (N,) as read, -1 for galaxies that the file does not list; they join the listed galaxies of
+            their group.
+        groups: (N,) int64, or None.
+        identifiers: For the error.
+
+    Raises:
+        UserError: The file tears a group apart.
+    """
+    if groups is not None:
+        listed = np.flatnonzero(fixed >= 0)
+        kinds, first = np.unique(groups[listed], return_index=True)
+        place = np.searchsorted(kinds, groups)
+        known = np.isin(groups, kinds)
+        together = np.full(len(fixed), -1, np.int8)
+        together[known] = fixed[listed[first]][place[known]]
+        torn = listed[fixed[listed] != together[listed]]
+        if len(torn):
+            cases = [f"{identifiers[i]} is in {SPLITS[fixed[i]]}, others of its group are not" for i in torn]
+            raise UserError(f"data.split_file tears groups of galaxies apart:\n{listing(cases)}")
+        fixed = together
+    return np.where(fixed >= 0, fixed, splits)
 
 
 def write_splits(path: Path, identifiers: NDArray[np.generic], codes: NDArray[np.int8]) -> None:

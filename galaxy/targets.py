@@ -65,7 +65,11 @@ class Question1:
         """
         if catalog.labels is None:
             return catalog
-        labels = _first_question(catalog.labels, catalog.name)
+        # Errors on other truths, or on other galaxies, do not compare.
+        meaning = ", ".join(
+            ["question1"] + ["hard"] * self.hard + [f"at least {self.confident:g}"] * (self.confident > 0)
+        )
+        labels = _first_question(catalog.labels, catalog.name, meaning)
         if catalog.targets is None:
             return replace(catalog, labels=labels)
         columns = catalog.labels.questions.slices[0]
@@ -92,7 +96,7 @@ class Question1:
         return replace(catalog, targets=answers, strata=best.astype(np.int64)).take(sure)
 
 
-def _first_question(labels: Labels, name: str) -> Labels:
+def _first_question(labels: Labels, name: str, meaning: str) -> Labels:
     """The labels of the first question of the survey `name`, as classes."""
     if labels.kind == "classes":
         raise UserError(f"target=question1, but data={name} has classes: use target=classes")
@@ -102,7 +106,7 @@ def _first_question(labels: Labels, name: str) -> Labels:
             f"target=question1, but the first question of data={name} has the single answer {columns[0]}: "
             "use target=fractions, or give data.catalog.questions"
         )
-    return Labels(Questions((replace(question, parent=None),)), columns, "question1", "classes")
+    return Labels(Questions((replace(question, parent=None),)), columns, meaning, "classes")
 
 
 def _scaled(answers: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from galaxy import build, checkpoint
-from galaxy.baselines import baseline_scores, fit_baseline, mean_rmse
+from galaxy.baselines import baseline_scores, fit_at_once, mean_rmse
 from galaxy.callbacks import LastCheckpoint, Throughput
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
@@ -140,14 +140,19 @@ def _fit(
     interruption: Interruption,
 ) -> None:
     check_trainer(config)
-    if config["seed"] < 0:
-        raise UserError(f"seed is {config['seed']}; it must be 0 or more")
+    if not 0 <= config["seed"] < 2**32:
+        raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     # Before the data: a size or weights that do not fit should not cost the decoding of a survey.
     model, loss = instantiate(config["model"]), instantiate(config["loss"])
     if isinstance(model, Encoder):
         model.load_pretrained()
     data = build.datamodule(config)
+    data.read()
+    data.check_trainable()
+    check_monitors(config, data.labels, data.catalog.weights is not None)
+    if not isinstance(model, Encoder):
+        model = model(labels=data.labels)
     data.setup()
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         _same_data(run, data.description())
@@ -162,7 +167,7 @@ def _fit(
             device = trainer.strategy.root_device
             _score_best(run, task, data, result, loggers, device, trainer.global_step)
     else:
-        _fit_baseline(run, config, model(labels=data.labels), data, result, loggers)
+        _fit_at_once(run, config, model, data, result, loggers)
 
 
 def _trained(
@@ -177,7 +182,6 @@ def _trained(
     interruption: Interruption,
 ) -> tuple[GalaxyTask, pl.Trainer]:
     """The network after its training, and what trained it."""
-    check_monitors(config, data.labels, data.catalog.weights is not None)
     callbacks = build.callbacks(config, run.checkpoints)
     for callback in callbacks:
         if isinstance(callback, LastCheckpoint):
@@ -216,7 +220,7 @@ def _same_data(run: RunFolder, description: dict[str, Any]) -> None:
         )
 
 
-def _fit_baseline(
+def _fit_at_once(
     run: RunFolder,
     config: dict[str, Any],
     model: Fitted,
@@ -224,7 +228,7 @@ def _fit_baseline(
     result: Result,
     loggers: list[Logger],
 ) -> None:
-    fit_baseline(model, data)
+    fit_at_once(model, data)
     result.epochs = 1
     for name in ("best.ckpt", "last.ckpt"):
         checkpoint.write(run.checkpoints / name, model, config, data.labels)
@@ -254,8 +258,9 @@ def _score_best(
     result.baselines = baseline_scores(data)
     if isinstance(model, GalaxyTask) and result.metrics["val/rmse"] >= mean_rmse(data, "val"):
         log.warning(
-            "the network is no better than the mean of the training labels, so it has learned nothing: "
-            "try a smaller optimizer.lr or more epochs"
+            "on the validation split (%d galaxies) the network is no better than the mean of the training "
+            "labels, so it has learned nothing: try a smaller optimizer.lr or more epochs",
+            len(data.rows["val"]),
         )
     final = {
         f"best/{name.replace('/', '_')}": result.metrics[name]

@@ -28,7 +28,7 @@ def test_a_sweep_of_methods_is_one_table(
     table = comparison(find_runs(folder))
     assert sorted(table["model"]) == sorted(MODELS.split(","))
     assert (table["status"] == "done").all()
-    assert (table["labels"] == "question1").all()
+    assert (table["labels"] == "question1, hard").all()
     assert table["baseline/mean_accuracy"].nunique() == 1
     # Round and blue galaxies are told apart by their colour alone.
     scores = table.set_index("model")["test/accuracy"]
@@ -87,6 +87,7 @@ def test_images_without_labels_are_classified_by_name(
         (["target.confident=2"], 1, "target.confident is 2"),
         (["target=fractions", "callbacks.best.monitor=val/accuracy"], 1, "no run on cumulative labels logs"),
         (["data.split_file=/nowhere.csv"], 1, "there is no data.split_file /nowhere.csv"),
+        (["data.split_file=OTHER"], 1, "lists none of the galaxies"),
         (["data.split_seed=-1"], 1, "data.split_seed is -1"),
         (["target=fractions", "data.stratify=true"], 1, "data.stratify is true"),
     ],
@@ -100,6 +101,8 @@ def test_what_does_not_fit_is_named(
     status: int,
     said: str,
 ) -> None:
+    (tmp_path / "other.csv").write_text("id,split\n1.0,train\n2.0,test\n")
+    overrides = [override.replace("OTHER", f"{tmp_path}/other.csv") for override in overrides]
     assert command("train.py", *classes, *overrides, f"hydra.run.dir={tmp_path}/run") == status
     assert said in capsys.readouterr().err
 
@@ -132,21 +135,36 @@ def test_a_models_labels_are_not_compared_with_others(
 
 
 def test_the_recorded_splits_hold_in_an_evaluation(
-    command: Command, classes: list[str], tmp_path: Path
+    command: Command, classes: list[str], survey: Path, tmp_path: Path
 ) -> None:
-    """Stratified splits of part of a survey are others than those of all of it."""
+    """Stratified splits are others when galaxies are added; those trained on stay where they were."""
+    labels = pd.read_csv(survey / "training_solutions_rev1.csv")
+    small = tmp_path / "small"
+    (small / "images_training_rev1").mkdir(parents=True)
+    labels[:50].to_csv(small / "training_solutions_rev1.csv", index=False)
+    for name in labels["GalaxyID"][:50]:
+        (small / "images_training_rev1" / f"{name}.jpg").symlink_to(
+            survey / "images_training_rev1" / f"{name}.jpg"
+        )
     run = RunFolder(tmp_path / "run")
-    few = [*classes, "data.limit=50", "data.stratify=true", "model=mean", f"hydra.run.dir={run.path}"]
-    assert command("train.py", *few) == 0
+    few = [*classes, "data.stratify=true", "model=mean"]
+    assert command("train.py", *few, f"data.root={small}", f"hydra.run.dir={run.path}") == 0
     recorded = pd.read_parquet(run.splits_file).set_index("id")["split"]
-    assert recorded.value_counts().sum() == 50
-    assert command("evaluate.py", f"run={run.path}", "data.limit=null", f"out={tmp_path}/all") == 0
-    tested = pd.read_parquet(tmp_path / "all" / "predictions.parquet")["id"]
-    assert len(tested) > (recorded == "test").sum()
-    assert not set(tested) & set(recorded.index[recorded != "test"])
-    fixed = tmp_path / "fixed.csv"
-    recorded.replace({"train": "test", "test": "train"}).to_csv(fixed)
-    swapped = [*few[:-1], f"data.split_file={fixed}", f"hydra.run.dir={tmp_path}/swapped"]
-    assert command("train.py", *swapped) == 0
+    assert command("train.py", *few, f"hydra.run.dir={tmp_path}/all") == 0
+    anew = pd.read_parquet(tmp_path / "all" / "splits.parquet").set_index("id")["split"]
+    assert (anew[recorded.index] != recorded).any()
+    assert command("evaluate.py", f"run={run.path}", f"data.root={survey}", f"out={tmp_path}/out") == 0
+    tested = set(pd.read_parquet(tmp_path / "out" / "predictions.parquet")["id"])
+    assert tested - set(recorded.index)
+    assert not tested & set(recorded.index[recorded != "test"])
+
+
+def test_a_file_fixes_the_splits(command: Command, classes: list[str], tmp_path: Path) -> None:
+    few = [*classes, "model=mean"]
+    assert command("train.py", *few, f"hydra.run.dir={tmp_path}/run") == 0
+    recorded = pd.read_parquet(tmp_path / "run" / "splits.parquet").set_index("id")["split"]
+    recorded.replace({"train": "test", "test": "train"}).to_csv(tmp_path / "fixed.csv")
+    fixed = f"data.split_file={tmp_path}/fixed.csv"
+    assert command("train.py", *few, fixed, f"hydra.run.dir={tmp_path}/swapped") == 0
     again = pd.read_parquet(tmp_path / "swapped" / "splits.parquet").set_index("id")["split"]
     assert ((again == "test") == (recorded == "train")).all()

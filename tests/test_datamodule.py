@@ -1,5 +1,6 @@
 """Batches: who is in them, in which order, and what is done to them."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from galaxy.catalogs import Catalog
 from galaxy.catalogs.kaggle import read_kaggle
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
@@ -171,3 +173,37 @@ def test_an_empty_split_is_named(survey: Path, cache: Path) -> None:
     data = module(survey, cache, val_fraction=0.0)
     with pytest.raises(UserError, match="val split is empty"):
         data.val_dataloader()
+
+
+def test_the_groups_of_a_catalog_share_a_split(survey: Path, cache: Path) -> None:
+    def paired(root: Path, on_bad: str) -> Catalog:
+        catalog = read_kaggle(root, on_bad)  # type: ignore[arg-type]
+        return replace(catalog, groups=np.repeat(catalog.ids[::2], 2))
+
+    data = GalaxyDataModule(
+        paired,
+        str(survey),
+        AsLabelled(),
+        CenterCrop(16),
+        Augment(),
+        8,
+        1,
+        cache=str(cache),
+        test_fraction=0.3,
+    )
+    data.setup()
+    assert (data.splits[::2] == data.splits[1::2]).all()
+    assert len(np.unique(data.splits)) == 3
+
+
+def test_weights_are_in_the_batches(survey: Path, cache: Path) -> None:
+    def weighted(root: Path, on_bad: str) -> Catalog:
+        catalog = read_kaggle(root, on_bad)  # type: ignore[arg-type]
+        return replace(catalog, weights=catalog.targets)
+
+    data = GalaxyDataModule(
+        weighted, str(survey), AsLabelled(), CenterCrop(16), Augment(), 8, 1, cache=str(cache)
+    )
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    assert torch.equal(batch["weight"], batch["target"])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy.errors import UserError
-from galaxy.splits import SPLITS, assign_splits, read_splits, sample_rows, write_splits
+from galaxy.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows, write_splits
 
 # Computed once; a change here would leak test galaxies of old runs into training.
 PINNED = {
@@ -128,3 +128,15 @@ def test_unusable_split_files_are_named(tmp_path: Path, text: str, said: str) ->
     assert said in str(caught.value)
     with pytest.raises(UserError, match=r"there is no data.split_file"):
         read_splits(tmp_path / "none.csv", ["1"])
+
+
+def test_a_file_goes_before_the_hash_and_keeps_groups_together() -> None:
+    splits = np.zeros(6, np.int8)
+    fixed = np.array([-1, 2, -1, -1, 1, -1], np.int8)
+    names = list("abcdef")
+    assert override_splits(splits, fixed, None, names).tolist() == [0, 2, 0, 0, 1, 0]
+    groups = np.array([10, 10, 20, 20, 30, 30])
+    assert override_splits(splits, fixed, groups, names).tolist() == [2, 2, 0, 0, 1, 1]
+    torn = np.array([0, 2, -1, -1, 1, -1], np.int8)
+    with pytest.raises(UserError, match="b is in test"):
+        override_splits(splits, torn, groups, names)

@@ -58,6 +58,8 @@ def test_hard_and_confident() -> None:
     assert asked.targets is not None
     assert asked.ids.tolist() == [0, 1]
     assert asked.targets.tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert asked.labels is not None
+    assert asked.labels.meaning == "question1, hard, at least 0.6"
 
 
 def test_unlabelled_galaxies_pass() -> None:
