@@ -10,8 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from galaxy.cli import reporting, run
 from galaxy.config import plain
-from galaxy.config.problems import nearest
-from galaxy.errors import UserError
+from galaxy.errors import UserError, meant
 
 CROPS = Path(__file__).parent.parent / "conf" / "crop"
 
@@ -39,8 +38,7 @@ def main(config: DictConfig) -> None:
 def _crop_file(name: str) -> Path:
     allowed = sorted(path.stem for path in CROPS.glob("*.yaml"))
     if name not in allowed:
-        meant = f" (did you mean {near}?)" if (near := nearest(name, allowed)) else ""
-        raise UserError(f"crops: there is no crop {name}{meant}; allowed: {', '.join(allowed)}")
+        raise UserError(f"there is no crop {name}{meant(name, allowed)}\nAllowed: {', '.join(allowed)}")
     return CROPS / f"{name}.yaml"
 
 

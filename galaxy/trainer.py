@@ -9,8 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
 
-from galaxy.config.problems import nearest
-from galaxy.errors import UserError
+from galaxy.errors import UserError, meant
 from galaxy.instantiation import instantiate
 from galaxy.labels import Labels
 from galaxy.metrics import CLASS_METRICS, FRACTION_METRICS
@@ -79,11 +78,10 @@ def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool
         of, _, key = name.rpartition("/")
         if of == "val/rmse" and (labels is None or key in keys):
             continue
-        meant = f" Did you mean {near}?" if (near := nearest(name, known)) else ""
         whose = "" if labels is None else f" on {labels.meaning} labels"
         questions = [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
         raise UserError(
-            f"{owner}.monitor is {name}, which no run{whose} logs.{meant} "
+            f"{owner}.monitor is {name}, which no run{whose} logs{meant(name, known)}\n"
             f"There are: {', '.join([*known, *questions])}"
         )
 

@@ -193,7 +193,10 @@ def test_a_part_of_the_file_is_refused(tmp_path: Path, length: int) -> None:
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"ans": None, "answ": np.zeros(12, int)}, ["  ans (is it 'answ'?)", "It has: answ, dec, images"]),
+        (
+            {"ans": None, "answ": np.zeros(12, int)},
+            ["  ans; did you mean answ?", "It has: answ, dec, images"],
+        ),
         ({"images": None, "ans": None}, ["  images", "  ans"]),
         ({"ra": None}, ["  ra", "redshift"]),
         ({"images": np.zeros((12, 69, 69, 3), np.uint8)}, ["images is (12, 69, 69, 3) uint8, not"]),

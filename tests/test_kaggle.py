@@ -98,7 +98,7 @@ def test_missing_files_are_named_with_the_layout(tmp_path: Path, on_bad: str) ->
 def test_wrong_columns_are_named(root: Path, on_bad: str) -> None:
     write(root, table().rename(columns={"Class1.1": "Class1_1"}).drop(columns="Class11.6"))
     message = error(root, on_bad)
-    assert "missing: Class1.1 (is it the column 'Class1_1'?)" in message
+    assert "missing: Class1.1; did you mean Class1_1?" in message
     assert "missing: Class11.6" in message
 
 

@@ -159,7 +159,7 @@ def test_every_precision_of_the_cpu_trains(
         ("trainer.limit_val_batches=0", "both trains and validates"),
         ("+trainer.fast_dev_run=true", "trainer=debug"),
         ("~callbacks.best", "callbacks.best is missing"),
-        ("callbacks.early_stopping.monitor=val/rsme", "Did you mean val/rmse?"),
+        ("callbacks.early_stopping.monitor=val/rsme", "did you mean val/rmse?"),
         ("crop.size=16", "crop.size is 16; deep_cnn needs"),
         ("loss=huber loss.delta=-1", "loss.delta"),
         ("seed=-1", "seed is -1"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import gzip
 import warnings
 import zlib
@@ -14,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxy.errors import UserError, listing
+from galaxy.errors import UserError, listing, meant
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet")
 # What separates the columns of a CSV file: the one that the header has most of.
@@ -63,9 +62,7 @@ class Table:
         problems = []
         for name, key in wanted.items():
             if name not in self.header:
-                near = difflib.get_close_matches(name, self.header, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                problems.append(f"no column {name} ({key}){hint}")
+                problems.append(f"no column {name} ({key}){meant(name, self.header)}")
             elif self.header.count(name) > 1:
                 problems.append(f"more than one column {name} ({key})")
         if problems:

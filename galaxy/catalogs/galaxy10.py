@@ -6,7 +6,6 @@ Surveys, classes where more than 55 % of the Galaxy Zoo volunteers agreed.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from galaxy.catalogs.catalog import Catalog, Hdf5Image
 from galaxy.catalogs.reading import Problem, lines, settle
 from galaxy.catalogs.sky import sky_groups
-from galaxy.errors import UserError, listing
+from galaxy.errors import UserError, listing, meant
 from galaxy.labels import class_labels
 
 # In the order and the words of astroNN's documentation; its code misnames the fourth.
@@ -123,11 +122,8 @@ def _datasets(path: Path, file: Mapping[str, Any]) -> dict[str, Any]:
     needed = ["images", "ans"]
     if "ra" in file or "dec" in file:
         needed += ["ra", "dec"]
-    missing = []
-    for name in needed:
-        if name not in file:
-            near = difflib.get_close_matches(name, [key for key in file if key not in needed], n=1)
-            missing.append(name + (f" (is it {near[0]!r}?)" if near else ""))
+    others = [name for name in file if name not in needed]
+    missing = [f"{name}{meant(name, others)}" for name in needed if name not in file]
     if missing:
         there = ", ".join(map(str, file)) or "none"
         raise UserError(f"{path} lacks datasets:\n{listing(missing)}\nIt has: {there}.\n{_SOURCE}")

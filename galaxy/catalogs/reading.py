@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from galaxy.errors import UserError, listing
+from galaxy.errors import UserError, listing, meant
 from galaxy.labels import Labels
 
 OnBad = Literal["error", "skip"]
@@ -102,8 +101,7 @@ def check_header(path: Path, header: Sequence[str], ids: Sequence[str], columns:
     extra = [name for name in header if name not in columns and name not in ids]
     for name in columns:
         if name not in header:
-            near = difflib.get_close_matches(name, extra, n=1, cutoff=0.85)
-            problems.append(f"missing: {name}" + (f" (is it the column {near[0]!r}?)" if near else ""))
+            problems.append(f"missing: {name}{meant(name, extra)}")
     needed = {*columns, *ids}
     problems += [
         f"twice: {name}" for name in dict.fromkeys(header) if name in needed and header.count(name) > 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections import defaultdict
@@ -27,7 +26,7 @@ from galaxy.catalogs.reading import (
     settle,
 )
 from galaxy.catalogs.tree import tree_labels
-from galaxy.errors import UserError, listing
+from galaxy.errors import UserError, listing, meant
 from galaxy.labels import Labels, class_labels
 
 # Three answers and their parent, each rounded to two decimals, can miss each other by so much. Conditional
@@ -267,7 +266,7 @@ def _read_classes(
     rows.report(
         f"row(s) whose {column} is none of {_KEY}.classes",
         [text not in number for text in texts],
-        lambda row: f"{column} is {texts[row]}{_meant(texts[row], names)}",
+        lambda row: f"{column} is {texts[row]}{meant(texts[row], names)}",
     )
     return class_labels(names, column), np.array([number.get(text, 0) for text in texts], dtype=np.int64)
 
@@ -331,8 +330,3 @@ def _natural(text: str) -> tuple[list[str | int], str]:
     # Words and numbers alternate, so that like is compared with like. 18 digits: Python refuses thousands.
     parts = re.split(r"([0-9]{1,18})", text)
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], text
-
-
-def _meant(word: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, names, n=1)
-    return f"; did you mean {near[0]}?" if near else ""

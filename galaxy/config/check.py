@@ -21,8 +21,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from galaxy.config.annotations import choices, describe, fits
-from galaxy.config.problems import Problem, nearest
+from galaxy.config.problems import Problem
 from galaxy.config.signatures import Signature, UnknownNameError, signature_of
+from galaxy.errors import nearest
 
 # What Hydra itself reads in a node, and what is read here.
 RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requires")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galaxy.errors import UserError
@@ -64,10 +63,3 @@ class ConfigError(UserError):
             job = f"\n    in: {jobs[index]}" if jobs and jobs[index] else ""
             blocks.append(f"  {textwrap.indent(f'{problem}{job}', '  ').lstrip()}")
         super().__init__("\n\n".join(blocks))
-
-
-def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that a misspelt word most likely meant, if any is near."""
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
-    found = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    return by_lower[found[0]] if found else None
