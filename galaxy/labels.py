@@ -42,8 +42,15 @@ class Labels:
         return tuple(answer.text for question in self.questions for answer in question.answers)
 
     def compatible(self, other: Labels) -> bool:
-        """Whether targets of the other can be compared with predictions of these."""
-        return (self.kind, self.questions.structure) == (other.kind, other.questions.structure)
+        """Whether targets of the other can be compared with predictions of these.
+
+        The same answers in the same order, in the same tree; whatever their columns are called.
+        """
+        return (self.kind, self.questions.structure, self.texts) == (
+            other.kind,
+            other.questions.structure,
+            other.texts,
+        )
 
     def plain(self) -> dict[str, Any]:
         """As dicts, lists and strings, which a checkpoint or a YAML file can hold."""

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from galaxy.errors import UserError
 from galaxy.labels import Labels
+from galaxy.late_buffers import LateBuffers
 from galaxy.output import Output
 from galaxy.questions import Questions
 
 Batch = dict[str, Tensor]
 
 
-class Loss(nn.Module, ABC):
-    """A new loss writes `forward`, and `prepare` if it measures anything on the training targets."""
+class Loss(LateBuffers, ABC):
+    """A new loss writes `forward`, and `prepare` if it measures anything on the training targets.
+
+    What it measures are buffers, which checkpoints carry; see `LateBuffers` for their shapes.
+    """
 
     def prepare(self, targets: Tensor, labels: Labels) -> None:
         """Sees the training targets, (N, K) float32, and what they are, once before training."""
@@ -36,13 +40,6 @@ class Loss(nn.Module, ABC):
         Returns:
             A scalar, float32.
         """
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        # What `prepare` measures has the survey's shape, which a loss learns from the checkpoint here.
-        for name, buffer in self.named_buffers(recurse=False):
-            if prefix + name in state_dict:
-                setattr(self, name, buffer.new_empty(state_dict[prefix + name].shape))
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class MSE(Loss):
@@ -88,8 +85,8 @@ class Huber(Loss):
 
     def __init__(self, delta: float = 1.0) -> None:
         super().__init__()
-        if delta <= 0:
-            raise UserError(f"loss.delta is {delta}; it must be more than 0")
+        if not 0 < delta < math.inf:
+            raise UserError(f"loss.delta is {delta}; it must be a number above 0")
         self.delta = delta
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
@@ -124,7 +121,7 @@ class CrossEntropy(Loss):
             )
         self.balanced = class_weights == "balanced"
         self.label_smoothing = label_smoothing
-        self.register_buffer("answer_weights", torch.empty(0))
+        self.register_buffer("answer_weights", torch.empty(0, 0))
 
     def prepare(self, targets: Tensor, labels: Labels) -> None:
         """Takes the tree, and weighs its answers: (questions, most answers)."""
@@ -133,9 +130,9 @@ class CrossEntropy(Loss):
         totals = answers.sum(dim=0)
         weights = torch.ones_like(totals)
         if self.balanced:
-            sizes = totals.new_tensor(self.tree.sizes).clamp_min(2)[:, None]
-            # As in scikit-learn; an answer that no galaxy has keeps its weight.
-            shares = totals.sum(dim=1, keepdim=True) / (sizes * totals)
+            # As in scikit-learn, which counts the answers that occur; the others keep their weight.
+            occurring = (totals > 0).sum(dim=1, keepdim=True)
+            shares = totals.sum(dim=1, keepdim=True) / (occurring * totals)
             weights = torch.where(totals > 0, shares, weights)
         self.answer_weights = weights.float().to(self.answer_weights.device)
 
@@ -160,8 +157,8 @@ class DirichletMultinomial(Loss):
     of the logits, which is the tree head's answer before the parents' probabilities, and its concentration A
     the sum S of their exponentials, kept finite by 1 / A = 1 / S + 1 / max_concentration. The loss is the
     negative log likelihood of the votes given how many the question got, multinomial coefficient included,
-    summed over questions and averaged over galaxies. A question nobody answered adds 0. Walmsley et al. 2022
-    (arXiv:2102.08414).
+    summed over questions and averaged over galaxies. A question nobody answered adds 0. The votes weigh
+    themselves: the targets' weights are not read. Walmsley et al. 2022 (arXiv:2102.08414).
 
     Args:
         max_concentration: The bound on A. At 1000 the variance of 40 votes is 4 % above a multinomial one's,
@@ -170,8 +167,8 @@ class DirichletMultinomial(Loss):
 
     def __init__(self, max_concentration: float = 1000.0) -> None:
         super().__init__()
-        if max_concentration <= 0:
-            raise UserError(f"loss.max_concentration is {max_concentration}; it must be more than 0")
+        if not 0 < max_concentration < math.inf:
+            raise UserError(f"loss.max_concentration is {max_concentration}; it must be a number above 0")
         self.log_bound = math.log(max_concentration)
 
     def prepare(self, targets: Tensor, labels: Labels) -> None:

@@ -25,6 +25,7 @@ from galaxy.questions import GALAXY_ZOO_2
 
 SIDE, PIXELS = 12, 4
 CLASSES = class_labels(("round", "disc", "edge-on", "merger"), "What is it?")
+TWICE = class_labels(("smooth", "again"), "Is it?")
 FRACTIONS = Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.kaggle_columns, "cumulative")
 
 Maker = Callable[[Labels], Classical]
@@ -243,23 +244,53 @@ def test_a_whole_share_of_the_features_is_all_of_them() -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+MOST = "2,147,483,647"
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: NearestNeighbors(0, 5, CLASSES), "model.pixels is 0; it must be 1 or more"),
-        (lambda: NearestNeighbors(PIXELS, 0, CLASSES), "model.n_neighbors is 0; it must be 1 or more"),
-        (lambda: LogisticRegression(PIXELS, 0.0, 9, CLASSES), "model.C is 0.0; it must be more than 0"),
+        (lambda: NearestNeighbors(0, 5, CLASSES), f"model.pixels is 0; it must be from 1 to {MOST}"),
+        (
+            lambda: NearestNeighbors(PIXELS, 0, CLASSES),
+            "model.n_neighbors is 0",
+        ),
+        (lambda: NearestNeighbors(PIXELS, 2**63, CLASSES), "model.n_neighbors is 9223372036854775808"),
+        (lambda: LogisticRegression(PIXELS, 0.0, 9, CLASSES), "model.C is 0.0; it must be a number above 0"),
+        (lambda: LogisticRegression(PIXELS, np.nan, 9, CLASSES), "model.C is nan"),
+        (lambda: LogisticRegression(PIXELS, np.inf, 9, CLASSES), "model.C is inf"),
         (lambda: LogisticRegression(PIXELS, 1.0, 0, CLASSES), "model.max_iter is 0"),
         (lambda: DecisionTree(PIXELS, 0, None, 0, CLASSES), "model.min_samples_leaf is 0"),
         (lambda: DecisionTree(PIXELS, 1, 0, 0, CLASSES), "model.max_depth is 0"),
+        (
+            lambda: DecisionTree(PIXELS, 1, None, -1, CLASSES),
+            "seed is -1; it must be from 0 to 4,294",
+        ),
         (lambda: RandomForest(PIXELS, 0, 1, None, "sqrt", 1, 0, CLASSES), "model.n_estimators is 0"),
+        (lambda: RandomForest(PIXELS, 1, 1, 2**31, "sqrt", 1, 0, CLASSES), "model.max_depth is 2147483648"),
         (lambda: RandomForest(PIXELS, 1, 1, None, 1.5, 1, 0, CLASSES), "model.max_features is 1.5"),
+        (lambda: RandomForest(PIXELS, 1, 1, None, np.nan, 1, 0, CLASSES), "model.max_features is nan"),
         (lambda: RandomForest(PIXELS, 1, 1, None, "sqrt", 0, 0, CLASSES), "model.n_jobs is 0"),
+        (lambda: RandomForest(PIXELS, 1, 1, None, "sqrt", 1, 2**32, CLASSES), "model.seed is 4294967296"),
     ],
 )
 def test_options_are_checked(make: Callable[[], Classical], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_a_single_column_is_learned_as_several_are(name: str) -> None:
+    """And without a warning, which would be an error here."""
+    images, targets = fractions()
+    new, _ = fractions(seed=1)
+    alone = class_labels(("smooth",), "Is it?")
+    one = predicted(fitted(AVERAGES[name](alone), images, targets[:, :1]), new)
+    assert one.shape == (len(new), 1)
+    # Twice the same column leads to the same splits.
+    both = predicted(fitted(AVERAGES[name](TWICE), images, targets[:, [0, 0]]), new)
+    np.testing.assert_allclose(one, both[:, :1], atol=1e-6)
+    assert one.std() > 0
 
 
 def test_data_that_are_too_small_are_named() -> None:

@@ -24,6 +24,9 @@ def test_what_does_not_compare() -> None:
     conditional = Labels(GALAXY_ZOO_2.unrelated, LABELS.columns, "debiased")
     assert not LABELS.compatible(conditional)
     assert not CLASSES.compatible(LABELS)
+    assert not CLASSES.compatible(class_labels(("long", "round"), "Which?"))
+    assert not CLASSES.compatible(class_labels(("red", "blue"), "Which?"))
+    assert CLASSES.compatible(class_labels(("round", "long"), "What shape?", ("E0", "E7")))
     assert LABELS.compatible(Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.hart16_columns("debiased"), "cumulative"))
 
 

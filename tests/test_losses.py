@@ -1,6 +1,7 @@
 """Losses against their NumPy and SciPy definitions."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from scipy.stats import dirichlet_multinomial
+from sklearn.utils.class_weight import compute_class_weight
 
 from galaxy.catalogs.kaggle import LABELS
 from galaxy.errors import UserError
@@ -57,13 +59,31 @@ def test_weighted_mse_is_the_articles() -> None:
     assert loss(output, batch).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_weights_travel_in_the_checkpoint() -> None:
-    loss = WeightedMSE()
-    loss.prepare(torch.rand(100, K, generator=torch.Generator().manual_seed(1)), LABELS)
-    parent = torch.nn.ModuleDict({"loss": WeightedMSE()})
-    parent.load_state_dict(torch.nn.ModuleDict({"loss": loss}).state_dict())
-    output, batch = example()
-    assert torch.equal(parent["loss"](output, batch), loss(output, batch))
+@pytest.mark.parametrize("make", [WeightedMSE, lambda: CrossEntropy("balanced")])
+def test_weights_travel_in_the_checkpoint(make: Callable[[], Loss]) -> None:
+    loss, new, other = make(), make(), make()
+    targets = torch.rand(100, K, generator=torch.Generator().manual_seed(1))
+    loss.prepare(targets, LABELS)
+    parent = torch.nn.ModuleDict({"loss": new})
+    state = torch.nn.ModuleDict({"loss": loss}).state_dict()
+    parent.load_state_dict(state)
+    assert state
+    for name, weights in state.items():
+        assert torch.equal(parent.state_dict()[name], weights)
+    other.prepare(targets[:, :2], class_labels(("a", "b"), "Which?"))
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        other.load_state_dict(loss.state_dict())
+
+
+def test_balanced_weights_are_scikit_learns_whatever_classes_are_absent() -> None:
+    labels = class_labels(("a", "b", "c", "d"), "Which?")
+    truth = torch.tensor([0] * 20 + [1] * 8 + [3] * 2)
+    loss = CrossEntropy("balanced")
+    loss.prepare(F.one_hot(truth, 4).float(), labels)
+    present = np.array([0, 1, 3])
+    expected = compute_class_weight("balanced", classes=present, y=truth.numpy())
+    np.testing.assert_allclose(loss.answer_weights[0, present].numpy(), expected, rtol=1e-6)
+    assert loss.answer_weights[0, 2] == 1
 
 
 @pytest.mark.parametrize("delta", [0.1, 1.0])
@@ -137,10 +157,11 @@ def test_tree_head_predicts_the_dirichlet_mean() -> None:
 
 
 def test_losses_name_what_is_wrong() -> None:
-    with pytest.raises(UserError, match=r"loss.delta is 0; it must be more than 0"):
-        Huber(0)
-    with pytest.raises(UserError, match=r"loss.max_concentration is -1"):
-        DirichletMultinomial(-1)
+    for number in (0, -1, math.nan, math.inf):
+        with pytest.raises(UserError, match=rf"loss.delta is {number}; it must be a number above 0"):
+            Huber(number)
+        with pytest.raises(UserError, match=rf"loss.max_concentration is {number}; it must be a number"):
+            DirichletMultinomial(number)
 
 
 def entropy(labels: Labels, targets: torch.Tensor, **settings: Any) -> CrossEntropy:

@@ -95,13 +95,9 @@ def check_header(path: Path, header: Sequence[str], ids: Sequence[str], columns:
     """
     if not header:
         raise UserError(f"{path} is empty.\nDownload or unpack it again.")
-    problems = []
-    if not set(header) & set(ids):
-        problems.append("missing: " + " or ".join(ids))
+    problems = [] if set(header) & set(ids) else ["missing: " + " or ".join(ids)]
     extra = [name for name in header if name not in columns and name not in ids]
-    for name in columns:
-        if name not in header:
-            problems.append(f"missing: {name}{meant(name, extra)}")
+    problems += [f"missing: {name}{meant(name, extra)}" for name in columns if name not in header]
     needed = {*columns, *ids}
     problems += [
         f"twice: {name}" for name in dict.fromkeys(header) if name in needed and header.count(name) > 1

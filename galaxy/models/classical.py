@@ -48,7 +48,7 @@ class Classical(Fitted):
 
     def __init__(self, pixels: int, labels: Labels) -> None:
         super().__init__()
-        check_at_least("pixels", pixels, 1)
+        check_whole("pixels", pixels, 1)
         self.pixels = pixels
         self.labels = labels
 
@@ -103,9 +103,9 @@ class LogisticRegression(Classical):
         super().__init__(pixels, labels)
         if labels.kind != "classes":
             raise UserError("model=logistic predicts classes, not fractions: use target=question1")
-        if C <= 0:
-            raise UserError(f"model.C is {C}; it must be more than 0")
-        check_at_least("max_iter", max_iter, 1)
+        if not 0 < C < np.inf:
+            raise UserError(f"model.C is {C}; it must be a number above 0")
+        check_whole("max_iter", max_iter, 1)
         self.C = C
         self.max_iter = max_iter
         classes = labels.questions.size
@@ -166,7 +166,7 @@ class NearestNeighbors(Classical):
 
     def __init__(self, pixels: int, n_neighbors: int, labels: Labels) -> None:
         super().__init__(pixels, labels)
-        check_at_least("n_neighbors", n_neighbors, 1)
+        check_whole("n_neighbors", n_neighbors, 1)
         self.n_neighbors = n_neighbors
         self.register_buffer("known", torch.zeros(0, 0))
         self.register_buffer("answers", torch.zeros(0, labels.questions.size))
@@ -262,8 +262,9 @@ class DecisionTree(Trees):
         self, pixels: int, min_samples_leaf: int, max_depth: int | None, seed: int, labels: Labels
     ) -> None:
         super().__init__(pixels, labels)
-        check_at_least("min_samples_leaf", min_samples_leaf, 1)
-        check_at_least("max_depth", max_depth, 1)
+        check_whole("min_samples_leaf", min_samples_leaf, 1)
+        check_whole("max_depth", max_depth, 1)
+        check_whole("seed", seed, 0, 2**32 - 1)
         self.options = {
             "min_samples_leaf": min_samples_leaf,
             "max_depth": max_depth,
@@ -274,7 +275,7 @@ class DecisionTree(Trees):
         """Grows the tree."""
         from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415  takes a second
 
-        self.take([DecisionTreeRegressor(**self.options).fit(features, targets).tree_])
+        self.take([DecisionTreeRegressor(**self.options).fit(features, _outputs(targets)).tree_])
 
 
 class RandomForest(Trees):
@@ -303,14 +304,15 @@ class RandomForest(Trees):
         labels: Labels,
     ) -> None:
         super().__init__(pixels, labels)
-        check_at_least("n_estimators", n_estimators, 1)
-        check_at_least("min_samples_leaf", min_samples_leaf, 1)
-        check_at_least("max_depth", max_depth, 1)
+        check_whole("n_estimators", n_estimators, 1)
+        check_whole("min_samples_leaf", min_samples_leaf, 1)
+        check_whole("max_depth", max_depth, 1)
+        check_whole("seed", seed, 0, 2**32 - 1)
         if not isinstance(max_features, str) and not 0 < max_features <= 1:
             raise UserError(
                 f"model.max_features is {max_features}; as a share it must be above 0 and at most 1"
             )
-        if n_jobs < 1 and n_jobs != -1:
+        if n_jobs != -1 and n_jobs < 1:
             raise UserError(f"model.n_jobs is {n_jobs}; it must be 1 or more, or -1 for all processors")
         self.options = {
             "n_estimators": n_estimators,
@@ -326,11 +328,16 @@ class RandomForest(Trees):
         """Grows the trees."""
         from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415  takes a second
 
-        forest = RandomForestRegressor(**self.options).fit(features, targets)
+        forest = RandomForestRegressor(**self.options).fit(features, _outputs(targets))
         self.take([tree.tree_ for tree in forest.estimators_])
 
 
-def check_at_least(key: str, value: int | None, smallest: int) -> None:
-    """Raises UserError where an option is too small; None passes."""
-    if value is not None and value < smallest:
-        raise UserError(f"model.{key} is {value}; it must be {smallest} or more")
+def _outputs(targets: Array) -> Array:
+    """(N, K) targets as scikit-learn wants them: (N,) where K is 1."""
+    return targets[:, 0] if targets.shape[1] == 1 else targets
+
+
+def check_whole(key: str, value: int | None, smallest: int, largest: int = 2**31 - 1) -> None:
+    """Raises UserError where an option is too small, or too large for scikit-learn; None passes."""
+    if value is not None and not smallest <= value <= largest:
+        raise UserError(f"model.{key} is {value}; it must be from {smallest:,} to {largest:,}")

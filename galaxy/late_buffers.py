@@ -1,0 +1,23 @@
+"""Buffers whose shapes are known only once something has been learned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class LateBuffers(nn.Module):
+    """A module that measures something on the training galaxies and keeps it in buffers.
+
+    A dimension that is only known then is 0 in a new module; a state dict fills it to any length.
+    """
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        for name, buffer in self.named_buffers(recurse=False):
+            saved = state_dict.get(prefix + name)
+            # Where any other dimension differs, PyTorch's own error names the buffer and both shapes.
+            if isinstance(saved, Tensor) and saved.ndim == buffer.ndim:
+                shape = [new if old == 0 else old for old, new in zip(buffer.shape, saved.shape, strict=True)]
+                setattr(self, name, buffer.new_empty(shape))
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
