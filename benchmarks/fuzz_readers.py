@@ -140,7 +140,9 @@ def _outcome(subject: Subject, root: Path, path: Path, on_bad: OnBad, sound: Rea
         reading = subject.read(root, on_bad)
     except UserError as error:
         message = str(error)
-        if "Traceback" in message or not any(word in message for word in (path.stem, str(root), "data")):
+        if "Traceback" in message or not any(
+            word in message for word in (path.stem, str(root), "data", "catalog.")
+        ):
             return Outcome.FAILURE, f"does not say where: {message}"
         return Outcome.REFUSED, message
     except Exception:

@@ -50,6 +50,7 @@ CLASSES = ["disk", "smooth", "star"]
 # Of the readers of cumulative fractions, and a little for float32.
 TREE_TOLERANCES = {"kaggle": 1.1e-5, "table": 0.0201}
 OnBad = Literal["error", "skip"]
+csv.field_size_limit(2**31 - 1)  # what other readers take, the plain one must
 
 
 @dataclass(frozen=True)
@@ -361,7 +362,6 @@ def plain_rows(name: str, key: tuple[str, ...], columns: tuple[str, ...], classe
     def rows(root: Path) -> dict[int, Row]:
         data = (root / name).read_bytes()
         text = (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8-sig")
-        csv.field_size_limit(len(text) + 1)
         separator = max(",;\t|", key=text.partition("\n")[0].count)
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
         header = [cell.strip() for cell in lines[0]]

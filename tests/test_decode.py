@@ -40,6 +40,18 @@ def test_lossless_pictures_come_back_whole_or_not_at_all(tmp_path: Path, ending:
         decode(path)
 
 
+@pytest.mark.parametrize(
+    ("place", "said"), [(16, "checksum"), (33, "truncated"), (-20, "checksum"), (-9, "truncated")]
+)
+def test_a_damaged_png_takes_no_memory(tmp_path: Path, place: int, said: str) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), picture())
+    data = bytearray((tmp_path / "1.png").read_bytes())
+    data[place] ^= 0x40  # width, length of the pixels, pixels, length of the end
+    (tmp_path / "1.png").write_bytes(data)
+    with pytest.raises(BadImageError, match=said):
+        decode(tmp_path / "1.png")
+
+
 @pytest.mark.parametrize("ending", ["png", "tiff"])
 def test_grey_is_repeated_alpha_dropped_and_16_bits_halved(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"1.{ending}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from pathlib import Path
 from types import TracebackType
 
@@ -17,13 +18,9 @@ from galaxy.images.hdf5 import Hdf5Files
 
 __all__ = ["BadImageError", "Decoder", "decode"]
 
-# How a format begins and how a whole file of it ends. OpenCV fills the missing part of a truncated file of
-# these with grey and says nothing; of the other formats it refuses a part.
-_ENDS = {
-    b"\xff\xd8": b"\xff\xd9",  # JPEG: start and end of image
-    b"\x89PNG\r\n\x1a\n": b"IEND\xaeB`\x82",  # PNG: the empty last chunk with its checksum
-}
-# Some writers pad a file, or add bytes of their own after its end.
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Some writers pad a JPEG, or add bytes of their own after its end.
 _TAIL = 1024
 _TIFF = (b"II*\0", b"MM\0*")
 
@@ -100,9 +97,11 @@ def _read_file(path: Path) -> Pixels:
         raise BadImageError(f"cannot be read ({error.strerror})") from error
     if not data:
         raise BadImageError("the file is empty")
-    for start, end in _ENDS.items():
-        if data.startswith(start) and end not in data[-_TAIL:]:
-            raise BadImageError("the file is truncated: its end is missing")
+    if data.startswith(_JPEG) and _JPEG_END not in data[-_TAIL:]:
+        # OpenCV would fill the missing part with grey and say nothing.
+        raise BadImageError("the file is truncated: its end is missing")
+    if data.startswith(_PNG):
+        _check_png(data)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -112,3 +111,18 @@ def _read_file(path: Path) -> Pixels:
     if image is None:
         raise BadImageError("not an image that OpenCV can decode")
     return image
+
+
+def _check_png(data: bytes) -> None:
+    """Raises BadImageError unless a PNG is whole: OpenCV takes whatever memory a damaged length asks for."""
+    view = memoryview(data)
+    start, kind = len(_PNG), b""
+    while kind != b"IEND":
+        # A chunk: 4 bytes of length, 4 of kind, the content, and 4 of a checksum of kind and content.
+        end = start + 12 + int.from_bytes(data[start : start + 4])
+        kind = data[start + 4 : start + 8]
+        if end > len(data):
+            raise BadImageError("the file is truncated: its end is missing")
+        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            raise BadImageError("the file is damaged: a chunk of the PNG does not have its checksum")
+        start = end
