@@ -82,7 +82,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """An opportunity between epochs: only now the one before has been logged to its end."""
         asked = self.interruption.signum is not None
-        if self._changed and (asked or self._worth_it()):
+        # All processes of a distributed run save, or none.
+        if self._changed and trainer.strategy.broadcast(asked or self._worth_it()):
             self._between_epochs = True
             self._save(trainer)
             self._between_epochs = False
@@ -132,9 +133,9 @@ class LastCheckpoint(Checkpoint):
 
 
 def _logged(trainer: pl.Trainer) -> str:
-    """The text of metrics.csv, with all that has been logged."""
+    """The text of metrics.csv, with all that has been logged; the first process writes it."""
     for logger in trainer.loggers:
-        if isinstance(logger, CSVLogger):
+        if isinstance(logger, CSVLogger) and trainer.is_global_zero:
             logger.save()
             path = Path(logger.experiment.metrics_file_path)
             return path.read_text(encoding="utf-8") if path.exists() else ""

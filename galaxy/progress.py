@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galaxy import checkpoint
+from galaxy.errors import UserError
 from galaxy.runs import RunFolder
 
 
@@ -36,6 +37,12 @@ class Progress:
         """
         if not run.last.exists():
             return cls()
+        try:
+            content = checkpoint.read(run.last)
+        except UserError as error:
+            raise UserError(
+                f"the run cannot be resumed: {error}\nDelete this file, and the run starts anew."
+            ) from error
         # A model that learns in one go has none.
-        values = checkpoint.read(run.last).get("progress")
+        values = content.get("progress")
         return cls() if values is None else cls(run.last, **values)

@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
 
+from galaxy.checkpoint_io import WholeCheckpointIO
 from galaxy.errors import UserError, meant
 from galaxy.instantiation import instantiate
 from galaxy.labels import Labels
@@ -25,6 +26,7 @@ OWN = {
     "default_root_dir": "hydra.run.dir",
     "fast_dev_run": "trainer=debug",
     "barebones": "trainer=debug",
+    "plugins": "nothing: one of them writes the checkpoints",
     "use_distributed_sampler": "nothing: the loaders share out the galaxies themselves",
     "enable_autolog_hparams": "nothing: the whole configuration is logged",
     "enable_model_summary": "nothing",
@@ -99,6 +101,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], loggers:
     built: pl.Trainer = instantiate(node, _partial_=True)(
         callbacks=callbacks,
         logger=loggers,
+        plugins=[WholeCheckpointIO()],
         use_distributed_sampler=False,
         enable_autolog_hparams=False,
         enable_model_summary=False,

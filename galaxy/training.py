@@ -20,6 +20,7 @@ from galaxy.baselines import baseline_scores, fit_at_once, mean_rmse
 from galaxy.callbacks import LastCheckpoint, Throughput
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
+from galaxy.files import explained
 from galaxy.instantiation import instantiate
 from galaxy.interruption import Interrupted, Interruption, listening
 from galaxy.losses import Loss
@@ -200,7 +201,9 @@ def _trained(
     if progress.checkpoint is not None:
         log.info("resumed in epoch %d, from %s", progress.epochs, progress.checkpoint)
     try:
-        trainer.fit(task, datamodule=data, ckpt_path=progress.checkpoint, weights_only=True)
+        # Loggers write files of their own, which a full disk cuts off as well.
+        with explained(run.path / "metrics.csv"):
+            trainer.fit(task, datamodule=data, ckpt_path=progress.checkpoint, weights_only=True)
     finally:  # also of an interrupted training
         result.epochs = trainer.current_epoch
         result.checkpoint = _relative_best(run)

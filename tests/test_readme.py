@@ -79,6 +79,8 @@ def ready(
     """A folder to work in, with one finished run, every survey and ImageNet's weights."""
     monkeypatch.chdir(tmp_path)
     assert command("train.py", *quick, "trainer.max_epochs=1", "hydra.run.dir=runs/first") == 0
+    sweep = ["-m", "model=mean", "hydra.sweep.dir=runs/mine"]
+    assert command("train.py", *sweep, *(o for o in quick if not o.startswith("model="))) == 0
     for write in (write_kaggle, write_gz2, write_galaxy10, write_own):
         write(tmp_path / "data" / write.__name__.removeprefix("write_"), survey)
     weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
@@ -95,7 +97,8 @@ def arguments_of(line: str, folder: Path, quick: list[str]) -> list[str]:
         word.replace("=DIR", f"={folder}/data/own").replace("=RUN", f"={folder}/runs/first")
         for word in shlex.split(line)
     ]
-    if words[1] == "train.py" and not any(word.startswith("--") for word in words):
+    resumed = any(word.startswith("resume=") for word in words)
+    if words[1] == "train.py" and not resumed and not any(word.startswith("--") for word in words):
         words += [o for o in quick if not o.startswith(("data=", "data.root", "crop=", "model="))]
         words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
         if not any(word.startswith("data=") for word in words):
