@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -42,6 +43,9 @@ SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "sp
 
 # Settings that leave a run's results as they are, and so may change when it is resumed.
 FREE = ("data.root", "data.cache", "data.workers", "data.catalog.workers", "trainer.enable_progress_bar")
+
+# What the data of a run may call: the folder may be somebody else's.
+READERS = r"galaxy\.datamodule\.GalaxyDataModule|galaxy\.catalogs\.\w+\.read_\w+"
 
 Status = Literal["running", "done", "failed", "diverged", "interrupted"]
 
@@ -154,7 +158,7 @@ class RunFolder:
 
     def meta(self) -> dict[str, Any]:
         """What `meta.json` says."""
-        values: dict[str, Any] = json.loads(self.meta_file.read_text(encoding="utf-8"))
+        values: dict[str, Any] = _parsed(self.meta_file, dict)
         return values
 
     def add_meta(self, **values: Any) -> None:
@@ -174,10 +178,9 @@ class RunFolder:
         Raises:
             UserError: This is not a run folder.
         """
-        try:
-            config: dict[str, Any] = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{self.path} is not a run folder: it has no config.yaml") from None
+        if not self.config_file.exists():
+            raise UserError(f"{self.path} is not a run folder: it has no config.yaml")
+        config: dict[str, Any] = _parsed(self.config_file, dict)
         return config
 
     def split_settings(self) -> dict[str, Any]:
@@ -195,18 +198,21 @@ class RunFolder:
 
     def overrides(self) -> list[str]:
         """What the command line of the run changed."""
-        overrides: list[str] = yaml.safe_load(self.overrides_file.read_text(encoding="utf-8"))
+        overrides: list[str] = _parsed(self.overrides_file, list)
         return overrides
 
     def result(self) -> Result:
         """How the run ended; "running" while there is no result yet."""
         if not self.result_file.exists():
             return Result(status="running")
-        values = json.loads(self.result_file.read_text(encoding="utf-8"))
+        values = _parsed(self.result_file, dict)
         baselines = {}
         for key in [key for key in values if key.startswith("baseline/")]:
             baselines[key.removeprefix("baseline/")] = values.pop(key)
-        return Result(**values, baselines=baselines)
+        try:
+            return Result(**values, baselines=baselines)
+        except TypeError as error:
+            raise UserError(f"{self.result_file} is not the result of a run: {error}") from None
 
 
 def find_runs(folder: Path) -> list[RunFolder]:
@@ -221,6 +227,18 @@ def find_runs(folder: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
+
+
+def _parsed(path: Path, kind: type) -> Any:
+    """The content of a JSON or YAML file that a run has written."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is damaged: {error}") from None
+    if not isinstance(content, kind):
+        raise UserError(f"{path} is damaged: it holds no {kind.__name__}")
+    return content
 
 
 def _differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
@@ -264,12 +282,16 @@ def _git(*command: str) -> str | None:
 def with_inherited_data(arguments: list[str]) -> list[str]:
     """The command line of an evaluation with the data of its run, or at least the run's splits.
 
-    `data=...` and `data.key=value` for each setting are put before the overrides, which then go before them;
-    where the command line chooses the data itself, only the settings of the splits, lest it tests on what was
-    trained on. Nothing is put if the checkpoint lies outside a run folder.
+    They are put before the overrides, which then go before them: `+data={...}`, all that the run recorded,
+    whatever has become of the file it came from; or, where the command line chooses the data itself,
+    `data.key=value` for each setting of the splits, lest it tests on what was trained on. Nothing is put if
+    the checkpoint lies outside a run folder.
 
     Args:
         arguments: The command line, which names a run or a checkpoint in a run folder.
+
+    Raises:
+        UserError: The data that the run recorded would call code of somebody else's.
     """
     given = {key: value.strip("'\"") for key, _, value in (part.partition("=") for part in arguments)}
     if "run" in given:
@@ -280,25 +302,34 @@ def with_inherited_data(arguments: list[str]) -> list[str]:
         return arguments
     if not run.overrides_file.exists():
         return arguments
-    settings = run.split_settings()
-    choice = []
-    if "data" not in given:
-        choice = [f"data={run.choices()['data']}"]
-        settings = run.config()["data"] | settings
+    splits = run.split_settings()
+    if "data" in given:
+        inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
+    else:
+        data = run.config()["data"] | splits
+        for called in _called(data):
+            if not re.fullmatch(READERS, called):
+                raise UserError(
+                    f"{run.config_file} would call {called} to read the data, which is not a reader of this "
+                    "project: give the data yourself, with data=... (and the --config-dir that has them)"
+                )
+        inherited = [f"+data={quoted(data)}"]
     # Options such as --config-dir stay in front: the parser takes the overrides in one piece only.
     first = next(i for i, argument in enumerate(arguments) if argument.startswith(("run=", "checkpoint=")))
     while first and "=" in arguments[first - 1] and not arguments[first - 1].startswith("-"):
         first -= 1
-    return [*arguments[:first], *choice, *_flattened("data", settings), *arguments[first:]]
+    return [*arguments[:first], *inherited, *arguments[first:]]
 
 
-def _flattened(prefix: str, node: dict[str, Any]) -> list[str]:
-    overrides = []
-    for key, value in node.items():
-        if key.startswith("_"):  # what Hydra reads, such as _target_
-            continue
-        if isinstance(value, dict) and "_target_" in value:
-            overrides += _flattened(f"{prefix}.{key}", value)
-        else:
-            overrides.append(f"{prefix}.{key}={quoted(value)}")
-    return overrides
+def _called(value: Any) -> Iterator[str]:
+    """All that Hydra would call to build a value, and interpolations, which could grow into more of it."""
+    if isinstance(value, dict):
+        if "_target_" in value:
+            yield str(value["_target_"])
+        for item in value.values():
+            yield from _called(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _called(item)
+    elif isinstance(value, str) and "${" in value:
+        yield value

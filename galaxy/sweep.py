@@ -51,8 +51,8 @@ def summarise(folder: Path) -> int:
 
     table = comparison(find_runs(folder))
     write_comparison(table, folder / "comparison.csv")
-    print_comparison(table, f"{len(table)} runs, best validation RMSE first")
-    print(f"Sweep folder: {folder}")
+    print_comparison(table)  # without the errors, each of which was shown when it happened
+    print(f"\nSweep folder: {folder}")
     failed = int((table["status"] != "done").sum())
     if failed:
         print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")

@@ -1,22 +1,23 @@
 """Tables of run folders."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from galaxy.compare import comparison, main
-from galaxy.runs import Result, RunFolder, find_runs
+from galaxy.runs import Result, RunFolder, Status, find_runs
 
 
-def write_run(path: Path, lr: float, model: str, rmse: float | None, status: str = "done") -> RunFolder:
+def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Status = "done") -> RunFolder:
     config = {"seed": 0, "optimizer": {"lr": lr}, "model": {"_target_": f"galaxy.{model}"}}
     choices = {"model": model, "loss": "mse", "hydra/sweeper": "basic", "datamodule@data": "default"}
     run = RunFolder(path)
     run.begin(config, [f"optimizer.lr={lr}"], choices, resume=False)
     metrics = {} if rmse is None else {"val/rmse": rmse, "test/rmse": rmse + 0.01}
     error = None if status == "done" else "DivergedError: the loss"
-    run.write_result(Result(status=status, metrics=metrics, baselines={"mean_rmse": 0.2}, error=error))  # type: ignore[arg-type]
+    run.write_result(Result(status=status, metrics=metrics, baselines={"mean_rmse": 0.2}, error=error))
     return run
 
 
@@ -69,12 +70,107 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
     assert "NaN" not in run.result_file.read_text()
 
 
+def shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the command prints on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([str(tmp_path)]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def write_other(
+    path: Path, data: str, root: str, labels: str | None, overrides: list[str], **given: Any
+) -> None:
+    """A run on any data; `given` are options and metrics."""
+    options = {"data": data, "model": "resnet18", "loss": "mse", "target": "auto"}
+    config: dict[str, Any] = {
+        "seed": 0,
+        "data": {"root": root, "cache": str(path), "catalog": {"seed": 1, "labels": labels, "columns": None}},
+        "optimizer": {"lr": 0.1},
+        "crop": {"size": 64},
+    }
+    for override in overrides:
+        key, _, value = override.partition("=")
+        *above, name = key.split(".")
+        node = config
+        for part in above:
+            node = node[part]
+        if above:
+            node[name] = value
+        else:
+            options[key] = value
+    run = RunFolder(path)
+    run.begin(config, overrides, options, resume=False)
+    status: Status = "done" if given else "failed"
+    error = None if given else "UserError: there is no table\nin the folder"
+    run.write_result(Result(status=status, metrics=given, labels=labels if given else None, error=error))
+
+
+def test_unlike_runs_come_in_a_table_for_each_data_and_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def score(value: float) -> dict[str, Any]:
+        return {"val/rmse": value, "test/rmse": value}
+
+    write_other(
+        tmp_path / "a", "kaggle", "/k", "cumulative", ["loss=huber", "optimizer.lr=0.2"], **score(0.2)
+    )
+    write_other(tmp_path / "b", "kaggle", "/k", "cumulative", ["loss=mse"], **score(0.1))
+    write_other(tmp_path / "c", "gz2", "/g", "cumulative", ["data.catalog.seed=2"], **score(0.05))
+    write_other(tmp_path / "d", "gz2", "/g", "cumulative", ["data.catalog.seed=3"], **score(0.04))
+    write_other(tmp_path / "e", "gz2", "/g", "debiased", ["data.catalog.labels=debiased"], **score(0.3))
+    write_other(tmp_path / "f", "table", "/one", "cumulative", [], **score(0.3))
+    write_other(tmp_path / "g", "table", "/two", "cumulative", [], **score(0.2))
+    write_other(tmp_path / "h", "table", "/two", "cumulative", ["data.catalog.columns=[a,b]"])
+    write_other(tmp_path / "i", "folder", "/three", None, [])
+    lines = shown(tmp_path, capsys, monkeypatch)
+    titles = [line for line in lines if line.startswith(("data:", "labels:"))]
+    assert titles == [
+        "data: gz2; labels: cumulative (2 runs, best validation RMSE first)",
+        "data: gz2; labels: debiased (1 run)",
+        "data: kaggle; labels: cumulative (2 runs, best validation RMSE first)",
+        "data: table at /one; labels: cumulative (1 run)",
+        "data: table at /two; labels: cumulative (2 runs, best validation RMSE first)",
+        "labels: unknown (1 run)",
+    ]
+    rows = [line.split(maxsplit=4)[-1].strip() for line in lines if line[:3] in ("0.0", "0.1", "0.2", "0.3")]
+    # Only what a run has, that its own command line or options say, and by the shortest name that is clear:
+    # there is a seed of the run as well.
+    assert rows[:2] == ["catalog.seed=3", "catalog.seed=2"]
+    assert rows[3:5] == ["loss=mse", "loss=huber lr=0.2"]
+    assert "failed: columns=[a,b]" in "\n".join(lines)
+    assert f"{tmp_path}/h: there is no table" in lines
+    assert max(len(line.rstrip()) for line in lines if not line.startswith(("best:", "/"))) <= 80
+
+
+@pytest.mark.parametrize("count", [5, 150])
+def test_a_run_takes_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    for i in range(count):
+        overrides = [f"loss={('mse', 'huber')[i % 2]}", f"optimizer.lr={i}", f"crop.size={i}"]
+        write_other(tmp_path / str(i), "kaggle", "/k", "cumulative", overrides, **{"val/rmse": 0.001 * i})
+    lines = shown(tmp_path, capsys, monkeypatch)
+    assert len(lines) <= count + 8
+
+
+def test_runs_set_alike_are_told_apart_by_their_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        write_other(tmp_path / name, "kaggle", "/k", "cumulative", [], **{"val/rmse": 0.1})
+    text = "".join(line.split()[-1] for line in shown(tmp_path, capsys, monkeypatch) if line.strip())
+    assert f"{tmp_path}/a" in text
+    assert f"{tmp_path}/b" in text
+
+
 def test_the_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a", 0.1, "mean", 0.1)
     write_run(tmp_path / "b", 0.1, "deep_cnn", None, "diverged")
     assert main([str(tmp_path), "--csv", str(tmp_path / "all.csv")]) == 0
-    assert "DivergedError: the loss" in capsys.readouterr().out
-    assert len(pd.read_csv(tmp_path / "all.csv")) == 2
+    assert f"{tmp_path}/b: DivergedError: the loss" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "all.csv")
+    assert len(table) == 2
+    assert {"group", "settings", "baseline/mean_rmse"} <= set(table)
 
 
 @pytest.mark.parametrize("folder", ["missing", "."])

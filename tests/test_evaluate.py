@@ -1,13 +1,17 @@
 """Evaluation through the real command line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 from galaxy.config.overrides import quoted
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.runs import RunFolder
-from tests.conftest import Command
+from tests.conftest import PROJECT, Command
 
 
 @pytest.fixture
@@ -67,7 +71,8 @@ def test_kaggles_submission_follows_the_benchmark(
 
     data = ["data=kaggle", f"data.root={challenge}", "data.catalog.part=test", f"data.cache={tmp_path}/cache"]
     assert command("evaluate.py", f"run={run}", *data) == 0
-    submission = pd.read_csv(run / "evaluation" / "kaggle-challenge-unlabelled-tta1" / "submission.csv")
+    (file,) = (run / "evaluation").glob("kaggle-challenge-unlabelled-tta1-*/submission.csv")
+    submission = pd.read_csv(file)
     assert list(submission.columns) == header
     assert submission["GalaxyID"].tolist() == ids
     assert submission.iloc[:, 1:].to_numpy().min() >= 0
@@ -101,6 +106,104 @@ def test_splits_that_would_leak_are_refused(
     assert "the run was trained with 0.2" in capsys.readouterr().err
 
 
+def test_an_evaluation_holds_to_the_recorded_splits(
+    command: Command, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "other.csv"
+    file.write_text("id,split\n100003,test\n")
+    assert command("evaluate.py", f"run={run}", f"data.split_file={file}") == 1
+    assert f"holds to the splits recorded in {run}/splits.parquet" in capsys.readouterr().err
+
+
+def test_stratified_splits_are_known_only_where_they_are_recorded(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = ["target=question1", "loss=cross_entropy", "model=mean", "data.stratify=true"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
+    lone = tmp_path / "lone.ckpt"
+    lone.write_bytes((tmp_path / "run" / "checkpoints" / "best.ckpt").read_bytes())
+    data = [*(o for o in quick if o.startswith("data")), "data.stratify=true"]
+    data = [o for o in data if "batch_size" not in o]
+    assert command("evaluate.py", f"checkpoint={lone}", *data) == 1
+    assert "evaluate it in its run folder, or evaluate split=all" in capsys.readouterr().err
+    assert command("evaluate.py", f"checkpoint={lone}", *data, "split=all", f"out={tmp_path}/all") == 0
+    assert "was trained on" not in capsys.readouterr().out  # which nobody knows
+
+
+def test_galaxies_that_were_trained_on_are_counted(
+    command: Command, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = (pd.read_parquet(run / "splits.parquet")["split"] == "train").sum()
+    capsys.readouterr()
+    assert command("evaluate.py", f"run={run}", "split=all") == 0
+    assert f"was trained on {trained} of these 80 galaxies" in capsys.readouterr().out
+    assert command("evaluate.py", f"run={run}") == 0
+    assert "was trained on" not in capsys.readouterr().out
+
+
+def test_folders_of_one_name_do_not_share_an_evaluation(
+    command: Command, run: Path, survey: Path, cache: Path, tmp_path: Path
+) -> None:
+    images = sorted((survey / "images_training_rev1").iterdir())
+    for home, image in zip(("a", "b"), images, strict=False):
+        folder = tmp_path / home / "pred"
+        folder.mkdir(parents=True)
+        (folder / image.name).symlink_to(image)
+        data = ["data=folder", f"data.root={folder}", f"data.cache={cache}"]
+        assert command("evaluate.py", f"run={run}", *data) == 0
+    found = list(run.glob("evaluation/folder-pred-unlabelled-tta1-*"))
+    assert {pd.read_csv(folder / "predictions.csv")["id"][0] for folder in found} == {
+        int(image.stem) for image in images[:2]
+    }
+    roots = {json.loads((folder / "evaluation.json").read_text())["root"] for folder in found}
+    assert roots == {str(tmp_path / home / "pred") for home in ("a", "b")}
+    assert command("evaluate.py", f"run={run}", *data) == 0  # the same once more
+    assert len(list((run / "evaluation").iterdir())) == 2
+
+
+def test_a_run_on_an_option_of_the_users_is_evaluated_without_it(
+    command: Command, quick: list[str], survey: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    mine = f"defaults: [kaggle, _self_]\nroot: {survey}\n"
+    (tmp_path / "conf" / "data" / "mine.yaml").write_text(mine)
+    options = ["--config-dir", str(tmp_path / "conf"), "data=mine", "model=mean"]
+    others = [o for o in quick if not o.startswith(("data=", "data.root=", "model="))]
+    run = tmp_path / "run"
+    assert command("train.py", *options, *others, f"hydra.run.dir={run}") == 0
+    assert command("evaluate.py", f"run={run}") == 0
+    metrics = json.loads((run / "evaluation" / "mine-test-tta1" / "metrics.json").read_text())["metrics"]
+    assert metrics["rmse"] == pytest.approx(RunFolder(run).result().metrics["test/rmse"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "catalog",
+    [
+        {"_target_": "pathlib.Path.write_text"},
+        {"_target_": "galaxy.catalogs.kaggle.Path.write_text"},
+        {"part": {"_target_": "pathlib.Path.write_text"}},
+        {"part": "${oc.create:{a:1}}"},
+    ],
+)
+def test_a_run_folder_cannot_call_somebody_elses_code(
+    command: Command, run: Path, capsys: pytest.CaptureFixture[str], catalog: dict[str, Any]
+) -> None:
+    config = RunFolder(run).config()
+    config["data"]["catalog"].update(catalog)
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert command("evaluate.py", f"run={run}") == 1
+    assert "is not a reader of this project" in capsys.readouterr().err
+
+
+def test_a_mistake_does_not_wait_for_torch(tmp_path: Path) -> None:
+    for argument in (f"run={tmp_path}", "split=all"):
+        command = [sys.executable, "-X", "importtime", str(PROJECT / "evaluate.py"), argument]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "not a run folder" in done.stderr or "give one of run=DIR" in done.stderr
+        assert " torch\n" not in done.stderr
+
+
 def test_a_lone_checkpoint_needs_its_data_named(
     command: Command, run: Path, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +223,7 @@ def test_an_evaluation_leaves_nothing_of_an_earlier_one(command: Command, run: P
     (out / "submission.csv").write_text("stale")
     assert command("evaluate.py", f"run={run}", f"out={out}") == 0
     assert {file.name for file in out.iterdir()} == {
+        "evaluation.json",
         "metrics.json",
         "predictions.csv",
         "predictions.parquet",
