@@ -32,7 +32,7 @@ PROJECT = {
         from galaxy.errors import UserError
         from toy_parts import Trainer as Trainer
 
-        def read(root: Path, on_bad: Literal["error", "skip"] = "error") -> None: ...
+        def read(root: Path, on_bad: Literal["error", "skip"] = "error", seed: int = 0) -> None: ...
 
         class Net:
             def __init__(self, channels: int, width: int = 8, dropout: float = 0.0,
@@ -45,7 +45,7 @@ PROJECT = {
         class Stop:
             def __init__(self, patience: int) -> None: ...
 
-        def score(data: dict, split: Literal["train", "val", "test"]) -> None: ...
+        def score(data: dict, split: Literal["train", "val", "test"], models: list[str]) -> None: ...
 
         def train(config):
             print("trained", config)
@@ -89,13 +89,14 @@ PROJECT = {
           - _self_
         _target_: toy_survey.score
         split: test
+        models: [net]
         hydra:
           callbacks:
             check:
               _target_: galaxy.config.CheckConfig
     """,
     "conf/data/simulated.yaml": "_target_: toy_survey.read\nroot: data\non_bad: error\n",
-    "conf/data/kaggle.yaml": "# labels\n_target_: toy_survey.read\nroot: ???\non_bad: error\n",
+    "conf/data/kaggle.yaml": "# labels\n_target_: toy_survey.read\nroot: ???\non_bad: error\nseed: 1\n",
     "conf/model/net.yaml": """
         _target_: toy_survey.Net
         channels: 3
@@ -206,6 +207,14 @@ MISTAKES = {
     "values that do not go together": (
         ["trainer.precision=16-mixed", "trainer.accelerator=cpu"],
         ["trainer.accelerator is cpu, which does not work with trainer.precision=16-mixed", "auto, gpu"],
+    ),
+    "key of another option": (
+        ["data.seed=3"],
+        ["data.seed does not exist with data=simulated, but with data=kaggle", "set in: data.seed=3"],
+    ),
+    "group of another program": (
+        ["-cn", "score", "model=net"],
+        ["model is not a group of score", "did you mean 'models=[net]'?", "allowed: data, models, split"],
     ),
     "not an override": (["a=b=c"], ["a=b=c is not an override", "key=value"]),
     "broken file": (["model=broken"], ["model/broken.yaml, line 3", "is not YAML"]),

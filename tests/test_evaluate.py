@@ -195,6 +195,15 @@ def test_a_run_folder_cannot_call_somebody_elses_code(
     assert "is not a reader of this project" in capsys.readouterr().err
 
 
+def test_help_says_what_every_key_is(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("evaluate.py", "--help") == 0
+    shown = capsys.readouterr().out
+    keys = yaml.safe_load((PROJECT / "conf" / "evaluate.yaml").read_text())
+    for key in {*keys, "data"} - {"defaults", "hydra", "_target_"}:
+        assert f"\n{key} " in shown
+    assert "model" not in shown.replace("a trained model", "")
+
+
 def test_a_mistake_does_not_wait_for_torch(tmp_path: Path) -> None:
     for argument in (f"run={tmp_path}", "split=all"):
         command = [sys.executable, "-X", "importtime", str(PROJECT / "evaluate.py"), argument]

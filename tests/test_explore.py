@@ -17,6 +17,15 @@ def explore(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return 0
 
 
+def test_help_says_what_every_key_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explore(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    for key in ("crops", "count", "out", "data"):
+        assert f"\n{key} " in shown
+
+
 def test_writes_a_sheet(monkeypatch: pytest.MonkeyPatch, survey: Path, tmp_path: Path) -> None:
     data = ["data=kaggle", f"data.root={survey}", "count=2", f"out={tmp_path}/sheet.png"]
     assert explore(monkeypatch, "crops=[center64,roi64]", *data) == 0
@@ -25,7 +34,12 @@ def test_writes_a_sheet(monkeypatch: pytest.MonkeyPatch, survey: Path, tmp_path:
 
 @pytest.mark.parametrize(
     ("argument", "said"),
-    [("crops=[roy64]", "did you mean roi64"), ("data.root=/nowhere", "/nowhere"), ("cont=3", "count")],
+    [
+        ("crops=[roy64]", "did you mean roi64"),
+        ("data.root=/nowhere", "/nowhere"),
+        ("cont=3", "count"),
+        ("crop=roi64", "did you mean 'crops=[roi64]'?"),
+    ],
 )
 def test_wrong_input_is_one_message(
     monkeypatch: pytest.MonkeyPatch,

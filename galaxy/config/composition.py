@@ -17,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy.config.check import RESERVED
-from galaxy.config.origins import display
+from galaxy.config.origins import display, line_of
 from galaxy.config.problems import Problem
 from galaxy.config.signatures import UnknownNameError, signature_of
 from galaxy.errors import nearest
@@ -69,7 +69,7 @@ class Composer:
         if isinstance(config, Problem):
             return None, [*problems, config]
         for override in values:
-            problem = _apply(config, override)
+            problem = _apply(config, override, self.loader)
             problems += [problem] if problem else []
         return config, problems
 
@@ -87,8 +87,23 @@ class Composer:
                 OmegaConf.set_readonly(config.hydra, False)
                 self.files[groups] = config
             except Exception as error:  # Hydra raises ValueError, YAMLError, OSError and its own
-                self.files[groups] = explain(error, self.loader)
+                self.files[groups] = self._foreign_group(error, groups) or explain(error, self.loader)
         return copy.deepcopy(self.files[groups])
+
+    def _foreign_group(self, error: Exception, arguments: Sequence[str]) -> Problem | None:
+        """An argument that chooses an option of a group which only other programs have."""
+        match = re.search(r"Could not override '([^']*)'", str(error))
+        given = [argument for argument in arguments if match and argument.partition("=")[0] == match[1]]
+        own = self._from_files(()) if given else None
+        if not isinstance(own, DictConfig):
+            return None
+        group, _, option = given[0].partition("=")
+        groups = [str(name) for name in own.hydra.runtime.choices if not re.search("[/@]", str(name))]
+        keys = sorted({*map(str, own), *groups}.difference(RESERVED, ["hydra"]))
+        near = nearest(group, keys)
+        if near in own and isinstance(OmegaConf.select(own, str(near)), ListConfig):
+            near = f"'{near}=[{option}]'"
+        return Problem(group, f"is not a group of {self.config_name}", tuple(keys), near, given[0])
 
 
 def explain(error: BaseException, loader: ConfigLoader) -> Problem:
@@ -176,7 +191,7 @@ def _group_problem(override: Override, argument: str, options: Sequence[str]) ->
     return None
 
 
-def _apply(config: DictConfig, override: Override) -> Problem | None:
+def _apply(config: DictConfig, override: Override, loader: ConfigLoader) -> Problem | None:
     """Sets, adds or deletes one value, as Hydra would."""
     key, value, argument = override.key_or_group, override.value(), override.input_line or ""
     owner, _, name = key.rpartition(".")
@@ -185,7 +200,7 @@ def _apply(config: DictConfig, override: Override) -> Problem | None:
         exists = isinstance(parent, DictConfig) and name in list(parent)
         exists = exists or (isinstance(parent, ListConfig) and name.isdigit() and int(name) < len(parent))
         if not exists and not override.is_add() and not override.is_force_add():
-            return _unknown_key(config, key, argument)
+            return _unknown_key(config, key, argument, loader)
         if override.is_delete():
             with open_dict(parent):
                 del parent[name]
@@ -198,11 +213,16 @@ def _apply(config: DictConfig, override: Override) -> Problem | None:
     return None
 
 
-def _unknown_key(config: DictConfig, key: str, argument: str) -> Problem:
+def _unknown_key(config: DictConfig, key: str, argument: str, loader: ConfigLoader) -> Problem:
     """A key that does not exist, and the key that was most likely meant."""
     keys = _keys(config)
     owner, _, name = key.rpartition(".")
     siblings = {other.rpartition(".")[2] for other in keys if other.rpartition(".")[0] == owner}
+    if having := _options_with(loader, config, key):
+        group = key.partition(".")[0]
+        chosen = config.hydra.runtime.choices[group]
+        text = f"does not exist with {group}={chosen or 'null'}, but with {group}={' or '.join(having)}"
+        return Problem(key, text, source=argument)
     if not siblings:  # the mistake is further up
         top = tuple(str(other) for other in config if other != "hydra")
         return Problem(key, "does not exist", top, nearest(key, keys), argument)
@@ -220,6 +240,24 @@ def _unknown_key(config: DictConfig, key: str, argument: str) -> Problem:
     return Problem(
         key, "does not exist", tuple(known), f"{owner}.{close}" if close and owner else close, argument
     )
+
+
+def _options_with(loader: ConfigLoader, config: DictConfig, key: str) -> list[str]:
+    """The options of the key's group, other than the chosen one, that set the key."""
+    group, *parts = key.split(".")
+    choices = config.hydra.runtime.choices
+    if not parts or group not in choices:
+        return []
+    folders = [Path(source.path) / group for source in loader.get_sources() if source.scheme() == "file"]
+    files = {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+    return [name for name, file in files.items() if name != choices[group] and _sets(file, parts)]
+
+
+def _sets(file: Path, keys: list[str]) -> bool:
+    try:
+        return line_of(file, keys) is not None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        return False  # which would be another mistake
 
 
 def _keys(node: DictConfig, prefix: str = "") -> list[str]:
