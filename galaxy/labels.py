@@ -18,7 +18,7 @@ class Labels:
     Attributes:
         questions: The tree whose K answers the columns are. A question's parent is the answer whose target
             its own targets sum to; conditional labels, which sum to 1 or to nothing, have no parents.
-        columns: The K names, in order.
+        columns: The K names, in order; not those that tables of predictions have beside them.
         meaning: In the words of the tables: "cumulative" where a question's fractions sum to its parent's
             value (Kaggle), "debiased", "classes" and so on. Errors on different meanings do not compare.
         kind: "classes" where one question is asked and the galaxy has one answer, known for sure or not;
@@ -35,6 +35,12 @@ class Labels:
             raise ValueError(f"{len(self.columns)} columns for {self.questions.size} answers")
         if self.kind == "classes" and len(self.questions) != 1:
             raise ValueError(f"classes are the answers of one question, not of {len(self.questions)}")
+        taken = [name for name in self.columns if name in ("id", "class") or name.startswith("true/")]
+        if taken:
+            raise ValueError(
+                f"the answer {taken[0]} must be renamed: tables of predictions have columns called id, class "
+                "and true/... themselves"
+            )
 
     @property
     def texts(self) -> tuple[str, ...]:

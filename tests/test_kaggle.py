@@ -206,13 +206,45 @@ def test_rounding_within_the_tolerance_is_accepted(root: Path) -> None:
 
 def test_long_lists_are_cut_and_counted(root: Path) -> None:
     frame = pd.concat([table()] * 5, ignore_index=True)
-    frame["GalaxyID"] = [str(i) for i in range(20)]
+    frame["GalaxyID"] = [str(i) for i in range(19)] + [str(IDS[0])]
     write(root, frame)
     message = error(root)
-    assert "20 row(s) without an image" in message
-    assert "... and 10 more" in message
+    assert "19 row(s) without an image" in message
+    assert "... and 9 more" in message
+
+
+@pytest.mark.parametrize("on_bad", ["error", "skip"])
+def test_what_is_wrong_with_every_row_is_said_once(root: Path, on_bad: str) -> None:
+    write(root, table().assign(**{"Class7.2": "round"}))
+    message = error(root, on_bad)
+    assert (
+        "No usable galaxy: all 4 are row(s) with labels that are not fractions in [0, 1], such as" in message
+    )
+    assert message.endswith("line 2, GalaxyID 100008: Class7.2 is round")
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [
+        (["1.0", "2.37e17", "3.0", "4.0"], "the ids in GalaxyID were saved as floats, such as 1.0"),
+        (["", "2.0", "3.0", "4.0"], "the ids in GalaxyID were saved as floats, such as 2.0"),
+        (
+            ["a", "b", "", "1.0"],
+            "no GalaxyID in training_solutions_rev1.csv is a whole number; the first is 'a'",
+        ),
+    ],
+)
+def test_ids_that_are_all_bad_are_the_only_mistake_told(root: Path, ids: list[str], said: str) -> None:
+    write(root, table().assign(GalaxyID=ids))
+    message = error(root)
+    assert said in message
+    assert "without a row" not in message
+    assert "on_bad" not in message
 
 
 def test_nothing_left_is_an_error(root: Path) -> None:
-    write(root, table().assign(**{"Class1.1": "2"}))
+    frame = table()
+    frame.loc[1:, "Class1.1"] = "2"
+    frame.loc[0, "GalaxyID"] = "5"
+    write(root, frame)
     assert "No usable galaxy" in error(root, "skip")

@@ -239,10 +239,33 @@ def test_answers_that_miss_their_parent_are_named(root: Path) -> None:
     table.loc[3, "bar"] = "0.19"  # 0.015 too much: rounding
     write(root, table)
     message = error(root, questions=TREE)
-    assert "2 row(s) with answers that do not sum to their parent's value within 0.02" in message
+    assert "2 row(s) with answers that do not sum to their parent's value, or 1, within 0.02" in message
     assert "labels.csv, line 3, ngc 1300: bar sums to 1.180000, not disk = 0.900000" in message
     assert "labels.csv, line 4, 42: ring sums to 0.850000, not disk = 0.800000" in message
     assert read(root, "skip", questions=TREE).names == (NAMES[0], NAMES[3])
+
+
+def test_the_roots_of_a_tree_sum_to_1(root: Path) -> None:
+    table = frame()
+    table.loc[3, "smooth"] = "0.1"  # with 0.7 it should be 0.3
+    write(root, table)
+    assert "line 5, 007: shape sums to 0.800000, not 1" in error(root, questions=TREE)
+    # A single answer is a part of something, and without parents there is no tree.
+    parts = {"shape": TREE["shape"], "ring": {"answers": ["ring"]}}
+    assert len(read(root, questions=parts)) == 4
+    parts = {"disk": {"answers": ["disk"]}, "bar": TREE["bar"], "smooth": {"answers": ["smooth"]}}
+    assert len(read(root, questions=parts)) == 4
+
+
+def test_answers_that_predictions_could_not_be_told_from_are_refused(root: Path) -> None:
+    table = frame().rename(columns={"smooth": "class", "disk": "true/disk"})
+    write(root, table.assign(kind=["E", "id", "E", "id"]))
+    said = "must be renamed: tables of predictions have columns called id, class and true/... themselves"
+    assert f"data.catalog.columns: the answer class {said}" in error(root, columns=["class"])
+    assert f"data.catalog.columns: the answer true/disk {said}" in error(root, columns=["true/disk"])
+    questions = {"a": {"answers": ["class", "ring"]}}
+    assert f"data.catalog.questions: the answer class {said}" in error(root, questions=questions)
+    assert f"data.catalog.class_column=kind: the answer id {said}" in error(root, class_column="kind")
 
 
 @pytest.mark.parametrize(
@@ -317,7 +340,44 @@ def test_classes_may_be_numbers_and_have_gaps(root: Path, file: str) -> None:
     catalog = read(root, "skip", class_column="kind")
     assert catalog.labels is not None
     assert catalog.labels.columns == ("2", "10")
-    assert read(root, "skip", class_column="kind", classes=[2, 10, 30]).labels is not None
+    for classes in ([2, 10, 30], ["2", "10", "30"], ["2.0", "10.0", "30.0"]):
+        labels = read(root, "skip", class_column="kind", classes=classes).labels
+        assert labels is not None
+        assert labels.columns == ("2", "10", "30")
+
+
+def test_classes_that_cannot_be_in_every_split_are_named(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [str(i) for i in range(9)]
+    draw(root, *(f"{name}.png" for name in names))
+    write(root, frame(names).assign(kind=["E"] * 4 + ["Irr"] + ["S"] * 3 + ["cD"]))
+    read(root, class_column="kind", classes=["E", "Irr", "S", "cD", "none"])
+    (message,) = caplog.messages
+    assert message.splitlines()[1:] == ["  Irr: 1", "  cD: 1"]
+    caplog.clear()
+    write(root, frame(names).assign(kind=["E", "S", "I"] * 3))
+    read(root, class_column="kind")
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("file", ["labels.csv", "labels.parquet"])
+def test_galaxies_may_be_grouped(root: Path, file: str) -> None:
+    (root / "labels.csv").unlink()
+    names = ["7", "42", "9", "6", "3"]
+    draw(root, *(f"{name}.png" for name in names))
+    write(root, frame(names).assign(field=["b", "", "a", "b", "a"]), file)
+    catalog = read(root, group_column="field")
+    assert catalog.groups is not None
+    assert catalog.groups.dtype == np.int64
+    assert catalog.groups.tolist() == [6, 42, 3, 6, 3]
+    (root / "images" / "3.png").unlink()
+    catalog = read(root, "skip", group_column="field")
+    assert catalog.groups is not None
+    assert catalog.groups.tolist() == [6, 42, 9, 6]
+    assert "no column filed (data.catalog.group_column); did you mean field?" in error(
+        root, group_column="filed"
+    )
 
 
 def test_words_for_missing_numbers_are_classes_all_the_same(root: Path) -> None:
@@ -502,6 +562,14 @@ def test_ids_saved_as_floats_are_named(tmp_path: Path, file: str) -> None:
     draw(tmp_path, "7.png")
     write(tmp_path, pd.DataFrame({"objid": [1.237e18, 123.0, np.nan], "p": 0.5}), file)
     message = error(tmp_path, columns=["p"])
+    assert f"{file}: the ids in objid were saved as floats, such as 1.237e+18" in message
+    assert "on_bad" not in message
+
+
+def test_ids_of_which_some_were_saved_as_floats_are_named(tmp_path: Path) -> None:
+    draw(tmp_path, "7.png")
+    write(tmp_path, pd.DataFrame({"objid": ["7", "1.237e+18", "123.0", ""], "p": 0.5}))
+    message = error(tmp_path, columns=["p"])
     assert "2 row(s) whose objid is no whole number" in message
     assert "objid is 1.237e+18 (was the table saved with ids as floats?)" in message
     assert "objid is 123.0" in message
@@ -515,8 +583,26 @@ def test_a_name_that_looks_like_a_float_among_others_is_a_name(tmp_path: Path) -
 
 
 def test_nothing_left_is_an_error(root: Path) -> None:
-    write(root, frame().assign(smooth="2"))
+    write(root, frame().assign(smooth=["2", "2", "2", "1"], name=[*NAMES[:3], "no such image"]))
     assert "No usable galaxy" in error(root, "skip", columns=["smooth"])
+
+
+@pytest.mark.parametrize("on_bad", ["error", "skip"])
+@pytest.mark.parametrize(
+    ("arguments", "what", "case"),
+    [
+        ({"columns": ["smooth", "kind"]}, "with labels that are not fractions in [0, 1]", "kind is Sa10"),
+        ({"class_column": "kind", "classes": ["a", "b"]}, "whose kind is none of", "kind is Sa10"),
+        ({"image_column": "kind", "id_column": "name"}, "whose image does not exist", "no "),
+    ],
+)
+def test_what_is_wrong_with_every_row_is_said_once(
+    root: Path, arguments: dict[str, Any], what: str, case: str, on_bad: str
+) -> None:
+    message = error(root, on_bad, **arguments)
+    assert message.startswith(f"No usable galaxy: all 4 are row(s) {what}")
+    assert f", such as\n  labels.csv, line 2, {NAMES[0]}: {case}" in message
+    assert "line 3" not in message
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galaxy.catalogs.catalog import Catalog, Hdf5Image
-from galaxy.catalogs.reading import Problem, lines, settle
+from galaxy.catalogs.reading import Problem, lines, settle, warn_of_rare
 from galaxy.catalogs.sky import sky_groups
 from galaxy.errors import UserError, listing, meant
 from galaxy.labels import class_labels
@@ -81,6 +81,7 @@ def read_galaxy10(
     if not len(rows):
         raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}".rstrip())
     classes = columns["ans"][rows].astype(np.int64)
+    warn_of_rare(LABELS, classes)
     groups = None
     if "ra" in columns:
         groups = sky_groups(rows, columns["ra"][rows], columns["dec"][rows], separation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,9 @@ from galaxy.errors import UserError, listing, meant
 from galaxy.labels import Labels
 
 OnBad = Literal["error", "skip"]
+log = logging.getLogger(__name__)
 _ID = re.compile("0|[1-9][0-9]{0,18}")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 _ADVICE = "Mend the files, or leave these galaxies out with data.on_bad=skip."
 
 
@@ -54,6 +57,21 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None and int(text) < 2**63
 
 
+def is_float(text: str) -> bool:
+    """Whether a text is a number with a decimal point or an exponent."""
+    return _NUMBER.fullmatch(text) is not None and not text.lstrip("+-").isdigit()
+
+
+def refuse_floats(texts: Iterable[str], column: str, file: str) -> None:
+    """Says once that a program saved all ids as floats, which have too few digits for those of surveys."""
+    present = [text for text in texts if text]
+    if present and all(map(is_float, present)):
+        raise UserError(
+            f"{file}: the ids in {column} were saved as floats, such as {present[0]}, of which digits may be "
+            "lost.\nSave the table again from its source, with ids as text or whole numbers."
+        )
+
+
 def check_ids(texts: pd.Series, file: str, column: str, unique: bool = True) -> tuple[pd.Series, Problem]:
     """Turns ids that were read as text into numbers.
 
@@ -66,9 +84,16 @@ def check_ids(texts: pd.Series, file: str, column: str, unique: bool = True) -> 
     Returns:
         The usable ids, int64, indexed by line number, of an id that comes twice only the first if they must
         be unique; and the rest.
+
+    Raises:
+        UserError: There is no usable id.
     """
     texts = texts.fillna("").str.strip()
+    refuse_floats(texts.tolist(), column, file)
     valid = texts.map(is_id).astype(bool)
+    if not valid.any():
+        first = texts.iloc[0]
+        raise UserError(f"No usable galaxy: no {column} in {file} is a whole number; the first is {first!r}")
     ids = texts[valid].astype(np.int64)
     again = ids.duplicated() & unique
     bad = zip(texts[~valid].index.tolist(), texts[~valid].tolist(), strict=True)
@@ -145,8 +170,22 @@ def images_in(
 def lines(
     what: str, bad: NDArray[np.bool_], where: Callable[[int], str], describe: Callable[[int], str]
 ) -> Problem:
-    """A problem with a case for each bad row: `where(row)` and what is wrong there."""
+    """A problem with a case for each bad row: `where(row)` and what is wrong there.
+
+    Raises:
+        UserError: All rows are bad, and there are several; see `refuse_all`.
+    """
+    refuse_all(what, bad, where, describe)
     return Problem(what, [f"{where(row)}: {describe(row)}" for row in np.flatnonzero(bad).tolist()])
+
+
+def refuse_all(
+    what: str, bad: NDArray[np.bool_], where: Callable[[int], str], describe: Callable[[int], str]
+) -> None:
+    """Says once what is wrong with every row: a list of them all helps no one, nor does leaving them out."""
+    if len(bad) > 1 and bad.all():
+        example = f"{where(0)}: {describe(0)}"
+        raise UserError(f"No usable galaxy: all {len(bad):,} are {what}, such as\n  {example}")
 
 
 def fractions(table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -170,6 +209,20 @@ def describe_fractions(row: pd.Series, bad: NDArray[np.bool_]) -> str:
     return f"{names[0]} is {text}" + (f" (and {len(names) - 1} more columns)" if len(names) > 1 else "")
 
 
+def warn_of_rare(labels: Labels, classes: NDArray[np.int64]) -> None:
+    """Warns of classes that are too small to be in every split.
+
+    Args:
+        labels: Of the K classes.
+        classes: (N,) the class of each galaxy, from 0.
+    """
+    numbers = np.bincount(classes, minlength=len(labels.columns)).tolist()
+    few = zip(labels.columns, numbers, strict=True)
+    rare = [f"{name}: {number}" for name, number in few if 0 < number < 3]
+    if rare:
+        log.warning("classes of too few galaxies to be trained, validated and tested on:\n%s", listing(rare))
+
+
 def describe_tree(labels: Labels, values: NDArray[np.float64], off: NDArray[np.bool_]) -> str:
     """The questions of a row that do not sum to their parent's value.
 
@@ -188,9 +241,4 @@ def describe_tree(labels: Labels, values: NDArray[np.float64], off: NDArray[np.b
 
 
 def _float_hint(text: str) -> str:
-    """Ids of 18 digits do not survive a table that keeps numbers as floats."""
-    return (
-        " (was the table saved with ids as floats?)"
-        if re.fullmatch(r"[\d.]+(e\+?\d+)?", text.lower())
-        else ""
-    )
+    return " (was the table saved with ids as floats?)" if is_float(text) else ""

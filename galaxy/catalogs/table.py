@@ -22,8 +22,12 @@ from galaxy.catalogs.reading import (
     describe_fractions,
     describe_tree,
     fractions,
+    is_float,
     lines,
+    refuse_all,
+    refuse_floats,
     settle,
+    warn_of_rare,
 )
 from galaxy.catalogs.tree import tree_labels
 from galaxy.errors import UserError, listing, meant
@@ -36,7 +40,6 @@ TREE_TOLERANCE = 0.02
 MAX_CLASSES = 1000
 FEW_CLASSES = 20
 _KEY = "data.catalog"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def read_table(
@@ -53,6 +56,7 @@ def read_table(
     classes: list[str] | list[int] | None = None,
     questions: dict[str, dict[str, Any]] | None = None,
     meaning: str | None = None,
+    group_column: str | None = None,
 ) -> Catalog:
     """Reads a table with a row for each galaxy.
 
@@ -80,9 +84,11 @@ def read_table(
         questions: A tree whose answers are columns of fractions; see `tree_labels`.
         meaning: Of the fractions, in the words of the tables; None for "cumulative" where questions have
             parents, else "fractions".
+        group_column: Words or numbers that galaxies have in common which must share a split, such as two
+            observations of one; where it is empty, a galaxy stands alone.
 
     Returns:
-        The catalog, in the order of the table. `strata` are the classes.
+        The catalog, in the order of the table. `strata` are the classes; a group is its smallest id.
 
     Raises:
         UserError: The arguments contradict each other, files or columns are missing, or (with "error") rows
@@ -93,40 +99,36 @@ def read_table(
     labels = _fraction_labels(columns, class_column, classes, questions, meaning)
     root = Path(root).expanduser()
     table = Table(_find(root, file))
-    name_column = id_column or image_column or table.header[0]
-    roles = {"id_column": name_column, "image_column": image_column, "class_column": class_column}
-    text = {column: f"{_KEY}.{key}" for key, column in roles.items() if column is not None}
-    key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
-    numbers = dict.fromkeys(labels.columns if labels else (), key)
-    table.check(numbers | text)
-    frame = table.read(list(text), list(numbers))
-
-    names = frame[name_column].tolist()
-    rows = _Rows(table.path.name, frame, names)
-    _check_names(rows, names, name_column)
-    values: NDArray[np.float32] | None = None
+    roles = {
+        "id_column": id_column or image_column or table.header[0],
+        "image_column": image_column,
+        "class_column": class_column,
+        "group_column": group_column,
+    }
+    rows = _read_rows(table, roles, labels, f"{_KEY}.questions" if questions else f"{_KEY}.columns")
     codes: NDArray[np.int64] | None = None
     if class_column is not None:
         labels, codes = _read_classes(rows, class_column, classes)
-        values = np.eye(labels.questions.size, dtype=np.float32)[codes]
-    elif labels is not None:
-        values = _read_fractions(rows, labels)
-    paths = _listed(rows, root, image_column) if image_column else _named(rows, names, root / images)
+    targets = None if labels is None else _targets(rows, labels, codes)
+    paths = _listed(rows, root, image_column) if image_column else _named(rows, root / images)
     _check_shared(rows, paths)
 
     skipped = settle(rows.problems, on_bad, f"The galaxies in {table.path}")
     good = np.flatnonzero(~rows.bad)
     if not len(good):
         raise UserError(f"No usable galaxy in {table.path}.\n{listing(list(skipped))}")
-    ids, named = identify([names[row] for row in good.tolist()])
+    if labels is not None and codes is not None:
+        warn_of_rare(labels, codes[good])
+    ids, names = identify([rows.names[row] for row in good.tolist()])
     return Catalog(
         name="table",
         ids=ids,
         images=tuple(stretch.source(Path(paths[row])) for row in good.tolist()),
         labels=labels,
-        targets=None if values is None else values[good],
-        names=named,
+        targets=None if targets is None else targets[good],
+        names=names,
         strata=None if codes is None else codes[good],
+        groups=None if group_column is None else _groups(ids, rows.frame[group_column].iloc[good]),
         any_frame=True,
         skipped=skipped,
     )
@@ -144,7 +146,9 @@ class _Rows:
 
     def report(self, what: str, bad: ArrayLike, describe: Callable[[int], str]) -> None:
         """Adds a problem of the rows where `bad` is true, (N,), that were not reported before."""
-        new = np.array(bad, dtype=bool) & ~self.bad
+        bad = np.array(bad, dtype=bool)
+        refuse_all(what, bad, self.where, describe)
+        new = bad & ~self.bad
         self.bad |= new
         self.problems.append(lines(what, new, self.where, describe))
 
@@ -202,11 +206,32 @@ def _find(root: Path, file: str | None) -> Path:
     return root / found[0]
 
 
-def _check_names(rows: _Rows, names: Sequence[str], column: str) -> None:
+def _read_rows(table: Table, roles: dict[str, str | None], labels: Labels | None, key: str) -> _Rows:
+    """The columns that are needed, with names checked.
+
+    Args:
+        table: Where they are.
+        roles: The columns of text, each by the end of the key that names it.
+        labels: Whose columns are numbers, if any.
+        key: That names those.
+    """
+    text = {column: f"{_KEY}.{role}" for role, column in roles.items() if column is not None}
+    numbers = dict.fromkeys(labels.columns if labels else (), key)
+    table.check(numbers | text)
+    frame = table.read(list(text), list(numbers))
+    name_column = next(iter(text))
+    rows = _Rows(table.path.name, frame, frame[name_column].tolist())
+    _check_names(rows, name_column)
+    return rows
+
+
+def _check_names(rows: _Rows, column: str) -> None:
+    names = rows.names
+    refuse_floats(names, column, rows.file)
     rows.report(f"row(s) without a {column}", [not name for name in names], lambda _: f"{column} is empty")
     # Where all are numbers, an id with a decimal point or an exponent was a whole number before.
-    numbers = all(_NUMBER.fullmatch(name) for name in names if name)
-    floats = [numbers and not name.lstrip("+-").isdigit() for name in names]
+    numbers = all(name.lstrip("+-").isdigit() or is_float(name) for name in names if name)
+    floats = [numbers and is_float(name) for name in names]
     rows.report(
         f"row(s) whose {column} is no whole number, as the others are or were",
         floats,
@@ -220,8 +245,10 @@ def _check_names(rows: _Rows, names: Sequence[str], column: str) -> None:
     )
 
 
-def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
-    """(N, K) targets; NaN in bad rows."""
+def _targets(rows: _Rows, labels: Labels, codes: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    """(N, K) targets: fractions, or one-hot where there are numbers of classes (N,); NaN in bad rows."""
+    if codes is not None:
+        return np.eye(labels.questions.size, dtype=np.float32)[codes]
     table = rows.frame[list(labels.columns)]
     values, out_of_range = fractions(table)
     rows.report(
@@ -230,12 +257,13 @@ def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
         lambda row: describe_fractions(table.iloc[row], out_of_range[row]),
     )
     residuals = labels.questions.residuals(values)
-    has_parent = np.array([parent is not None for parent in labels.questions.parents])
+    # Without any parent, fractions may sum to what they like.
+    cumulative = any(parent is not None for parent in labels.questions.parents)
     # A single answer is a part of its parent's fraction, of which the rest has no column.
     alone = np.array([len(question.answers) == 1 for question in labels.questions])
-    off = has_parent & (np.where(alone, residuals, np.abs(residuals)) > TREE_TOLERANCE)
+    off = cumulative & (np.where(alone, residuals, np.abs(residuals)) > TREE_TOLERANCE)
     rows.report(
-        f"row(s) with answers that do not sum to their parent's value within {TREE_TOLERANCE:g}",
+        f"row(s) with answers that do not sum to their parent's value, or 1, within {TREE_TOLERANCE:g}",
         off.any(axis=1),
         lambda row: describe_tree(labels, values[row], off[row]),
     )
@@ -246,10 +274,9 @@ def _read_classes(
     rows: _Rows, column: str, classes: Sequence[str] | Sequence[int] | None
 ) -> tuple[Labels, NDArray[np.int64]]:
     """The labels, and the number of each row's class (N,), 0 in bad rows."""
-    # A column of whole numbers with gaps is often saved as 1.0, 2.0.
-    texts = [re.sub(r"^(-?\d+)\.0+$", r"\1", text) for text in rows.frame[column].tolist()]
+    texts = [_class_name(text) for text in rows.frame[column].tolist()]
     found = set(texts) - {""}
-    names = tuple(sorted(found, key=_natural)) if classes is None else tuple(str(name) for name in classes)
+    names = tuple(sorted(found, key=_natural) if classes is None else (_class_name(str(c)) for c in classes))
     if len(set(names)) < max(2, len(names)):
         where = f"{_KEY}.class_column={column} holds" if classes is None else f"{_KEY}.classes is"
         what = ", ".join(names) or "nothing"
@@ -268,7 +295,22 @@ def _read_classes(
         [text not in number for text in texts],
         lambda row: f"{column} is {texts[row]}{meant(texts[row], names)}",
     )
-    return class_labels(names, column), np.array([number.get(text, 0) for text in texts], dtype=np.int64)
+    try:
+        labels = class_labels(names, column)
+    except ValueError as error:
+        raise UserError(f"{_KEY}.class_column={column}: {error}") from error
+    return labels, np.array([number.get(text, 0) for text in texts], dtype=np.int64)
+
+
+def _class_name(text: str) -> str:
+    """A column of whole numbers with gaps is often saved as 1.0, 2.0."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
+
+
+def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
+    """The smallest id of each galaxy's group (N,), its own where the group has no name."""
+    groups = pd.Series(ids, index=names.index).groupby(names).transform("min")
+    return np.where(names == "", ids, groups).astype(np.int64)
 
 
 def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
@@ -284,7 +326,7 @@ def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
     return paths
 
 
-def _named(rows: _Rows, names: Sequence[str], folder: Path) -> list[str]:
+def _named(rows: _Rows, folder: Path) -> list[str]:
     """The path of each row's image, "" in bad rows, where it is called by the galaxy's name."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -292,6 +334,7 @@ def _named(rows: _Rows, names: Sequence[str], folder: Path) -> list[str]:
             f"The folder of the images, {folder}, {what}.\nSay where it is, {_KEY}.images=DIR, or which "
             f"column of the table names the files, {_KEY}.image_column=..."
         )
+    names = rows.names
     files = image_files(folder)
     found: dict[str, list[str]] = defaultdict(list)
     for path, stem in files.items():
