@@ -8,6 +8,7 @@ import pytest
 
 from galaxy.compare import comparison, main
 from galaxy.runs import Result, RunFolder, Status, find_runs
+from galaxy.sweep import summarise
 
 
 def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Status = "done") -> RunFolder:
@@ -179,3 +180,14 @@ def test_a_folder_without_runs_is_named(
 ) -> None:
     assert main([str(tmp_path / folder)]) == 1
     assert str(tmp_path) in capsys.readouterr().err
+
+
+def test_a_sweep_does_not_repeat_what_its_jobs_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "a", 0.1, "mean", 0.1)
+    write_run(tmp_path / "b", 0.1, "deep_cnn", None, "diverged")
+    assert summarise(tmp_path) == 1
+    shown = capsys.readouterr().out
+    assert "diverged: model=deep_cnn" in shown
+    assert "DivergedError" not in shown
