@@ -151,37 +151,6 @@ def test_every_precision_of_the_cpu_trains(
     assert RunFolder(tmp_path / "run").result().status == "done"
 
 
-@pytest.mark.parametrize(
-    ("setting", "said"),
-    [
-        ("trainer.max_epochs=0", "trainer.max_epochs is 0"),
-        ("trainer.log_every_n_steps=0", "trainer.log_every_n_steps is 0"),
-        ("trainer.limit_val_batches=0", "both trains and validates"),
-        ("+trainer.fast_dev_run=true", "trainer=debug"),
-        ("~callbacks.best", "callbacks.best is missing"),
-        ("callbacks.early_stopping.monitor=val/rsme", "did you mean val/rmse?"),
-        ("crop.size=16", "crop.size is 16; deep_cnn needs"),
-        ("loss=huber loss.delta=-1", "loss.delta"),
-        ("seed=-1", "seed is -1"),
-        ("model=resnet18 model.weights=imagnet", "model.weights=imagnet"),
-    ],
-)
-def test_what_cannot_work_is_refused_before_the_data_are_read(
-    command: Command,
-    quick: list[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    setting: str,
-    said: str,
-) -> None:
-    wrong = [*quick, *setting.split(), "data.root=/nowhere", f"hydra.run.dir={tmp_path}/run"]
-    assert command("train.py", *wrong) == 1
-    message = capsys.readouterr().err
-    assert said in message
-    assert "Traceback" not in message
-    assert said in (tmp_path / "run" / "train.log").read_text()
-
-
 def test_a_network_that_learned_nothing_says_so(command: Command, quick: list[str], tmp_path: Path) -> None:
     assert command("train.py", *quick, "optimizer.lr=1e-30", f"hydra.run.dir={tmp_path}/run") == 0
     assert "has learned nothing" in (tmp_path / "run" / "train.log").read_text()
