@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -58,6 +59,8 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
     try:
         sys.argv[1:] = [_with_quotes(argument) for argument in prepare(sys.argv[1:])]
         main()
+    except KeyboardInterrupt:  # outside of a training
+        sys.exit(128 + signal.SIGINT)
     except Interrupted as stop:
         if Sweep.folder is not None:
             summarise(Sweep.folder)

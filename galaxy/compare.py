@@ -89,7 +89,7 @@ def print_errors(table: pd.DataFrame) -> None:
     if len(failed):
         console.print()
     for row in failed.to_dict("records"):
-        error = str(row["error"]).removeprefix("UserError: ").partition("\n")[0]
+        error = str(row["error"]).partition("\n")[0]
         console.print(Text(f"{row['run']}: {error}"), soft_wrap=True)
 
 
@@ -120,6 +120,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _record(run: RunFolder) -> _Record:
+    try:
+        return _read(run)
+    except UserError as error:  # one damaged folder must not hide the others
+        return _Record(run, Result(status="failed", error=str(error)), {}, {}, {})
+
+
+def _read(run: RunFolder) -> _Record:
     choices = {
         group: str(option)
         for group, option in run.choices().items()

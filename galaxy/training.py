@@ -123,7 +123,7 @@ def _run(
 def _write_down(error: BaseException, result: Result, folder: Path, ends_here: bool) -> None:
     """Says in the result and in train.log how a run failed; `ends_here` if the program ends with it."""
     result.status = _status(error)
-    result.error = f"{type(error).__name__}: {error}"
+    result.error = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     # An error that ends the program is shown when it does; train.log needs it all the same.
     level = logging.INFO if ends_here else logging.ERROR
     log.log(level, "%s: %s", result.status, error, exc_info=not isinstance(error, UserError))

@@ -102,7 +102,7 @@ def write_other(
     run = RunFolder(path)
     run.begin(config, overrides, options, resume=False)
     status: Status = "done" if given else "failed"
-    error = None if given else "UserError: there is no table\nin the folder"
+    error = None if given else "there is no table\nin the folder"
     run.write_result(Result(status=status, metrics=given, labels=labels if given else None, error=error))
 
 
