@@ -256,6 +256,37 @@ def test_a_question_that_nobody_answered_is_0_and_has_no_weight(tmp_path: Path) 
         assert (catalog.weights[1:] > 0).all()
 
 
+def test_what_nobody_answered_is_masked_where_it_is_unknown(tmp_path: Path) -> None:
+    labels, mapping = complete()
+
+    def silence(row: int, question: int, *, answers: slice | None = None) -> None:
+        columns = answers or GALAXY_ZOO_2.slices[question]
+        labels.loc[row, DEBIASED[columns]] = "0.0"
+
+    spiral, arms, smooth, round_ = 3, 9, slice(0, 1), 6
+    silence(0, spiral)  # although not edge-on is above 0; its arms are shares of nobody knows what
+    silence(1, round_)
+    silence(1, round_, answers=smooth)  # nobody was asked
+    silence(2, round_, answers=smooth)  # nobody was asked, whatever the answers
+    root = write(tmp_path, labels, mapping)
+
+    def masked(kind: str, weights: str | None = "known") -> set[tuple[int, int]]:
+        catalog = read_gz2(root, "error", kind, weights)  # type: ignore[arg-type]
+        assert catalog.weights is not None
+        assert set(np.unique(catalog.weights)) <= {0, 1}
+        of_questions = [catalog.weights[:, columns] for columns in GALAXY_ZOO_2.slices]
+        assert all((weights == weights[:, :1]).all() for weights in of_questions)
+        rows, questions = np.nonzero(np.stack([weights[:, 0] == 0 for weights in of_questions], axis=1))
+        return set(zip(rows.tolist(), questions.tolist(), strict=True))
+
+    assert masked("cumulative") == {(0, spiral), (0, arms), (0, 10)}
+    assert masked("renormalised") == masked("debiased") == {(0, spiral), (1, round_)}
+    assert read_gz2(root, "error", weights=None).weights is None
+    default = read_gz2(root, "error").weights
+    assert default is not None
+    assert default[0, GALAXY_ZOO_2.slices[spiral]].tolist() == [0, 0]
+
+
 @st.composite
 def fractions(draw: st.DrawFn) -> np.ndarray:
     """(N, 37), many of them 0."""
@@ -272,6 +303,7 @@ def test_labels_convert_into_each_other(values: np.ndarray) -> None:
         root = write(Path(folder), labels, mapping)
         targets = [read_gz2(root, "error", kind).targets for kind in ("renormalised", "cumulative")]  # type: ignore[arg-type]
         weights = read_gz2(root, "error", "cumulative", "parent").weights
+        known = read_gz2(root, "error", "cumulative").weights
     renormalised, cumulative = targets
     assert renormalised is not None
     assert cumulative is not None
@@ -283,7 +315,19 @@ def test_labels_convert_into_each_other(values: np.ndarray) -> None:
     asked = weights > 0
     np.testing.assert_allclose(conditional[asked], renormalised[asked], atol=1e-5)
     answered = weights[:, [columns.start for columns in GALAXY_ZOO_2.slices]] > 0
-    assert np.abs(GALAXY_ZOO_2.residuals(cumulative))[answered].max(initial=0) < 1e-6
+    residuals = np.abs(GALAXY_ZOO_2.residuals(cumulative))
+    assert residuals[answered].max(initial=0) < 1e-6
+    assert known is not None
+    is_known = known[:, [columns.start for columns in GALAXY_ZOO_2.slices]] > 0
+    assert is_known[answered].all()
+    assert residuals[is_known].max(initial=0) < 1e-6
+    # Of those without weight, the sums miss their parents, or these are unknown themselves.
+    for question in np.flatnonzero(~is_known.all(axis=0)).tolist():
+        parent = GALAXY_ZOO_2.parents[question]
+        unknown = ~is_known[:, question]
+        if parent is not None:
+            unknown &= is_known[:, GALAXY_ZOO_2.question_of[parent]]
+        assert (residuals[unknown, question] > 0).all()
 
 
 # ------------------------------------------------------------------------------- what is wrong
@@ -309,12 +353,21 @@ def test_missing_columns_are_named(published: Path, tmp_path: Path, on_bad: str)
     assert "missing: asset_id" in error(root, on_bad=on_bad)
 
 
-@pytest.mark.parametrize("args", [("counts",), ("cumulative", "counts"), ("cumulative", None, True)])
+@pytest.mark.parametrize(
+    ("args", "settings"),
+    [
+        (("counts",), "data.catalog.labels=counts"),
+        (("cumulative", "counts"), "data.catalog.weights=counts"),
+        (("cumulative", None, True), "data.counts=true"),
+        (("counts", "parent", True), "data.catalog.labels=counts and data.counts=true"),
+    ],
+)
 def test_a_table_without_votes_says_so_where_they_are_needed(
-    tmp_path: Path, args: tuple[object, ...]
+    tmp_path: Path, args: tuple[object, ...], settings: str
 ) -> None:
     root = write(tmp_path, *complete())
     message = error(root, *args, on_bad="skip")
+    assert f"{TABLE} lacks the votes that are needed for {settings}:" in message
     assert "missing: t01_smooth_or_features_a01_smooth_count" in message
     assert "231 columns" in message
 

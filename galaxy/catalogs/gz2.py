@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -64,15 +64,17 @@ def read_gz2(
     root: Path,
     on_bad: Literal["error", "skip"],
     labels: Literal["cumulative", "debiased", "renormalised", "weighted", "counts"] = "cumulative",
-    weights: Literal["parent", "counts"] | None = None,
+    weights: Literal["known", "parent", "counts"] | None = "known",
     counts: bool = False,
 ) -> Catalog:
     """Reads the survey's files, in the order of the label table.
 
-    A question whose fractions are all 0 was answered by nobody. Usually nobody was asked, the answer that
-    leads to it being 0 as well. Where debiasing has lifted that answer above 0 again, the truth is unknown:
-    the question's targets are still 0, also the cumulative ones, which then sum to less than their parent's
-    value: one question in 200, with parents of 0.03 in the median. Weights are 0 in both cases.
+    A question whose fractions are all 0 was answered by nobody: its shares are 0/0. Where the answer that
+    leads to it is 0 as well, nobody was asked, and its cumulative fractions are truly 0. But debiasing lifts
+    some of these answers above 0 again (of one question in 200, to 0.03 in the median), and conditional
+    fractions are unknown in any case. Unknown targets are stored as 0, and all weights but None mask them:
+    neither the loss nor the weighted error looks at them. They are not filled in, say by the survey's mean
+    shares: that would teach and score an answer that no volunteer gave.
 
     Args:
         root: The folder with `gz2_hart16.csv`, `gz2_filename_mapping.csv` and `images/`.
@@ -88,9 +90,10 @@ def read_gz2(
             "weighted": votes weighted by the volunteers' consistency, before debiasing; conditional.
             "counts": shares of the plain votes; conditional.
         weights: How far each target can be trusted.
+            "known": 0 where it is unknown, 1 elsewhere.
             "parent": the probability of reaching its question, from the renormalised debiased fractions.
             "counts": the votes on its question over those on the first.
-            None: all alike.
+            None: all alike, the 0 of the unknown ones included.
         counts: Whether to read the votes where neither the labels nor the weights need them.
 
     Returns:
@@ -105,10 +108,7 @@ def read_gz2(
     missing = [str(root / name) for name in (TABLE, MAPPING, IMAGES) if not (root / name).exists()]
     if missing:
         raise UserError(f"Galaxy Zoo 2 data not found:\n{listing(missing)}\n{_LAYOUT}")
-    kinds = {MEANINGS[labels]}
-    kinds |= {"debiased"} if weights == "parent" else set()
-    kinds |= {"count"} if counts or weights == "counts" else set()
-    table = _read_labels(root / TABLE, kinds)
+    table = _read_labels(root / TABLE, _kinds(labels, weights, counts))
     images, problem = images_in(root / IMAGES, "asset_id", layout=_LAYOUT)
     join = _join(table, _read_mapping(root / MAPPING), images.keys())
     _log.info("Galaxy Zoo 2 in %s:\n%s", root, _losses(table, join, images))
@@ -117,22 +117,38 @@ def read_gz2(
     rows = join.rows
     if not len(rows):
         raise UserError(f"No usable galaxy in {root}.\n{listing(list(skipped))}\n{_LAYOUT}")
-    values = {kind: table.values[kind][rows] for kind in kinds}
-    meaning = Labels(
-        GALAXY_ZOO_2 if labels == "cumulative" else GALAXY_ZOO_2.unrelated,
-        tuple(answer.hart16 for question in GALAXY_ZOO_2 for answer in question.answers),
-        labels,
-    )
+    values = {kind: columns[rows] for kind, columns in table.values.items()}
     return Catalog(
         name="gz2",
         ids=table.ids.to_numpy(np.int64)[rows],
         images=tuple(images[asset] for asset in join.assets.tolist()),
-        labels=meaning,
+        labels=_labels(labels),
         targets=_targets(values, labels).astype(np.float32),
-        weights=None if weights is None else _weights(values, weights).astype(np.float32),
+        weights=None if weights is None else _weights(values, labels, weights).astype(np.float32),
         counts=values["count"].astype(np.float32) if "count" in values else None,
         strata=None if table.strata is None else table.strata[rows],
         skipped=skipped,
+    )
+
+
+def _kinds(labels: str, weights: str | None, counts: bool) -> dict[str, str]:
+    """The kinds of columns that are needed, each with the settings that ask for it."""
+    asking = [
+        (MEANINGS[labels], f"data.catalog.labels={labels}"),
+        ({"parent": "debiased", "counts": "count"}.get(weights or ""), f"data.catalog.weights={weights}"),
+        ("count" if counts else None, "data.counts=true"),
+    ]
+    kinds: dict[str, str] = {}
+    for kind, setting in asking:
+        if kind is not None:
+            kinds[kind] = f"{kinds[kind]} and {setting}" if kind in kinds else setting
+    return kinds
+
+
+def _labels(meaning: str) -> Labels:
+    questions = GALAXY_ZOO_2 if meaning == "cumulative" else GALAXY_ZOO_2.unrelated
+    return Labels(
+        questions, tuple(answer.hart16 for question in questions for answer in question.answers), meaning
     )
 
 
@@ -145,9 +161,12 @@ def _targets(values: dict[str, NDArray[np.float64]], labels: str) -> NDArray[np.
     return GALAXY_ZOO_2.cumulative(conditional) if labels == "cumulative" else conditional
 
 
-def _weights(values: dict[str, NDArray[np.float64]], weights: str) -> NDArray[np.float64]:
-    """(N, 37) in [0, 1], alike for the answers of a question and 0 where nobody answered it."""
-    if weights == "parent":
+def _weights(values: dict[str, NDArray[np.float64]], labels: str, weights: str) -> NDArray[np.float64]:
+    """(N, 37) in [0, 1], alike for the answers of a question and 0 where they are unknown."""
+    of_questions: NDArray[np.float64]
+    if weights == "known":
+        of_questions = _known(values[MEANINGS[labels]], labels == "cumulative").astype(np.float64)
+    elif weights == "parent":
         conditional, met = GALAXY_ZOO_2.conditional(values["debiased"])
         of_questions = GALAXY_ZOO_2.reach(conditional) * met
     else:
@@ -155,6 +174,24 @@ def _weights(values: dict[str, NDArray[np.float64]], weights: str) -> NDArray[np
         # Nobody answers a question without the first one; min() is for files that were tampered with.
         of_questions = np.minimum(votes / np.maximum(votes[:, :1], 1), 1)
     return of_questions[:, GALAXY_ZOO_2.question_of]
+
+
+def _known(fractions: NDArray[np.float64], cumulative: bool) -> NDArray[np.bool_]:
+    """Which questions (N, 11) have an answer to learn: all that somebody answered.
+
+    Of cumulative fractions also those that nobody was asked, which are 0; but none that is a share of an
+    unknown fraction.
+    """
+    conditional, met = GALAXY_ZOO_2.conditional(fractions)
+    if not cumulative:
+        return met
+    never_asked = GALAXY_ZOO_2.reach(conditional) == 0
+    known = met | never_asked
+    for question in GALAXY_ZOO_2.order:
+        parent = GALAXY_ZOO_2.parents[question]
+        if parent is not None:
+            known[:, question] &= known[:, GALAXY_ZOO_2.question_of[parent]]
+    return known
 
 
 class _Table(NamedTuple):
@@ -179,10 +216,10 @@ class _Table(NamedTuple):
     problems: list[Problem]
 
 
-def _read_labels(path: Path, kinds: Collection[str]) -> _Table:
+def _read_labels(path: Path, kinds: Mapping[str, str]) -> _Table:
     columns = {kind: list(GALAXY_ZOO_2.hart16_columns(kind)) for kind in sorted(kinds)}
     needed = [name for names in columns.values() for name in names]
-    table = _read_csv(path, ["dr7objid"], needed, optional=[CLASS])
+    table = _read_csv(path, ["dr7objid"], needed, optional=[CLASS], votes_for=kinds.get("count", ""))
     ids, problem = check_ids(table["dr7objid"], path.name, "dr7objid")
     labels = table.loc[ids.index, needed]
     values = labels.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
@@ -328,7 +365,11 @@ def _losses(table: _Table, join: _Join, images: Collection[int]) -> str:
 
 
 def _read_csv(
-    path: Path, texts: Sequence[str], numbers: Sequence[str], optional: Sequence[str] = ()
+    path: Path,
+    texts: Sequence[str],
+    numbers: Sequence[str],
+    optional: Sequence[str] = (),
+    votes_for: str = "",
 ) -> pd.DataFrame:
     """Some columns of a CSV file; the index is the line number (in a file without blank lines).
 
@@ -337,11 +378,12 @@ def _read_csv(
         texts: Columns that it must have and that are read as text, the id first.
         numbers: Columns that it must have, read as floats, or all as text if a value is no number.
         optional: Columns that are read, as text, if it has them.
+        votes_for: The settings that ask for the numbers of votes, if any are asked for.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
-        _check_columns(path, header, texts, numbers)
+        _check_columns(path, header, texts, numbers, votes_for)
         texts = [*texts, *(name for name in optional if name in header)]
         try:
             table = _columns(path, texts, numbers)
@@ -375,12 +417,13 @@ def _columns(path: Path, texts: Sequence[str], numbers: Sequence[str]) -> pd.Dat
     ).to_pandas()
 
 
-def _check_columns(path: Path, header: Sequence[str], texts: Sequence[str], numbers: Sequence[str]) -> None:
+def _check_columns(
+    path: Path, header: Sequence[str], texts: Sequence[str], numbers: Sequence[str], votes_for: str
+) -> None:
     votes = [f"missing: {name}" for name in numbers if name.endswith("_count") and name not in header]
     if texts[0] in header and votes:
         raise UserError(
-            f"{path} lacks the votes, which data.catalog.labels=counts, data.catalog.weights=counts and "
-            f"data.counts=true need:\n{listing(votes)}\n"
+            f"{path} lacks the votes that are needed for {votes_for}:\n{listing(votes)}\n"
             "The file of https://data.galaxyzoo.org, with 231 columns, has them."
         )
     # The other columns on answers are no misspellings of those that are needed.

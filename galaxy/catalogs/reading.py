@@ -92,8 +92,8 @@ def check_ids(texts: pd.Series, file: str, column: str, unique: bool = True) -> 
     refuse_floats(texts.tolist(), column, file)
     valid = texts.map(is_id).astype(bool)
     if not valid.any():
-        first = texts.iloc[0]
-        raise UserError(f"No usable galaxy: no {column} in {file} is a whole number; the first is {first!r}")
+        shown = repr(texts.iloc[0])
+        raise UserError(f"No usable galaxy: no {column} in {file} is a whole number; the first is {shown}")
     ids = texts[valid].astype(np.int64)
     again = ids.duplicated() & unique
     bad = zip(texts[~valid].index.tolist(), texts[~valid].tolist(), strict=True)

@@ -106,17 +106,11 @@ def read_table(
         "group_column": group_column,
     }
     rows = _read_rows(table, roles, labels, f"{_KEY}.questions" if questions else f"{_KEY}.columns")
-    codes: NDArray[np.int64] | None = None
-    if class_column is not None:
-        labels, codes = _read_classes(rows, class_column, classes)
-    targets = None if labels is None else _targets(rows, labels, codes)
+    labels, targets, codes = _read_targets(rows, labels, class_column, classes)
     paths = _listed(rows, root, image_column) if image_column else _named(rows, root / images)
     _check_shared(rows, paths)
 
-    skipped = settle(rows.problems, on_bad, f"The galaxies in {table.path}")
-    good = np.flatnonzero(~rows.bad)
-    if not len(good):
-        raise UserError(f"No usable galaxy in {table.path}.\n{listing(list(skipped))}")
+    good, skipped = _good_rows(rows, on_bad, table.path)
     if labels is not None and codes is not None:
         warn_of_rare(labels, codes[good])
     ids, names = identify([rows.names[row] for row in good.tolist()])
@@ -245,10 +239,32 @@ def _check_names(rows: _Rows, column: str) -> None:
     )
 
 
-def _targets(rows: _Rows, labels: Labels, codes: NDArray[np.int64] | None) -> NDArray[np.float32]:
-    """(N, K) targets: fractions, or one-hot where there are numbers of classes (N,); NaN in bad rows."""
-    if codes is not None:
-        return np.eye(labels.questions.size, dtype=np.float32)[codes]
+def _good_rows(
+    rows: _Rows, on_bad: Literal["error", "skip"], path: Path
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """The rows without a mistake, and a line for each of the others; stops where it must."""
+    skipped = settle(rows.problems, on_bad, f"The galaxies in {path}")
+    good = np.flatnonzero(~rows.bad)
+    if not len(good):
+        raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}")
+    return good, skipped
+
+
+def _read_targets(
+    rows: _Rows,
+    labels: Labels | None,
+    class_column: str | None,
+    classes: Sequence[str] | Sequence[int] | None,
+) -> tuple[Labels | None, NDArray[np.float32] | None, NDArray[np.int64] | None]:
+    """The labels, those given or of the classes; (N, K) targets; and of classes their numbers (N,)."""
+    if class_column is not None:
+        of_classes, codes = _read_classes(rows, class_column, classes)
+        return of_classes, np.eye(of_classes.questions.size, dtype=np.float32)[codes], codes
+    return labels, None if labels is None else _read_fractions(rows, labels), None
+
+
+def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
+    """(N, K) targets; NaN in bad rows."""
     table = rows.frame[list(labels.columns)]
     values, out_of_range = fractions(table)
     rows.report(
