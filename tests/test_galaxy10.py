@@ -78,6 +78,14 @@ def test_reads_everything(tmp_path: Path) -> None:
     assert (decode(catalog.images[7]) == 17).all()
 
 
+def test_classes_that_cannot_be_in_every_split_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_galaxy10(write(tmp_path, ans=np.array([0] * 4 + [1] * 2 + [2] * 3 + [9] * 3)), "error")
+    (message,) = caplog.messages
+    assert message.splitlines()[1:] == ["  merging: 2"]
+
+
 def test_images_are_cached_one_at_a_time(tmp_path: Path) -> None:
     catalog = read_galaxy10(write(tmp_path), "error")
     cached = open_cache(catalog.images, CROP, tmp_path / "cache", "error", workers=3)
