@@ -1,9 +1,6 @@
 """Training through the real command line, and the run folder it leaves."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +11,7 @@ import yaml
 
 from galaxy.runs import RunFolder, find_runs
 from galaxy.training import TABLE_METRICS
-from tests.conftest import PROJECT, Command
+from tests.conftest import Command
 
 
 def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_path: Path) -> None:
@@ -166,12 +163,6 @@ def test_accumulated_batches_are_one_step_of_the_schedule(
     assert rates.iloc[-1] < 4e-4  # half a cosine over all steps ends near 0
 
 
-def test_albumentations_engine_trains(command: Command, quick: list[str], tmp_path: Path) -> None:
-    engine = ["augment=affine", "augment.engine=albumentations", "data.workers=0"]
-    assert command("train.py", *quick, *engine, f"hydra.run.dir={tmp_path}/run") == 0
-    assert RunFolder(tmp_path / "run").result().status == "done"
-
-
 def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str], tmp_path: Path) -> None:
     simulated = [
         "data=simulated",
@@ -184,34 +175,6 @@ def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str],
     assert command("train.py", *run) == 0
     result = RunFolder(tmp_path / "run").result()
     assert 0 < result.baselines["noise_floor_rmse"] < result.baselines["mean_rmse"]
-
-
-@pytest.mark.slow
-def test_two_processes_train_the_same_network_as_one(
-    command: Command, quick: list[str], tmp_path: Path
-) -> None:
-    # A network without dropout and batch statistics, which differ between processes by design.
-    same = [*quick, "model=sirressi_cnn", "augment=none"]
-    assert command("train.py", *same, "data.batch_size=16", f"hydra.run.dir={tmp_path}/one") == 0
-    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"]
-    subprocess.run(
-        [
-            sys.executable,
-            PROJECT / "train.py",
-            *same,
-            *two,
-            "trainer.max_epochs=2",
-            "data.batch_size=8",
-            f"hydra.run.dir={tmp_path}/two",
-        ],
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
-    one, both = (RunFolder(tmp_path / name).result() for name in ("one", "two"))
-    assert both.status == "done"
-    assert both.metrics["val/rmse"] == pytest.approx(one.metrics["val/rmse"], abs=1e-5)
-    assert both.metrics["test/rmse"] == pytest.approx(one.metrics["test/rmse"], abs=1e-5)
 
 
 def test_a_sweep_runs_all_jobs_and_ends_with_one_table(
