@@ -324,8 +324,14 @@ def read_runs(root: Path, on_bad: OnBad) -> Reading:
         status = compare.main([str(root / "sound"), str(root / "harmed"), "--csv", str(table)])
     if status:
         raise UserError(said.getvalue())
+    errors = []
     for row in pd.read_csv(table).to_dict("records"):
         galaxies[Path(row["run"]).name] = Galaxy((row["val/rmse"], row["test/rmse"]), "", b"")
+        errors += [row["error"]] if isinstance(row["error"], str) else []
+    if galaxies["sound"].labels != (0.1, 0.1):
+        raise RuntimeError("the sound run has other figures")
+    if errors:  # which the table has beside the sound run
+        raise UserError(" ".join(errors))
     arguments = with_inherited_data([f"run={root / 'harmed'}"])
     model, labels, _ = checkpoint.load_model(root / "harmed" / "checkpoints" / "best.ckpt")
     state = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
