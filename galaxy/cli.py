@@ -26,6 +26,9 @@ from galaxy.interruption import Interrupted
 from galaxy.sweep import Sweep, summarise
 
 
+MULTIRUN = ("-m", "--multirun")
+
+
 def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     """Decorates what `@hydra.main` decorates: a `UserError` in it ends the program with status 1.
 
@@ -57,7 +60,9 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     try:
-        sys.argv[1:] = [_with_quotes(argument) for argument in prepare(sys.argv[1:])]
+        # Hydra takes all overrides in one piece; where people write -m between them it goes to the front.
+        arguments = sorted(prepare(sys.argv[1:]), key=lambda argument: argument not in MULTIRUN)
+        sys.argv[1:] = [_with_quotes(argument) for argument in arguments]
         main()
     except KeyboardInterrupt:  # outside of a training
         sys.exit(128 + signal.SIGINT)

@@ -146,7 +146,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         if self.catalog.labels is None or self.catalog.targets is None:
             raise UserError(
                 f"data={name} at {self.root} has no labels, so it can be predicted (evaluate.py) but not "
-                "trained on; data.catalog.columns, questions or class_column name the labels of data=table"
+                "trained on; a table has them once data.catalog.columns, data.catalog.questions or "
+                "data.catalog.class_column is given"
             )
         if self.stratify and self.catalog.strata is None:
             raise UserError(

@@ -131,13 +131,18 @@ def _say_trained_on(console: Console, file: Path, data: GalaxyDataModule) -> Non
         console.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
 
 
+def _shown(labels: Labels) -> str:
+    return ", ".join(labels.texts[:10]) + (", ..." if len(labels.texts) > 10 else "")
+
+
 def _same_labels(labels: Labels, data: GalaxyDataModule) -> None:
     """Refuses labels that answer other questions than those the model was asked."""
     if not labels.compatible(data.labels):
         raise UserError(
             f"the model predicts {len(labels.columns)} {labels.kind} (labels: {labels.meaning}), but "
             f"data={data.catalog.name} has {len(data.labels.columns)} {data.labels.kind} (labels: "
-            f"{data.labels.meaning}). These are not the same answers in the same tree: they do not compare. "
+            f"{data.labels.meaning}). These are not the same answers in the same order of the same tree: they "
+            f"do not compare.\nThe model's: {_shown(labels)}\nThe data's: {_shown(data.labels)}\n"
             "data=folder predicts the images without scoring them"
         )
 

@@ -256,3 +256,9 @@ def hparams_sessions(folder: Path) -> dict[str, dict]:
                 "metrics": {value.name.tag: value.value for value in session.metric_values},
             }
     return sessions
+
+
+def test_the_flag_of_a_sweep_may_stand_anywhere(command: Command, quick: list[str], tmp_path: Path) -> None:
+    sweep = [*quick, "model=mean", "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 0
+    assert len(find_runs(tmp_path / "sweep")) == 2
