@@ -25,7 +25,6 @@ from galaxy.errors import UserError
 from galaxy.interruption import Interrupted
 from galaxy.sweep import Sweep, summarise
 
-
 MULTIRUN = ("-m", "--multirun")
 
 
