@@ -141,8 +141,8 @@ def _same_labels(labels: Labels, data: GalaxyDataModule) -> None:
         raise UserError(
             f"the model predicts {len(labels.columns)} {labels.kind} (labels: {labels.meaning}), but "
             f"data={data.catalog.name} has {len(data.labels.columns)} {data.labels.kind} (labels: "
-            f"{data.labels.meaning}). These are not the same answers in the same order of the same tree: they "
-            f"do not compare.\nThe model's: {_shown(labels)}\nThe data's: {_shown(data.labels)}\n"
+            f"{data.labels.meaning}). These are not the same answers, in the same order of the same tree: "
+            f"they do not compare.\nThe model's: {_shown(labels)}\nThe data's: {_shown(data.labels)}\n"
             "data=folder predicts the images without scoring them"
         )
 
