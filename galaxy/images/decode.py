@@ -64,7 +64,8 @@ class Decoder:
 
         Raises:
             BadImageError: The file cannot be read, is empty, is truncated or is not an image. Damage inside a
-                JPEG that leaves its end alone is not noticed: OpenCV decodes what it can.
+                JPEG that leaves its end alone is not noticed: JPEG has no checksum, most flipped bits make
+                another sound picture, and where libjpeg sees that one is not, no decoder passes it on.
             UserError: The package that reads the format is not installed.
         """
         match source:
