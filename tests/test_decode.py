@@ -103,6 +103,24 @@ def test_an_image_that_is_not_in_the_hdf5_file(tmp_path: Path) -> None:
             decode(source)
 
 
+@pytest.mark.parametrize("chunks", [None, (1, 20, 30, 3), (2, 20, 30, 1)])
+def test_an_image_that_was_never_written_is_not_black(tmp_path: Path, chunks: tuple[int, ...] | None) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        images = file.create_dataset("images", (5, 20, 30, 3), np.uint8, chunks=chunks)
+        if chunks:
+            images[:2] = picture()
+            images[2, ..., 1] = 1
+    with Decoder() as decoder:
+        for row in range(5):
+            whole = chunks is not None and (row < 2 or (row == 2 and chunks[0] == 1))
+            source = Hdf5Image(tmp_path / "a.h5", "images", row)
+            if whole:
+                assert decoder(source).any()
+            else:
+                with pytest.raises(BadImageError, match="never written"):
+                    decoder(source)
+
+
 def test_hdf5_files_are_closed_at_the_end(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["images"] = picture()[None]

@@ -55,7 +55,7 @@ def surveys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     (root / "galaxy10").mkdir()
     with h5py.File(root / "galaxy10" / "Galaxy10_DECals.h5", "w") as file:
-        shades = np.arange(COUNT, dtype=np.uint8)[:, None, None, None]
+        shades = np.arange(1, COUNT + 1, dtype=np.uint8)[:, None, None, None]
         images = np.broadcast_to(shades, (COUNT, 256, 256, 3))
         file.create_dataset("images", data=images, chunks=(1, 256, 256, 3), compression="gzip")
         file["ans"] = np.arange(COUNT) % 10

@@ -6,7 +6,10 @@ import math
 from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from galaxy.catalogs.catalog import Hdf5Image
 from galaxy.images.crops import Pixels
@@ -27,19 +30,24 @@ class Hdf5Files:
 
     def __init__(self) -> None:
         self._files = ExitStack()
-        self._datasets: dict[tuple[Path, str], h5py.Dataset] = {}
+        self._datasets: dict[tuple[Path, str], tuple[h5py.Dataset, NDArray[np.bool_]]] = {}
         self._opening = Lock()
 
     def read(self, source: Hdf5Image) -> Pixels:
         """One image, (H, W, 3) uint8; only its own part of the file is read.
 
         Raises:
-            BadImageError: The file cannot be opened, or this image in it is damaged.
+            BadImageError: The file cannot be opened, or this image in it is damaged or was never written.
         """
         try:
-            return self._dataset(source)[source.row]
+            dataset, stored = self._dataset(source)
+            image: Pixels = dataset[source.row]
+            whole = stored[source.row] and image.any()
         except _DAMAGED as error:
             raise BadImageError(f"cannot be read ({error})") from error
+        if not whole:  # HDF5 reads what it does not find as zeros
+            raise BadImageError("is not in the file: it was never written, or its place is lost")
+        return image
 
     def shape(self, source: Hdf5Image) -> tuple[int, ...]:
         """(H, W, 3) of an image, without reading it.
@@ -48,7 +56,7 @@ class Hdf5Files:
             BadImageError: The file cannot be opened.
         """
         try:
-            return self._dataset(source).shape[1:]
+            return self._dataset(source)[0].shape[1:]
         except _DAMAGED as error:
             raise BadImageError(f"cannot be read ({error})") from error
 
@@ -56,7 +64,8 @@ class Hdf5Files:
         """Closes all files."""
         self._files.close()
 
-    def _dataset(self, source: Hdf5Image) -> h5py.Dataset:
+    def _dataset(self, source: Hdf5Image) -> tuple[h5py.Dataset, NDArray[np.bool_]]:
+        """The dataset, and which of its images are stored, (N,)."""
         # Imported on use: few surveys are in HDF5.
         import h5py  # noqa: PLC0415
 
@@ -66,8 +75,25 @@ class Hdf5Files:
                 with h5py.File(source.path) as file:
                     room = _room(file[source.dataset])
                 file = self._files.enter_context(h5py.File(source.path, **room))
-                self._datasets[key] = file[source.dataset]
+                self._datasets[key] = file[source.dataset], _stored(file[source.dataset])
             return self._datasets[key]
+
+
+def _stored(dataset: h5py.Dataset) -> NDArray[np.bool_]:
+    """Which images the file holds all of, as far as its index tells, (N,)."""
+    if dataset.chunks is None:
+        return np.full(len(dataset), dataset.id.get_storage_size() >= dataset.nbytes)
+    grid = [math.ceil(side / part) for side, part in zip(dataset.shape, dataset.chunks, strict=True)]
+    found = np.zeros(grid, dtype=bool)
+
+    def note(chunk: Any) -> None:
+        place = [divmod(start, part) for start, part in zip(chunk.chunk_offset, dataset.chunks, strict=True)]
+        # A chunk whose place is damaged cannot be found where it should be.
+        if all(not rest and number < side for (number, rest), side in zip(place, grid, strict=True)):
+            found[tuple(number for number, _ in place)] = True
+
+    dataset.id.chunk_iter(note)
+    return np.repeat(found.all(axis=(1, 2, 3)), dataset.chunks[0])[: len(dataset)]
 
 
 def _room(dataset: h5py.Dataset) -> dict[str, int]:
