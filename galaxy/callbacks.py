@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class LastCheckpoint(Checkpoint):
         self._changed = False
         self._between_epochs = False
         self._finished = False
+        # What callbacks watch, as it was when the run was stopped.
+        self._metrics: dict[str, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From now on a signal waits for a checkpoint."""
@@ -61,6 +64,7 @@ class LastCheckpoint(Checkpoint):
         if trainer.world_size == 1:
             self.interruption.deferred = True
             self.interruption.listen()  # Lightning ends the program at SIGTERM, with status 0
+        trainer.callback_metrics.update(self._metrics)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -72,7 +76,12 @@ class LastCheckpoint(Checkpoint):
         self._changed = True
         # Gradients that wait for an optimizer step, and the sums of other processes, are in no checkpoint.
         accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if trainer.is_last_batch or not accumulated or trainer.world_size > 1:
+        if (
+            trainer.is_last_batch
+            or not accumulated
+            or trainer.world_size > 1
+            or _validates(trainer, batch_idx)
+        ):
             return
         asked = self.interruption.signum is not None
         if asked or (trainer.global_step % self.every_n_train_steps == 0 and self._worth_it()):
@@ -93,6 +102,7 @@ class LastCheckpoint(Checkpoint):
         """The last checkpoint, which only needs scoring."""
         self._finished = True
         self._save(trainer)
+        self.interruption.answer()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """What follows, such as scoring, can be stopped anywhere."""
@@ -106,6 +116,8 @@ class LastCheckpoint(Checkpoint):
             # Lightning has counted the next epoch as ready; resumed from there, it would skip its batches.
             for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
                 progress["ready"] -= 1
+        watched = trainer.callback_metrics.items()
+        checkpoint["callback_metrics"] = {name: value for name, value in watched if name != Throughput.METRIC}
         checkpoint["progress"] = {
             "epochs": trainer.current_epoch,
             "finished": self._finished,
@@ -116,10 +128,13 @@ class LastCheckpoint(Checkpoint):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Gives the best checkpoint the part of its bookkeeping that Lightning saves and does not restore."""
+        """Takes up what Lightning does not restore."""
+        self._metrics = checkpoint["callback_metrics"]
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.state_key in checkpoint["callbacks"]:
-                callback.current_score = checkpoint["callbacks"][callback.state_key]["current_score"]
+                state = checkpoint["callbacks"][callback.state_key]
+                callback.current_score = state["current_score"]
+                _move(state, str(callback.dirpath))
 
     def _worth_it(self) -> bool:
         return self._cost <= self.max_overhead * (time.monotonic() - self._saved_at)
@@ -130,6 +145,27 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
         self._cost = self._saved_at - started
         self._changed = False
+
+
+def _validates(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Whether validation follows this batch, which a resumed run would take to be over."""
+    interval = trainer.val_check_batch
+    if interval is None or math.isinf(interval):
+        return False
+    batch = trainer.fit_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else batch_idx
+    return (batch + 1) % int(interval) == 0
+
+
+def _move(state: dict[str, Any], folder: str) -> None:
+    """Tells a ModelCheckpoint's state where its files are; in another folder it would forget the best one."""
+
+    def moved(path: str) -> str:
+        return str(Path(folder) / Path(path).name) if path else path
+
+    state["dirpath"] = folder
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[name] = moved(state[name])
+    state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
 
 
 def _logged(trainer: pl.Trainer) -> str:
@@ -147,6 +183,8 @@ class Throughput(pl.Callback):
 
     Of an epoch that was resumed it is that of the batches since.
     """
+
+    METRIC = "images_per_second"
 
     def __init__(self) -> None:
         self.images = 0
@@ -184,4 +222,4 @@ class Throughput(pl.Callback):
             self.images += self._epoch_images * trainer.world_size
             self.seconds += seconds
             rate = self._epoch_images * trainer.world_size / seconds
-            pl_module.log("images_per_second", rate, on_step=False, on_epoch=True, batch_size=1)
+            pl_module.log(self.METRIC, rate, on_step=False, on_epoch=True, batch_size=1)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from traceback import walk_tb
 from typing import Any
@@ -63,12 +64,11 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
         arguments = sorted(prepare(sys.argv[1:]), key=lambda argument: argument not in MULTIRUN)
         sys.argv[1:] = [_with_quotes(argument) for argument in arguments]
         main()
-    except KeyboardInterrupt:  # outside of a training
-        sys.exit(128 + signal.SIGINT)
-    except Interrupted as stop:
+    except (Interrupted, KeyboardInterrupt) as stop:  # the latter outside of a training
         if Sweep.folder is not None:
-            summarise(Sweep.folder)
-        sys.exit(stop.status)
+            with suppress(UserError):  # no job has begun yet
+                summarise(Sweep.folder)
+        sys.exit(stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT)
     except Exception as error:
         message = _config_error(error) or user_error(error)
         if message is None:

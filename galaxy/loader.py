@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from galaxy.images.augment import Augment
 from galaxy.images.cache import CachedImages
 from galaxy.images.draws import uniforms
+from galaxy.interruption import SIGNALS
 
 Batch = dict[str, Tensor]
 
@@ -125,6 +127,12 @@ class BatchSource(Dataset[Batch]):
         return np.stack([self.augment.sample(x, s) for x, s in zip(images, seeds.tolist(), strict=True)])
 
 
+def _ignore_signals(worker: int) -> None:
+    """A signal to all processes of a run is answered by the first, which still needs its workers for it."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
+
+
 class BatchLoader(DataLoader[Batch]):
     """A DataLoader whose items are whole batches, and that can go on in the middle of an epoch.
 
@@ -144,6 +152,7 @@ class BatchLoader(DataLoader[Batch]):
             num_workers=workers,
             persistent_workers=workers > 0,
             multiprocessing_context="spawn" if workers > 0 else None,
+            worker_init_fn=_ignore_signals,
         )
         self._batches = batches
         self._first = self._position = 0

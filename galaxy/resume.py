@@ -12,6 +12,8 @@ from galaxy.runs import RunFolder
 
 # What Hydra leaves in the folder of a sweep.
 SWEEP_FILE = "multirun.yaml"
+# Overrides in it that the new command line brings itself.
+ANEW = ("hydra.mode=", "hydra.sweep.dir=", "hydra.job.config.override_dirname.exclude_keys=")
 
 
 def with_resumed(arguments: list[str]) -> list[str]:
@@ -36,7 +38,7 @@ def with_resumed(arguments: list[str]) -> list[str]:
     if run.overrides_file.exists():
         before = [*run.overrides(), f"hydra.run.dir={quoted(name)}"]
     elif sweep.exists():
-        before = [*_task_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
+        before = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
         first = [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
     else:
         raise UserError(f"resume={name} is neither the folder of a run nor that of a sweep (nor auto)")
@@ -47,9 +49,11 @@ def with_resumed(arguments: list[str]) -> list[str]:
     return [*first, *others[0], *kept, "resume=auto", *others[1]]
 
 
-def _task_overrides(sweep: Path) -> list[str]:
+def _overrides(sweep: Path) -> list[str]:
+    """Those of a sweep's command line, without what is said anew."""
     try:
-        overrides: list[str] = yaml.safe_load(sweep.read_text(encoding="utf-8"))["hydra"]["overrides"]["task"]
+        recorded = yaml.safe_load(sweep.read_text(encoding="utf-8"))["hydra"]["overrides"]
+        overrides: list[str] = [*recorded["task"], *recorded["hydra"]]
     except (yaml.YAMLError, OSError, LookupError, TypeError) as error:
         raise UserError(f"{sweep} cannot be read: {error}") from error
-    return overrides
+    return [override for override in overrides if not override.startswith(ANEW)]

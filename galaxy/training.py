@@ -80,6 +80,7 @@ def train(
             log.info("done before: %s", folder)
         else:
             result = _run(run, config, choices, overrides, in_sweep, interruption)
+            interruption.answer()  # which a job that failed has left to be done
     if result.status == "done":
         console = Console()
         console.print(result_table(run, result))
@@ -196,6 +197,8 @@ def _trained(
     log.info(
         "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device
     )
+    if trainer.is_global_zero:
+        _same_precision(run, trainer.precision)
     if progress.finished:  # perhaps early: what is left is to be scored
         trainer.fit_loop.max_epochs = progress.epochs
     if progress.checkpoint is not None:
@@ -221,6 +224,17 @@ def _same_data(run: RunFolder, description: dict[str, Any]) -> None:
             f"the data have changed since {run.path} was begun: {before['galaxies']:,} galaxies then, "
             f"{description['galaxies']:,} now; a run cannot be resumed on other data"
         )
+
+
+def _same_precision(run: RunFolder, precision: str) -> None:
+    """Refuses to resume a run where `precision=auto` means another one."""
+    before = run.meta().get("precision", precision)
+    if before != precision:
+        raise UserError(
+            f"{run.path} was begun with precision {before}, and here it would go on with {precision}: "
+            "resume it on a machine like the first one"
+        )
+    run.add_meta(precision=precision)
 
 
 def _fit_at_once(

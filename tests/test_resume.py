@@ -120,6 +120,8 @@ def test_a_run_killed_at_any_step_ends_the_same(
         ["model=resnet18", "model.frozen_epochs=1", "crop.size=32"],
         ["augment=colour", "augment.engine=albumentations", "data.workers=0"],
         ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"],
+        ["+trainer.val_check_interval=0.25"],
+        ["callbacks.early_stopping.monitor=train/loss", "trainer.log_every_n_steps=5"],
     ],
     ids=lambda more: more[0],
 )
@@ -151,6 +153,39 @@ def test_killed_between_two_epochs(
     same_runs(whole, broken)
 
 
+def test_a_run_that_was_moved_keeps_its_best_checkpoint(
+    command: Command, quick: list[str], tmp_path: Path, at_step: Callable[..., None]
+) -> None:
+    # At this rate the first epoch is the best one.
+    settings = [*quick, *SETTINGS, "optimizer.lr=0.03", "callbacks.last.every_n_train_steps=1"]
+    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
+    assert command("train.py", *settings, f"hydra.run.dir={whole.path}") == 0
+    at_step(STEPS + 4, kill)
+    with pytest.raises(Killed):
+        command("train.py", *settings, f"hydra.run.dir={broken.path}")
+    moved = RunFolder(broken.path.rename(tmp_path / "moved"))
+    assert command("train.py", f"resume={moved.path}") == 0
+    same_runs(whole, moved)
+
+
+def test_a_signal_in_the_last_step_of_a_job_ends_the_sweep(
+    command: Command, quick: list[str], tmp_path: Path, at_step: Callable[..., None]
+) -> None:
+    sweep = [
+        "-m",
+        *quick,
+        *SETTINGS,
+        "loss=mse,huber",
+        f"hydra.sweep.dir={tmp_path}",
+        "hydra.sweep.subdir=J${hydra.job.num}",
+    ]
+    at_step(3 * STEPS, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert command("train.py", *sweep) == 130
+    assert [run.path.name for run in find_runs(tmp_path)] == ["J0"]
+    assert command("train.py", f"resume={tmp_path}") == 0
+    assert [run.path.name for run in find_runs(tmp_path)] == ["J0", "J1"]
+
+
 def test_killed_after_the_training(
     command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,7 +206,7 @@ def test_killed_after_the_training(
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("step", [3, STEPS])
+@pytest.mark.parametrize("step", [3, STEPS, 3 * STEPS])
 def test_a_signal_leaves_a_checkpoint_of_that_step(
     command: Command,
     quick: list[str],

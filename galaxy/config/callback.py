@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from galaxy.config.jobs import check_jobs, check_run, planned_jobs
 from galaxy.config.problems import ConfigError
@@ -37,13 +37,11 @@ class CheckConfig(Callback):
         """
         if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
             return
+        # As they were written: hydra.job.num, for one, has no value yet.
+        always: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+        loader = GlobalHydra.instance().config_loader()
         try:
-            check_jobs(
-                GlobalHydra.instance().config_loader(),
-                config.hydra.job.config_name,
-                planned_jobs(config),
-                config.hydra.overrides.hydra,
-            )
+            check_jobs(loader, config.hydra.job.config_name, planned_jobs(config), always)
         except ConfigError as error:
             _exit(error)
 
