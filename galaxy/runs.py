@@ -185,7 +185,10 @@ class RunFolder:
 
     def split_settings(self) -> dict[str, Any]:
         """The settings of the data under which each galaxy goes where it went in this run."""
-        data = self.config()["data"]
+        data: Any = self.config().get("data")
+        missing = set(SPLIT_SETTINGS) - set(data if isinstance(data, dict) else ())
+        if missing:
+            raise UserError(f"{self.config_file} is damaged: data lacks {', '.join(sorted(missing))}")
         settings = {key: data[key] for key in SPLIT_SETTINGS}
         if self.splits_file.exists():
             settings["split_file"] = str(self.splits_file)
@@ -193,12 +196,16 @@ class RunFolder:
 
     def choices(self) -> dict[str, str]:
         """The option taken in each group of the configuration."""
-        choices: dict[str, str] = self.meta()["choices"]
+        choices = self.meta().get("choices")
+        if not isinstance(choices, dict):
+            raise UserError(f"{self.meta_file} is damaged: it lacks the choices")
         return choices
 
     def overrides(self) -> list[str]:
         """What the command line of the run changed."""
         overrides: list[str] = _parsed(self.overrides_file, list)
+        if not all(isinstance(override, str) for override in overrides):
+            raise UserError(f"{self.overrides_file} is damaged: it holds something else than text")
         return overrides
 
     def result(self) -> Result:
@@ -210,9 +217,13 @@ class RunFolder:
         for key in [key for key in values if key.startswith("baseline/")]:
             baselines[key.removeprefix("baseline/")] = values.pop(key)
         try:
-            return Result(**values, baselines=baselines)
-        except TypeError as error:
+            result = Result(**values, baselines=baselines)
+            figures = [result.epochs, result.seconds, result.images_per_second]
+            figures += [*result.metrics.values(), *baselines.values()]
+            sum(figure for figure in figures if figure is not None)  # which refuses what is no number
+        except (TypeError, AttributeError) as error:
             raise UserError(f"{self.result_file} is not the result of a run: {error}") from None
+        return result
 
 
 def find_runs(folder: Path) -> list[RunFolder]:
