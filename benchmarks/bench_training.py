@@ -25,7 +25,7 @@ from tempfile import TemporaryDirectory
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
-from table import Report, interleaved, ratios, spread
+from table import ALLOCATOR, Report, interleaved, ratios, spread
 from torch import Tensor, nn
 
 from galaxy.precision import best_precision
@@ -35,9 +35,6 @@ from galaxy.runs import RunFolder
 TRAIN = Path(__file__).parent.parent / "train.py"
 MODELS = ("small_cnn", "deep_cnn", "resnet18")
 AUGMENTS = ("none", "affine")
-# glibc returns freed memory to the system, and takes it again page by page, at thresholds that move with what
-# a program happened to free before: the same loop is then up to a third slower than elsewhere.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(10**8), "MALLOC_TRIM_THRESHOLD_": str(10**9)}
 
 
 def program_speed(run: Path, overrides: list[str]) -> float:
