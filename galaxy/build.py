@@ -45,9 +45,9 @@ def bare_model(config: Config, labels: Labels, mean: torch.Tensor, std: torch.Te
         std: (C,) their standard deviation.
     """
     model = instantiate(config["model"])
-    if not isinstance(model, Encoder):  # a baseline, which has no head and is told the labels itself
-        baseline: Fitted = model(labels=labels)
-        return baseline
+    if not isinstance(model, Encoder):  # it learns in one go, has no head and is told the labels itself
+        fitted: Fitted = model(labels=labels)
+        return fitted
     return _task(config, model, instantiate(config["loss"]), labels, mean, std, weighted=False)
 
 

@@ -157,8 +157,9 @@ def _fit(
         model = model(labels=data.labels)
     data.setup()
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        _same_data(run, data.description())
-        run.add_meta(data=data.description())
+        description = data.description()
+        _same_data(run, description)
+        run.add_meta(data=description)
         write_splits(run.splits_file, data.catalog.identifiers, data.splits)
     result.labels = data.labels.meaning
     sizes = ", ".join(f"{len(data.rows[split]):,} {split}" for split in SPLITS)
