@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from galaxy.datamodule import GalaxyDataModule
+from galaxy.datamodule import GalaxyDataModule, as_floats
+from galaxy.loader import channels_last
 from galaxy.models.baselines import CenterPixel, ClosedForm, Mean
 from galaxy.models.fitted import Fitted
 from galaxy.prediction import score, values
@@ -16,7 +17,7 @@ def fit_at_once(model: Fitted, data: GalaxyDataModule) -> None:
     """Fits a model in one pass over the training images, which augmentation would falsify."""
     loader = data.loader("train")
     batches = track(loader, "Reading train", total=len(loader), transient=True)
-    model.fit((batch["image"].float() / 255, batch["target"]) for batch in batches)
+    model.fit((as_floats(batch["image"]), batch["target"]) for batch in batches)
 
 
 def mean_rmse(data: GalaxyDataModule, split: str) -> float:
@@ -29,8 +30,6 @@ def mean_rmse(data: GalaxyDataModule, split: str) -> float:
 def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
     """How well the test split is predicted by simple means.
 
-    Only one pixel of each image is read, so that this costs next to nothing on any survey.
-
     Returns:
         "mean_rmse" and "center_pixel_rmse", of the training mean and of a linear regression on the central
         pixel; "noise_floor_rmse" where the survey knows the true probabilities; and of classes the accuracy
@@ -38,9 +37,10 @@ def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
     """
     labels, targets = data.labels, data.targets
     train, test = data.labelled_rows("train"), data.labelled_rows("test")
-    middle = data.images.array.shape[1] // 2
-    pixels = torch.from_numpy(data.images.array[:, middle : middle + 1, middle : middle + 1].copy())
-    pixels = pixels.permute(0, 3, 1, 2).float() / 255
+    middle = slice(data.crop.size // 2, data.crop.size // 2 + 1)
+    everyone = np.arange(len(data.catalog))
+    pixels = torch.from_numpy(np.concatenate([part[:, middle, middle] for part in data.gathered(everyone)]))
+    pixels = as_floats(channels_last(pixels))
     models: dict[str, ClosedForm] = {
         "mean": Mean(labels),
         "center_pixel": CenterPixel(pixels.shape[1], labels),

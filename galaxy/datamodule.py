@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -12,15 +13,19 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from galaxy.catalogs import Catalog
 from galaxy.errors import UserError, listing
 from galaxy.images.augment import Augment
 from galaxy.images.cache import CachedImages, open_cache, processors
 from galaxy.images.crops import Crop
+from galaxy.images.draws import uniforms
+from galaxy.images.residence import OnDisk, Pixels, Residence, reside
 from galaxy.labels import Labels
-from galaxy.loader import Batch, BatchLoader, BatchSource, EpochBatches
+from galaxy.loader import Batch, BatchLoader, Order
 from galaxy.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows
+from galaxy.workers import WorkerLoader
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +57,12 @@ class GalaxyDataModule(pl.LightningDataModule):
             survey must know kinds.
         split_file: A table that fixes the splits of the galaxies it lists; see `galaxy.splits.read_splits`.
         cache: Folder of the image caches.
+        residence: Where batches are gathered from; see `galaxy.images.residence.reside`.
         workers: Threads that decode, and processes that augment one image after the other; None for one per
             core, 0 to do without.
+
+    Attributes:
+        device: That batches are for; to be set before the first loader is made.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         stratify: bool = False,
         split_file: str | None = None,
         cache: str = "cache",
+        residence: Residence = "auto",
         workers: int | None = None,
     ) -> None:
         super().__init__()
@@ -93,6 +103,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.stratify = stratify
         self.split_file = None if split_file is None else Path(split_file)
         self.cache = Path(cache)
+        self.residence: Residence = residence
+        self.device = torch.device("cpu")
         self.workers = workers
 
     def read(self) -> None:
@@ -198,6 +210,16 @@ class GalaxyDataModule(pl.LightningDataModule):
             )
         return rows
 
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The images, where batches are gathered from."""
+        return reside(self.images, self.residence, self.device)
+
+    def gathered(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """The images of these rows, (n, S, S, C) uint8, some at a time, however many there are."""
+        for part in torch.from_numpy(rows).split(256):
+            yield self.pixels.gather(part.to(self.pixels.device)).cpu().numpy()
+
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of the training images' channels, in units of the full range.
 
@@ -206,10 +228,10 @@ class GalaxyDataModule(pl.LightningDataModule):
         """
         rows = self.labelled_rows("train")
         rows = rows[:: max(1, len(rows) // NORMALISATION_IMAGES)]
-        channels = self.images.array.shape[-1]
+        channels = self.crop.channels
         total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
-        for part in np.array_split(rows, max(1, len(rows) // 256)):
-            values = self.images.array[part].reshape(-1, channels).astype(np.float64) / 255
+        for part in self.gathered(rows):
+            values = part.reshape(-1, channels).astype(np.float64) / 255
             total += values.sum(0)
             squares += np.square(values).sum(0)
             pixels += len(values)
@@ -219,33 +241,38 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     def batches_per_epoch(self, world_size: int) -> int:
         """Training batches of one epoch, of each of `world_size` processes that share it."""
-        return len(self._batches("train", shuffle=True, world_size=world_size))
+        return len(self._order("train", shuffle=True, world_size=world_size))
 
     def loader(self, split: str) -> BatchLoader:
         """Each galaxy of a split once, in the catalog's order, as it is; on this process alone."""
-        return BatchLoader(self._source(None), self._batches(split, shuffle=False), workers=0)
+        return BatchLoader(self.pixels, self._columns, self._order(split, False), ahead=self._ahead)
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled and augmented."""
         self.labelled_rows("train")
+        order = self._order("train", True, **self._process())
         augment = self.augment if self.augment.active else None
-        per_sample = augment is not None and augment.engine == "albumentations"
-        workers = (processors() if self.workers is None else self.workers) if per_sample else 0
-        batches = self._batches("train", shuffle=True, **self._process())
-        return BatchLoader(self._source(augment), batches, workers)
+        if augment is not None and augment.engine == "albumentations":
+            workers = processors() if self.workers is None else self.workers
+            columns = {name: values.cpu() for name, values in self._columns.items()}
+            ids, pin = torch.from_numpy(self.catalog.ids), self.device.type == "cuda"
+            return WorkerLoader(OnDisk(self.images), columns, order, augment, ids, self.seed, workers, pin)
+        planned = None if augment is None else self._planned
+        return BatchLoader(self.pixels, self._columns, order, planned, self._ahead)
 
     def val_dataloader(self) -> BatchLoader:
         """In order and as they are."""
         self.labelled_rows("val")
-        return BatchLoader(
-            self._source(None), self._batches("val", shuffle=False, **self._process()), workers=0
-        )
+        order = self._order("val", False, **self._process())
+        return BatchLoader(self.pixels, self._columns, order, ahead=self._ahead)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Moves a batch; Lightning's own way looks into each value for what else it might be."""
+        return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turns pixels into float32 in [0, 1] and augments, a whole batch at once and on the device."""
-        batch["image"] = batch["image"].float().div_(255)
-        if "draws" in batch:
-            batch["image"] = self.augment.batch(batch["image"], batch["draws"])
+        batch["image"] = self.augment.batch(as_floats(batch["image"]), batch)
         return batch
 
     def _process(self) -> dict[str, int]:
@@ -253,18 +280,32 @@ class GalaxyDataModule(pl.LightningDataModule):
             return {"rank": 0, "world_size": 1}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
-    def _batches(self, split: str, shuffle: bool, rank: int = 0, world_size: int = 1) -> EpochBatches:
-        return EpochBatches(self.rows[split], self.batch_size, shuffle, self.seed, rank, world_size)
+    def _order(self, split: str, shuffle: bool, rank: int = 0, world_size: int = 1) -> Order:
+        return Order(self.rows[split], self.batch_size, shuffle, self.seed, rank, world_size)
 
-    def _source(self, augment: Augment | None) -> BatchSource:
-        columns = {}
-        if self.catalog.targets is not None:
-            columns["target"] = torch.from_numpy(self.catalog.targets)
-        if self.catalog.weights is not None:
-            columns["weight"] = torch.from_numpy(self.catalog.weights)
-        if self.counts and self.catalog.counts is not None:
-            columns["counts"] = torch.from_numpy(self.catalog.counts)
-        return BatchSource(self.images, self.catalog.ids, columns, augment, self.seed)
+    def _planned(self, epoch: int) -> Batch:
+        """What the batch engine will do to each galaxy in an epoch."""
+        ids = torch.from_numpy(self.catalog.ids).to(self.pixels.device)
+        return self.augment.plan(uniforms(self.seed, epoch, ids, self.augment.count))
+
+    @property
+    def _ahead(self) -> bool:
+        """Whether batches have a way to go, from the disk or to a GPU."""
+        return isinstance(self.pixels, OnDisk) or self.pixels.device.type != self.device.type
+
+    @cached_property
+    def _columns(self) -> Batch:
+        """What batches hold beside images, of all galaxies."""
+        columns = {"target": self.catalog.targets, "weight": self.catalog.weights}
+        if self.counts:
+            columns["counts"] = self.catalog.counts
+        device = self.pixels.device
+        return {name: torch.from_numpy(x).to(device) for name, x in columns.items() if x is not None}
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """(B, C, H, W) uint8 to float32 in [0, 1]."""
+    return images.float().div_(255)
 
 
 def _check(

@@ -1,26 +1,25 @@
-"""Batches gathered by index from the image cache, in an order that (seed, epoch) alone decides."""
+"""Batches gathered by index, in an order that (seed, epoch) alone decides."""
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from queue import Full, Queue
+from threading import Event, Thread
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
 
-from galaxy.images.augment import Augment
-from galaxy.images.cache import CachedImages
-from galaxy.images.draws import uniforms
-from galaxy.interruption import SIGNALS
+from galaxy.images.residence import Pixels
 
 Batch = dict[str, Tensor]
+# Batches that wait for a device: enough that neither side waits for the other's slowest batch.
+AHEAD = 2
 
 
-class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
-    """Yields (epoch, rows of a batch).
+class Order:
+    """Which rows of a catalog each batch of an epoch holds.
 
     Every process of a distributed training walks the same global order and takes its own part of each
     global batch, so that all of them take the same number of steps. What is left over at the end and would
@@ -51,7 +50,6 @@ class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
-        self.first = 0  # batch to begin with
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before each epoch."""
@@ -60,14 +58,15 @@ class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
     def __len__(self) -> int:
         return len(self._starts())
 
-    def __iter__(self) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    def batches(self) -> list[Tensor]:
+        """The rows of each batch of the epoch, (B,) int64."""
         rows = self.rows
         if self.shuffle:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
         starts = self._starts()
-        batches = list(zip(starts, [*starts[1:], len(rows)], strict=True))
-        for start, stop in batches[self.first :]:
-            yield self.epoch, rows[start:stop][self.rank :: self.world_size]
+        stops = [*starts[1:], len(rows)]
+        whole = torch.from_numpy(rows)
+        return [whole[a:b][self.rank :: self.world_size] for a, b in zip(starts, stops, strict=True)]
 
     def _starts(self) -> list[int]:
         starts = list(range(0, len(self.rows), self.batch_size * self.world_size))
@@ -76,86 +75,40 @@ class EpochBatches(Sampler[tuple[int, NDArray[np.int64]]]):
         return starts
 
 
-class BatchSource(Dataset[Batch]):
-    """Gathers a whole batch from arrays; `source[epoch, rows]` is one batch.
+class BatchLoader:
+    """Gathers whole batches, and can go on in the middle of an epoch.
+
+    Lightning saves the state of a loader that has one, hands it back when a training is resumed, and tells
+    the epoch to what a loader calls its sampler.
 
     Args:
-        images: Whose `array` is (N, H, W, C) uint8.
-        ids: (N,) int64; a galaxy's augmentation depends on its id, not on its row.
-        columns: Further columns of N rows each, such as target.
-        augment: Augmentation of training batches, or None.
-        seed: Of the augmentation.
+        pixels: Where images are gathered from.
+        columns: (N, ...) of all galaxies, such as "target"; on the pixels' device.
+        order: Decides which galaxies.
+        epoch_columns: Makes the columns that each epoch has anew.
+        ahead: Whether to gather in a thread of its own, ahead of what is asked for, into memory from which a
+            GPU can fetch it by itself.
     """
+
+    batch_sampler = None  # which Lightning asks every loader with a sampler for
 
     def __init__(
         self,
-        images: CachedImages,
-        ids: NDArray[np.int64],
-        columns: dict[str, Tensor],
-        augment: Augment | None,
-        seed: int,
+        pixels: Pixels,
+        columns: Batch,
+        order: Order,
+        epoch_columns: Callable[[int], Batch] | None = None,
+        ahead: bool = False,
     ) -> None:
-        self.images = images
-        self.ids = ids
+        self.pixels = pixels
         self.columns = columns
-        self.augment = augment
-        self.seed = seed
-
-    def __getitem__(self, index: tuple[int, NDArray[np.int64]]) -> Batch:
-        epoch, rows = index
-        images = self.images.array[rows]
-        extra = {}
-        if self.augment is not None:
-            if self.augment.engine == "albumentations":
-                images = self._augmented(images, epoch, self.ids[rows])
-            else:
-                draws = uniforms(self.seed, epoch, self.ids[rows], self.augment.count)
-                extra["draws"] = torch.from_numpy(draws)
-        picked = torch.from_numpy(rows)
-        return {
-            # A view: (B, C, H, W) in the channels_last layout that the pixels already have.
-            "image": torch.from_numpy(images).permute(0, 3, 1, 2),
-            "row": picked,
-            **{name: values[picked] for name, values in self.columns.items()},
-            **extra,
-        }
-
-    def _augmented(self, images: NDArray[np.uint8], epoch: int, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
-        assert self.augment is not None
-        # One draw a sample, whose 24 bits seed the sample's own transforms.
-        seeds = (uniforms(self.seed, epoch, ids, 1)[:, 0] * 2**24).astype(np.int64)
-        return np.stack([self.augment.sample(x, s) for x, s in zip(images, seeds.tolist(), strict=True)])
-
-
-def _ignore_signals(worker: int) -> None:
-    """A signal to all processes of a run is answered by the first, which still needs its workers for it."""
-    for signum in SIGNALS:
-        signal.signal(signum, signal.SIG_IGN)
-
-
-class BatchLoader(DataLoader[Batch]):
-    """A DataLoader whose items are whole batches, and that can go on in the middle of an epoch.
-
-    Lightning saves the state of a loader that has one, and hands it back when a training is resumed.
-
-    Args:
-        source: Makes the batches.
-        batches: Decides which.
-        workers: Processes that fill them, 0 meaning this one.
-    """
-
-    def __init__(self, source: BatchSource, batches: EpochBatches, workers: int) -> None:
-        super().__init__(
-            source,
-            sampler=batches,
-            batch_size=None,  # the sampler already yields batches
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            multiprocessing_context="spawn" if workers > 0 else None,
-            worker_init_fn=_ignore_signals,
-        )
-        self._batches = batches
+        self.sampler = order
+        self.epoch_columns = epoch_columns
+        self.ahead = ahead
         self._first = self._position = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler)
 
     def state_dict(self) -> dict[str, int]:
         """How many batches of the epoch have been handed out."""
@@ -165,9 +118,67 @@ class BatchLoader(DataLoader[Batch]):
         """The next epoch begins behind these."""
         self._first = state_dict["position"]
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        self._position = self._batches.first = self._first
+    def __iter__(self) -> Iterator[Batch]:
+        self._position = self._first
         self._first = 0
-        for batch in super().__iter__():
+        for batch in self._batches(self.sampler.batches()[self._position :]):
             self._position += 1
             yield batch
+
+    def _batches(self, order: list[Tensor]) -> Iterable[Batch]:
+        """The batches of these rows."""
+        gathered = self._gathered(order)
+        return _ahead(gathered) if self.ahead else gathered
+
+    def _gathered(self, order: list[Tensor]) -> Iterator[Batch]:
+        columns = self.columns
+        if self.epoch_columns is not None:
+            columns = {**columns, **self.epoch_columns(self.sampler.epoch)}
+        sizes = [len(rows) for rows in order]
+        # On the way to a device in one piece.
+        whole = torch.cat(order).to(self.pixels.device) if order else torch.empty(0)
+        pin = self.ahead and torch.cuda.is_available()
+        for rows in whole.split(sizes):
+            batch = {"image": channels_last(self.pixels.gather(rows)), "row": rows}
+            batch |= {name: values[rows] for name, values in columns.items()}
+            yield {name: value.pin_memory() for name, value in batch.items()} if pin else batch
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """(B, H, W, C) seen as (B, C, H, W), in the layout called channels_last that the pixels already have."""
+    return images.permute(0, 3, 1, 2)
+
+
+def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches, made in a thread that is `AHEAD` of them ahead."""
+    queue: Queue[Batch | BaseException | None] = Queue(AHEAD)
+    stopped = Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                return queue.put(item, timeout=0.1)
+            except Full:
+                continue
+        return None
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                put(batch)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:
+            put(error)
+
+    thread = Thread(target=work, name="gather", daemon=True)
+    thread.start()
+    try:
+        while (item := queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:  # also where an epoch ends early
+        stopped.set()
+        thread.join()

@@ -54,15 +54,16 @@ class FractionMetrics(Metric):
             targets: (B, K), true.
             weights: (B, K), how far each target can be trusted.
         """
-        predicted, true = fractions.double(), targets.double()
-        squares = (predicted - true).square()
-        self.squared_errors += squares.sum(dim=0)
+        # In place: an assignment to an attribute of a module takes longer than such a sum.
+        true = targets.double()
+        squares = (fractions - true).square_()
+        self.squared_errors.add_(squares.sum(dim=0))
         if weights is not None:
-            self.weighted_errors += (squares * weights).sum(dim=0)
-            self.weights += weights.sum(dim=0, dtype=torch.float64)
-        self.targets += true.sum(dim=0)
-        self.squared_targets += true.square().sum(dim=0)
-        self.galaxies += len(targets)
+            self.weighted_errors.add_(squares.mul_(weights).sum(dim=0))
+            self.weights.add_(weights.sum(dim=0, dtype=torch.float64))
+        self.targets.add_(true.sum(dim=0))
+        self.squared_targets.add_(true.square_().sum(dim=0))
+        self.galaxies.add_(len(targets))
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics of all batches so far.
@@ -107,9 +108,8 @@ class ClassMetrics(FractionMetrics):
     def update(self, fractions: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
         """Adds a batch; see `FractionMetrics.update`."""
         super().update(fractions, targets, weights)
-        self.confusion += multiclass_confusion_matrix(
-            fractions.argmax(dim=1), targets.argmax(dim=1), self.classes, validate_args=False
-        )
+        predicted, true = fractions.argmax(dim=1), targets.argmax(dim=1)
+        self.confusion.add_(multiclass_confusion_matrix(predicted, true, self.classes, validate_args=False))
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics of all batches so far.

@@ -23,3 +23,9 @@ def best_precision(accelerator: str) -> Literal["bf16-mixed", "32-true"]:
 def _cpu_has_bfloat16() -> bool:
     # torch has no public question for this; without the instructions bfloat16 is slower than float32.
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def use_tf32(allowed: bool) -> None:
+    """Says for the whole program whether GPUs may multiply float32 matrices in TF32, convolutions included."""
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from galaxy.build import Model
 from galaxy.catalogs import Catalog
-from galaxy.datamodule import GalaxyDataModule
+from galaxy.datamodule import GalaxyDataModule, as_floats
 from galaxy.files import replacing
 from galaxy.labels import Labels
 from galaxy.metrics import FractionMetrics, metrics_for
@@ -55,7 +55,7 @@ def predict(
     parts = []
     with torch.inference_mode():
         for batch in track(loader, f"Predicting {split}", total=len(loader), transient=True):
-            images = batch["image"].to(device).float() / 255
+            images = as_floats(batch["image"].to(device))
             total = sum(model(view).fractions.double() for view in views(images, tta))
             parts.append((total / tta).float().cpu().numpy())
     return np.concatenate(parts)

@@ -42,7 +42,14 @@ from galaxy.files import write_json, write_text
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
 
 # Settings that leave a run's results as they are, and so may change when it is resumed.
-FREE = ("data.root", "data.cache", "data.workers", "data.catalog.workers", "trainer.enable_progress_bar")
+FREE = (
+    "data.root",
+    "data.cache",
+    "data.residence",
+    "data.workers",
+    "data.catalog.workers",
+    "trainer.enable_progress_bar",
+)
 
 # What the data of a run may call: the folder may be somebody else's.
 READERS = r"galaxy\.datamodule\.GalaxyDataModule|galaxy\.catalogs\.\w+\.read_\w+"

@@ -45,6 +45,7 @@ def score_checkpoint(
     device = _device(accelerator)
     model, labels, config = load_model(file)
     module = build.datamodule({**config, "data": data})
+    module.device = device
     module.read()
     labelled = module.catalog.targets is not None
     if labelled:

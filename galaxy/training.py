@@ -16,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 
 from galaxy import build, checkpoint
+from galaxy.allocator import keep_freed_memory
 from galaxy.baselines import baseline_scores, fit_at_once, mean_rmse
 from galaxy.callbacks import LastCheckpoint, Throughput
 from galaxy.datamodule import GalaxyDataModule
@@ -33,7 +34,7 @@ from galaxy.report import result_table, write_confusion
 from galaxy.runs import Result, RunFolder, Status
 from galaxy.splits import SPLITS, write_splits
 from galaxy.task import DivergedError, GalaxyTask
-from galaxy.trainer import build_trainer, check_monitors, check_trainer
+from galaxy.trainer import Trainer, build_trainer, check_monitors, check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def train(
         Interrupted: The program was asked to stop; the run can be resumed.
     """
     quieten_libraries()
+    keep_freed_memory()
     resume = config.pop("resume") == "auto" or in_sweep
     overrides = [override for override in overrides if not override.startswith("resume=")]
     run = RunFolder(folder)
@@ -183,17 +185,20 @@ def _trained(
     loggers: list[Logger],
     progress: Progress,
     interruption: Interruption,
-) -> tuple[GalaxyTask, pl.Trainer]:
+) -> tuple[GalaxyTask, Trainer]:
     """The network after its training, and what trained it."""
     callbacks = build.callbacks(config, run.checkpoints)
     for callback in callbacks:
         if isinstance(callback, LastCheckpoint):
             callback.interruption, callback.elapsed = interruption, progress.seconds
     trainer = build_trainer(config, callbacks, loggers)
+    data.device = trainer.strategy.root_device
     batches = data.batches_per_epoch(trainer.world_size)
     # So that a short epoch is logged at least once.
     trainer.log_every_n_steps = min(trainer.log_every_n_steps, batches)  # type: ignore[attr-defined]
     task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
+    if trainer.compile_mode is not None:
+        task.compile_network(trainer.compile_mode)
     parameters = sum(parameter.numel() for parameter in task.parameters())
     log.info(
         "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device

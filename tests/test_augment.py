@@ -21,14 +21,17 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
+def planned(augment: Augment, samples: int) -> dict[str, torch.Tensor]:
+    return augment.plan(uniforms(0, 0, torch.arange(samples), augment.count))
+
+
 def augmented(policy: dict[str, Any], engine: str, image: np.ndarray, samples: int) -> np.ndarray:
     """(S, S, C) uint8 to (samples, S, S, C) float in 0 to 255, by either engine."""
     augment = Augment(engine=engine, **policy)  # type: ignore[arg-type]
     if engine == "albumentations":
         return np.stack([augment.sample(image, seed) for seed in range(samples)]).astype(np.float64)
     pixels = torch.from_numpy(image).permute(2, 0, 1).expand(samples, -1, -1, -1).float() / 255
-    draws = torch.from_numpy(uniforms(0, 0, np.arange(samples), augment.count))
-    return augment.batch(pixels, draws).permute(0, 2, 3, 1).double().numpy() * 255
+    return augment.batch(pixels, planned(augment, samples)).permute(0, 2, 3, 1).double().numpy() * 255
 
 
 def blobs(side: int = 64, channels: int = 1, offset: float = 8.0) -> np.ndarray:
@@ -50,7 +53,7 @@ def test_nothing_is_the_default() -> None:
     assert not augment.active
     assert augment.count == 0
     images = torch.rand(4, 3, 16, 16)
-    assert augment.batch(images, torch.empty(4, 0)) is images
+    assert augment.batch(images, planned(augment, 4)) is images
     image = blobs()
     np.testing.assert_array_equal(Augment("albumentations").sample(image, 0), image)
 
@@ -152,19 +155,19 @@ def test_beyond_the_edge_lies_the_mirrored_sky(engine: str) -> None:
 def test_a_sample_does_not_see_its_batch(name: str) -> None:
     augment = Augment(**POLICIES[name])
     images = torch.rand(37, 3, 33, 33, generator=torch.Generator().manual_seed(0))
-    draws = torch.from_numpy(uniforms(0, 0, np.arange(37), augment.count))
-    whole = augment.batch(images, draws)
+    plan = planned(augment, 37)
+    whole = augment.batch(images, plan)
     for rows in (slice(0, 1), slice(5, 12), slice(36, 37)):
-        assert torch.equal(augment.batch(images[rows], draws[rows]), whole[rows])
+        assert torch.equal(augment.batch(images[rows], {k: v[rows] for k, v in plan.items()}), whole[rows])
 
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_memory_layout_does_not_matter(name: str) -> None:
     augment = Augment(**POLICIES[name])
     images = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    draws = torch.from_numpy(uniforms(0, 0, np.arange(5), augment.count))
+    plan = planned(augment, 5)
     last = images.contiguous(memory_format=torch.channels_last)
-    assert torch.equal(augment.batch(last, draws), augment.batch(images, draws))
+    assert torch.equal(augment.batch(last, plan), augment.batch(images, plan))
 
 
 @pytest.mark.parametrize("name", POLICIES)

@@ -16,7 +16,7 @@ from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
-from galaxy.loader import EpochBatches
+from galaxy.loader import Order
 from galaxy.targets import AsLabelled
 
 
@@ -61,7 +61,7 @@ def test_order_and_augmentation_follow_seed_and_epoch_alone(survey: Path, cache:
     def epoch(number: int, **settings: Any) -> dict[int, torch.Tensor]:
         data = module(survey, cache, **settings)
         loader = data.train_dataloader()
-        loader.sampler.set_epoch(number)  # type: ignore[attr-defined]  # as Lightning does
+        loader.sampler.set_epoch(number)  # as Lightning does
         images = {}
         for pixels in loader:
             batch = data.on_after_batch_transfer(pixels, 0)
@@ -130,8 +130,8 @@ def test_workers_do_not_change_what_albumentations_draws(survey: Path, cache: Pa
 @pytest.mark.parametrize("count", [7, 9, 17, 24, 25, 26, 29])
 def test_processes_share_each_epoch_without_overlap(world: int, count: int) -> None:
     rows = np.arange(100, 100 + count)
-    parts = [EpochBatches(rows, 4, True, seed=0, rank=rank, world_size=world) for rank in range(world)]
-    taken = [[batch.tolist() for _, batch in part] for part in parts]
+    parts = [Order(rows, 4, True, seed=0, rank=rank, world_size=world) for rank in range(world)]
+    taken = [[batch.tolist() for batch in part.batches()] for part in parts]
     assert sorted(row for part in taken for batch in part for row in batch) == rows.tolist()
     assert {len(part) for part in taken} == {len(parts[0])}  # all take the same number of steps
     if count >= 2 * world:

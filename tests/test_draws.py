@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 
-from galaxy.images.draws import uniforms
+from galaxy.images import draws as drawn
 
 IDS = np.arange(100_000, 120_000)
+
+
+def uniforms(seed: int, epoch: int, ids: np.ndarray, count: int) -> np.ndarray:
+    return drawn.uniforms(seed, epoch, torch.from_numpy(ids), count).numpy()
 
 
 def test_draws_are_uniform() -> None:

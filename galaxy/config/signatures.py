@@ -215,7 +215,8 @@ def _of_class(module: _Module, node: ast.ClassDef) -> Signature | None:
         return _of_dataclass(module, node)
     methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
     if "__init__" in methods:
-        return _of_function(methods["__init__"], bound=True)
+        signature = _of_function(methods["__init__"], bound=True)
+        return _with_bases(module, node, signature) if _hands_on(methods["__init__"]) else signature
     if "__new__" in methods or node.keywords:
         raise _OpaqueError
     for base in _bases(module, node):
@@ -223,6 +224,27 @@ def _of_class(module: _Module, node: ast.ClassDef) -> Signature | None:
         if inherited is not None:
             return inherited
     return None
+
+
+def _hands_on(constructor: ast.FunctionDef) -> bool:
+    """Whether a constructor gives its `**arguments` to that of its base."""
+    rest = constructor.args.kwarg
+    return rest is not None and any(
+        isinstance(call, ast.Call)
+        and ast.unparse(call.func) == "super().__init__"
+        and any(part.arg is None and ast.unparse(part.value) == rest.arg for part in call.keywords)
+        for call in ast.walk(constructor)
+    )
+
+
+def _with_bases(module: _Module, node: ast.ClassDef, own: Signature) -> Signature:
+    """What a constructor takes that hands on what it does not know."""
+    parameters, is_open = dict(own.parameters), False
+    for base in _bases(module, node):
+        inherited = _of_class(*base) or Signature({})
+        parameters = {**inherited.parameters, **parameters}
+        is_open = is_open or inherited.open
+    return Signature(parameters, is_open)
 
 
 def _of_dataclass(module: _Module, node: ast.ClassDef) -> Signature:

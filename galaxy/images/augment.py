@@ -79,24 +79,44 @@ class Augment:
         """How many draws a sample of the batch engine needs."""
         return _COUNT if self.active else 0
 
-    def batch(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Changes a batch; what happens to a sample depends on its own draws only.
+    def plan(self, draws: Tensor) -> dict[str, Tensor]:
+        """What is to be done to each sample, worked out for as many as there are at once.
+
+        Args:
+            draws: (N, count) float32, uniform in [0, 1).
+
+        Returns:
+            Columns of N rows for `batch`, none if nothing is changed: "warp" (N, 2, 3) float32, where each
+            point of the changed image lies in the original, both spanning [-1, 1]; or "quarters" (N,) int64
+            turns and "mirror" (N,) bool; and "gains" (N, 3) float32, factors of the channels.
+        """
+        planned = {}
+        if self.interpolates:
+            # In float64, so that a vectorised sine and a lone one round to the same float32.
+            planned["warp"] = self._inverse(draws.double()).float()
+        elif self.rotate == "quarter" or self.flip > 0:
+            planned["quarters"], planned["mirror"] = self._quarters(draws), draws[:, _FLIP] < self.flip
+        if self.brightness > 0 or self.colour > 0:
+            planned["gains"] = self._gains(draws)
+        return planned
+
+    def batch(self, images: Tensor, plan: dict[str, Tensor]) -> Tensor:
+        """Changes a batch; what happens to a sample depends on its own plan only.
 
         Args:
             images: (B, C, S, S) float32 in [0, 1], C being 1 or 3.
-            draws: (B, count) float32, uniform in [0, 1).
+            plan: The samples' rows of what `plan` answered, on the images' device; other columns are left
+                alone.
 
         Returns:
-            (B, C, S, S) float32 in [0, 1], on the images' device.
+            (B, C, S, S) float32 in [0, 1].
         """
-        if self.interpolates:
-            images = _warped(images, self._inverse(draws.double()).float().to(images.device))
-        elif self.rotate == "quarter" or self.flip > 0:
-            quarters, mirror = self._quarters(draws), draws[:, _FLIP] < self.flip
-            images = _turned(images, quarters.to(images.device), mirror.to(images.device))
-        if self.brightness > 0 or self.colour > 0:
-            gains = self._gains(draws, images.shape[1]).to(images.device)
-            images = (images * gains[:, :, None, None]).clamp_(0, 1)
+        if "warp" in plan:
+            images = _warped(images, plan["warp"])
+        elif "quarters" in plan:
+            images = _turned(images, plan["quarters"], plan["mirror"])
+        if "gains" in plan:
+            images = (images * plan["gains"][:, : images.shape[1], None, None]).clamp_(0, 1)
         return images
 
     def sample(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
@@ -119,13 +139,12 @@ class Augment:
         return PerSample(self)
 
     def _quarters(self, draws: Tensor) -> Tensor:
-        """(B,) int64 quarter turns, 0 to 3."""
+        """(N,) int64, 0 to 3."""
         turns = draws[:, _TURN] if self.rotate == "quarter" else torch.zeros_like(draws[:, _TURN])
         return (4 * turns).long()
 
     def _inverse(self, draws: Tensor) -> Tensor:
-        """(B, 2, 3): where each point of the changed image lies in the original, both spanning [-1, 1]."""
-        # In float64, so that a vectorised sine and a lone one round to the same float32.
+        """(N, 2, 3), of the type of the draws."""
         if self.rotate == "full":
             angle = 2 * math.pi * draws[:, _TURN]
         else:
@@ -138,10 +157,10 @@ class Augment:
         move = 2 * self.shift * (2 * draws[:, [_RIGHT, _DOWN], None] - 1)
         return torch.cat([linear, -linear @ move], dim=2)
 
-    def _gains(self, draws: Tensor, channels: int) -> Tensor:
-        """(B, channels) factors of the pixel values."""
+    def _gains(self, draws: Tensor) -> Tensor:
+        """(N, 3)."""
         brightness = 1 + self.brightness * (2 * draws[:, _BRIGHTNESS, None] - 1)
-        return brightness * (1 + self.colour * (2 * draws[:, _COLOUR : _COLOUR + channels] - 1))
+        return brightness * (1 + self.colour * (2 * draws[:, _COLOUR:] - 1))
 
 
 def _warped(images: Tensor, inverse: Tensor) -> Tensor:

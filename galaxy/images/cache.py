@@ -73,6 +73,13 @@ class CachedImages:
         # A plain view: the subclass that NumPy maps files with makes every gather of a batch slower.
         return np.load(self.path, mmap_mode="r").view(np.ndarray)
 
+    def layout(self) -> tuple[tuple[int, int, int, int], int]:
+        """The shape (N, size, size, channels) of the pixels, and where in the file they begin."""
+        with self.path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, _ = np.lib.format.read_array_header_1_0(file)
+            return shape, file.tell()
+
     def __getstate__(self) -> dict[str, Any]:
         # A process that is handed the images maps the file itself, instead of being sent all pixels.
         return {name: value for name, value in self.__dict__.items() if name != "array"}
