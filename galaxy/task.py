@@ -230,11 +230,14 @@ class GalaxyTask(pl.LightningModule):
             {"name": "encoder", "params": list(self.encoder.parameters())},
             {"name": "head", "params": head},
         ]
+        factor = self.encoder.body_lr_factor
+        if factor == 1:  # an optimizer goes through its groups one by one
+            groups = [{"name": "network", "params": [*groups[0]["params"], *head]}]
         try:
             optimizer = self.optimizer(groups)
         except ValueError as error:  # such as "Invalid learning rate: -1"
             raise UserError(f"optimizer: {error}") from error
-        optimizer.param_groups[0]["lr"] *= self.encoder.body_lr_factor
+        optimizer.param_groups[0]["lr"] *= factor
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -22,6 +23,16 @@ from galaxy.precision import best_precision, use_tf32
 
 # Metrics that a callback or a scheduler can watch in every run; labels add their own.
 METRICS = ("train/loss", "val/loss", *(f"{s}/{m}" for s in ("train", "val") for m in FRACTION_METRICS))
+
+# What Lightning calls in every step, of callbacks and of the module.
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+)
 
 # Arguments that a run sets itself, and what to write instead.
 OWN = {
@@ -104,6 +115,7 @@ class Trainer(pl.Trainer):
     Args:
         tf32: Whether GPUs multiply float32 matrices in TF32, with 10 bits of mantissa instead of 23.
         compile: Whether, or in which mode, `torch.compile` translates the network.
+        callbacks: What is called at each step; a progress bar is added if there is none and may be one.
         **arguments: Lightning's own.
 
     Attributes:
@@ -115,16 +127,34 @@ class Trainer(pl.Trainer):
         *,
         tf32: bool = True,
         compile: bool | Literal["default", "reduce-overhead", "max-autotune"] = False,  # noqa: A002  the name
+        callbacks: Sequence[pl.Callback] = (),
         **arguments: Any,
     ) -> None:
         arguments.setdefault("profiler", _NoProfiler())
-        callbacks = list(arguments.pop("callbacks", None) or [])
+        callbacks = list(callbacks)
         own = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
         if arguments.get("enable_progress_bar", True) and not own:
             callbacks.append(SlowProgressBar())
         super().__init__(callbacks=callbacks, **arguments)
+        for callback in callbacks:
+            _drop_empty_hooks(callback, pl.Callback)
         self.compile_mode = ("default" if compile is True else compile) or None
         use_tf32(tf32)
+
+    def fit(self, model: pl.LightningModule, *arguments: Any, **named: Any) -> None:
+        """As Lightning's."""
+        _drop_empty_hooks(model, pl.LightningModule)
+        super().fit(model, *arguments, **named)
+
+
+def _drop_empty_hooks(owner: object, base: type) -> None:
+    """Sets the hooks of a step that nobody has filled to None, which Lightning passes over at once.
+
+    Otherwise it prepares for each of them in each callback, some 40 times a step: 0.1 ms.
+    """
+    for name in STEP_HOOKS:
+        if getattr(type(owner), name) is getattr(base, name):
+            setattr(owner, name, None)
 
 
 class _NoProfiler(PassThroughProfiler):

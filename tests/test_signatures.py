@@ -46,6 +46,14 @@ def test_signature_is_the_one_that_python_reports(target: str) -> None:
         assert (read.parameters, read.open) == ({}, False)
 
 
+def test_a_constructor_takes_what_it_hands_on_to_its_base() -> None:
+    own, base = signature_of("galaxy.trainer.Trainer"), signature_of("lightning.pytorch.Trainer")
+    assert own is not None
+    assert base is not None
+    assert own.parameters.keys() == base.parameters.keys() | {"tf32", "compile"}
+    assert not own.open
+
+
 @pytest.mark.parametrize("target", ["math.sqrt", "torch._C.Generator", "pathlib.Path.cwd", "galaxy.losses"])
 def test_what_only_an_import_could_tell_is_not_checked(target: str) -> None:
     assert signature_of(target) is None

@@ -215,8 +215,8 @@ def _of_class(module: _Module, node: ast.ClassDef) -> Signature | None:
         return _of_dataclass(module, node)
     methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
     if "__init__" in methods:
-        signature = _of_function(methods["__init__"], bound=True)
-        return _with_bases(module, node, signature) if _hands_on(methods["__init__"]) else signature
+        constructor = methods["__init__"]
+        return _with_handed_on(module, node, constructor, _of_function(constructor, bound=True))
     if "__new__" in methods or node.keywords:
         raise _OpaqueError
     for base in _bases(module, node):
@@ -226,25 +226,26 @@ def _of_class(module: _Module, node: ast.ClassDef) -> Signature | None:
     return None
 
 
-def _hands_on(constructor: ast.FunctionDef) -> bool:
-    """Whether a constructor gives its `**arguments` to that of its base."""
+def _with_handed_on(
+    module: _Module, node: ast.ClassDef, constructor: ast.FunctionDef, own: Signature
+) -> Signature:
+    """What a constructor takes that gives its `**arguments` to the one of its base."""
     rest = constructor.args.kwarg
-    return rest is not None and any(
-        isinstance(call, ast.Call)
-        and ast.unparse(call.func) == "super().__init__"
-        and any(part.arg is None and ast.unparse(part.value) == rest.arg for part in call.keywords)
-        for call in ast.walk(constructor)
-    )
-
-
-def _with_bases(module: _Module, node: ast.ClassDef, own: Signature) -> Signature:
-    """What a constructor takes that hands on what it does not know."""
-    parameters, is_open = dict(own.parameters), False
-    for base in _bases(module, node):
-        inherited = _of_class(*base) or Signature({})
-        parameters = {**inherited.parameters, **parameters}
-        is_open = is_open or inherited.open
-    return Signature(parameters, is_open)
+    for call in ast.walk(constructor):
+        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "super().__init__" or rest is None:
+            continue
+        given = {part.arg for part in call.keywords}  # None stands for `**`
+        if None not in given:
+            continue
+        inherited = [_of_class(*base) or Signature({}) for base in _bases(module, node)]
+        handed_on = {
+            name: parameter
+            for base in inherited
+            for name, parameter in base.parameters.items()
+            if name not in given
+        }
+        return Signature({**handed_on, **own.parameters}, any(base.open for base in inherited))
+    return own
 
 
 def _of_dataclass(module: _Module, node: ast.ClassDef) -> Signature:

@@ -112,11 +112,11 @@ class Augment:
             (B, C, S, S) float32 in [0, 1].
         """
         if "warp" in plan:
-            images = _warped(images, plan["warp"])
+            images = _warped(images, plan["warp"].float())  # trainer.precision=64-true has made it double
         elif "quarters" in plan:
             images = _turned(images, plan["quarters"], plan["mirror"])
         if "gains" in plan:
-            images = (images * plan["gains"][:, : images.shape[1], None, None]).clamp_(0, 1)
+            images = (images * plan["gains"][:, : images.shape[1], None, None].float()).clamp_(0, 1)
         return images
 
     def sample(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:

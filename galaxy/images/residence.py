@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import weakref
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,7 +40,7 @@ class OnDisk:
     def __init__(self, cached: CachedImages) -> None:
         self._path = cached.path
         self.shape, self._start = cached.layout()
-        self._file = self._opened()
+        self._open()
 
     def gather(self, rows: Tensor) -> Tensor:
         """The (B, H, W, C) uint8 images of rows (B,) int64."""
@@ -48,20 +49,21 @@ class OnDisk:
         view = memoryview(pixels.numpy()).cast("B")
         for place, row in enumerate(rows.tolist()):
             part = view[place * size : (place + 1) * size]
-            if os.preadv(self._file.fileno(), [part], self._start + row * size) != size:
+            if os.preadv(self._descriptor, [part], self._start + row * size) != size:
                 raise UserError(f"{self._path} was cut off while it was read: delete it, and it is made again")
         return pixels
 
-    def _opened(self) -> Any:
-        return self._path.open("rb", buffering=0)
+    def _open(self) -> None:
+        self._descriptor = os.open(self._path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
         # A process that is handed this opens the file itself.
-        return {name: value for name, value in self.__dict__.items() if name != "_file"}
+        return {name: value for name, value in self.__dict__.items() if name != "_descriptor"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._file = self._opened()
+        self._open()
 
 
 class InMemory:
