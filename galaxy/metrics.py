@@ -62,7 +62,7 @@ class FractionMetrics(Metric):
             self.weighted_errors.add_(squares.mul_(weights).sum(dim=0))
             self.weights.add_(weights.sum(dim=0, dtype=torch.float64))
         self.targets.add_(true.sum(dim=0))
-        self.squared_targets.add_(true.square_().sum(dim=0))
+        self.squared_targets.add_(true.square().sum(dim=0))
         self.galaxies.add_(len(targets))
 
     def compute(self) -> dict[str, Tensor]:
