@@ -221,7 +221,9 @@ class GalaxyTask(pl.LightningModule):
         """
         plugin = self.trainer.precision_plugin
         value = gradient_clip_val or 0.0
-        Precision.clip_gradients(plugin, optimizer, value, GradClipAlgorithmType(gradient_clip_algorithm or "norm"))
+        Precision.clip_gradients(
+            plugin, optimizer, value, GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+        )
 
     def configure_optimizers(self) -> Any:
         """The encoder may learn at its own rate; the head learns at the optimizer's."""

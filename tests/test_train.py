@@ -158,7 +158,7 @@ def test_accumulated_batches_are_one_step_of_the_schedule(
 ) -> None:
     settings = ["trainer.accumulate_grad_batches=2", "trainer.log_every_n_steps=1", "scheduler=cosine"]
     assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
-    rates = pd.read_csv(tmp_path / "run" / "metrics.csv")["lr-AdamW"].dropna()
+    rates = pd.read_csv(tmp_path / "run" / "metrics.csv")["lr-AdamW/network"].dropna()
     assert rates.iloc[0] == pytest.approx(1e-3)
     assert rates.iloc[-1] < 4e-4  # half a cosine over all steps ends near 0
 

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ class Block:
     def line(self) -> bytes:
         """Its line in the journal."""
         return _line(asdict(self))
+
+
+def digest_of(blocks: Sequence[Block]) -> str:
+    """A digest of all pixels, by the checksums of their blocks."""
+    digest = blake2b(digest_size=16)
+    for block in blocks:
+        digest.update(b"%d %d\n" % (block.size, block.crc))
+    return digest.hexdigest()
 
 
 def last_line(digest: str) -> bytes:

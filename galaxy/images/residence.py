@@ -50,7 +50,9 @@ class OnDisk:
         for place, row in enumerate(rows.tolist()):
             part = view[place * size : (place + 1) * size]
             if os.preadv(self._descriptor, [part], self._start + row * size) != size:
-                raise UserError(f"{self._path} was cut off while it was read: delete it, and it is made again")
+                raise UserError(
+                    f"{self._path} was cut off while it was read: delete it, and it is made again"
+                )
         return pixels
 
     def _open(self) -> None:

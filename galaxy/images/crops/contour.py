@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import cv2
 import numpy as np
@@ -93,7 +94,7 @@ class ContourCrop(Crop):
         blur, grow = _odd(self.blur * scale), _odd(self.dilate * scale)
         smooth = cv2.GaussianBlur(grey, (blur, blur), 0)
         _, bright = cv2.threshold(smooth, self.threshold, 255, cv2.THRESH_BINARY)
-        bright = cv2.dilate(bright, np.ones((grow, grow), np.uint8))
+        bright = cv2.dilate(bright, _square(grow))
         contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         height, width = grey.shape
         nearest, box = math.inf, None
@@ -108,6 +109,11 @@ class ContourCrop(Crop):
             if distance < nearest:
                 nearest, box = distance, cv2.boundingRect(contour)
         return None if box is None else (box[0], box[1], box[2], box[3])
+
+
+@cache
+def _square(side: int) -> Pixels:
+    return np.ones((side, side), np.uint8)
 
 
 def _odd(length: float) -> int:

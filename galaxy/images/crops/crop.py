@@ -45,14 +45,25 @@ class Crop(ABC):
         region = self.region(image)
         if self.channels == 1:
             region = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
-        if region.shape[:2] != (self.size, self.size):
-            # INTER_AREA averages all pixels under a new one, so that shrinking does not alias.
-            region = cv2.resize(region, (self.size, self.size), interpolation=cv2.INTER_AREA)
-        return region.reshape(self.size, self.size, self.channels)
+        return _resized(region, self.size).reshape(self.size, self.size, self.channels)
 
     @abstractmethod
     def region(self, image: Pixels) -> Pixels:
         """The part of the (H, W, 3) uint8 RGB `image` to keep, as a view of at least one pixel."""
+
+
+def _resized(image: Pixels, size: int) -> Pixels:
+    """The image as a square of this side, its pixels averaged by area, so that shrinking does not alias."""
+    # Imported on use, for a run whose images are cached crops none.
+    from galaxy.images.kernels import shrink  # noqa: PLC0415
+
+    height, width = image.shape[:2]
+    if (height, width) == (size, size):
+        return image
+    if min(height, width) < size or (height % size == 0 and width % size == 0):
+        # Enlarging, and shrinking by whole numbers, for which OpenCV has fast ways of its own.
+        return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    return shrink(image, size)
 
 
 def central_square(image: Pixels, side: int) -> Pixels:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cv2
-import numpy as np
 
 from galaxy.errors import UserError
 from galaxy.images.crops.crop import Crop, Pixels
@@ -55,18 +54,14 @@ def _largest_box(bright: Pixels) -> tuple[int, int, int, int]:
     """The largest bounding box (x, y, width, height) of a contour in a (H, W) mask; zeros where it is empty.
 
     The article measures every contour of `cv2.findContours(RETR_LIST)`. Labelling the components in one pass
-    takes half the time and finds the same box: the contour of a hole lies within that of its component.
+    takes a seventh of the time and finds the same box: the contour of a hole lies within that of its component.
     """
-    # Components never share a 2 x 2 block, so those of a frame up to 510 pixels fit 16 bits: twice as fast.
-    label_type = cv2.CV_16U if max(bright.shape) <= 510 else cv2.CV_32S
-    boxes = cv2.connectedComponentsWithStats(bright, connectivity=8, ltype=label_type)[2][1:, :4]
-    areas = boxes[:, 2] * boxes[:, 3]
-    if not len(areas):
-        return 0, 0, 0, 0
-    if (areas == areas.max()).sum() > 1:
+    from galaxy.images.kernels import largest_box  # noqa: PLC0415  on use, as in Crop
+
+    *box, count = largest_box(bright)
+    if count > 1:
         # Of equally large boxes the article takes the first in the order of OpenCV's list.
         contours, _ = cv2.findContours(bright, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-        boxes = np.array([cv2.boundingRect(contour) for contour in contours])
-        areas = boxes[:, 2] * boxes[:, 3]
-    x, y, width, height = boxes[areas.argmax()].tolist()
+        box = max(map(cv2.boundingRect, contours), key=lambda found: found[2] * found[3])
+    x, y, width, height = box
     return x, y, width, height
