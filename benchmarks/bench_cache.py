@@ -21,10 +21,12 @@ import numpy as np
 from omegaconf import OmegaConf
 from table import Report, interleaved, peak_memory, processors, ratios, spread
 
+from galaxy.allocator import keep_freed_memory
 from galaxy.catalogs.kaggle import read_kaggle
 from galaxy.errors import UserError
 from galaxy.images.cache import open_cache
 from galaxy.images.crops import Crop
+from galaxy.images.crops.roi import RoiCrop
 from galaxy.simulation.survey import Survey, write_survey
 
 CROPS = Path(__file__).parent.parent / "conf" / "crop"
@@ -57,14 +59,16 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
         program="bench_cache",
         title="Images/s of building the image cache over pure decoding",
         columns=("crop", "cache", "decoding", "ratio"),
-        packages=("galaxy", "opencv-python-headless", "numpy"),
+        packages=("galaxy", "opencv-python-headless", "simplejpeg", "numba", "numpy"),
         notes=[
             f"{len(images):,} images, {threads} threads, the files in the system's memory; "
             f"n = {repeats} interleaved repeats, mean (least..greatest)."
         ],
     )
     cv2.setNumThreads(1)  # the threads are ours, in both
+    keep_freed_memory()  # as train.py does
     decoding_speed(images, threads)  # reads the files once, from then on they are in the system's memory
+    building_speed(images[:64], RoiCrop(48), threads)  # compiles, once on a machine
     for file in sorted(CROPS.glob("*.yaml")):
         crop: Crop = hydra.utils.instantiate(OmegaConf.load(file))
         decode, build = (
@@ -88,7 +92,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--root", type=Path, metavar="DIR", help="images in Kaggle's layout (else simulated)")
-    parser.add_argument("--images", type=int, default=1000, metavar="N", help="how many (default 1000)")
+    parser.add_argument("--images", type=int, default=2000, metavar="N", help="how many (default 2000)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default 5)")
     parser.add_argument("--threads", type=int, default=processors(), metavar="N", help="default: one a core")
     options = parser.parse_args()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from functools import partial
@@ -13,7 +12,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-from table import ALLOCATOR, Report, interleaved, ratios, spread
+from table import Report, interleaved, ratios, spread
 
 from galaxy.runs import RunFolder
 
@@ -51,7 +50,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6, metavar="N", help="of each run (default 6)")
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default 5)")
     options = parser.parse_args()
-    os.environ |= ALLOCATOR  # for the processes started from here
     report = Report(
         program="bench_checkpointing",
         title="Images/s of train.py with last.ckpt, over the same without",
@@ -60,7 +58,6 @@ def main() -> None:
         notes=[
             f"2,000 simulated galaxies, 64 px, {options.epochs} epochs of which the first is left out; "
             f"n = {options.repeats} interleaved repeats, mean (least..greatest).",
-            f"{' '.join(f'{k}={v}' for k, v in ALLOCATOR.items())} in the environment.",
             "An opportunity to write comes every 10 steps here, ten times as often as by default; "
             "max_overhead=0.01 is the default.",
         ],

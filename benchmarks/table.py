@@ -20,9 +20,6 @@ from rich.table import Table
 from galaxy.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
-# glibc returns freed memory to the system, and takes it again page by page, at thresholds that move with what
-# a program happened to free before: the same loop is then up to a third slower than elsewhere.
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(10**8), "MALLOC_TRIM_THRESHOLD_": str(10**9)}
 T = TypeVar("T")
 
 

@@ -26,6 +26,6 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def use_tf32(allowed: bool) -> None:
-    """Says for the whole program whether GPUs may multiply float32 matrices in TF32, convolutions included."""
+    """Says for the whole program whether GPUs may multiply float32 numbers in TF32."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed

@@ -220,10 +220,8 @@ class GalaxyTask(pl.LightningModule):
         divide by, and `galaxy.trainer.check_trainer` refuses float16, which has one.
         """
         plugin = self.trainer.precision_plugin
-        value = gradient_clip_val or 0.0
-        Precision.clip_gradients(
-            plugin, optimizer, value, GradClipAlgorithmType(gradient_clip_algorithm or "norm")
-        )
+        algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+        Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
 
     def configure_optimizers(self) -> Any:
         """The encoder may learn at its own rate; the head learns at the optimizer's."""

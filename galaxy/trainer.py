@@ -67,8 +67,8 @@ def check_trainer(config: dict[str, Any]) -> None:
     clips = node.get("gradient_clip_val") is not None
     if clips and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
         raise UserError(
-            "trainer.gradient_clip_val cannot be had with trainer.precision=16-mixed and optimizer.fused=true, "
-            "which scales gradients back only in the middle of its step: use optimizer.fused=false or bf16-mixed"
+            "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
+            "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
         )
     if "best" not in config["callbacks"]:
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")

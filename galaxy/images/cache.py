@@ -77,8 +77,8 @@ class CachedImages:
         """The shape (N, size, size, channels) of the pixels, and where in the file they begin."""
         with self.path.open("rb") as file:
             np.lib.format.read_magic(file)
-            shape, _, _ = np.lib.format.read_array_header_1_0(file)
-            return shape, file.tell()
+            (count, height, width, channels), _, _ = np.lib.format.read_array_header_1_0(file)
+            return (count, height, width, channels), file.tell()
 
     def __getstate__(self) -> dict[str, Any]:
         # A process that is handed the images maps the file itself, instead of being sent all pixels.

@@ -79,7 +79,9 @@ def _in_order(rows, begin, channels, y_first, y_share, x_share):  # type: ignore
 
 
 @njit(f"void(uint8[:, :], uint8[:, ::1], int64, {_COVER}, {_COVER})", nogil=True, cache=True)
-def _shrink(rows, out, channels, y_first, y_count, y_share, x_first, x_count, x_share):  # type: ignore[no-untyped-def]
+def _shrink(  # type: ignore[no-untyped-def]  # noqa: PLR0912  calls would cost more than they do
+    rows, out, channels, y_first, y_count, y_share, x_first, x_count, x_share
+):
     # OpenCV sums along rows first, pixel by pixel. Rows can be added up whole, which the processor does in
     # pieces of 16 numbers; the sums then differ in their last bits, and the few of them that could be rounded
     # to another integer are computed again in OpenCV's order.
@@ -146,7 +148,7 @@ _NONE, _ALL = np.uint64(0), np.uint64(2**64 - 1)
 
 
 @njit("int64[::1](uint8[:, ::1], uint64[:, ::1])", nogil=True, cache=True)
-def _largest_box(bright, words):  # type: ignore[no-untyped-def]
+def _largest_box(bright, words):  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0915  as above
     # A row's runs of bright pixels join the components of the runs above that they touch; a component is
     # known by its first run, and the box of what it has joined is kept there.
     height, width = bright.shape
@@ -206,13 +208,8 @@ def _largest_box(bright, words):  # type: ignore[no-untyped-def]
         left, top, right, bottom = box[component]
         area = (right - left) * (bottom - top)
         if area > largest[2] * largest[3]:
-            largest[0], largest[1], largest[2], largest[3], largest[4] = (
-                left,
-                top,
-                right - left,
-                bottom - top,
-                1,
-            )
+            largest[0], largest[1], largest[2], largest[3] = left, top, right - left, bottom - top
+            largest[4] = 1
         elif area == largest[2] * largest[3]:
             largest[4] += 1
     return largest

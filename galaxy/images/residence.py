@@ -1,4 +1,4 @@
-"""Where the pixels are that batches are gathered from: on the disk, in memory, or on the device that trains."""
+"""Where the pixels are that batches are gathered from: the disk, memory, or the device that trains."""
 
 from __future__ import annotations
 
@@ -46,13 +46,11 @@ class OnDisk:
         """The (B, H, W, C) uint8 images of rows (B,) int64."""
         pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
         size = pixels[0].numel() if len(rows) else 0
-        view = memoryview(pixels.numpy()).cast("B")
+        view = memoryview(pixels.numpy().data).cast("B")
         for place, row in enumerate(rows.tolist()):
             part = view[place * size : (place + 1) * size]
             if os.preadv(self._descriptor, [part], self._start + row * size) != size:
-                raise UserError(
-                    f"{self._path} was cut off while it was read: delete it, and it is made again"
-                )
+                raise UserError(f"{self._path} was cut off while it was read: start again")
         return pixels
 
     def _open(self) -> None:

@@ -54,14 +54,15 @@ def _largest_box(bright: Pixels) -> tuple[int, int, int, int]:
     """The largest bounding box (x, y, width, height) of a contour in a (H, W) mask; zeros where it is empty.
 
     The article measures every contour of `cv2.findContours(RETR_LIST)`. Labelling the components in one pass
-    takes a seventh of the time and finds the same box: the contour of a hole lies within that of its component.
+    takes a seventh of the time and finds the same box: the contour of a hole lies within that of its
+    component.
     """
     from galaxy.images.kernels import largest_box  # noqa: PLC0415  on use, as in Crop
 
-    *box, count = largest_box(bright)
+    x, y, width, height, count = largest_box(bright)
     if count > 1:
         # Of equally large boxes the article takes the first in the order of OpenCV's list.
         contours, _ = cv2.findContours(bright, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-        box = max(map(cv2.boundingRect, contours), key=lambda found: found[2] * found[3])
-    x, y, width, height = box
+        boxes = [cv2.boundingRect(contour) for contour in contours]
+        x, y, width, height = max(boxes, key=lambda found: found[2] * found[3])
     return x, y, width, height

@@ -1,0 +1,91 @@
+"""Where pixels are kept changes how fast batches come, and nothing else."""
+
+import pickle
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from galaxy.errors import UserError
+from galaxy.images.cache import CachedImages, open_cache
+from galaxy.images.crops.center import CenterCrop
+from galaxy.images.residence import InMemory, OnDisk, reside
+from galaxy.loader import BatchLoader, Order
+from galaxy.runs import RunFolder
+from tests.conftest import Command
+from tests.test_independence import same_training
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cached(survey: Path, cache: Path) -> CachedImages:
+    images = sorted((survey / "images_training_rev1").glob("*.jpg"))
+    return open_cache(images, CenterCrop(16), cache, "error")
+
+
+def test_every_residence_gathers_the_same_pixels(cached: CachedImages) -> None:
+    rows = torch.tensor([79, 0, 5, 5])
+    for residence in ("auto", "disk", "memory", "device"):
+        pixels = reside(cached, residence, CPU)
+        assert np.array_equal(pixels.gather(rows), cached.array[rows])
+        assert pixels.gather(rows[:0]).shape == (0, 16, 16, 3)
+
+
+def test_auto_takes_memory_where_there_is_room(cached: CachedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(reside(cached, "auto", CPU), InMemory)
+    monkeypatch.setattr("galaxy.images.residence._free", lambda device: cached.array.nbytes)
+    assert isinstance(reside(cached, "auto", CPU), OnDisk)
+
+
+def test_another_process_opens_the_file_itself(cached: CachedImages) -> None:
+    sent = pickle.dumps(OnDisk(cached))
+    assert len(sent) < 1000
+    assert np.array_equal(pickle.loads(sent).gather(torch.tensor([3])), cached.array[[3]])
+
+
+def test_a_file_that_is_cut_off_is_named(cached: CachedImages, tmp_path: Path) -> None:
+    path = tmp_path / "copy.npy"
+    path.write_bytes(cached.path.read_bytes())
+    pixels = OnDisk(CachedImages(path, cached.digest, cached.kept, ()))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"copy\.npy"):
+        pixels.gather(torch.tensor([79]))
+
+
+def test_batches_gathered_ahead_are_the_same(cached: CachedImages) -> None:
+    order = Order(np.arange(80), 8, True, seed=3)
+    columns = {"target": torch.arange(80.0)}
+    plain = list(BatchLoader(OnDisk(cached), columns, order))
+    ahead = list(BatchLoader(OnDisk(cached), columns, order, ahead=True))
+    assert len(plain) == len(ahead) == 10
+    for one, other in zip(plain, ahead, strict=True):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None:
+    loader = BatchLoader(OnDisk(cached), {}, Order(np.arange(80), 8, False, seed=0), ahead=True)
+    batches = iter(loader)
+    next(batches)
+    batches.close()  # type: ignore[attr-defined]  # a generator, as when a loop breaks off
+    assert not [thread for thread in threading.enumerate() if thread.name == "gather"]
+
+
+def test_what_goes_wrong_ahead_is_raised(cached: CachedImages) -> None:
+    loader = BatchLoader(OnDisk(cached), {}, Order(np.array([0, 10**6]), 2, False, seed=0), ahead=True)
+    with pytest.raises(UserError, match="cut off"):
+        list(loader)
+
+
+def test_the_disk_trains_the_same_network_as_memory(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    runs = []
+    for residence in ("memory", "disk"):
+        folder = tmp_path / residence
+        settings = [*quick, "augment=affine", f"data.residence={residence}", f"hydra.run.dir={folder}"]
+        assert command("train.py", *settings) == 0
+        runs.append(RunFolder(folder))
+    same_training(*runs)
