@@ -45,11 +45,10 @@ class OnDisk:
     def gather(self, rows: Tensor) -> Tensor:
         """The (B, H, W, C) uint8 images of rows (B,) int64."""
         pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-        size = pixels[0].numel() if len(rows) else 0
-        view = memoryview(pixels.numpy().data).cast("B")
+        size = int(np.prod(self.shape[1:]))
+        flat = pixels.numpy().reshape(len(rows), size)
         for place, row in enumerate(rows.tolist()):
-            part = view[place * size : (place + 1) * size]
-            if os.preadv(self._descriptor, [part], self._start + row * size) != size:
+            if os.preadv(self._descriptor, [flat[place]], self._start + row * size) != size:
                 raise UserError(f"{self._path} was cut off while it was read: start again")
         return pixels
 
