@@ -95,8 +95,9 @@ def measure(root: Path, cache: Path, options: argparse.Namespace) -> Report:
         columns=("engine", "residence", "galaxy", "DataLoader", "ratio"),
         packages=("galaxy", "torch", "torchvision", "albumentations"),
         notes=[
-            f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {processors()} workers where any are; "
-            f"files in the system's memory; n = {options.repeats} interleaved repeats, mean (least..greatest)."
+            f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {processors()} workers; "
+            f"files in the system's memory; n = {options.repeats} interleaved repeats, mean "
+            "(least..greatest)."
         ],
     )
     catalog = read_kaggle(root, on_bad="error")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from galaxy import build
+from galaxy.allocator import keep_freed_memory
 from galaxy.catalogs.kaggle import LABELS as KAGGLE_LABELS
 from galaxy.checkpoint import load_model
 from galaxy.datamodule import GalaxyDataModule
@@ -42,6 +43,7 @@ def score_checkpoint(
     file: Path, data: dict[str, Any], choice: str, split: str, tta: int, out: Path | None, accelerator: str
 ) -> dict[str, float]:
     """Predicts a split with a checkpoint; see `galaxy.evaluation.evaluate`."""
+    keep_freed_memory()
     device = _device(accelerator)
     model, labels, config = load_model(file)
     module = build.datamodule({**config, "data": data})
