@@ -20,6 +20,8 @@ def quieten_libraries() -> None:
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
         # The loaders are a view of an array; workers would only copy it.
         r"The '\w+' does not have many workers",
+        # torch.compile of torch 2.15 looks at the gradients of what it traces.
+        r"The \.grad attribute of a Tensor that is not a leaf",
         # Where trainer.limit_train_batches makes epochs shorter than the interval.
         r"The number of training batches .* is smaller than the logging interval",
     ):

@@ -262,3 +262,30 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(command: Command, quick: list[st
     sweep = [*quick, "model=mean", "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep"]
     assert command("train.py", *sweep) == 0
     assert len(find_runs(tmp_path / "sweep")) == 2
+
+
+def test_fused_optimizers_clip_in_mixed_precision(command: Command, quick: list[str], tmp_path: Path) -> None:
+    settings = ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1e-9", "optimizer=sgd"]
+    settings += ["scheduler=none", "~callbacks.early_stopping"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
+    run = RunFolder(tmp_path / "run")
+    first, last = (
+        torch.load(run.checkpoints / name, weights_only=True)["state_dict"]
+        for name in ("best.ckpt", "last.ckpt")
+    )
+    for name in first:  # gradients of next to nothing move nothing; batch statistics move by themselves
+        if name.endswith((".weight", ".bias")):
+            torch.testing.assert_close(first[name], last[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow  # compiling takes half a minute
+def test_a_compiled_network_has_the_same_checkpoint(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    keys = []
+    for compiled in ("false", "true"):
+        settings = [f"trainer.compile={compiled}", "trainer.max_epochs=1"]
+        assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/{compiled}") == 0
+        content = torch.load(tmp_path / compiled / "checkpoints" / "best.ckpt", weights_only=True)
+        keys.append(list(content["state_dict"]))
+    assert keys[0] == keys[1]
