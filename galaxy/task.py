@@ -216,8 +216,8 @@ class GalaxyTask(pl.LightningModule):
     ) -> None:
         """Clips for fused optimizers too, which Lightning 2.6 refuses in any mixed precision.
 
-        It may: they divide by the loss scale in the middle of their step. Without a scale there is nothing to
-        divide by, and `galaxy.trainer.check_trainer` refuses float16, which has one.
+        They divide by the loss scale in the middle of their step, after the clipping. Only float16 has such a
+        scale, and `galaxy.trainer.check_trainer` refuses a fused optimizer that should clip in it.
         """
         plugin = self.trainer.precision_plugin
         algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")

@@ -31,6 +31,13 @@ def test_shrinking_is_opencv_s_area_average(kind: int, channels: int) -> None:
         np.testing.assert_array_equal(shrink(region, size), expected.reshape(size, size, channels))
 
 
+def test_views_of_any_layout_are_shrunk() -> None:
+    image = contrasts(np.random.default_rng(0), (50, 70, 3), 0)
+    for view in (image[:, ::-1], image[..., ::-1], image.transpose(1, 0, 2), image[::-1], image[:, ::2]):
+        expected = cv2.resize(np.ascontiguousarray(view), (16, 16), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(shrink(view, 16), expected)
+
+
 @pytest.mark.parametrize("side", [(212, 64), (212, 128), (424, 64), (300, 64), (112, 106)])
 def test_the_sizes_of_the_surveys(side: tuple[int, int]) -> None:
     length, size = side
