@@ -245,7 +245,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     def loader(self, split: str) -> BatchLoader:
         """Each galaxy of a split once, in the catalog's order, as it is; on this process alone."""
-        return BatchLoader(self.pixels, self._columns, self._order(split, False), ahead=self._ahead)
+        return self._loader(self._order(split, False))
 
     def train_dataloader(self) -> BatchLoader:
         """Shuffled and augmented."""
@@ -257,14 +257,12 @@ class GalaxyDataModule(pl.LightningDataModule):
             columns = {name: values.cpu() for name, values in self._columns.items()}
             ids, pin = torch.from_numpy(self.catalog.ids), self.device.type == "cuda"
             return WorkerLoader(OnDisk(self.images), columns, order, augment, ids, self.seed, workers, pin)
-        planned = None if augment is None else self._planned
-        return BatchLoader(self.pixels, self._columns, order, planned, self._ahead)
+        return self._loader(order, None if augment is None else self._planned)
 
     def val_dataloader(self) -> BatchLoader:
         """In order and as they are."""
         self.labelled_rows("val")
-        order = self._order("val", False, **self._process())
-        return BatchLoader(self.pixels, self._columns, order, ahead=self._ahead)
+        return self._loader(self._order("val", False, **self._process()))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Moves a batch; Lightning's own way looks into each value for what else it might be."""
@@ -288,10 +286,11 @@ class GalaxyDataModule(pl.LightningDataModule):
         ids = torch.from_numpy(self.catalog.ids).to(self.pixels.device)
         return self.augment.plan(uniforms(self.seed, epoch, ids, self.augment.count))
 
-    @property
-    def _ahead(self) -> bool:
-        """Whether batches have a way to go, from the disk or to a GPU."""
-        return isinstance(self.pixels, OnDisk) or self.pixels.device.type != self.device.type
+    def _loader(self, order: Order, epoch_columns: Callable[[int], Batch] | None = None) -> BatchLoader:
+        """Gathers ahead where batches have a way to go, from the disk or to a GPU."""
+        fetched = self.pixels.device.type != self.device.type
+        ahead = fetched or isinstance(self.pixels, OnDisk)
+        return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead, pin=fetched)
 
     @cached_property
     def _columns(self) -> Batch:

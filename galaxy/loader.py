@@ -86,8 +86,8 @@ class BatchLoader:
         columns: (N, ...) of all galaxies, such as "target"; on the pixels' device.
         order: Decides which galaxies.
         epoch_columns: Makes the columns that each epoch has anew.
-        ahead: Whether to gather in a thread of its own, ahead of what is asked for, into memory from which a
-            GPU can fetch it by itself.
+        ahead: Whether to gather in a thread of its own, ahead of what is asked for.
+        pin: Whether to gather into memory from which a GPU can fetch by itself.
     """
 
     batch_sampler = None  # which Lightning asks every loader with a sampler for
@@ -99,12 +99,14 @@ class BatchLoader:
         order: Order,
         epoch_columns: Callable[[int], Batch] | None = None,
         ahead: bool = False,
+        pin: bool = False,
     ) -> None:
         self.pixels = pixels
         self.columns = columns
         self.sampler = order
         self.epoch_columns = epoch_columns
         self.ahead = ahead
+        self.pin = pin
         self._first = self._position = 0
 
     def __len__(self) -> int:
@@ -137,11 +139,10 @@ class BatchLoader:
         sizes = [len(rows) for rows in order]
         # On the way to a device in one piece.
         whole = torch.cat(order).to(self.pixels.device) if order else torch.empty(0)
-        pin = self.ahead and torch.cuda.is_available()
         for rows in whole.split(sizes):
             batch = {"image": channels_last(self.pixels.gather(rows)), "row": rows}
             batch |= {name: values[rows] for name, values in columns.items()}
-            yield {name: value.pin_memory() for name, value in batch.items()} if pin else batch
+            yield {name: value.pin_memory() for name, value in batch.items()} if self.pin else batch
 
 
 def channels_last(images: Tensor) -> Tensor:

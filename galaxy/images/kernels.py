@@ -1,4 +1,4 @@
-"""The slowest steps of cropping, compiled by Numba; OpenCV's answers to the last bit, two to six times as fast.
+"""The slowest steps of cropping, compiled by Numba: OpenCV's answers to the last bit, in half the time.
 
 Compiling takes two seconds, once on a machine: Numba keeps the result beside this file, or in
 the user's cache. Imported where images are cropped, for a run whose images are cached needs none of it.
