@@ -471,7 +471,7 @@ HEADER = b"name,smooth\n"
         ("a.csv", HEADER + b"42,1\n43,1,3\n"),
         ("a.csv", b"PK\x03\x04\x00\x00"),
         ("a.csv.gz", b"not compressed"),
-        ("a.csv.gz", gzip.compress(HEADER + b"42,1\n" * 99)[:-12]),
+        ("a.csv.gz", gzip.compress(HEADER + b"42,1\n" * 99, mtime=0)[:-12]),
         ("a.parquet", b""),
         ("a.parquet", HEADER + b"42,1\n"),
         ("a.parquet", b"PAR1" + b"\0" * 50 + b"PAR1"),
@@ -617,7 +617,7 @@ def test_whatever_a_table_holds_there_is_no_traceback(
     draw(root, "0.png", "1.png", "n.png")
     data = content.encode() if isinstance(content, str) else content
     data = b"n,p\n" + data
-    (root / f"a{ending}").write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
+    (root / f"a{ending}").write_bytes(gzip.compress(data, mtime=0) if ending.endswith("gz") else data)
     for arguments in ({"columns": ["p"]}, {"class_column": "p"}, {}):
         try:
             catalog = read(root, "skip", **arguments)
