@@ -109,7 +109,7 @@ def survey(server: Server) -> Survey:
     """One file of each kind."""
     images = {f"images/{i}.jpg": f"picture {i}".encode() for i in range(5)}
     server.files = {
-        "table.csv.gz": gzip.compress(TABLE),
+        "table.csv.gz": gzip.compress(TABLE, mtime=0),
         "images.zip": zipped(
             {"images/": b"", **images, "__MACOSX/images/._1.jpg": b"", "images/._1.jpg": b""}
         ),
@@ -278,8 +278,8 @@ STORED = zipped({"images/1.jpg": BIG}, zipfile.ZIP_STORED)
         ("images.zip", "images", STORED[:-1000]),
         ("images.zip", "images", flipped(STORED)),
         ("images.zip", "images", b"<html>"),
-        ("table.csv.gz", "table.csv", gzip.compress(BIG)[:-1000]),
-        ("table.csv.gz", "table.csv", flipped(gzip.compress(BIG))),
+        ("table.csv.gz", "table.csv", gzip.compress(BIG, mtime=0)[:-1000]),
+        ("table.csv.gz", "table.csv", flipped(gzip.compress(BIG, mtime=0))),
         ("table.csv.gz", "table.csv", b"<html>"),
     ],
 )
