@@ -21,7 +21,7 @@ from galaxy.images.augment import Augment
 from galaxy.images.cache import CachedImages, open_cache, processors
 from galaxy.images.crops import Crop
 from galaxy.images.draws import uniforms
-from galaxy.images.residence import OnDisk, Pixels, Residence, reside
+from galaxy.images.residence import OnDisk, Pixels, reside
 from galaxy.labels import Labels
 from galaxy.loader import Batch, BatchLoader, Order
 from galaxy.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows
@@ -83,7 +83,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         stratify: bool = False,
         split_file: str | None = None,
         cache: str = "cache",
-        residence: Residence = "auto",
+        residence: Literal["auto", "disk", "memory", "device"] = "auto",
         workers: int | None = None,
     ) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.stratify = stratify
         self.split_file = None if split_file is None else Path(split_file)
         self.cache = Path(cache)
-        self.residence: Residence = residence
+        self.residence = residence
         self.device = torch.device("cpu")
         self.workers = workers
 

@@ -200,6 +200,17 @@ SETTINGS = (
         2,
     ),
     Case("unknown option", "data=kaggle model=resnet19", ("no option resnet19", "did you mean resnet18?"), 2),
+    Case(
+        "words of speed",
+        "data=kaggle data.residence=gpu trainer.compile=fast",
+        ("allowed: auto, disk, memory, device", "allowed: default, reduce-overhead, max-autotune"),
+        2,
+    ),
+    Case(
+        "clipping in the middle of a fused step",
+        "data=kaggle trainer.accelerator=auto trainer.precision=16-mixed trainer.gradient_clip_val=1",
+        ("optimizer.fused=false",),
+    ),
     Case("missing required value", "data=gz2 data.root=???", ("data.root is required",), 2),
     Case("sweep without -m", "data=kaggle model=mean,knn", ("model=mean,knn gives several values", "-m"), 2),
     Case(

@@ -19,7 +19,6 @@ from galaxy.images.cache import CachedImages
 
 log = logging.getLogger(__name__)
 
-Residence = Literal["auto", "disk", "memory", "device"]
 # What `auto` may take of the memory that is free: the rest is for the network.
 _SHARE = 0.5
 
@@ -89,7 +88,9 @@ class InMemory:
 Pixels = OnDisk | InMemory
 
 
-def reside(cached: CachedImages, residence: Residence, device: torch.device) -> Pixels:
+def reside(
+    cached: CachedImages, residence: Literal["auto", "disk", "memory", "device"], device: torch.device
+) -> Pixels:
     """Puts the pixels of a cache where batches are to be gathered from.
 
     Args:
