@@ -19,15 +19,14 @@ import cv2
 import hydra.utils
 import numpy as np
 from omegaconf import OmegaConf
+from survey import add_options, survey
 from table import Report, interleaved, peak_memory, processors, ratios, spread
 
 from galaxy.allocator import keep_freed_memory
 from galaxy.catalogs.kaggle import read_kaggle
-from galaxy.errors import UserError
 from galaxy.images.cache import open_cache
 from galaxy.images.crops import Crop
 from galaxy.images.crops.roi import RoiCrop
-from galaxy.simulation.survey import Survey, write_survey
 
 CROPS = Path(__file__).parent.parent / "conf" / "crop"
 
@@ -91,23 +90,16 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--root", type=Path, metavar="DIR", help="images in Kaggle's layout (else simulated)")
-    parser.add_argument("--images", type=int, default=2000, metavar="N", help="how many (default 2000)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default 5)")
+    add_options(parser, repeats=5)
     parser.add_argument("--threads", type=int, default=processors(), metavar="N", help="default: one a core")
     options = parser.parse_args()
-    for name in ("images", "repeats", "threads"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name} must be 1 or more")
-    with TemporaryDirectory() as folder:
-        try:
-            root = options.root or write_survey(Path(folder), Survey(options.images, seed=0, volunteers=45))
-            catalog = read_kaggle(root, on_bad="error")
-            images = [image for image in catalog.images[: options.images] if isinstance(image, Path)]
-            report = measure(images, options.threads, options.repeats)
-        except UserError as error:
-            parser.error(str(error))
-    report.notes.append("Images: those of --root." if options.root else "Images: simulated, 424 x 424 JPEG.")
+    if options.threads < 1:
+        parser.error("--threads must be 1 or more")
+    with survey(parser, options) as (root, note):
+        catalog = read_kaggle(root, on_bad="error")
+        images = [image for image in catalog.images[: options.images] if isinstance(image, Path)]
+        report = measure(images, options.threads, options.repeats)
+    report.notes.append(note)
     report.publish()
 
 

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from survey import add_options, survey
 from table import Report, interleaved, processors, ratios, spread
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import decode_jpeg, read_file
@@ -23,10 +24,8 @@ from torchvision.transforms import v2
 from galaxy.allocator import keep_freed_memory
 from galaxy.catalogs.kaggle import read_kaggle
 from galaxy.datamodule import GalaxyDataModule
-from galaxy.errors import UserError
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
-from galaxy.simulation.survey import Survey, write_survey
 from galaxy.targets import AsLabelled
 
 BATCH, SIDE = 64, 64
@@ -128,20 +127,12 @@ def measure(root: Path, cache: Path, options: argparse.Namespace) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--root", type=Path, metavar="DIR", help="images in Kaggle's layout (else simulated)")
-    parser.add_argument("--images", type=int, default=2000, metavar="N", help="how many (default 2000)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of each measurement (default 3)")
+    add_options(parser, repeats=3)
     options = parser.parse_args()
     keep_freed_memory()  # as train.py does
-    with TemporaryDirectory() as folder:
-        try:
-            root = options.root or write_survey(
-                Path(folder) / "survey", Survey(options.images, seed=0, volunteers=45)
-            )
-            report = measure(root, Path(folder) / "cache", options)
-        except UserError as error:
-            parser.error(str(error))
-    report.notes.append("Images: those of --root." if options.root else "Images: simulated, 424 x 424 JPEG.")
+    with survey(parser, options) as (root, note), TemporaryDirectory() as cache:
+        report = measure(root, Path(cache), options)
+    report.notes.append(note)
     report.publish()
 
 

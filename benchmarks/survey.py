@@ -1,0 +1,41 @@
+"""The images that a benchmark measures on: somebody's own in Kaggle's layout, or simulated ones."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from galaxy.errors import UserError
+from galaxy.simulation.survey import Survey, write_survey
+
+
+def add_options(parser: argparse.ArgumentParser, repeats: int) -> None:
+    """Adds --root, --images and --repeats, the last with this default."""
+    parser.add_argument("--root", type=Path, metavar="DIR", help="images in Kaggle's layout (else simulated)")
+    parser.add_argument("--images", type=_count, default=2000, metavar="N", help="how many (default 2000)")
+    help_ = f"of each measurement (default {repeats})"
+    parser.add_argument("--repeats", type=_count, default=repeats, metavar="N", help=help_)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return count
+
+
+@contextmanager
+def survey(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Iterator[tuple[Path, str]]:
+    """The folder of the images, and a note that says which they are; a mistake ends the program in words."""
+    try:
+        if options.root:
+            yield options.root, "Images: those of --root."
+            return
+        with TemporaryDirectory() as folder:
+            root = write_survey(Path(folder), Survey(options.images, seed=0, volunteers=45))
+            yield root, "Images: simulated, 424 x 424 JPEG."
+    except UserError as error:
+        parser.error(str(error))
