@@ -1,22 +1,27 @@
 """How fast training batches come, augmentation included, beside a DataLoader over the same JPEG files.
 
-`python benchmarks/bench_loader.py` prints images/s, without any network, of each residence and engine, and
-their ratio to a `Dataset` that decodes, crops and turns one image after the other with torchvision.
+`python benchmarks/bench_loader.py` prints images/s, without any network, of each engine and residence, of the
+generator of Speidell's article and of galaxy_datasets (PyPI), and their ratio to a `Dataset` that decodes,
+crops and turns one image after the other with torchvision.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from article import batches, read_frame, read_png, write_pngs
 from survey import add_options, survey
-from table import Report, interleaved, processors, ratios, spread
+from table import NOT_MEASURED, Report, interleaved, processors, ratios, spread
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import decode_jpeg, read_file
 from torchvision.transforms import v2
@@ -26,12 +31,16 @@ from galaxy.catalogs.kaggle import read_kaggle
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
+from galaxy.splits import sample_rows
 from galaxy.targets import AsLabelled
 
 BATCH, SIDE = 64, 64
 # Those of conf/augment/affine.yaml.
 AFFINE: dict[str, Any] = {"rotate": "full", "flip": 0.5, "shift": 0.02, "zoom": 1.3}
-OURS = (("batch", "memory"), ("batch", "disk"), ("albumentations", "disk"))
+OURS = (("batch", "disk"), ("batch", "memory"), ("batch", "device"), ("albumentations", "disk"))
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# What is printed of it, what it reads, and what measures it or why nothing does.
+Loader = tuple[str, str, Callable[[], float] | str]
 
 
 class Files(Dataset[torch.Tensor]):
@@ -62,13 +71,19 @@ class Files(Dataset[torch.Tensor]):
 def files_speed(files: Sequence[Path], workers: int) -> float:
     """Images/s of a DataLoader with workers, from its second epoch on, when they have started."""
     loader = DataLoader(
-        Files(files), BATCH, shuffle=True, num_workers=workers, persistent_workers=True, drop_last=True
+        Files(files),
+        BATCH,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=True,
+        pin_memory=DEVICE.type == "cuda",
+        drop_last=True,
     )
     for _ in loader:
         pass
     started = time.perf_counter()
-    count = sum(len(batch) for batch in loader)
-    return count / (time.perf_counter() - started)
+    count = sum(len(batch.to(DEVICE, non_blocking=True)) for batch in loader)
+    return count / _seconds_since(started)
 
 
 def our_speed(data: GalaxyDataModule, epochs: int) -> float:
@@ -77,31 +92,52 @@ def our_speed(data: GalaxyDataModule, epochs: int) -> float:
     count, started = 0, 0.0
     for epoch in range(epochs + 1):
         if epoch == 1:
-            started = time.perf_counter()
+            count, started = 0, time.perf_counter()
         loader.sampler.set_epoch(epoch)
         for batch in loader:
-            count += len(data.on_after_batch_transfer(batch, 0)["image"]) if epoch else 0
-            if not epoch:
-                data.on_after_batch_transfer(batch, 0)
-    return count / (time.perf_counter() - started)
+            there = data.transfer_batch_to_device(batch, DEVICE, 0)
+            count += len(data.on_after_batch_transfer(there, 0)["image"])
+    return count / _seconds_since(started)
 
 
-def measure(root: Path, cache: Path, options: argparse.Namespace) -> Report:
-    """One row for each engine and residence."""
-    report = Report(
-        program="bench_loader",
-        title="Images/s of loading and full affine augmentation, over a DataLoader of JPEG files",
-        columns=("engine", "residence", "galaxy", "DataLoader", "ratio"),
-        packages=("galaxy", "torch", "torchvision", "albumentations"),
-        notes=[
-            f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {processors()} workers; "
-            f"files in the system's memory; n = {options.repeats} interleaved repeats, mean "
-            "(least..greatest)."
-        ],
+def article_speed(files: Sequence[Path], read: Callable[[Path], Any]) -> float:
+    """Images/s of the article's generator."""
+    started = time.perf_counter()
+    count = sum(len(batch.to(DEVICE)) for batch in batches(files, BATCH, read))
+    return count / _seconds_since(started)
+
+
+def galaxy_datasets_speed(python: str, view: str, files: Sequence[Path], workers: int) -> float:
+    """Images/s of galaxy_datasets, left on the CPU, in a process that keeps freed memory as this one does."""
+    program = Path(__file__).with_name("galaxy_datasets_speed.py")
+    glibc = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+    done = subprocess.run(
+        [python, str(program), view, str(SIDE), str(BATCH), str(workers)],
+        input="\n".join(str(file.resolve()) for file in files),
+        env={**os.environ, **glibc},
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    catalog = read_kaggle(root, on_bad="error")
-    files = [image for image in catalog.images[: options.images] if isinstance(image, Path)]
+    if done.returncode:
+        raise SystemExit(f"galaxy_datasets failed:\n{done.stdout}{done.stderr}")
+    return float(done.stdout.splitlines()[-1])
+
+
+def _seconds_since(started: float) -> float:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def ours(root: Path, cache: Path, limit: int) -> list[Loader]:
+    """Each engine and residence; the albumentations engine reads from the disk always."""
+    loaders: list[Loader] = []
     for engine, residence in OURS:
+        name = f"galaxy, {engine}"
+        if residence == "device" and DEVICE.type == "cpu":
+            loaders.append((name, residence, f"{NOT_MEASURED}: no GPU"))
+            continue
         data = GalaxyDataModule(
             partial(read_kaggle, part="training"),
             str(root),
@@ -110,17 +146,78 @@ def measure(root: Path, cache: Path, options: argparse.Namespace) -> Report:
             Augment(engine=engine, **AFFINE),  # type: ignore[arg-type]  # from OURS
             BATCH,
             seed=0,
-            limit=options.images,
+            limit=limit,
             cache=str(cache),
             residence=residence,  # type: ignore[arg-type]
         )
+        data.device = DEVICE
         data.setup()
         epochs = 2 if engine == "albumentations" else 10
-        ours, theirs = interleaved(
-            [partial(our_speed, data, epochs), partial(files_speed, files, processors())], options.repeats
-        )
-        speeds = (spread(ours, ",.0f"), spread(theirs, ",.0f"), spread(ratios(ours, theirs), ".1f"))
-        report.rows.append((engine, residence, *speeds))
+        loaders.append((name, residence, partial(our_speed, data, epochs)))
+    return loaders
+
+
+def article(files: Sequence[Path], folder: Path) -> list[Loader]:
+    """The article's generator on its own small files, and with their making in every epoch."""
+    pngs = write_pngs(files, SIDE, folder)
+    return [
+        ("article", f"PNGs of {SIDE} px", partial(article_speed, pngs, read_png)),
+        ("article", "JPEGs", partial(article_speed, files, partial(read_frame, side=SIDE))),
+    ]
+
+
+def galaxy_datasets_version(python: str) -> str | None:
+    """Of the package that this Python has, if it has."""
+    command = [python, "-c", "from importlib.metadata import version; print(version('galaxy-datasets'))"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return None if done.returncode else done.stdout.strip()
+
+
+def galaxy_datasets(files: Sequence[Path], python: str, installed: bool) -> list[Loader]:
+    """Its default transforms and its fast ones."""
+    why_not = f"{NOT_MEASURED}: galaxy-datasets is not installed (pip install galaxy-datasets)"
+    loaders: list[Loader] = []
+    for view in ("default", "fast"):
+        speed = partial(galaxy_datasets_speed, python, view, files, processors())
+        loaders.append((f"galaxy_datasets, {view}", "JPEGs", speed if installed else why_not))
+    return loaders
+
+
+def measure(root: Path, folder: Path, options: argparse.Namespace) -> Report:
+    """One row for each loader."""
+    version = galaxy_datasets_version(options.galaxy_datasets_python)
+    report = Report(
+        program="bench_loader",
+        title="Images/s of loading and augmentation, over a DataLoader of JPEG files",
+        columns=("loader", "reads", "images/s", "DataLoader", "ratio"),
+        packages=("galaxy", "torch", "torchvision", "albumentations"),
+        notes=[
+            f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {processors()} workers; "
+            f"files in the system's memory; n = {options.repeats} interleaved repeats, mean "
+            "(least..greatest).",
+            "galaxy and the DataLoader turn by any angle, mirror, shift and zoom. "
+            "article: Speidell's generator, which turns each image that it reads from a PNG, cut out before; "
+            "and the same of JPEGs, cut out in each epoch.",
+            f"galaxy_datasets {version or '(not installed)'}: its default transforms (affine, mirror, five "
+            "erased boxes) and its fast ones, which only cut out the central pixels.",
+        ],
+    )
+    catalog = read_kaggle(root, on_bad="error", part="training")
+    rows = sample_rows(catalog.ids, options.images)  # as our loader takes them
+    files = [image for image in catalog.take(rows).images if isinstance(image, Path)]
+    loaders = [
+        *ours(root, folder, options.images),
+        *article(files, folder),
+        *galaxy_datasets(files, options.galaxy_datasets_python, version is not None),
+    ]
+    for name, source, speed in loaders:
+        if isinstance(speed, str):
+            report.rows.append((name, source, speed, "", ""))
+            continue
+        programs: list[Callable[[], float]] = [speed, partial(files_speed, files, processors())]
+        figures, theirs = interleaved(programs, options.repeats)
+        speeds = (spread(figures, ",.0f"), spread(theirs, ",.0f"), spread(ratios(figures, theirs), ".2f"))
+        report.rows.append((name, source, *speeds))
     return report
 
 
@@ -128,10 +225,16 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add_options(parser, repeats=3)
+    parser.add_argument(
+        "--galaxy-datasets-python",
+        default=sys.executable,
+        metavar="PATH",
+        help="a Python that has galaxy-datasets (default: this one)",
+    )
     options = parser.parse_args()
     keep_freed_memory()  # as train.py does
-    with survey(parser, options) as (root, note), TemporaryDirectory() as cache:
-        report = measure(root, Path(cache), options)
+    with survey(parser, options) as (root, note), TemporaryDirectory() as folder:
+        report = measure(root, Path(folder), options)
     report.notes.append(note)
     report.publish()
 

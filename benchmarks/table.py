@@ -20,6 +20,8 @@ from rich.table import Table
 from galaxy.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
+# How a cell begins that says why it has no figure.
+NOT_MEASURED = "not measured"
 T = TypeVar("T")
 
 
@@ -91,7 +93,9 @@ class Report:
         write_text(RESULTS / f"{self.program}.md", "\n".join(lines) + "\n")
 
     def _is_number(self, column: int) -> bool:
-        return all(row[column][:1].isdigit() for row in self.rows)
+        cells = [row[column] for row in self.rows]
+        figures = [cell for cell in cells if cell and not cell.startswith(NOT_MEASURED)]
+        return bool(figures) and all(cell[0].isdigit() for cell in figures)
 
     def _versions(self) -> str:
         named = [f"{name} {version(name)}" for name in self.packages]
