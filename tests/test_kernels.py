@@ -3,17 +3,50 @@
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from galaxy.images.kernels import largest_box, shrink
+from galaxy.images.kernels.bits import Bits, brighter, grown
+from galaxy.images.kernels.blur import brighter_after_blur
+from galaxy.images.kernels.components import largest_box
+from galaxy.images.kernels.contours import central_contour
+from galaxy.images.kernels.grey import grey
+from galaxy.images.kernels.shrink import shrink
+
+Image = NDArray[np.uint8]
 
 
-def contrasts(rng: np.random.Generator, shape: tuple[int, ...], kind: int) -> np.ndarray:
+def contrasts(rng: np.random.Generator, shape: tuple[int, ...], kind: int) -> Image:
     """Noise, black and white, or levels so close that many averages lie near a half."""
     if kind == 0:
         return rng.integers(0, 256, shape, dtype=np.uint8)
     if kind == 1:
         return (rng.integers(0, 2, shape) * 255).astype(np.uint8)
     return rng.integers(100, 103, shape).astype(np.uint8)
+
+
+def mask(rng: np.random.Generator, share: float, longest: int = 150) -> Image:
+    """(H, W) uint8 of 0 and 255: so large a share bright, some of them grown together."""
+    bright = ((rng.random(rng.integers(1, longest, 2)) < share) * 255).astype(np.uint8)
+    return cv2.dilate(bright, np.ones((2, 3), np.uint8)) if rng.random() < 0.5 else bright
+
+
+def pixels(bits: Bits, width: int) -> Image:
+    """The (H, width) uint8 of 0 and 255 of a mask, which must be empty beyond the width."""
+    every = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little") * np.uint8(255)
+    assert not every[:, width:].any()
+    return every[:, :width]
+
+
+def views(image: Image) -> list[Image]:
+    """An image mirrored, turned, with its colours the other way round, and with gaps."""
+    return [
+        image[:, ::-1],
+        image[..., ::-1],
+        image.transpose(1, 0, 2),
+        image[::-1],
+        image[:, ::2],
+        image[3:40, 4:60],
+    ]
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
@@ -31,13 +64,6 @@ def test_shrinking_is_opencv_s_area_average(kind: int, channels: int) -> None:
         np.testing.assert_array_equal(shrink(region, size), expected.reshape(size, size, channels))
 
 
-def test_views_of_any_layout_are_shrunk() -> None:
-    image = contrasts(np.random.default_rng(0), (50, 70, 3), 0)
-    for view in (image[:, ::-1], image[..., ::-1], image.transpose(1, 0, 2), image[::-1], image[:, ::2]):
-        expected = cv2.resize(np.ascontiguousarray(view), (16, 16), interpolation=cv2.INTER_AREA)
-        np.testing.assert_array_equal(shrink(view, 16), expected)
-
-
 @pytest.mark.parametrize("side", [(212, 64), (212, 128), (424, 64), (300, 64), (112, 106)])
 def test_the_sizes_of_the_surveys(side: tuple[int, int]) -> None:
     length, size = side
@@ -46,15 +72,62 @@ def test_the_sizes_of_the_surveys(side: tuple[int, int]) -> None:
     np.testing.assert_array_equal(shrink(image, size), expected)
 
 
+def test_views_of_any_layout_are_shrunk_and_made_grey() -> None:
+    for view in views(contrasts(np.random.default_rng(0), (50, 70, 3), 0)):
+        plain = np.ascontiguousarray(view)
+        expected = cv2.resize(plain, (16, 16), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(shrink(view, 16), expected)
+        np.testing.assert_array_equal(grey(view), cv2.cvtColor(plain, cv2.COLOR_RGB2GRAY))
+
+
+def test_every_colour_becomes_opencv_s_grey() -> None:
+    level = np.arange(256, dtype=np.uint8)
+    for red in range(0, 256, 5):
+        image = np.stack(np.meshgrid(np.uint8(red), level, level, indexing="ij"), axis=-1)[0]
+        np.testing.assert_array_equal(grey(image), cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        np.testing.assert_array_equal(grey(image, red_first=False), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+
+
+@pytest.mark.parametrize("threshold", [0, 10, 127, 254, 255])
+def test_a_mask_is_what_is_brighter_than_a_level(threshold: int) -> None:
+    rng = np.random.default_rng(threshold)
+    for width in (1, 8, 63, 64, 65, 200):
+        image = contrasts(rng, (7, width), 0)
+        _, expected = cv2.threshold(image, threshold, 255, cv2.THRESH_BINARY)
+        np.testing.assert_array_equal(pixels(brighter(image, threshold), width), expected)
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 7, 9, 21, 33, 131, 201])
+def test_what_is_bright_after_a_blur_is_so_after_opencv_s(side: int) -> None:
+    rng = np.random.default_rng(side)
+    for kind in (0, 1, 2):
+        for _ in range(6):
+            height, width = rng.integers(1, 300, 2).tolist()
+            image = contrasts(rng, (height, width), kind)
+            image[mask(rng, 0.02, 9).nonzero()[0] % height] = 0
+            image[: height // 2, : width // 2] //= 8  # dark enough for nothing to be computed
+            smooth = cv2.GaussianBlur(image, (side, side), 0)
+            for threshold in {0, 30, int(np.median(smooth)), int(smooth.max())}:
+                _, expected = cv2.threshold(smooth, threshold, 255, cv2.THRESH_BINARY)
+                bright = brighter_after_blur(image, side, threshold)
+                np.testing.assert_array_equal(pixels(bright, width), expected)
+
+
+def test_a_mask_grows_as_by_opencv_s_dilation() -> None:
+    rng = np.random.default_rng(0)
+    for times in (0, 1, 2, 5, 70):
+        bright = mask(rng, 0.01, 200)
+        expected = cv2.dilate(bright, np.ones((2 * times + 1, 2 * times + 1), np.uint8))
+        width = bright.shape[1]
+        np.testing.assert_array_equal(pixels(grown(brighter(bright, 0), width, times), width), expected)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.8])
 def test_the_largest_box_is_that_of_a_contour(share: float) -> None:
     rng = np.random.default_rng(int(100 * share))
     for _ in range(60):
-        height, width = rng.integers(1, 70, 2).tolist()
-        bright = ((rng.random((height, width)) < share) * 255).astype(np.uint8)
-        if rng.random() < 0.5:
-            bright = cv2.dilate(bright, np.ones((2, 3), np.uint8))
-        x, y, w, h, count = largest_box(bright)
+        bright = mask(rng, share)
+        x, y, w, h, count = largest_box(brighter(bright, 0), bright.shape[1])
         contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         boxes = [cv2.boundingRect(contour) for contour in contours]
         if not boxes:
@@ -65,3 +138,36 @@ def test_the_largest_box_is_that_of_a_contour(share: float) -> None:
         # A component in the hole of another has a box within that one's, and so a smaller one.
         assert count == areas.count(max(areas))
         assert (x, y, w, h) in boxes
+
+
+def central(bright: Image, min_area: float) -> tuple[int, ...] | None:
+    """The contour nearest the centre, by the Galaxy Zoo 2 Keras project's steps."""
+    contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    height, width = bright.shape
+    nearest, box = np.inf, None
+    for contour in contours:
+        moments = cv2.moments(contour)
+        area = moments["m00"]
+        if area == 0 or area < min_area:
+            continue
+        x, y = int(moments["m10"] / area), int(moments["m01"] / area)
+        distance = np.hypot(x - width // 2, y - height // 2)
+        if distance < nearest:
+            nearest, box = distance, tuple(cv2.boundingRect(contour))
+    return box
+
+
+@pytest.mark.parametrize("share", [0.002, 0.02, 0.1, 0.3, 0.5, 0.8])
+def test_the_central_contour_is_opencv_s(share: float) -> None:
+    rng = np.random.default_rng(int(1000 * share))
+    found = 0
+    for _ in range(150):
+        bright = mask(rng, share)
+        for _ in range(int(rng.integers(0, 4))):  # rings, with contours within them that do not count
+            centre = rng.integers(0, 150, 2).tolist()
+            cv2.circle(bright, centre, int(rng.integers(3, 70)), 255, int(rng.integers(1, 4)))
+        for min_area in (0.0, 2.0, 20.0):
+            expected = central(bright, min_area)
+            found += expected is not None
+            assert central_contour(brighter(bright, 0), bright.shape[1], min_area) == expected
+    assert found > 30

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from functools import cache
-
-import cv2
-import numpy as np
-
 from galaxy.errors import UserError
 from galaxy.images.crops.crop import Crop, Pixels, central_square
 
@@ -78,7 +72,7 @@ class ContourCrop(Crop):
         """The inner or the outer square, or the whole frame."""
         height, width = image.shape[:2]
         scale = min(height, width) / FRAME
-        box = self._box(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), scale)
+        box = self._box(image, scale)
         if box is None:
             return image
         x, y, box_width, box_height = box
@@ -89,31 +83,18 @@ class ContourCrop(Crop):
                 return central_square(image, side)
         return image
 
-    def _box(self, grey: Pixels, scale: float) -> tuple[int, int, int, int] | None:
-        """The bounding box (x, y, width, height) of the contour nearest the centre of a (H, W) image."""
-        blur, grow = _odd(self.blur * scale), _odd(self.dilate * scale)
-        smooth = cv2.GaussianBlur(grey, (blur, blur), 0)
-        _, bright = cv2.threshold(smooth, self.threshold, 255, cv2.THRESH_BINARY)
-        bright = cv2.dilate(bright, _square(grow))
-        contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        height, width = grey.shape
-        nearest, box = math.inf, None
-        for contour in contours:
-            moments = cv2.moments(contour)
-            area = moments["m00"]
-            if area == 0 or area < self.min_area * scale**2:
-                continue
-            # Whole pixels, as in the project: it decides between contours that are equally near.
-            x, y = int(moments["m10"] / area), int(moments["m01"] / area)
-            distance = math.hypot(x - width // 2, y - height // 2)
-            if distance < nearest:
-                nearest, box = distance, cv2.boundingRect(contour)
-        return None if box is None else (box[0], box[1], box[2], box[3])
+    def _box(self, image: Pixels, scale: float) -> tuple[int, int, int, int] | None:
+        """The bounding box (x, y, width, height) of the contour nearest the centre."""
+        # Imported on use, as in Crop.
+        from galaxy.images.kernels.bits import grown  # noqa: PLC0415
+        from galaxy.images.kernels.blur import brighter_after_blur  # noqa: PLC0415
+        from galaxy.images.kernels.contours import central_contour  # noqa: PLC0415
+        from galaxy.images.kernels.grey import grey  # noqa: PLC0415
 
-
-@cache
-def _square(side: int) -> Pixels:
-    return np.ones((side, side), np.uint8)
+        width = image.shape[1]
+        bright = brighter_after_blur(grey(image), _odd(self.blur * scale), self.threshold)
+        bright = grown(bright, width, times=_odd(self.dilate * scale) // 2)
+        return central_contour(bright, width, self.min_area * scale**2)
 
 
 def _odd(length: float) -> int:

@@ -44,7 +44,10 @@ class Crop(ABC):
         """
         region = self.region(image)
         if self.channels == 1:
-            region = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
+            # Imported on use, for a run whose images are cached crops none.
+            from galaxy.images.kernels.grey import grey  # noqa: PLC0415
+
+            region = grey(region)
         return _resized(region, self.size).reshape(self.size, self.size, self.channels)
 
     @abstractmethod
@@ -54,8 +57,7 @@ class Crop(ABC):
 
 def _resized(image: Pixels, size: int) -> Pixels:
     """The image as a square of this side, its pixels averaged by area, so that shrinking does not alias."""
-    # Imported on use, for a run whose images are cached crops none.
-    from galaxy.images.kernels import shrink  # noqa: PLC0415
+    from galaxy.images.kernels.shrink import shrink  # noqa: PLC0415  on use, as above
 
     height, width = image.shape[:2]
     if (height, width) == (size, size):

@@ -1,0 +1,89 @@
+"""Masks of one bit a pixel, 64 pixels to a word: the first pixel is the lowest bit, bits beyond the width are 0."""
+
+# Numba reads no annotations.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from galaxy.images.crops.crop import Pixels
+
+Bits: TypeAlias = NDArray[np.uint64]
+
+# Where the one bit of a word is, by the highest 6 bits of the word times a number in which no 6 bits occur twice
+# (a de Bruijn sequence; Leiserson, Prokop and Randall 1998, "Using de Bruijn sequences to index a 1 in a word").
+SEQUENCE = 0x03F79D71B4CB0A89
+PLACE = np.zeros(64, np.uint64)
+for _place in range(64):
+    PLACE[(SEQUENCE << _place & 2**64 - 1) >> 58] = _place
+
+
+def brighter(grey: Pixels, threshold: int) -> Bits:
+    """Which pixels are brighter than a grey level.
+
+    Args:
+        grey: (H, W) uint8.
+        threshold: From 0 to 255.
+
+    Returns:
+        (H, words) uint64.
+    """
+    height, width = grey.shape
+    bits = np.empty((height, -(-width // 64)), np.uint64)
+    _brighter(grey, threshold, bits.view(np.uint8))
+    return bits
+
+
+@njit("void(uint8[:, ::1], uint8, uint8[:, ::1])", nogil=True, cache=True)
+def _brighter(grey, threshold, out):
+    bright = np.zeros(8 * out.shape[1], np.uint8)
+    eights = bright.view(np.uint64)
+    each, gather, top = np.uint64(0x8040201008040201), np.uint64(0x0101010101010101), np.uint64(56)
+    for y in range(grey.shape[0]):
+        row, bits = grey[y], out[y]
+        for x in range(row.size):
+            bright[x] = np.uint8(255) if row[x] > threshold else np.uint8(0)
+        for i in range(bits.size):  # one bit of each of eight bytes, and all of them into the highest byte
+            bits[i] = np.uint8(((eights[i] & each) * gather) >> top)
+
+
+def grown(bits: Bits, width: int, times: int) -> Bits:
+    """The mask after the neighbours of each pixel, corners included, joined it, so many times.
+
+    Args:
+        bits: (H, words) uint64.
+        width: Of the image.
+        times: Half the side, rounded down, of the square that `cv2.dilate` would be given.
+
+    Returns:
+        (H, words) uint64.
+    """
+    for _ in range(times):
+        bits = _grown(bits, width)
+    return bits
+
+
+@njit("uint64[:, ::1](uint64[:, ::1], int64)", nogil=True, cache=True)
+def _grown(bits, width):
+    height, words = bits.shape
+    one, most = np.uint64(1), np.uint64(63)
+    inside = np.uint64(2**64 - 1) >> np.uint64(64 * words - width)
+    wide, out = np.empty_like(bits), np.empty_like(bits)
+    for y in range(height):
+        row, to = bits[y], wide[y]
+        for i in range(words):
+            to[i] = row[i] | (row[i] << one) | (row[i] >> one)
+        for i in range(1, words):
+            to[i] |= row[i - 1] >> most
+            to[i - 1] |= row[i] << most
+        to[words - 1] &= inside
+    for y in range(height):
+        above, here, below, to = wide[max(y - 1, 0)], wide[y], wide[min(y + 1, height - 1)], out[y]
+        for i in range(words):
+            to[i] = above[i] | here[i] | below[i]
+    return out

@@ -1,0 +1,21 @@
+"""An image as the compiled steps read it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from galaxy.images.crops.crop import Pixels
+
+
+def as_rows(image: Pixels) -> tuple[Pixels, int]:
+    """The memory of a (H, W) or (H, W, C) uint8 image, and how far in it one row is from the next.
+
+    A view wherever each row's numbers follow one another, as in a rectangle of a frame; a copy of images that
+    are mirrored or turned. That these numbers are neighbours is then known when a step is compiled, and it can
+    take many at once.
+    """
+    if not (image[0].flags.c_contiguous and image.strides[0] > 0):
+        image = np.ascontiguousarray(image)
+    stride = image.strides[0]
+    length = (len(image) - 1) * stride + image[0].size
+    return np.lib.stride_tricks.as_strided(image, (length,), (1,)), stride

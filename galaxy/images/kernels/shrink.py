@@ -1,0 +1,132 @@
+"""Averages by pixel area."""
+
+# Numba reads no annotations.
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+from functools import cache
+from math import ceil, floor
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from galaxy.images.crops.crop import Pixels
+from galaxy.images.kernels.rows import as_rows
+
+
+def shrink(image: Pixels, size: int) -> Pixels:
+    """An image averaged by pixel area, as `cv2.resize` with `INTER_AREA` does.
+
+    Args:
+        image: (H, W) or (H, W, C) uint8, H and W at least `size`.
+        size: Side of the result.
+
+    Returns:
+        (size, size, C) uint8, C being 1 for a grey image.
+    """
+    height, width = image.shape[:2]
+    channels = image.size // (height * width)
+    out = np.empty((size, size * channels), np.uint8)
+    _shrink(*as_rows(image), width * channels, out, channels, *_cover(height, size), *_cover(width, size))
+    return out.reshape(size, size, channels)
+
+
+@cache
+def _cover(length: int, size: int) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Which of `length` pixels each of `size` larger ones covers, computed as OpenCV does.
+
+    Returns:
+        The first of them, (size,), and the share of each, (size, most of them), zeros after the last.
+    """
+    scale = length / size
+    first = np.zeros(size, np.uint64)
+    shares: list[list[float]] = []
+    for place in range(size):
+        begin = place * scale
+        end, whole = begin + scale, min(scale, length - begin)
+        inner_end = min(floor(end), length - 1)
+        inner_begin = min(ceil(begin), inner_end)
+        parts = [(pixel, 1 / whole) for pixel in range(inner_begin, inner_end)]
+        if inner_begin - begin > 1e-3:
+            parts.insert(0, (inner_begin - 1, (inner_begin - begin) / whole))
+        if end - inner_end > 1e-3:
+            parts.append((inner_end, min(end - inner_end, 1.0, whole) / whole))
+        first[place] = parts[0][0]
+        shares.append([share for _, share in parts])
+    most = max(map(len, shares))
+    return first, np.array([row + [0.0] * (most - len(row)) for row in shares], np.float32)
+
+
+_COVER = "uint64[::1], float32[:, ::1]"
+
+
+@njit("uint8(uint8[::1], uint64, uint64, uint64, float32[::1], float32[::1])", nogil=True, cache=True)
+def _in_order(image, stride, begin, channels, y_share, x_share):
+    """One number of the result, summed as OpenCV does."""
+    value = np.float32(0)
+    for k in range(np.uint64(y_share.size)):
+        if y_share[k] == 0:
+            break
+        line = np.float32(0)
+        for j in range(np.uint64(x_share.size)):
+            if x_share[j] == 0:
+                break
+            line += np.float32(image[begin + k * stride + j * channels]) * x_share[j]
+        value += y_share[k] * line
+    return np.uint8(np.rint(value))
+
+
+@njit(f"void(uint8[::1], int64, int64, uint8[:, ::1], uint64, {_COVER}, {_COVER})", nogil=True, cache=True)
+def _shrink(image, stride, width, out, channels, y_first, y_share, x_first, x_share):
+    # OpenCV sums along rows first, pixel by pixel. Rows can be added up whole, which the processor does in
+    # pieces of 16 numbers; the sums then differ in their last bits, and the few of them that could be rounded
+    # to another integer are computed again in OpenCV's order.
+    size = np.uint64(x_first.size)
+    most_y, most_x = np.uint64(y_share.shape[1]), np.uint64(x_share.shape[1])
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    # Each order errs by less than half of this, as weights add up to 1 and pixels end at 255.
+    doubt = np.float32(255 * 2.0**-23 * (y_share.shape[1] + x_share.shape[1] + 2))
+    total = np.zeros(width + x_share.shape[1] * np.int64(channels), np.float32)  # shares of 0 read on
+    value = np.empty(size * channels, np.float32)
+    for y in range(size):
+        begin = np.int64(y_first[y]) * stride
+        row, weight = image[begin : begin + width], y_share[y, 0]
+        for i in range(width):
+            total[i] = weight * np.float32(row[i])
+        for k in range(one, most_y):
+            weight = y_share[y, k]
+            if weight == 0:
+                break
+            begin += stride
+            row = image[begin : begin + width]
+            for i in range(width):
+                total[i] += weight * np.float32(row[i])
+        for x in range(size):
+            at, to = x_first[x] * channels, x * channels
+            if channels == three:  # three sums at a time
+                red, green, blue = np.float32(0), np.float32(0), np.float32(0)
+                for j in range(most_x):
+                    weight = x_share[x, j]
+                    red += total[at] * weight
+                    green += total[at + one] * weight
+                    blue += total[at + two] * weight
+                    at += three
+                value[to], value[to + one], value[to + two] = red, green, blue
+            else:
+                level = np.float32(0)
+                for j in range(most_x):
+                    level += total[at + j] * x_share[x, j]
+                value[to] = level
+        doubtful, pixels = 0, out[y]
+        for i in range(value.size):
+            pixels[i] = np.uint8(np.rint(value[i]))
+            doubtful += abs(value[i] - np.floor(value[i]) - np.float32(0.5)) < doubt
+        if doubtful == 0:
+            continue
+        for i in range(np.uint64(value.size)):
+            if abs(value[i] - np.floor(value[i]) - np.float32(0.5)) < doubt:
+                x, channel = i // channels, i % channels
+                corner = y_first[y] * np.uint64(stride) + x_first[x] * channels + channel
+                pixels[i] = _in_order(image, np.uint64(stride), corner, channels, y_share[y], x_share[x])
