@@ -2,7 +2,10 @@
 
 The loop trains the same network in the same precision with the same optimizer and batch size, on images that
 lie ready on the device: no loader, no metrics, no logging, no checkpoints. Both run in processes of their own
-and count the same images, from the first step on.
+and count the same images, from the second epoch on.
+
+On a GPU both use torch.compile and CUDA graphs unless --compile says otherwise, and the table is
+results/bench_training_gpu.md.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -21,34 +25,43 @@ from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
-from table import Report, interleaved, ratios, spread
+from table import NOT_MEASURED, Report, interleaved, ratios, spread
 from torch import Tensor, nn
 
 from galaxy.allocator import keep_freed_memory
-from galaxy.precision import best_precision
+from galaxy.precision import best_precision, use_tf32
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.runs import RunFolder
 
 TRAIN = Path(__file__).parent.parent / "train.py"
-MODELS = ("small_cnn", "deep_cnn", "resnet18")
+MODELS = ("small_cnn", "deep_cnn", "resnet18", "resnet50")
 AUGMENTS = ("none", "affine")
+MODES = ("false", "default", "reduce-overhead", "max-autotune")
+GPU = torch.cuda.is_available()
+# A row of the table: model, side in pixels, augmentation.
+Case = tuple[str, int, str]
+GPU_CASES: list[Case] = [
+    ("resnet18", 64, "affine"),
+    ("small_cnn", 64, "affine"),
+    ("small_cnn", 128, "affine"),
+    ("resnet50", 128, "affine"),
+]
 
 
 def program_speed(run: Path, overrides: list[str]) -> float:
-    """Images/s of `python train.py`, as its result.json says; leaves the run without its weights."""
+    """Images/s of `python train.py` after its first epoch; leaves the run without its weights."""
     shutil.rmtree(run, ignore_errors=True)
     command = [sys.executable, str(TRAIN), *overrides, f"hydra.run.dir={run}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    folder = RunFolder(run)
-    shutil.rmtree(folder.checkpoints)  # 700 MB each with small_cnn
-    speed = folder.result().images_per_second
-    assert speed is not None
-    return speed
+    shutil.rmtree(RunFolder(run).checkpoints)  # 700 MB each with small_cnn
+    speeds = pd.read_csv(run / "metrics.csv")["images_per_second"].dropna()[1:]
+    return float(len(speeds) / (1 / speeds).sum())
 
 
 def loop_speed(run: Path) -> float:
@@ -63,11 +76,15 @@ def loop_speed(run: Path) -> float:
 def _loop(run: Path) -> float:
     folder = RunFolder(run)
     config = folder.config()
-    count = json.loads(folder.meta_file.read_text(encoding="utf-8"))["data"]["train"]
+    meta = json.loads(folder.meta_file.read_text(encoding="utf-8"))
+    count, mixed = meta["data"]["train"], meta["precision"] == "bf16-mixed"
     size, channels = config["crop"]["size"], config["crop"]["channels"]
     epochs, batch_size = config["trainer"]["max_epochs"], config["data"]["batch_size"]
-    device = _device()
+    device = torch.device("cuda" if GPU else "cpu")
+    if not GPU:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # as train.py does: optimizers look for GPUs at each step
     keep_freed_memory()  # as train.py does: what is compared is the framework
+    use_tf32(config["trainer"]["tf32"])
     torch.manual_seed(0)
     # Noise costs what galaxies cost. (N, S, S, C) seen as (N, C, S, S): channels_last, in every batch too.
     images = torch.randn(count, size, size, channels, device=device)
@@ -75,13 +92,16 @@ def _loop(run: Path) -> float:
     encoder = instantiate(config["model"])
     head = instantiate(config["head"])(in_features=encoder.num_features, questions=GALAXY_ZOO_2)
     network = nn.Sequential(encoder, head).to(device).to(memory_format=torch.channels_last)
+    if config["trainer"]["compile"]:
+        network.compile(mode=config["trainer"]["compile"])
     optimizer = instantiate(config["optimizer"])(network.parameters())
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=best_precision("auto") == "bf16-mixed")
-    _wait(device)
-    started = time.perf_counter()
-    for _ in range(epochs):
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+    started = 0.0
+    for epoch in range(epochs):
+        if epoch == 1:
+            started = _now()
         for rows in torch.randperm(count, device=device).split(batch_size):
-            batch = images[rows].permute(0, 3, 1, 2)
+            batch = images.index_select(0, rows).permute(0, 3, 1, 2)
             if config["augment"]["rotate"] == "full":
                 batch = _affine(batch)
             with autocast:
@@ -89,8 +109,7 @@ def _loop(run: Path) -> float:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    _wait(device)
-    return count * epochs / (time.perf_counter() - started)
+    return count * (epochs - 1) / (_now() - started)
 
 
 def _affine(images: Tensor) -> Tensor:
@@ -106,21 +125,17 @@ def _affine(images: Tensor) -> Tensor:
     return turned.contiguous(memory_format=torch.channels_last)
 
 
-def _device() -> torch.device:
-    """The device that Lightning's accelerator=auto takes."""
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return found or torch.device("cpu")
+def _now() -> float:
+    """The time at which all that was asked of the device is done."""
+    if GPU:
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
-def _wait(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
-
-
-def measure(options: argparse.Namespace, folder: Path) -> Report:
-    """One row for each size, model and augmentation."""
+def measure(cases: list[Case], options: argparse.Namespace, folder: Path) -> Report:
+    """One row for each model, size and augmentation."""
     report = Report(
-        program="bench_training",
+        program="bench_training_gpu" if GPU else "bench_training",
         title="Training speed in images/s: train.py over a loop written by hand",
         columns=("model", "pixels", "augment", "train.py", "loop", "ratio"),
         packages=("galaxy", "torch", "lightning"),
@@ -135,49 +150,64 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         f"data.cache={folder / 'cache'}",
         f"data.catalog.count={options.galaxies}",
         f"data.batch_size={options.batch_size}",
+        f"data.residence={options.residence}",
         f"trainer.max_epochs={options.epochs}",
+        f"trainer.compile={options.compile}",
+        f"trainer.tf32={options.tf32}",
         "crop=center64",
     ]
     run = folder / "run"
-    for size, model, augment in product(options.sizes, options.models, AUGMENTS):
+    for model, size, augment in cases:
         chosen = [*common, f"crop.size={size}", f"model={model}", f"augment={augment}"]
         ours, loop = interleaved(
             [partial(program_speed, run, chosen), partial(loop_speed, run)], options.repeats
         )
         speeds = (spread(ours, ",.0f"), spread(loop, ",.0f"), spread(ratios(ours, loop), ".2f"))
         report.rows.append((model, str(size), augment, *speeds))
+    if not GPU:
+        for model, size, augment in GPU_CASES:
+            report.rows.append((f"{model} on a GPU", str(size), augment, f"{NOT_MEASURED}: no GPU", "", ""))
     return report
 
 
 def _setting(options: argparse.Namespace) -> str:
-    device = _device()
-    name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
     return (
-        f"Device {name}, precision {best_precision('auto')}, batches of {options.batch_size}, "
-        f"{options.epochs} epoch(s) of the training split of {options.galaxies:,} simulated galaxies; "
+        f"Precision {best_precision('auto')}, trainer.compile={options.compile}, "
+        f"trainer.tf32={str(options.tf32).lower()}, data.residence={options.residence}, channels_last, "
+        f"batches of {options.batch_size}; "
+        f"epochs 2 to {options.epochs} of the training split of {options.galaxies:,} simulated galaxies; "
         f"n = {options.repeats} interleaved repeats, mean (least..greatest)."
     )
 
 
 def main() -> None:
     """The command line."""
-    few = _device().type == "cpu"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = partial(parser.add_argument, metavar="N", type=int)
-    add("--sizes", nargs="+", default=[64], help="sides of the images in pixels (default 64)")
-    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, help="default: all")
-    add(
-        "--galaxies", default=1000 if few else 16_000, help="a tenth validates (default 1000, on a GPU 16000)"
-    )
-    add("--epochs", default=1 if few else 3, help="default 1, on a GPU 3")
-    add("--batch-size", default=64, help="images a step (default 64)")
-    add("--repeats", default=3, help="of each measurement (default 3)")
+    add("--sizes", nargs="+", help="sides of the images in pixels (default 64)")
+    parser.add_argument("--models", nargs="+", choices=MODELS, help="default: all but resnet50")
+    parser.add_argument("--augments", nargs="+", default=AUGMENTS, choices=AUGMENTS, help="default: both")
+    mode = "reduce-overhead" if GPU else "false"
+    parser.add_argument("--compile", default=mode, choices=MODES, help=f"of both (default {mode})")
+    parser.add_argument("--tf32", default=True, action=argparse.BooleanOptionalAction, help="of both")
+    places = ("auto", "disk", "memory", "device")
+    parser.add_argument("--residence", default="auto", choices=places, help="of train.py (default auto)")
+    galaxies, epochs, batch = (32_000, 11, 512) if GPU else (2000, 3, 64)
+    add("--galaxies", default=galaxies, help=f"a tenth validates (default {galaxies})")
+    add("--epochs", default=epochs, help=f"of which the first is left out (default {epochs})")
+    add("--batch-size", default=batch, help=f"images a step (default {batch})")
+    add("--repeats", default=2, help="of each measurement (default 2)")
     options = parser.parse_args()
-    for name in ("galaxies", "epochs", "batch_size", "repeats"):
-        if getattr(options, name) < 1:
-            parser.error(f"--{name.replace('_', '-')} must be 1 or more")
+    for name, least in (("galaxies", 1), ("epochs", 2), ("batch_size", 1), ("repeats", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name.replace('_', '-')} must be {least} or more")
+    if GPU and not options.sizes and not options.models:
+        cases = GPU_CASES
+    else:
+        models, sizes = options.models or MODELS[:3], options.sizes or [64]
+        cases = [(model, size, augment) for size, model, augment in product(sizes, models, options.augments)]
     with TemporaryDirectory() as folder:
-        report = measure(options, Path(folder))
+        report = measure(cases, options, Path(folder))
     report.publish()
 
 

@@ -118,4 +118,10 @@ def _machine() -> str:
     lines = names.read_text().splitlines() if names.exists() else []
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = found[0] if found else platform.processor()
-    return f"{name} ({platform.machine()}), {processors()} cores, {platform.system()}"
+    return f"{name} ({platform.machine()}), {processors()} cores, {_gpu()}, {platform.system()}"
+
+
+def _gpu() -> str:
+    import torch  # noqa: PLC0415  not before the measurements of memory and starts
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
