@@ -34,7 +34,7 @@ from rich.filesize import decimal
 
 from galaxy.catalogs.catalog import ImageSource
 from galaxy.errors import UserError, listing
-from galaxy.files import explained, publish
+from galaxy.files import Flusher, explained, publish
 from galaxy.images.blocks import BLOCK, Block, count_intact, digest_of, last_line, offsets, read_journal
 from galaxy.images.cropping import crop_blocks
 from galaxy.images.crops import Crop
@@ -239,13 +239,15 @@ class _Cache:
         with self.pixels_part.open("r+b") as pixels, self.journal_part.open("ab") as journal:
             pixels.seek(0, os.SEEK_END)
             rest = crop_blocks(self.images, self.crop, any_frame, self.workers, len(blocks))
-            with closing(rest):
+            with closing(rest), Flusher(pixels) as flusher:
                 for crops, bad in rest:
                     blocks.append(Block.of(crops, bad))
                     pixels.write(crops.data)
                     pixels.flush()
                     journal.write(blocks[-1].line())
                     journal.flush()
+                    flusher.wrote()
+                flusher.wait()
             cached = self._cached(blocks, digest_of(blocks))
             if not len(cached.kept):
                 reasons = listing(list(cached.skipped))

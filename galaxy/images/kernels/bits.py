@@ -1,4 +1,7 @@
-"""Masks of one bit a pixel, 64 pixels to a word: the first pixel is the lowest bit, bits beyond the width are 0."""
+"""Masks of one bit a pixel, 64 pixels to a word.
+
+The first pixel is the lowest bit; bits beyond the width are 0.
+"""
 
 # Numba reads no annotations.
 # mypy: disable-error-code="no-untyped-def"
@@ -15,8 +18,8 @@ from galaxy.images.crops.crop import Pixels
 
 Bits: TypeAlias = NDArray[np.uint64]
 
-# Where the one bit of a word is, by the highest 6 bits of the word times a number in which no 6 bits occur twice
-# (a de Bruijn sequence; Leiserson, Prokop and Randall 1998, "Using de Bruijn sequences to index a 1 in a word").
+# Where the one bit of a word is, by the highest 6 bits of the word times a number in which no 6 bits occur
+# twice (Leiserson, Prokop and Randall 1998, "Using de Bruijn sequences to index a 1 in a computer word").
 SEQUENCE = 0x03F79D71B4CB0A89
 PLACE = np.zeros(64, np.uint64)
 for _place in range(64):

@@ -25,8 +25,52 @@ def largest_box(bits: Bits, width: int) -> tuple[int, int, int, int, int]:
     return x, y, box_width, box_height, count
 
 
+_LEFT, _TOP, _RIGHT, _BOTTOM = np.arange(4, dtype=np.uint64)
+_BEGIN, _END, _OWN = np.arange(3, dtype=np.uint64)
+
+
+@njit("uint64(uint64[::1], uint64, uint64[::1])", nogil=True, cache=True)
+def _edges(row, width, edges):
+    """Writes where bright pixels begin and end in a row, and returns how many edges these are."""
+    one, count, level = np.uint64(1), np.uint64(0), np.uint64(0)
+    for word in range(np.uint64(row.size)):
+        pixels = row[word]
+        changes = pixels ^ ((pixels << one) | level)
+        level = pixels >> np.uint64(63)
+        while changes != np.uint64(0):
+            lowest = changes & (~changes + one)
+            edges[count] = word * np.uint64(64) + PLACE[(lowest * np.uint64(SEQUENCE)) >> np.uint64(58)]
+            count += one
+            changes ^= lowest
+    if level:
+        edges[count] = width
+        count += one
+    return count
+
+
+@njit("uint64(uint64[::1], uint64)", nogil=True, cache=True)
+def _root(parent, component):
+    while parent[component] != component:
+        parent[component] = parent[parent[component]]
+        component = parent[component]
+    return component
+
+
+@njit("uint64(uint64[::1], uint64[:, ::1], uint64, uint64)", nogil=True, cache=True)
+def _joined(parent, box, one, other):
+    """Two components become one, whose number is returned."""
+    if one == other:
+        return one
+    own, gone = min(one, other), max(one, other)
+    parent[gone] = own
+    box[own, _LEFT] = min(box[own, _LEFT], box[gone, _LEFT])
+    box[own, _TOP] = min(box[own, _TOP], box[gone, _TOP])
+    box[own, _RIGHT] = max(box[own, _RIGHT], box[gone, _RIGHT])
+    return own
+
+
 @njit("Tuple((uint64[::1], uint64[:, ::1]))(uint64[:, ::1], uint64)", nogil=True, cache=True)
-def _components(bits, width):  # noqa: PLR0912  calls would cost more than they do
+def _components(bits, width):
     """A row's runs of bright pixels join the components of the runs above that they touch.
 
     A component is known by its first run.
@@ -35,61 +79,33 @@ def _components(bits, width):  # noqa: PLR0912  calls would cost more than they 
         The component that each joined, (N,), itself if none; and the box of what it holds, (N, 4): left, top,
         right, bottom.
     """
-    height, words = bits.shape
-    zero, one, sequence, top = np.uint64(0), np.uint64(1), np.uint64(SEQUENCE), np.uint64(58)
-    left_, top_, right_, bottom_ = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
-    most = width // np.uint64(2) + one
-    edges = np.empty(np.uint64(2) * most + one, np.uint64)
-    above, here = np.empty((most, 3), np.uint64), np.empty((most, 3), np.uint64)  # begin, end, component
-    parent = np.empty(np.uint64(height) * most, np.uint64)
-    box = np.empty((np.uint64(height) * most, 4), np.uint64)
+    zero, one = np.uint64(0), np.uint64(1)
+    height, most = np.uint64(bits.shape[0]), width // np.uint64(2) + one
+    edges = np.empty(most + most + one, np.uint64)
+    above, here = np.empty((most, 3), np.uint64), np.empty((most, 3), np.uint64)
+    parent, box = np.empty(height * most, np.uint64), np.empty((height * most, 4), np.uint64)
     components = runs_above = zero
-    for y in range(np.uint64(height)):
-        count = level = zero
-        for word in range(np.uint64(words)):
-            pixels = bits[y, word]
-            changes = pixels ^ ((pixels << one) | level)
-            level = pixels >> np.uint64(63)
-            while changes != zero:
-                lowest = changes & (~changes + one)
-                edges[count] = word * np.uint64(64) + PLACE[(lowest * sequence) >> top]
-                count += one
-                changes ^= lowest
-        if level:
-            edges[count] = width
-            count += one
-        runs, reach = count >> one, zero
+    for y in range(height):
+        runs, reach = _edges(bits[y], width, edges) // np.uint64(2), zero
         for run in range(runs):
             begin, end = edges[run + run], edges[run + run + one]
-            while reach < runs_above and above[reach, 1] < begin:
+            while reach < runs_above and above[reach, _END] < begin:
                 reach += one
-            if reach < runs_above and above[reach, 0] <= end:
-                own = above[reach, 2]
-                while parent[own] != own:
-                    parent[own] = parent[parent[own]]
-                    own = parent[own]
+            if reach < runs_above and above[reach, _BEGIN] <= end:
+                own = _root(parent, above[reach, _OWN])
                 other = reach + one
-                while other < runs_above and above[other, 0] <= end:
-                    root = above[other, 2]
-                    while parent[root] != root:
-                        parent[root] = parent[parent[root]]
-                        root = parent[root]
-                    if root != own:
-                        own, root = min(own, root), max(own, root)
-                        parent[root] = own
-                        box[own, left_] = min(box[own, left_], box[root, left_])
-                        box[own, top_] = min(box[own, top_], box[root, top_])
-                        box[own, right_] = max(box[own, right_], box[root, right_])
+                while other < runs_above and above[other, _BEGIN] <= end:
+                    own = _joined(parent, box, own, _root(parent, above[other, _OWN]))
                     other += one
-                box[own, left_] = min(box[own, left_], begin)
-                box[own, right_] = max(box[own, right_], end)
+                box[own, _LEFT] = min(box[own, _LEFT], begin)
+                box[own, _RIGHT] = max(box[own, _RIGHT], end)
             else:
                 own = components
                 components += one
                 parent[own] = own
-                box[own, left_], box[own, top_], box[own, right_] = begin, y, end
-            box[own, bottom_] = y + one
-            here[run, 0], here[run, 1], here[run, 2] = begin, end, own
+                box[own, _LEFT], box[own, _TOP], box[own, _RIGHT] = begin, y, end
+            box[own, _BOTTOM] = y + one
+            here[run, _BEGIN], here[run, _END], here[run, _OWN] = begin, end, own
         above, here, runs_above = here, above, runs
     return parent[:components], box[:components]
 

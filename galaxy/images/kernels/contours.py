@@ -32,11 +32,13 @@ def central_contour(bits: Bits, width: int, min_area: float) -> tuple[int, int, 
 # The neighbours of a pixel, from the one on the right on, counterclockwise.
 _X = np.array([1, 1, 0, -1, -1, -1, 0, 1])
 _Y = np.array([0, -1, -1, -1, 0, 1, 1, 1])
-# A pixel is dark or bright, and once a contour was followed along it, also an edge: a right one if dark follows.
+# A pixel is dark or bright, and once a contour was followed along it an edge: a right one if dark follows.
 _DARK, _BRIGHT, _EDGE, _RIGHT_EDGE = 0, 1, 2, 3
 
 # The eight pixels of each byte of a mask.
-_PIXELS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(np.uint64)[:, 0]
+_PIXELS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(np.uint64)[
+    :, 0
+]
 
 
 _FOLLOW = "UniTuple(int64, 3)(uint8[::1], int64, int64[::1], int64, int64, int64[::1])"

@@ -32,10 +32,10 @@ def grey(image: Pixels, red_first: bool = True) -> Pixels:
     return out
 
 
-def _compiled(first: int, last: int) -> Callable[..., None]:
-    """The conversion with the weights of the first and the last colour as constants, which halves its time."""
+def _compiled(first_weight: int, last_weight: int) -> Callable[..., None]:
+    """The conversion with the weights of the first and last colour as constants, which halves its time."""
     second, half, shift = np.int32(_GREEN), np.int32(2**14), np.int32(15)
-    first, last = np.int32(first), np.int32(last)
+    first, last = np.int32(first_weight), np.int32(last_weight)
 
     @njit("void(uint8[::1], int64, uint8[:, ::1])", nogil=True, cache=True)
     def convert(image, stride, out):

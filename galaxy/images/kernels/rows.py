@@ -11,8 +11,8 @@ def as_rows(image: Pixels) -> tuple[Pixels, int]:
     """The memory of a (H, W) or (H, W, C) uint8 image, and how far in it one row is from the next.
 
     A view wherever each row's numbers follow one another, as in a rectangle of a frame; a copy of images that
-    are mirrored or turned. That these numbers are neighbours is then known when a step is compiled, and it can
-    take many at once.
+    are mirrored or turned. A step is then compiled for numbers that are neighbours, of which it takes many at
+    once.
     """
     if not (image[0].flags.c_contiguous and image.strides[0] > 0):
         image = np.ascontiguousarray(image)

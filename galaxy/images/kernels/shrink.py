@@ -78,47 +78,56 @@ def _in_order(image, stride, begin, channels, y_share, x_share):
     return np.uint8(np.rint(value))
 
 
+@njit("void(uint8[::1], int64, int64, float32[::1], float32[::1])", nogil=True, cache=True)
+def _add_rows(image, begin, stride, shares, total):
+    """The sum of the rows that begin there, by their shares."""
+    for k in range(shares.size):
+        weight = shares[k]
+        if weight == 0:
+            break
+        row = image[begin + k * stride : begin + k * stride + total.size]
+        if k == 0:
+            for i in range(total.size):
+                total[i] = weight * np.float32(row[i])
+        else:
+            for i in range(total.size):
+                total[i] += weight * np.float32(row[i])
+
+
+@njit("void(float32[::1], uint64, uint64[::1], float32[:, ::1], float32[::1])", nogil=True, cache=True)
+def _add_along(total, channels, first, shares, value):
+    """The sums along a row, by the shares of its pixels; those of no share are read as well."""
+    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
+    for x in range(np.uint64(first.size)):
+        at, to = first[x] * channels, x * channels
+        if channels == three:  # three sums at a time
+            red, green, blue = np.float32(0), np.float32(0), np.float32(0)
+            for j in range(np.uint64(shares.shape[1])):
+                weight = shares[x, j]
+                red += total[at] * weight
+                green += total[at + one] * weight
+                blue += total[at + two] * weight
+                at += three
+            value[to], value[to + one], value[to + two] = red, green, blue
+        else:
+            level = np.float32(0)
+            for j in range(np.uint64(shares.shape[1])):
+                level += total[at + j] * shares[x, j]
+            value[to] = level
+
+
 @njit(f"void(uint8[::1], int64, int64, uint8[:, ::1], uint64, {_COVER}, {_COVER})", nogil=True, cache=True)
 def _shrink(image, stride, width, out, channels, y_first, y_share, x_first, x_share):
     # OpenCV sums along rows first, pixel by pixel. Rows can be added up whole, which the processor does in
     # pieces of 16 numbers; the sums then differ in their last bits, and the few of them that could be rounded
     # to another integer are computed again in OpenCV's order.
-    size = np.uint64(x_first.size)
-    most_y, most_x = np.uint64(y_share.shape[1]), np.uint64(x_share.shape[1])
-    one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
     # Each order errs by less than half of this, as weights add up to 1 and pixels end at 255.
     doubt = np.float32(255 * 2.0**-23 * (y_share.shape[1] + x_share.shape[1] + 2))
-    total = np.zeros(width + x_share.shape[1] * np.int64(channels), np.float32)  # shares of 0 read on
-    value = np.empty(size * channels, np.float32)
-    for y in range(size):
-        begin = np.int64(y_first[y]) * stride
-        row, weight = image[begin : begin + width], y_share[y, 0]
-        for i in range(width):
-            total[i] = weight * np.float32(row[i])
-        for k in range(one, most_y):
-            weight = y_share[y, k]
-            if weight == 0:
-                break
-            begin += stride
-            row = image[begin : begin + width]
-            for i in range(width):
-                total[i] += weight * np.float32(row[i])
-        for x in range(size):
-            at, to = x_first[x] * channels, x * channels
-            if channels == three:  # three sums at a time
-                red, green, blue = np.float32(0), np.float32(0), np.float32(0)
-                for j in range(most_x):
-                    weight = x_share[x, j]
-                    red += total[at] * weight
-                    green += total[at + one] * weight
-                    blue += total[at + two] * weight
-                    at += three
-                value[to], value[to + one], value[to + two] = red, green, blue
-            else:
-                level = np.float32(0)
-                for j in range(most_x):
-                    level += total[at + j] * x_share[x, j]
-                value[to] = level
+    total = np.zeros(width + x_share.shape[1] * np.int64(channels), np.float32)
+    value = np.empty(out.shape[1], np.float32)
+    for y in range(out.shape[0]):
+        _add_rows(image, np.int64(y_first[y]) * stride, stride, y_share[y], total[:width])
+        _add_along(total, channels, x_first, x_share, value)
         doubtful, pixels = 0, out[y]
         for i in range(value.size):
             pixels[i] = np.uint8(np.rint(value[i]))
