@@ -1,0 +1,140 @@
+"""How much memory a training takes whose images do not fit into it.
+
+`python benchmarks/bench_memory.py` makes a survey in Kaggle's layout whose image cache takes 8 GB (hard links
+to a thousand simulated galaxies, decoded like any others), trains over all of it with `data.residence=disk`,
+and evaluates. It needs that much room where temporary files go, and removes it at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from programs import Finished, run
+from table import Report, interleaved, spread
+
+from galaxy.simulation.survey import FIRST_ID, IMAGES, LABELS, Survey, write_survey
+
+SIDE = 212  # of conf/crop/center212.yaml
+SOURCES = 1000  # galaxies that are drawn; a file system allows some ten thousand links to a file
+BATCHES = 100  # of 64, drawn from all images
+NETWORK = ("model=mlp", "model.pixels=16", "model.hidden=[64]")
+
+numbers = count()
+
+
+def link_survey(source: Path, root: Path, images: int) -> None:
+    """Makes a survey of so many galaxies that are those of `source` again and again."""
+    (root / IMAGES).mkdir(parents=True)
+    header, *rows = (source / LABELS).read_text(encoding="utf-8").splitlines()
+    labels = [row.partition(",")[2] for row in rows]
+    with (root / LABELS).open("w", encoding="utf-8") as table:
+        table.write(header + "\n")
+        for number in range(images):
+            original, copy = FIRST_ID + number % len(rows), FIRST_ID + number
+            _link(source / IMAGES / f"{original}.jpg", root / IMAGES / f"{copy}.jpg")
+            table.write(f"{copy},{labels[number % len(rows)]}\n")
+
+
+def _link(original: Path, copy: Path) -> None:
+    with suppress(OSError):  # a file system without hard links, or with few to a file
+        return os.link(original, copy)
+    shutil.copyfile(original, copy)
+    return None
+
+
+def train(folder: Path, root: Path) -> Finished:
+    """Trains over a survey, in a process of its own."""
+    return run(
+        "train.py",
+        "data=kaggle",
+        f"data.root={root}",
+        f"data.cache={folder / 'cache'}",
+        "data.residence=disk",
+        "crop=center212",
+        *NETWORK,
+        "trainer.max_epochs=1",
+        f"trainer.limit_train_batches={BATCHES}",
+        f"hydra.run.dir={folder / 'runs' / f'{root.name}-{next(numbers)}'}",
+    )
+
+
+def evaluate(folder: Path, root: Path) -> Finished:
+    """Scores the validation split by a run over the same survey."""
+    trained = next((folder / "runs").glob(f"{root.name}-*"))
+    return run("evaluate.py", f"run={trained}", "split=val", f"out={folder / f'evaluation-{next(numbers)}'}")
+
+
+def measure(options: argparse.Namespace, folder: Path) -> Report:
+    """One row a program."""
+    source = write_survey(folder, Survey(SOURCES, seed=0, volunteers=45))
+    bytes_each = SIDE * SIDE * 3
+    images = max(SOURCES, round(options.gigabytes * 1e9 / bytes_each))
+    large = folder / "large"
+    link_survey(source, large, images)
+    report = Report(
+        program="bench_memory",
+        title="Peak memory of train.py with data.residence=disk",
+        columns=("program", "images", "cache GB", "n", "peak MiB", "seconds"),
+        packages=("galaxy", "torch", "lightning", "numpy"),
+        notes=[
+            "model=mlp, crop=center212; augmentation and batches of 64 by default. train.py: at most "
+            f"{BATCHES} batches drawn from all images, validation, and the scores of the best checkpoint; "
+            "evaluate.py: the validation split.",
+            "Peak: the most that was resident, as the system tells at the end of a process (ru_maxrss); "
+            "n repeats, mean (least..greatest).",
+            "What the system keeps of the files is not in it. At the end of a process its libraries touch "
+            "another 0.1 GB, which imports alone contain.",
+        ],
+    )
+
+    def add(name: str, count: int, finished: list[Finished]) -> None:
+        report.rows.append(
+            (
+                name,
+                f"{count:,}" if count else "",
+                f"{count * bytes_each / 1e9:.2f}" if count else "",
+                str(len(finished)),
+                spread([one.peak / 2**20 for one in finished], ",.0f"),
+                spread([one.seconds for one in finished], ".1f"),
+            )
+        )
+
+    train(folder, source)  # decodes, and compiles where Numba has not yet
+    add("train.py that makes the cache", images, [train(folder, large)])
+    programs: dict[tuple[str, int], Callable[[], Finished]] = {
+        ("imports alone", 0): partial(run, "-c", "import galaxy.training"),
+        ("train.py", SOURCES): partial(train, folder, source),
+        ("train.py", images): partial(train, folder, large),
+        ("evaluate.py", images): partial(evaluate, folder, large),
+    }
+    for (name, size), finished in zip(
+        programs, interleaved(list(programs.values()), options.repeats), strict=True
+    ):
+        add(name, size, finished)
+    report.rows.append(report.rows.pop(0))
+    return report
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--gigabytes", type=float, default=8, metavar="N", help="of the cache (default 8)")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of each measurement (default 3)")
+    options = parser.parse_args()
+    if options.repeats < 1 or options.gigabytes <= 0:
+        parser.error("--repeats must be 1 or more and --gigabytes above 0")
+    with TemporaryDirectory() as folder:
+        report = measure(options, Path(folder))
+    report.publish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""What the framework costs in each training step: `train.py` with all that is on by default, less a raw loop.
+
+`python benchmarks/bench_step.py` trains a tiny network, also with plain Lightning as it comes and with all of
+it switched off that can be, each in a process of its own and at a terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from shutil import rmtree
+from statistics import fmean, median
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from clock import clock_overrides, read_times
+from programs import run
+from table import Report, interleaved, spread
+
+from galaxy.precision import best_precision
+
+HERE = Path(__file__).parent
+# body_lr_factor=1: an optimizer goes through its groups one by one, and the loop has one.
+NETWORK = ("model=mlp", "model.pixels=4", "model.hidden=[16]", "model.body_lr_factor=1")
+AUGMENTS = {"train.py": "none", "train.py, augment=affine": "affine"}
+PLAIN = {
+    "Lightning with its defaults": "lightning",
+    "Lightning with barebones=True": "barebones",
+    "raw loop": "loop",
+}
+
+
+class Step(NamedTuple):
+    """Milliseconds of a step."""
+
+    median: float
+    mean: float
+
+
+def ours(folder: Path, overrides: list[str]) -> Step:
+    """Of `train.py`."""
+    rmtree(folder / "run", ignore_errors=True)
+    return timed(folder, "train.py", *overrides, *clock_overrides(folder / "times"))
+
+
+def plain(folder: Path, kind: str) -> Step:
+    """Of the network of the run before this, trained in another way."""
+    return timed(folder, HERE / "plain_steps.py", kind, folder / "run", folder / "times")
+
+
+def timed(folder: Path, *arguments: object) -> Step:
+    """Runs a program that notes the starts of its steps.
+
+    The first epoch is left out, and what lies between two epochs: validation belongs to no step.
+    """
+    (folder / "times").unlink(missing_ok=True)
+    run(*arguments)
+    (epochs,) = read_times(folder / "times")
+    steps = [1000 * seconds for seconds in chain.from_iterable(np.diff(epoch) for epoch in epochs[1:])]
+    return Step(median(steps), fmean(steps))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> Report:
+    """One row for each way to train."""
+    report = Report(
+        program="bench_step",
+        title="Milliseconds of a training step of a tiny network",
+        columns=("program", "median step", "over the loop", "mean step", "over the loop"),
+        packages=("galaxy", "torch", "lightning"),
+        notes=[
+            f"mlp with one layer of 16 on 4 x 4 pixels, batches of {options.batch_size}, on the CPU, "
+            f"precision {best_precision('cpu')}; {options.epochs} epochs of which the first is left out; "
+            f"n = {options.repeats} interleaved repeats, mean (least..greatest).",
+            "A step lasts from its start to that of the next in the same epoch. The mean contains what "
+            "happens in some steps only: logging, the progress bar, last.ckpt.",
+            "train.py gathers its batches from the cache, the others have them ready. augment=none but for "
+            "one row: augmentation is work on the images.",
+        ],
+    )
+    common = [
+        "data=simulated",
+        f"data.root={folder / 'galaxies'}",
+        f"data.cache={folder / 'cache'}",
+        f"data.batch_size={options.batch_size}",
+        "crop=center64",
+        "crop.size=8",
+        *NETWORK,
+        "trainer=cpu",
+        f"trainer.max_epochs={options.epochs}",
+        f"callbacks.early_stopping.patience={options.epochs}",
+        f"hydra.run.dir={folder / 'run'}",
+    ]
+    ways: dict[str, Callable[[], Step]] = {
+        name: partial(ours, folder, [*common, f"augment={augment}"]) for name, augment in AUGMENTS.items()
+    }
+    ways |= {name: partial(plain, folder, kind) for name, kind in PLAIN.items()}
+    ours(folder, [*common, "trainer.max_epochs=2"])  # simulates, decodes and compiles
+    figures = dict(zip(ways, interleaved(list(ways.values()), options.repeats), strict=True))
+    loop = figures["raw loop"]
+    for name, steps in figures.items():
+        pairs = list(zip(steps, loop, strict=True))
+        over = [(a.median - b.median, a.mean - b.mean) for a, b in pairs] if steps is not loop else []
+        report.rows.append(
+            (
+                name,
+                spread([step.median for step in steps], ".3f"),
+                spread([median for median, _ in over], ".3f") if over else "",
+                spread([step.mean for step in steps], ".3f"),
+                spread([mean for _, mean in over], ".3f") if over else "",
+            )
+        )
+    return report
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    add = partial(parser.add_argument, metavar="N", type=int)
+    add("--epochs", default=15, help="of 2,000 galaxies, a fifth of which do not train (default 15)")
+    add("--batch-size", default=8, help="images a step (default 8)")
+    add("--repeats", default=3, help="of each measurement (default 3)")
+    options = parser.parse_args()
+    for name, least in (("epochs", 2), ("batch_size", 1), ("repeats", 1)):
+        if getattr(options, name) < least:
+            parser.error(f"--{name.replace('_', '-')} must be {least} or more")
+    # In all of them, as train.py does by itself: else an optimizer looks for a GPU in every step, in 0.1 ms.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    with TemporaryDirectory() as folder:
+        report = measure(options, Path(folder))
+    report.publish()
+
+
+if __name__ == "__main__":
+    main()

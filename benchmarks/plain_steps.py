@@ -1,0 +1,108 @@
+"""Trains the network of a finished run without this project's machinery; `bench_step.py` runs it.
+
+`python benchmarks/plain_steps.py loop|lightning|barebones RUN TIMES` writes the starts of the steps as
+`clock.py` does.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from clock import Clock, write_times
+from hydra.utils import instantiate
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from galaxy.allocator import keep_freed_memory
+from galaxy.precision import best_precision
+from galaxy.questions import GALAXY_ZOO_2
+from galaxy.runs import RunFolder
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Plain(pl.LightningModule):
+    """The network and optimizer of a run as everybody's first LightningModule."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        config = folder.config()
+        encoder = instantiate(config["model"])
+        head = instantiate(config["head"])(in_features=encoder.num_features, questions=GALAXY_ZOO_2)
+        self.network = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
+        self.optimizer = instantiate(config["optimizer"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step."""
+        loss = self.loss(batch)
+        self.log("train/loss", loss)
+        return loss
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Of a batch."""
+        images, targets = batch
+        return F.mse_loss(self.network(images).fractions, targets)
+
+    def configure_optimizers(self) -> Optimizer:
+        """That of the run."""
+        optimizer: Optimizer = self.optimizer(self.network.parameters())
+        return optimizer
+
+
+def batches_of(folder: RunFolder) -> list[Batch]:
+    """The batches of an epoch as they come out of a loader, of noise: it costs what galaxies cost."""
+    config = folder.config()
+    count, size = folder.meta()["data"]["train"], config["crop"]["size"]
+    images = torch.randn(count, config["crop"]["channels"], size, size)
+    images = images.contiguous(memory_format=torch.channels_last)
+    targets = torch.rand(count, GALAXY_ZOO_2.size)
+    batch_size = config["data"]["batch_size"]
+    return list(zip(images.split(batch_size), targets.split(batch_size), strict=True))
+
+
+def loop(module: Plain, batches: list[Batch], epochs: int) -> list[list[float]]:
+    """Nothing but the steps; when each of them started."""
+    optimizer = module.configure_optimizers()
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=best_precision("cpu") == "bf16-mixed")
+    times: list[list[float]] = []
+    for _ in range(epochs):
+        times.append([])
+        for batch in batches:
+            times[-1].append(time.monotonic())
+            with autocast:
+                loss = module.loss(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return times
+
+
+def main(kind: str, run: Path, path: Path) -> None:
+    """Trains as long as the run."""
+    keep_freed_memory()  # as train.py does: what is compared is the framework
+    torch.manual_seed(0)
+    folder = RunFolder(run)
+    module, batches = Plain(folder), batches_of(folder)
+    epochs = folder.config()["trainer"]["max_epochs"]
+    if kind == "loop":
+        write_times(path, loop(module, batches, epochs))
+        return
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        precision=best_precision("cpu"),
+        max_epochs=epochs,
+        callbacks=[Clock(str(path))],
+        default_root_dir=run.parent,
+        barebones=kind == "barebones",
+    )
+    trainer.fit(module, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]  # a list will do
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
