@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -215,11 +215,6 @@ class GalaxyDataModule(pl.LightningDataModule):
         """The images, where batches are gathered from."""
         return reside(self.images, self.residence, self.device)
 
-    def gathered(self, rows: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """The images of these rows, (n, S, S, C) uint8, some at a time, however many there are."""
-        for part in torch.from_numpy(rows).split(256):
-            yield self.pixels.gather(part.to(self.pixels.device)).cpu().numpy()
-
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of the training images' channels, in units of the full range.
 
@@ -228,15 +223,14 @@ class GalaxyDataModule(pl.LightningDataModule):
         """
         rows = self.labelled_rows("train")
         rows = rows[:: max(1, len(rows) // NORMALISATION_IMAGES)]
-        channels = self.crop.channels
-        total, squares, pixels = np.zeros(channels), np.zeros(channels), 0
-        for part in self.gathered(rows):
-            values = part.reshape(-1, channels).astype(np.float64) / 255
-            total += values.sum(0)
-            squares += np.square(values).sum(0)
-            pixels += len(values)
-        mean = total / pixels
-        std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
+        counts = np.zeros((self.crop.channels, 256), np.int64)  # of each level, which takes little memory
+        for some in torch.from_numpy(rows).to(self.pixels.device).split(64):
+            images = self.pixels.gather(some).cpu().numpy()
+            for channel, of_channel in enumerate(counts):
+                of_channel += np.bincount(images[..., channel].ravel(), minlength=256)
+        shares, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
+        mean = shares @ levels
+        std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
         return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
     def batches_per_epoch(self, world_size: int) -> int:

@@ -32,6 +32,7 @@ def test_every_residence_gathers_the_same_pixels(cached: CachedImages) -> None:
         pixels = reside(cached, residence, CPU)
         assert np.array_equal(pixels.gather(rows), cached.array[rows])
         assert pixels.gather(rows[:0]).shape == (0, 16, 16, 3)
+        assert np.array_equal(pixels.central_pixels(), cached.array[:, 8:9, 8:9])
 
 
 def test_auto_takes_memory_where_there_is_room(cached: CachedImages, monkeypatch: pytest.MonkeyPatch) -> None:

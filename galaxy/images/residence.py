@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,11 +45,21 @@ class OnDisk:
 
     def gather(self, rows: Tensor) -> Tensor:
         """The (B, H, W, C) uint8 images of rows (B,) int64."""
-        pixels = torch.empty((len(rows), *self.shape[1:]), dtype=torch.uint8)
-        size = int(np.prod(self.shape[1:]))
+        return self._read(rows.tolist(), self.shape[1:], 0)
+
+    def central_pixels(self) -> Tensor:
+        """The (N, 1, 1, C) uint8 pixels in the middle of all images, without reading the rest of them."""
+        count, height, width, channels = self.shape
+        middle = (height // 2 * width + width // 2) * channels
+        return self._read(range(count), (1, 1, channels), middle)
+
+    def _read(self, rows: Sequence[int], shape: tuple[int, ...], skip: int) -> Tensor:
+        """What of each image comes after so many bytes, in this shape."""
+        pixels = torch.empty((len(rows), *shape), dtype=torch.uint8)
+        size, stride = math.prod(shape), math.prod(self.shape[1:])
         flat = pixels.numpy().reshape(len(rows), size)
-        for place, row in enumerate(rows.tolist()):
-            if os.preadv(self._descriptor, [flat[place]], self._start + row * size) != size:
+        for place, row in enumerate(rows):
+            if os.preadv(self._descriptor, [flat[place]], self._start + skip + row * stride) != size:
                 raise UserError(f"{self._path} was cut off while it was read: start again")
         return pixels
 
@@ -84,6 +96,11 @@ class InMemory:
             return torch.from_numpy(self._pixels.numpy()[rows.numpy()])
         return self._pixels[rows]
 
+    def central_pixels(self) -> Tensor:
+        """The (N, 1, 1, C) uint8 pixels in the middle of all images, on `device`."""
+        y, x = self.shape[1] // 2, self.shape[2] // 2
+        return self._pixels[:, y : y + 1, x : x + 1]
+
 
 Pixels = OnDisk | InMemory
 
@@ -111,7 +128,7 @@ def reside(
 
 def _size(cached: CachedImages) -> int:
     shape, _ = cached.layout()
-    return int(np.prod(shape))
+    return math.prod(shape)
 
 
 def _free(device: torch.device) -> int:
