@@ -226,8 +226,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         counts = np.zeros((self.crop.channels, 256), np.int64)  # of each level, which takes little memory
         for some in torch.from_numpy(rows).to(self.pixels.device).split(64):
             images = self.pixels.gather(some).cpu().numpy()
-            for channel, of_channel in enumerate(counts):
-                of_channel += np.bincount(images[..., channel].ravel(), minlength=256)
+            for channel in range(len(counts)):
+                counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
         shares, levels = counts / counts.sum(axis=1, keepdims=True), np.arange(256) / 255
         mean = shares @ levels
         std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
