@@ -141,7 +141,7 @@ class BatchLoader:
         whole = torch.cat(order).to(self.pixels.device) if order else torch.empty(0)
         for rows in whole.split(sizes):
             batch = {"image": channels_last(self.pixels.gather(rows)), "row": rows}
-            batch |= {name: values[rows] for name, values in columns.items()}
+            batch |= {name: values.index_select(0, rows) for name, values in columns.items()}
             yield {name: value.pin_memory() for name, value in batch.items()} if self.pin else batch
 
 

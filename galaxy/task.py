@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Callable
@@ -77,6 +78,8 @@ class GalaxyTask(pl.LightningModule):
         self.steps_per_epoch = 1
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
+        # What a row of an image is multiplied by and what is added to it, by width, type and device.
+        self._rows: dict[tuple[int, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
         self.labels = labels
         self.train_metrics = metrics_for(labels, weighted)
         self.val_metrics = metrics_for(labels, weighted)
@@ -95,10 +98,30 @@ class GalaxyTask(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        images = (images.to(self.mean.dtype) - self.mean) / self.std
-        images = images.contiguous(memory_format=torch.channels_last)
-        output: Output = self.head(self.encoder(images))
+        output: Output = self.head(self.encoder(self._normalised(images)))
         return output
+
+    def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
+        """As in torch."""
+        self._rows.clear()
+        return super().load_state_dict(*arguments, **named)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """Images centred and divided, (B, C, H, W) channels_last.
+
+        Row by row: torch would do so for three channels at a time, as these are innermost, which takes ten
+        times as long.
+        """
+        images = images.to(self.mean.dtype).contiguous(memory_format=torch.channels_last)
+        batch, channels, height, width = images.shape
+        key = (width, self.mean.dtype, self.mean.device)
+        if key not in self._rows:
+            with torch.inference_mode(mode=False):  # for use in training, too
+                scale = self.std.flatten().reciprocal()
+                self._rows[key] = ((-self.mean.flatten() * scale).repeat(width), scale.repeat(width))
+        offset, scale = self._rows[key]
+        rows = torch.addcmul(offset, images.permute(0, 2, 3, 1).flatten(2), scale)
+        return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
     def compile_network(self, mode: str) -> None:
         """Translates the network when it is first called; in place, so that checkpoints stay as they are.
@@ -240,6 +263,10 @@ class GalaxyTask(pl.LightningModule):
         optimizer.param_groups[0]["lr"] *= factor
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)
+
+
+# Lightning reads it in every step, and Python would work it out every time.
+GalaxyTask.training_step.__signature__ = inspect.signature(GalaxyTask.training_step)  # type: ignore[attr-defined]
 
 
 class _RunningLoss:

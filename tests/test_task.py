@@ -176,3 +176,35 @@ def test_loss_weights_travel_with_the_checkpoint(tmp_path: Path) -> None:
     other = tiny_task(loss=WeightedMSE())
     other.load_state_dict(state)
     assert torch.equal(other.state_dict()["loss.weights"], loss.weights)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_encoder_sees_images_centred_and_divided(channels: int) -> None:
+    seen: list[Tensor] = []
+
+    class Seeing(Encoder):
+        num_features = channels
+
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(images)
+            return images.mean(dim=(2, 3))
+
+    generator = torch.Generator().manual_seed(0)
+    mean, std = torch.rand(2, channels, generator=generator).double()
+    task = GalaxyTask(Seeing(), Tree(channels, GALAXY_ZOO_2), MSE(), LABELS, mean.clone(), std + 0.1).double()
+    images = torch.rand(4, channels, 6, 10, generator=generator).double().requires_grad_()
+    with torch.inference_mode():
+        task(images)
+    task(images).fractions.sum().backward()  # what was made for inference must do for gradients
+    assert images.grad is not None
+    task.load_state_dict({**task.state_dict(), "mean": torch.full((channels, 1, 1), 0.25)})
+    task(images[..., :5])
+    task(images)
+    expected = [
+        (images.detach() - m.view(-1, 1, 1)) / (std + 0.1).view(-1, 1, 1) for m in (mean, mean * 0 + 0.25)
+    ]
+    for inputs, wanted in zip(
+        seen, [expected[0], expected[0], expected[1][..., :5], expected[1]], strict=True
+    ):
+        torch.testing.assert_close(inputs, wanted)
+        assert inputs.is_contiguous(memory_format=torch.channels_last)
