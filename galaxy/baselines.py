@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from rich.progress import track
 
-from galaxy.datamodule import GalaxyDataModule, as_floats
+from galaxy.datamodule import GalaxyDataModule
+from galaxy.images.augment import as_floats
 from galaxy.loader import channels_last
 from galaxy.models.baselines import CenterPixel, ClosedForm, Mean
 from galaxy.models.fitted import Fitted

@@ -13,7 +13,6 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from galaxy.catalogs import Catalog
 from galaxy.errors import UserError, listing
@@ -264,7 +263,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turns pixels into float32 in [0, 1] and augments, a whole batch at once and on the device."""
-        batch["image"] = self.augment.batch(as_floats(batch["image"]), batch)
+        batch["image"] = self.augment.batch(batch["image"], batch)
         return batch
 
     def _process(self) -> dict[str, int]:
@@ -294,11 +293,6 @@ class GalaxyDataModule(pl.LightningDataModule):
             columns["counts"] = self.catalog.counts
         device = self.pixels.device
         return {name: torch.from_numpy(x).to(device) for name, x in columns.items() if x is not None}
-
-
-def as_floats(images: Tensor) -> Tensor:
-    """(B, C, H, W) uint8 to float32 in [0, 1]."""
-    return images.float().div_(255)
 
 
 def _check(

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from galaxy.build import Model
 from galaxy.catalogs import Catalog
-from galaxy.datamodule import GalaxyDataModule, as_floats
+from galaxy.datamodule import GalaxyDataModule
 from galaxy.files import replacing
+from galaxy.images.augment import as_floats
 from galaxy.labels import Labels
 from galaxy.metrics import FractionMetrics, metrics_for
 

@@ -25,12 +25,17 @@ def planned(augment: Augment, samples: int) -> dict[str, torch.Tensor]:
     return augment.plan(uniforms(0, 0, torch.arange(samples), augment.count))
 
 
+def random_images(count: int, side: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+
+
 def augmented(policy: dict[str, Any], engine: str, image: np.ndarray, samples: int) -> np.ndarray:
     """(S, S, C) uint8 to (samples, S, S, C) float in 0 to 255, by either engine."""
     augment = Augment(engine=engine, **policy)  # type: ignore[arg-type]
     if engine == "albumentations":
         return np.stack([augment.sample(image, seed) for seed in range(samples)]).astype(np.float64)
-    pixels = torch.from_numpy(image).permute(2, 0, 1).expand(samples, -1, -1, -1).float() / 255
+    pixels = torch.from_numpy(image).permute(2, 0, 1).expand(samples, -1, -1, -1)
     return augment.batch(pixels, planned(augment, samples)).permute(0, 2, 3, 1).double().numpy() * 255
 
 
@@ -52,8 +57,8 @@ def test_nothing_is_the_default() -> None:
     augment = Augment()
     assert not augment.active
     assert augment.count == 0
-    images = torch.rand(4, 3, 16, 16)
-    assert augment.batch(images, planned(augment, 4)) is images
+    images = torch.arange(256, dtype=torch.uint8).view(4, 1, 8, 8)
+    assert torch.equal(augment.batch(images, planned(augment, 4)), images / 255)
     image = blobs()
     np.testing.assert_array_equal(Augment("albumentations").sample(image, 0), image)
 
@@ -154,7 +159,7 @@ def test_beyond_the_edge_lies_the_mirrored_sky(engine: str) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_sample_does_not_see_its_batch(name: str) -> None:
     augment = Augment(**POLICIES[name])
-    images = torch.rand(37, 3, 33, 33, generator=torch.Generator().manual_seed(0))
+    images = random_images(37, 133)  # of which several parts are made
     plan = planned(augment, 37)
     whole = augment.batch(images, plan)
     for rows in (slice(0, 1), slice(5, 12), slice(36, 37)):
@@ -164,7 +169,7 @@ def test_a_sample_does_not_see_its_batch(name: str) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_memory_layout_does_not_matter(name: str) -> None:
     augment = Augment(**POLICIES[name])
-    images = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    images = random_images(5, 16)
     plan = planned(augment, 5)
     last = images.contiguous(memory_format=torch.channels_last)
     assert torch.equal(augment.batch(last, plan), augment.batch(images, plan))

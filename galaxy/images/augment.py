@@ -107,7 +107,7 @@ class Augment:
         """Changes a batch; what happens to a sample depends on its own plan only.
 
         Args:
-            images: (B, C, S, S) float32 in [0, 1], C being 1 or 3.
+            images: (B, C, S, S) uint8, C being 1 or 3.
             plan: The samples' rows of what `plan` answered, on the images' device; other columns are left
                 alone.
 
@@ -115,12 +115,14 @@ class Augment:
             (B, C, S, S) float32 in [0, 1].
         """
         if "warp" in plan:
-            images = _warped(images, plan["warp"].float())  # trainer.precision=64-true has made it double
+            floats = _warped(images, plan["warp"].float())  # trainer.precision=64-true has made it double
         elif "quarters" in plan:
-            images = _turned(images, plan["quarters"], plan["mirror"])
+            floats = as_floats(_turned(images, plan["quarters"], plan["mirror"]))
+        else:
+            floats = as_floats(images)
         if "gains" in plan:
-            images = (images * plan["gains"][:, : images.shape[1], None, None].float()).clamp_(0, 1)
-        return images
+            floats.mul_(plan["gains"][:, : images.shape[1], None, None].float()).clamp_(0, 1)
+        return floats
 
     def sample(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         """Changes one image with albumentations, as a pure function of (image, seed).
@@ -166,19 +168,22 @@ class Augment:
         return brightness * (1 + self.colour * (2 * draws[:, _COLOUR:] - 1))
 
 
+def as_floats(images: Tensor) -> Tensor:
+    """(B, C, H, W) uint8 to float32 in [0, 1]."""
+    return images.float().div_(255)
+
+
 def _warped(images: Tensor, inverse: Tensor) -> Tensor:
-    """Bilinear resampling at `inverse` (B, 2, 3) of each output pixel; the memory layout stays."""
-    out = torch.empty_like(images)
-    some = len(images)
-    if images.device.type == "cpu":
-        some = max(1, _PART // (images[0].numel() * images.element_size()))
+    """Bilinear resampling of uint8 at `inverse` (B, 2, 3) of each pixel, to float32 in the same layout."""
+    out = torch.empty_like(images, dtype=torch.float32)
+    some = max(1, _PART // out[0].nbytes) if images.device.type == "cpu" else len(images)
     for part, original, points in zip(out.split(some), images.split(some), inverse.split(some), strict=True):
-        part.copy_(_resampled(original, points))
+        part.copy_(_resampled(as_floats(original), points))
     return out
 
 
 def _resampled(images: Tensor, inverse: Tensor) -> Tensor:
-    """As `_warped`; contiguous.
+    """As `_warped`, of float32; contiguous.
 
     The grid is written out, as a matrix product may round a sample differently in another batch.
     """
