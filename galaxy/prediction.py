@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from galaxy.allocator import return_freed_memory
 from galaxy.build import Model
 from galaxy.catalogs import Catalog
 from galaxy.datamodule import GalaxyDataModule
@@ -51,6 +52,7 @@ def predict(
     Returns:
         (N, K) float32.
     """
+    return_freed_memory()  # of training
     model.eval().to(device)
     loader = data.loader(split)
     parts = []
