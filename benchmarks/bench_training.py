@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--tf32", default=True, action=argparse.BooleanOptionalAction, help="of both")
     places = ("auto", "disk", "memory", "device")
     parser.add_argument("--residence", default="auto", choices=places, help="of train.py (default auto)")
-    galaxies, epochs, batch = (32_000, 11, 512) if GPU else (2000, 3, 64)
+    galaxies, epochs, batch = (32_000, 11, 512) if GPU else (2000, 6, 64)
     add("--galaxies", default=galaxies, help=f"a tenth validates (default {galaxies})")
     add("--epochs", default=epochs, help=f"of which the first is left out (default {epochs})")
     add("--batch-size", default=batch, help=f"images a step (default {batch})")

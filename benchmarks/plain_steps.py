@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -55,25 +57,28 @@ class Plain(pl.LightningModule):
         return optimizer
 
 
-def batches_of(folder: RunFolder) -> list[Batch]:
-    """The batches of an epoch as they come out of a loader, of noise: it costs what galaxies cost."""
+def images_of(folder: RunFolder) -> tuple[Tensor, Tensor]:
+    """(N, S, S, C) and (N, K) float32 of noise, as many as the galaxies: it costs what galaxies cost."""
     config = folder.config()
     count, size = folder.meta()["data"]["train"], config["crop"]["size"]
-    images = torch.randn(count, config["crop"]["channels"], size, size)
-    images = images.contiguous(memory_format=torch.channels_last)
-    targets = torch.rand(count, GALAXY_ZOO_2.size)
-    batch_size = config["data"]["batch_size"]
-    return list(zip(images.split(batch_size), targets.split(batch_size), strict=True))
+    images = torch.randn(count, size, size, config["crop"]["channels"])
+    return images, torch.rand(count, GALAXY_ZOO_2.size)
 
 
-def loop(module: Plain, batches: list[Batch], epochs: int) -> list[list[float]]:
+def batches_of(images: Tensor, targets: Tensor, batch_size: int) -> Iterator[Batch]:
+    """The batches of an epoch, gathered in random order, (B, C, S, S) channels_last."""
+    for rows in torch.randperm(len(images)).split(batch_size):
+        yield images.index_select(0, rows).permute(0, 3, 1, 2), targets.index_select(0, rows)
+
+
+def loop(module: Plain, epochs: int, batches: Callable[[], Iterator[Batch]]) -> list[list[float]]:
     """Nothing but the steps; when each of them started."""
     optimizer = module.configure_optimizers()
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=best_precision("cpu") == "bf16-mixed")
     times: list[list[float]] = []
     for _ in range(epochs):
         times.append([])
-        for batch in batches:
+        for batch in batches():
             times[-1].append(time.monotonic())
             with autocast:
                 loss = module.loss(batch)
@@ -88,10 +93,11 @@ def main(kind: str, run: Path, path: Path) -> None:
     keep_freed_memory()  # as train.py does: what is compared is the framework
     torch.manual_seed(0)
     folder = RunFolder(run)
-    module, batches = Plain(folder), batches_of(folder)
-    epochs = folder.config()["trainer"]["max_epochs"]
+    module, config = Plain(folder), folder.config()
+    epochs = config["trainer"]["max_epochs"]
+    batches = partial(batches_of, *images_of(folder), config["data"]["batch_size"])
     if kind == "loop":
-        write_times(path, loop(module, batches, epochs))
+        write_times(path, loop(module, epochs, batches))
         return
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -101,7 +107,7 @@ def main(kind: str, run: Path, path: Path) -> None:
         default_root_dir=run.parent,
         barebones=kind == "barebones",
     )
-    trainer.fit(module, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]  # a list will do
+    trainer.fit(module, DataLoader(list(batches()), batch_size=None))  # type: ignore[arg-type]  # a list will do
 
 
 if __name__ == "__main__":
