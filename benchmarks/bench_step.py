@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
             f"n = {options.repeats} interleaved repeats, mean (least..greatest).",
             "A step lasts from its start to that of the next in the same epoch. The mean contains what "
             "happens in some steps only: logging, the progress bar, last.ckpt.",
-            "The loop gathers its batches from a tensor of floats, train.py from the cache's bytes; Lightning "
+            "The loop gathers its batches from a tensor of floats, train.py from bytes; Lightning "
             "has them ready. augment=none but for one row: augmentation is work on the images.",
         ],
     )
