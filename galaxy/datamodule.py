@@ -282,10 +282,9 @@ class GalaxyDataModule(pl.LightningDataModule):
         return self.augment.plan(uniforms(self.seed, epoch, ids, self.augment.count))
 
     def _loader(self, order: Order, epoch_columns: Callable[[int], Batch] | None = None) -> BatchLoader:
-        """Gathers ahead where batches have a way to go, from the disk or to a GPU."""
+        """Gathers in a thread of its own where a GPU trains; it would be in the way of a CPU that does."""
         fetched = self.pixels.device.type != self.device.type
-        ahead = fetched or isinstance(self.pixels, OnDisk)
-        return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead, pin=fetched)
+        return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead=fetched, pin=fetched)
 
     @cached_property
     def _columns(self) -> Batch:

@@ -48,6 +48,14 @@ class OnDisk:
         """The (B, H, W, C) uint8 images of rows (B,) int64."""
         return self._read(rows.tolist(), self.shape[1:], 0)
 
+    def expect(self, rows: Tensor) -> None:
+        """Says which images will soon be gathered, so that the system fetches them meanwhile."""
+        if hasattr(os, "posix_fadvise"):
+            size = math.prod(self.shape[1:])
+            for row in rows.tolist():
+                begin = self._start + row * size
+                os.posix_fadvise(self._descriptor, begin, size, os.POSIX_FADV_WILLNEED)
+
     def central_pixels(self) -> Tensor:
         """The (N, 1, 1, C) uint8 pixels in the middle of all images, without reading the rest of them."""
         count, height, width, channels = self.shape
@@ -99,6 +107,9 @@ class InMemory:
     def gather(self, rows: Tensor) -> Tensor:
         """The (B, H, W, C) uint8 images of rows (B,) int64, both on `device`."""
         return self._pixels.index_select(0, rows)  # whole images, where an index in brackets copies bytes
+
+    def expect(self, rows: Tensor) -> None:
+        """Nothing: they are there."""
 
     def central_pixels(self) -> Tensor:
         """The (N, 1, 1, C) uint8 pixels in the middle of all images, on `device`."""
