@@ -37,12 +37,6 @@ def test_every_residence_gathers_the_same_pixels(cached: CachedImages) -> None:
         assert np.array_equal(pixels.central_pixels(), cached.array[:, 8:9, 8:9])
 
 
-def test_auto_takes_memory_where_there_is_room(cached: CachedImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(reside(cached, "auto", CPU), InMemory)
-    monkeypatch.setattr("galaxy.images.residence._free", lambda device: cached.array.nbytes)
-    assert isinstance(reside(cached, "auto", CPU), OnDisk)
-
-
 def test_another_process_opens_the_file_itself(cached: CachedImages) -> None:
     sent = pickle.dumps(OnDisk(cached))
     assert len(sent) < 1000
@@ -82,14 +76,16 @@ def test_an_epoch_goes_on_where_it_was_left(cached: CachedImages, ahead: bool) -
     assert len(list(resumed)) == 10  # the epoch after it
 
 
-def test_processes_share_the_memory(cached: CachedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_memory_where_all_processes_have_room(
+    cached: CachedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def available() -> SimpleNamespace:
         return SimpleNamespace(available=8 * cached.array.nbytes)
 
     monkeypatch.setattr(psutil, "virtual_memory", available)
-    cpu = torch.device("cpu")
-    assert isinstance(reside(cached, "auto", cpu, processes=4), InMemory)
-    assert isinstance(reside(cached, "auto", cpu, processes=5), OnDisk)
+    assert isinstance(reside(cached, "auto", CPU), InMemory)
+    assert isinstance(reside(cached, "auto", CPU, processes=4), InMemory)
+    assert isinstance(reside(cached, "auto", CPU, processes=5), OnDisk)
 
 
 def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None:

@@ -9,7 +9,12 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from galaxy.trainer import Trainer
 
 
-@pytest.mark.filterwarnings("ignore:The '.*' does not have many workers")
+@pytest.mark.filterwarnings(
+    "ignore:The '.*' does not have many workers",
+    # Lightning 2.6.6 with torch 2.15; mended in Lightning's main branch.
+    "ignore:.*isinstance.treespec, LeafSpec.*:FutureWarning",
+    "ignore:.*isinstance.treespec, LeafSpec.*:DeprecationWarning",
+)
 def test_hooks_of_callbacks_and_models_are_called() -> None:
     called: list[str] = []
 

@@ -70,7 +70,7 @@ class OnDisk:
         for place, row in enumerate(rows):
             begin, done = self._start + skip + row * stride, 0
             while done < size:  # some file systems answer in pieces
-                done += (got := os.preadv(self._descriptor, [flat[place, done:]], begin + done))
+                done += (got := os.preadv(self._descriptor, [flat[place][done:]], begin + done))
                 if not got:
                     raise UserError(f"{self._path} was cut off while it was read: start again")
         return pixels

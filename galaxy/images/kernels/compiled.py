@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
@@ -25,7 +25,7 @@ def compiled(signature: str, **options: Any) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         try:
-            result: F = njit(signature, nogil=True, cache=True, **options)(function)
+            result: Any = njit(signature, nogil=True, cache=True, **options)(function)
         except RuntimeError as error:
             if "cannot cache" not in str(error):
                 raise
@@ -33,6 +33,6 @@ def compiled(signature: str, **options: Any) -> Callable[[F], F]:
                 "Compiled functions can be kept neither beside the package nor in the home folder: name a "
                 "folder that can be written, such as NUMBA_CACHE_DIR=/tmp/numba python train.py ..."
             ) from error
-        return result
+        return cast(F, result)
 
     return decorate
