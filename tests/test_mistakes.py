@@ -213,7 +213,7 @@ SETTINGS = (
     ),
     Case(
         "gradients summed in CUDA graphs",
-        "data=kaggle trainer.compile=reduce-overhead +trainer.accumulate_grad_batches=2",
+        "data=kaggle trainer.compile=reduce-overhead trainer.accumulate_grad_batches=2",
         ("trainer.compile=true or trainer.accumulate_grad_batches=1",),
     ),
     Case("missing required value", "data=gz2 data.root=???", ("data.root is required",), 2),
