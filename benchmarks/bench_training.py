@@ -184,7 +184,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = partial(parser.add_argument, metavar="N", type=int)
-    add("--sizes", nargs="+", help="sides of the images in pixels (default 64)")
+    add("--sizes", nargs="+", help="sides of the images in pixels (default 64 128)")
     parser.add_argument("--models", nargs="+", choices=MODELS, help="default: all but resnet50")
     parser.add_argument("--augments", nargs="+", default=AUGMENTS, choices=AUGMENTS, help="default: both")
     mode = "reduce-overhead" if GPU else "false"
@@ -204,7 +204,7 @@ def main() -> None:
     if GPU and not options.sizes and not options.models:
         cases = GPU_CASES
     else:
-        models, sizes = options.models or MODELS[:3], options.sizes or [64]
+        models, sizes = options.models or MODELS[:3], options.sizes or [64, 128]
         cases = [(model, size, augment) for size, model, augment in product(sizes, models, options.augments)]
     with TemporaryDirectory() as folder:
         report = measure(cases, options, Path(folder))

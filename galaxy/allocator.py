@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import platform
 
-# The parameters of glibc's mallopt(3), and a value that no batch reaches: 1 GiB.
+# The parameters of glibc's mallopt(3). Blocks of 1 GiB still go back at once: few steps have them, and others
+# may need the memory. Before version 2.35 glibc refuses more than 32 MiB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_NEVER = 1 << 30
+_LARGE, _LARGE_BEFORE = 1 << 30, 1 << 25
 
 
 def keep_freed_memory() -> None:
@@ -20,8 +21,9 @@ def keep_freed_memory() -> None:
     """
     if _is_glibc():
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _NEVER)
-        libc.mallopt(_M_TRIM_THRESHOLD, _NEVER)
+        if not libc.mallopt(_M_MMAP_THRESHOLD, _LARGE):
+            libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BEFORE)
+        libc.mallopt(_M_TRIM_THRESHOLD, _LARGE)
         libc.mallopt(_M_ARENA_MAX, 1)
 
 

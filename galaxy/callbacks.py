@@ -34,6 +34,8 @@ class LastCheckpoint(Checkpoint):
         elapsed: Seconds that the run took before it was resumed.
     """
 
+    _SPEED = 3e8  # bytes/s of a checkpoint that is copied, written and flushed, as on a common disk
+
     def __init__(self, dirpath: str, every_n_train_steps: int = 100, max_overhead: float = 0.01) -> None:
         if every_n_train_steps < 1:
             raise UserError(
@@ -65,6 +67,8 @@ class LastCheckpoint(Checkpoint):
             self.interruption.deferred = True
             self.interruption.listen()  # Lightning ends the program at SIGTERM, with status 0
         trainer.callback_metrics.update(self._metrics)
+        # Until one has been written: weights and the two averages that Adam keeps of their gradients.
+        self._cost = 3 * sum(weights.nbytes for weights in pl_module.parameters()) / self._SPEED
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

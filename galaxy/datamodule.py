@@ -61,7 +61,8 @@ class GalaxyDataModule(pl.LightningDataModule):
             core, 0 to do without.
 
     Attributes:
-        device: That batches are for; to be set before the first loader is made.
+        device: That batches are for; to be set before the pixels are first used.
+        processes: That share the training, each with a data module of its own; to be set with `device`.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.cache = Path(cache)
         self.residence = residence
         self.device = torch.device("cpu")
+        self.processes = 1
         self.workers = workers
 
     def read(self) -> None:
@@ -212,7 +214,7 @@ class GalaxyDataModule(pl.LightningDataModule):
     @cached_property
     def pixels(self) -> Pixels:
         """The images, where batches are gathered from."""
-        return reside(self.images, self.residence, self.device)
+        return reside(self.images, self.residence, self.device, self.processes)
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of the training images' channels, in units of the full range.
@@ -280,10 +282,9 @@ class GalaxyDataModule(pl.LightningDataModule):
         return self.augment.plan(uniforms(self.seed, epoch, ids, self.augment.count))
 
     def _loader(self, order: Order, epoch_columns: Callable[[int], Batch] | None = None) -> BatchLoader:
-        """Gathers ahead where batches have a way to go, from the disk or to a GPU."""
+        """Gathers in a thread of its own where a GPU trains; it would be in the way of a CPU that does."""
         fetched = self.pixels.device.type != self.device.type
-        ahead = fetched or isinstance(self.pixels, OnDisk)
-        return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead, pin=fetched)
+        return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead=fetched, pin=fetched)
 
     @cached_property
     def _columns(self) -> Batch:

@@ -14,7 +14,8 @@ from torch import Tensor
 from galaxy.images.residence import Pixels
 
 Batch = dict[str, Tensor]
-# Batches that wait for a device: enough that neither side waits for the other's slowest batch.
+# Batches that wait for a device, or that the disk looks for: enough that neither side waits for the other's
+# slowest batch.
 AHEAD = 2
 
 
@@ -139,7 +140,10 @@ class BatchLoader:
         sizes = [len(rows) for rows in order]
         # On the way to a device in one piece.
         whole = torch.cat(order).to(self.pixels.device) if order else torch.empty(0)
-        for rows in whole.split(sizes):
+        batches = whole.split(sizes)
+        for number, rows in enumerate(batches):
+            for later in batches[number + AHEAD : number + AHEAD + 1]:
+                self.pixels.expect(later)
             batch = {"image": channels_last(self.pixels.gather(rows)), "row": rows}
             batch |= {name: values.index_select(0, rows) for name, values in columns.items()}
             yield {name: value.pin_memory() for name, value in batch.items()} if self.pin else batch

@@ -23,6 +23,7 @@ from galaxy.files import replacing
 from galaxy.images.augment import as_floats
 from galaxy.labels import Labels
 from galaxy.metrics import FractionMetrics, metrics_for
+from galaxy.precision import use_tf32
 
 
 def views(images: Tensor, count: int) -> Iterator[Tensor]:
@@ -53,6 +54,7 @@ def predict(
         (N, K) float32.
     """
     return_freed_memory()  # of training
+    use_tf32(allowed=False)
     model.eval().to(device)
     loader = data.loader(split)
     parts = []

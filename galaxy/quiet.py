@@ -18,7 +18,7 @@ def quieten_libraries() -> None:
         r"Checkpoint directory .* exists and is not empty",
         # Lightning 2.6.6 with torch 2.15; mended in Lightning's main branch.
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
-        # The loaders are a view of an array; workers would only copy it.
+        # The loaders gather whole batches by themselves; workers would only copy them.
         r"The '\w+' does not have many workers",
         # torch.compile of torch 2.15 looks at the gradients of what it traces.
         r"The \.grad attribute of a Tensor that is not a leaf",

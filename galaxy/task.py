@@ -73,6 +73,7 @@ class GalaxyTask(pl.LightningModule):
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.head = head
         self.loss = loss
+        self._compiled: Callable[[Tensor], Output] | None = None
         self.schedule = Schedule()
         self.seed = 0
         self.steps_per_epoch = 1
@@ -98,7 +99,11 @@ class GalaxyTask(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        output: Output = self.head(self.encoder(self._normalised(images)))
+        network = self._compiled or self._network
+        return network(self._normalised(images))
+
+    def _network(self, images: Tensor) -> Output:
+        output: Output = self.head(self.encoder(images))
         return output
 
     def load_state_dict(self, *arguments: Any, **named: Any) -> Any:
@@ -123,14 +128,15 @@ class GalaxyTask(pl.LightningModule):
         rows = torch.addcmul(offset, images.permute(0, 2, 3, 1).flatten(2), scale)
         return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
-    def compile_network(self, mode: str) -> None:
-        """Translates the network when it is first called; in place, so that checkpoints stay as they are.
+    def compile_network(self, mode: str | None) -> None:
+        """Translates the network when it is next called; in place, so that checkpoints stay as they are.
+
+        Encoder and head as one: of two, the second could find its input overwritten by CUDA graphs.
 
         Args:
-            mode: One of `torch.compile`.
+            mode: One of `torch.compile`; None to go back to the network as it is.
         """
-        for network in (self.encoder, self.head):
-            network.compile(mode=mode)
+        self._compiled = None if mode is None else torch.compile(self._network, mode=mode)
 
     def _step(self, batch: Batch, metrics: FractionMetrics) -> Tensor:
         output = self(batch["image"])
@@ -258,7 +264,7 @@ class GalaxyTask(pl.LightningModule):
             groups = [{"name": "network", "params": [*groups[0]["params"], *head]}]
         try:
             optimizer = self.optimizer(groups)
-        except ValueError as error:  # such as "Invalid learning rate: -1"
+        except (ValueError, RuntimeError) as error:  # such as "Invalid learning rate: -1"
             raise UserError(f"optimizer: {error}") from error
         optimizer.param_groups[0]["lr"] *= factor
         assert self.trainer.max_epochs is not None

@@ -64,11 +64,17 @@ def check_trainer(config: dict[str, Any]) -> None:
     for name in ("limit_train_batches", "limit_val_batches"):
         if node.get(name) == 0:
             raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
-    clips = node.get("gradient_clip_val") is not None
+    clips = bool(node.get("gradient_clip_val"))
     if clips and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
         raise UserError(
             "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
             "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
+        )
+    graphs = node.get("compile") in ("reduce-overhead", "max-autotune")
+    if graphs and node.get("accumulate_grad_batches", 1) > 1:
+        raise UserError(
+            f"trainer.compile={node['compile']} uses CUDA graphs, whose gradients the next batch overwrites: "
+            "use trainer.compile=true or trainer.accumulate_grad_batches=1"
         )
     if "best" not in config["callbacks"]:
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
@@ -153,7 +159,7 @@ def _drop_empty_hooks(owner: object, base: type) -> None:
     Otherwise it prepares for each of them in each callback, some 40 times a step: 0.1 ms.
     """
     for name in STEP_HOOKS:
-        if getattr(type(owner), name) is getattr(base, name):
+        if name not in vars(owner) and getattr(type(owner), name) is getattr(base, name):
             setattr(owner, name, None)
 
 

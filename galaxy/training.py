@@ -192,13 +192,12 @@ def _trained(
         if isinstance(callback, LastCheckpoint):
             callback.interruption, callback.elapsed = interruption, progress.seconds
     trainer = build_trainer(config, callbacks, loggers)
-    data.device = trainer.strategy.root_device
+    data.device, data.processes = trainer.strategy.root_device, trainer.world_size
     batches = data.batches_per_epoch(trainer.world_size)
     # So that a short epoch is logged at least once.
     trainer.log_every_n_steps = min(trainer.log_every_n_steps, batches)  # type: ignore[attr-defined]
     task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
-    if trainer.compile_mode is not None:
-        task.compile_network(trainer.compile_mode)
+    task.compile_network(trainer.compile_mode)
     parameters = sum(parameter.numel() for parameter in task.parameters())
     log.info(
         "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device
@@ -216,6 +215,7 @@ def _trained(
     finally:  # also of an interrupted training
         result.epochs = trainer.current_epoch
         result.checkpoint = _relative_best(run)
+    task.compile_network(None)  # a checkpoint has one score, by the network as evaluate.py has it
     for callback in callbacks:
         if isinstance(callback, Throughput) and callback.seconds:
             result.images_per_second = round(callback.images / callback.seconds, 1)

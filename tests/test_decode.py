@@ -297,3 +297,62 @@ def test_astropy_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "astropy.io", None)
     with pytest.raises(UserError, match=r"pip install 'galaxy\[fits\]'"):
         decode(FitsImage(path, RGB, 10.0))
+
+
+SAMPLING = {
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    "4:2:2": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_422,
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+}
+
+
+def jpeg(image: NDArray[np.uint8], *options: int) -> bytes:
+    encoded, content = cv2.imencode(".jpg", image, options)
+    assert encoded
+    return content.tobytes()
+
+
+@pytest.mark.parametrize("sampling", SAMPLING)
+@pytest.mark.parametrize("progressive", [0, 1])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpegs_of_every_kind_have_opencv_s_pixels(
+    tmp_path: Path, sampling: str, progressive: int, channels: int
+) -> None:
+    rng = np.random.default_rng(channels)
+    for height, width in ((1, 1), (8, 8), (17, 33), (50, 41)):
+        image = cv2.blur(rng.integers(0, 256, (height, width, channels), np.uint8), (3, 3))
+        options = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, SAMPLING[sampling])
+        content = jpeg(image, *options, cv2.IMWRITE_JPEG_PROGRESSIVE, progressive)
+        (tmp_path / "a.jpg").write_bytes(content)
+        expected = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+        np.testing.assert_array_equal(decode(tmp_path / "a.jpg"), expected)
+        with Decoder() as decoder:
+            assert decoder.shape(tmp_path / "a.jpg") == expected.shape
+
+
+def test_a_jpeg_is_turned_as_its_exif_data_say(tmp_path: Path) -> None:
+    content = jpeg(np.zeros((16, 24, 3), np.uint8))
+    # Little-endian TIFF with one entry: Orientation (0x0112), a short, 6: to be turned clockwise.
+    entry = bytes([0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0])
+    exif = b"Exif\0\0" + b"II*\0" + bytes([8, 0, 0, 0, 1, 0]) + entry + bytes(4)
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif
+    (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
+    assert decode(tmp_path / "a.jpg").shape == (24, 16, 3)
+    with Decoder() as decoder:
+        assert decoder.shape(tmp_path / "a.jpg") == (24, 16, 3)
+
+
+def test_a_damaged_jpeg_is_no_image(tmp_path: Path) -> None:
+    content = bytearray(jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
+    content[len(content) // 2 : len(content) // 2 + 2] = b"\xff\xd9"  # an end in the middle
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(BadImageError, match="a damaged JPEG"):
+        decode(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_of_a_damaged_size_takes_no_memory(tmp_path: Path) -> None:
+    content = jpeg(np.zeros((16, 16, 3), np.uint8))
+    size = content.index(b"\xff\xc0") + 5
+    (tmp_path / "a.jpg").write_bytes(content[:size] + b"\xff\xdc" * 2 + content[size + 4 :])  # 65,500 each
+    with pytest.raises(BadImageError):
+        decode(tmp_path / "a.jpg")

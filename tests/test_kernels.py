@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from galaxy.errors import UserError
+from galaxy.images.kernels import compiled
 from galaxy.images.kernels.bits import Bits, brighter, grown
 from galaxy.images.kernels.blur import brighter_after_blur
 from galaxy.images.kernels.components import largest_box
@@ -26,7 +28,7 @@ def contrasts(rng: np.random.Generator, shape: tuple[int, ...], kind: int) -> Im
 
 def mask(rng: np.random.Generator, share: float, longest: int = 150) -> Image:
     """(H, W) uint8 of 0 and 255: so large a share bright, some of them grown together."""
-    bright = ((rng.random(rng.integers(1, longest, 2)) < share) * 255).astype(np.uint8)
+    bright = ((rng.random(tuple(rng.integers(1, longest, 2))) < share) * 255).astype(np.uint8)
     return cv2.dilate(bright, np.ones((2, 3), np.uint8)) if rng.random() < 0.5 else bright
 
 
@@ -95,6 +97,31 @@ def test_a_mask_is_what_is_brighter_than_a_level(threshold: int) -> None:
         image = contrasts(rng, (7, width), 0)
         _, expected = cv2.threshold(image, threshold, 255, cv2.THRESH_BINARY)
         np.testing.assert_array_equal(pixels(brighter(image, threshold), width), expected)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 63, 64, 65, 127, 128])
+@pytest.mark.parametrize("height", [1, 3])
+def test_the_edges_of_words_and_of_images(width: int, height: int) -> None:
+    bright = np.zeros((height, width), np.uint8)
+    bright[:, -1] = bright[:, ::3] = 255
+    bits = brighter(bright, 0)
+    np.testing.assert_array_equal(pixels(grown(bits, width, 1), width), cv2.dilate(bright, np.ones((3, 3))))
+    contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    areas = [w * h for _, _, w, h in map(cv2.boundingRect, contours)]
+    assert largest_box(bits, width)[4] == areas.count(max(areas))
+    assert central_contour(bits, width, 0.0) == central(bright, 0.0)
+    for side in (5, 33):
+        _, expected = cv2.threshold(cv2.GaussianBlur(bright, (side, side), 0), 30, 255, cv2.THRESH_BINARY)
+        np.testing.assert_array_equal(pixels(brighter_after_blur(bright, side, 30), width), expected)
+
+
+def test_a_machine_without_a_place_for_compiled_functions_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> object:
+        raise RuntimeError("cannot cache function 'f': no locator available for file 'f.py'")
+
+    monkeypatch.setattr(compiled, "njit", refuse)
+    with pytest.raises(UserError, match="NUMBA_CACHE_DIR"):
+        compiled.compiled("int64(int64)")(abs)
 
 
 @pytest.mark.parametrize("side", [1, 3, 5, 7, 9, 21, 33, 131, 201])

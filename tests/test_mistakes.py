@@ -211,6 +211,11 @@ SETTINGS = (
         "data=kaggle trainer.accelerator=auto trainer.precision=16-mixed trainer.gradient_clip_val=1",
         ("optimizer.fused=false",),
     ),
+    Case(
+        "gradients summed in CUDA graphs",
+        "data=kaggle trainer.compile=reduce-overhead trainer.accumulate_grad_batches=2",
+        ("trainer.compile=true or trainer.accumulate_grad_batches=1",),
+    ),
     Case("missing required value", "data=gz2 data.root=???", ("data.root is required",), 2),
     Case("sweep without -m", "data=kaggle model=mean,knn", ("model=mean,knn gives several values", "-m"), 2),
     Case(

@@ -3,8 +3,10 @@
 import pickle
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -35,12 +37,6 @@ def test_every_residence_gathers_the_same_pixels(cached: CachedImages) -> None:
         assert np.array_equal(pixels.central_pixels(), cached.array[:, 8:9, 8:9])
 
 
-def test_auto_takes_memory_where_there_is_room(cached: CachedImages, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(reside(cached, "auto", CPU), InMemory)
-    monkeypatch.setattr("galaxy.images.residence._free", lambda device: cached.array.nbytes)
-    assert isinstance(reside(cached, "auto", CPU), OnDisk)
-
-
 def test_another_process_opens_the_file_itself(cached: CachedImages) -> None:
     sent = pickle.dumps(OnDisk(cached))
     assert len(sent) < 1000
@@ -64,6 +60,32 @@ def test_batches_gathered_ahead_are_the_same(cached: CachedImages) -> None:
     assert len(plain) == len(ahead) == 10
     for one, other in zip(plain, ahead, strict=True):
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_an_epoch_goes_on_where_it_was_left(cached: CachedImages, ahead: bool) -> None:
+    order = Order(np.arange(80), 8, True, seed=3)
+    whole = list(BatchLoader(OnDisk(cached), {}, order))
+    resumed = BatchLoader(OnDisk(cached), {}, order, ahead=ahead)
+    resumed.load_state_dict({"position": 3})
+    batches = iter(resumed)
+    for number, expected in enumerate(whole[3:], start=4):
+        assert torch.equal(next(batches)["image"], expected["image"])
+        assert resumed.state_dict() == {"position": number}  # of what was handed out, not of what is ready
+    assert next(batches, None) is None
+    assert len(list(resumed)) == 10  # the epoch after it
+
+
+def test_auto_takes_memory_where_all_processes_have_room(
+    cached: CachedImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def available() -> SimpleNamespace:
+        return SimpleNamespace(available=8 * cached.array.nbytes)
+
+    monkeypatch.setattr(psutil, "virtual_memory", available)
+    assert isinstance(reside(cached, "auto", CPU), InMemory)
+    assert isinstance(reside(cached, "auto", CPU, processes=4), InMemory)
+    assert isinstance(reside(cached, "auto", CPU, processes=5), OnDisk)
 
 
 def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None:

@@ -1,4 +1,4 @@
-"""Images decoded and cropped once, into a memory-mapped array that every later run opens in no time.
+"""Images decoded and cropped once, into an array in a file that every later run opens in no time.
 
 A cache is two files: `<fingerprint>.npy`, the pixels in NumPy's format, and `<fingerprint>.journal`, the
 checksums of their blocks and what is wrong with the bad images (see `galaxy.images.blocks`). While they are
@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+import simplejpeg
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from rich.filesize import decimal
@@ -130,7 +131,8 @@ def open_cache(
 
 
 def _fingerprint(images: Sequence[ImageSource], crop: Crop, any_frame: bool) -> str:
-    recipe = {"version": CACHE_VERSION, "opencv": cv2.__version__, "crop": type(crop).__name__, **vars(crop)}
+    decoders = {"opencv": cv2.__version__, "simplejpeg": simplejpeg.__version__}
+    recipe = {"version": CACHE_VERSION, **decoders, "crop": type(crop).__name__, **vars(crop)}
     if any_frame:
         recipe["any_frame"] = True
     digest = blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16)
@@ -218,7 +220,7 @@ class _Cache:
             cached = self.load()
         except _DamagedError as error:
             _log.warning("The image cache %s is damaged and is made again: %s.", self.pixels, error)
-            # Removed and not mended, for processes at work may have it mapped.
+            # Removed and not mended, for processes at work may have it open.
             self.journal.unlink(missing_ok=True)
             self.pixels.unlink(missing_ok=True)
             cached = None

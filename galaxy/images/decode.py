@@ -23,6 +23,8 @@ _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Some writers pad a JPEG, or add bytes of their own after its end.
 _TAIL = 1024
+# Pixels of the largest image that OpenCV decodes: a damaged size must not take all memory.
+_LARGEST = 2**30
 # Begins what says, among other things, how a JPEG is to be turned.
 _EXIF = b"Exif\0\0"
 _TIFF = (b"II*\0", b"MM\0*")
@@ -129,7 +131,8 @@ def _jpeg_kind(data: bytes) -> tuple[int, int] | None:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    return (height, width) if colours in ("YCbCr", "Gray") and _EXIF not in data else None
+    usual = colours in ("YCbCr", "Gray") and height * width <= _LARGEST and _EXIF not in data
+    return (height, width) if usual else None
 
 
 def _jpeg_shape(path: Path) -> tuple[int, int, int] | None:

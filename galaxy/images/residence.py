@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import psutil
 import torch
 from rich.filesize import decimal
@@ -23,6 +22,8 @@ log = logging.getLogger(__name__)
 
 # What `auto` may take of the memory that is free: the rest is for the network.
 _SHARE = 0.5
+# Images that are read into memory at once: few of the largest crop, and enough for the speed of the disk.
+_AT_ONCE = 256
 
 
 class OnDisk:
@@ -47,6 +48,14 @@ class OnDisk:
         """The (B, H, W, C) uint8 images of rows (B,) int64."""
         return self._read(rows.tolist(), self.shape[1:], 0)
 
+    def expect(self, rows: Tensor) -> None:
+        """Says which images will soon be gathered, so that the system fetches them meanwhile."""
+        if hasattr(os, "posix_fadvise"):
+            size = math.prod(self.shape[1:])
+            for row in rows.tolist():
+                begin = self._start + row * size
+                os.posix_fadvise(self._descriptor, begin, size, os.POSIX_FADV_WILLNEED)
+
     def central_pixels(self) -> Tensor:
         """The (N, 1, 1, C) uint8 pixels in the middle of all images, without reading the rest of them."""
         count, height, width, channels = self.shape
@@ -59,8 +68,11 @@ class OnDisk:
         size, stride = math.prod(shape), math.prod(self.shape[1:])
         flat = pixels.numpy().reshape(len(rows), size)
         for place, row in enumerate(rows):
-            if os.preadv(self._descriptor, [flat[place]], self._start + skip + row * stride) != size:
-                raise UserError(f"{self._path} was cut off while it was read: start again")
+            begin, done = self._start + skip + row * stride, 0
+            while done < size:  # some file systems answer in pieces
+                done += (got := os.preadv(self._descriptor, [flat[place][done:]], begin + done))
+                if not got:
+                    raise UserError(f"{self._path} was cut off while it was read: start again")
         return pixels
 
     def _open(self) -> None:
@@ -84,14 +96,20 @@ class InMemory:
     """
 
     def __init__(self, cached: CachedImages, device: torch.device) -> None:
-        self.shape, start = cached.layout()
-        pixels = np.fromfile(cached.path, np.uint8, offset=start).reshape(self.shape)
-        self._pixels = torch.from_numpy(pixels).to(device)
+        disk = OnDisk(cached)
+        self.shape = disk.shape
         self.device = device
+        self._pixels = torch.empty(self.shape, dtype=torch.uint8, device=device)
+        # Some at a time: all of them may not fit into the memory of the computer that a GPU is in.
+        for rows in torch.arange(len(self._pixels)).split(_AT_ONCE):
+            self._pixels[rows[0] : rows[-1] + 1] = disk.gather(rows)
 
     def gather(self, rows: Tensor) -> Tensor:
         """The (B, H, W, C) uint8 images of rows (B,) int64, both on `device`."""
         return self._pixels.index_select(0, rows)  # whole images, where an index in brackets copies bytes
+
+    def expect(self, rows: Tensor) -> None:
+        """Nothing: they are there."""
 
     def central_pixels(self) -> Tensor:
         """The (N, 1, 1, C) uint8 pixels in the middle of all images, on `device`."""
@@ -103,7 +121,10 @@ Pixels = OnDisk | InMemory
 
 
 def reside(
-    cached: CachedImages, residence: Literal["auto", "disk", "memory", "device"], device: torch.device
+    cached: CachedImages,
+    residence: Literal["auto", "disk", "memory", "device"],
+    device: torch.device,
+    processes: int = 1,
 ) -> Pixels:
     """Puts the pixels of a cache where batches are to be gathered from.
 
@@ -112,11 +133,12 @@ def reside(
         residence: "disk", "memory" (of the computer) or "device"; "auto" takes the device if its memory has
             room, else the computer's, else the disk.
         device: That trains. If it is the CPU, its memory is the computer's.
+        processes: How many of them share the computer's memory, and will each hold the images.
     """
     places = {"memory": torch.device("cpu"), "device": device}
     if residence == "auto":
         size = _size(cached)
-        fitting = [name for name in ("device", "memory") if size <= _SHARE * _free(places[name])]
+        fitting = [name for name in ("device", "memory") if size <= _SHARE * _free(places[name], processes)]
         residence = fitting[0] if fitting else "disk"  # type: ignore[assignment]  # the names above
         if residence == "disk":
             log.info("the images take %s, which does not fit into memory: read from the disk", decimal(size))
@@ -128,18 +150,19 @@ def _size(cached: CachedImages) -> int:
     return math.prod(shape)
 
 
-def _free(device: torch.device) -> int:
-    """Bytes that can be taken; what a file that the system remembers takes can be."""
+def _free(device: torch.device, processes: int) -> int:
+    """Bytes that each process can take; what a file that the system remembers takes can be."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return min(psutil.virtual_memory().available, _container_limit())
+    return min(psutil.virtual_memory().available, _container_limit()) // processes
 
 
 def _container_limit() -> int:
     """Bytes that this container has left, by the second version of Linux's control groups."""
     try:
         folder = Path("/sys/fs/cgroup")
-        limit, used = ((folder / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        return int(limit) - int(used)
-    except (OSError, ValueError):  # no such groups, or "max"
+        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return limit - used + int(stat["inactive_file"])  # which counts as used and can be taken
+    except (OSError, ValueError, KeyError):  # no such groups, or "max"
         return 1 << 62

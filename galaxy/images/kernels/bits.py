@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from galaxy.images.crops.crop import Pixels
+from galaxy.images.kernels.compiled import compiled
 
 Bits: TypeAlias = NDArray[np.uint64]
 
 # Where the one bit of a word is, by the highest 6 bits of the word times a number in which no 6 bits occur
 # twice (Leiserson, Prokop and Randall 1998, "Using de Bruijn sequences to index a 1 in a computer word").
+# Numba's store would not notice a change, for which there is no reason.
 SEQUENCE = 0x03F79D71B4CB0A89
 PLACE = np.zeros(64, np.uint64)
 for _place in range(64):
@@ -42,7 +43,7 @@ def brighter(grey: Pixels, threshold: int) -> Bits:
     return bits
 
 
-@njit("void(uint8[:, ::1], uint8, uint8[:, ::1])", nogil=True, cache=True)
+@compiled("void(uint8[:, ::1], uint8, uint8[:, ::1])")
 def _brighter(grey, threshold, out):
     bright = np.zeros(8 * out.shape[1], np.uint8)
     eights = bright.view(np.uint64)
@@ -71,7 +72,7 @@ def grown(bits: Bits, width: int, times: int) -> Bits:
     return bits
 
 
-@njit("uint64[:, ::1](uint64[:, ::1], int64)", nogil=True, cache=True)
+@compiled("uint64[:, ::1](uint64[:, ::1], int64)")
 def _grown(bits, width):
     height, words = bits.shape
     one, most = np.uint64(1), np.uint64(63)

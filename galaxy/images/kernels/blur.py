@@ -9,11 +9,11 @@ from functools import cache
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from galaxy.images.crops.crop import Pixels
 from galaxy.images.kernels.bits import Bits, brighter
+from galaxy.images.kernels.compiled import compiled
 
 
 def brighter_after_blur(grey: Pixels, side: int, threshold: int) -> Bits:
@@ -50,9 +50,9 @@ def _weights(side: int) -> NDArray[np.float32]:
     return weights
 
 
-@njit("uint64[:, ::1](uint64[:, ::1], int64)", nogil=True, cache=True)
+@compiled("uint64[:, ::1](uint64[:, ::1], int64)")
 def _widened(bits, margin):
-    """What is bright, or within reach of what is so in its row. There may be bits beyond the image, too."""
+    """Words that are not 0 where anything within reach of their pixels, in the row, is bright."""
     height, words = bits.shape
     out = np.empty_like(bits)
     for y in range(height):
@@ -67,7 +67,7 @@ def _widened(bits, margin):
     return out
 
 
-@njit("int64(int64, int64)", nogil=True, cache=True)
+@compiled("int64(int64, int64)")
 def _mirrored(place, length):
     """Where BORDER_REFLECT_101 finds the pixel for a place before or after a row of this length."""
     while length > 1 and not 0 <= place < length:
@@ -75,7 +75,7 @@ def _mirrored(place, length):
     return place if length > 1 else 0
 
 
-@njit("void(uint8[:, ::1], int64, int64, float32[::1], float32[::1])", nogil=True, cache=True, fastmath=_FMA)
+@compiled("void(uint8[:, ::1], int64, int64, float32[::1], float32[::1])", fastmath=_FMA)
 def _add_rows(grey, y, first, weights, total):
     """The weighted sum of the rows around one, from this column on; what is beyond the image is mirrored."""
     height, width = grey.shape
@@ -94,7 +94,7 @@ def _add_rows(grey, y, first, weights, total):
         total[x - first] = total[_mirrored(x, width) - first]
 
 
-@njit("uint64(float32[::1], float32[::1], float32[::1], float32)", nogil=True, cache=True, fastmath=_FMA)
+@compiled("uint64(float32[::1], float32[::1], float32[::1], float32)", fastmath=_FMA)
 def _word(rows, weights, total, least):
     """Which of 64 weighted sums along a row are large enough."""
     for x in range(64):
@@ -109,7 +109,7 @@ def _word(rows, weights, total, least):
     return word
 
 
-@njit("uint64[:, ::1](uint8[:, ::1], uint64[:, ::1], float32[::1], float32)", nogil=True, cache=True)
+@compiled("uint64[:, ::1](uint8[:, ::1], uint64[:, ::1], float32[::1], float32)")
 def _brighter_after_blur(grey, bright, weights, least):
     # A pixel can only be bright where one within reach was; words without such a pixel, most of an image, are
     # passed over. Sums stay below 2^24, where float32 counts exactly.

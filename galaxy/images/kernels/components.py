@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from galaxy.images.kernels.bits import PLACE, SEQUENCE, Bits
+from galaxy.images.kernels.compiled import compiled
 
 
 def largest_box(bits: Bits, width: int) -> tuple[int, int, int, int, int]:
@@ -29,7 +29,7 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = np.arange(4, dtype=np.uint64)
 _BEGIN, _END, _OWN = np.arange(3, dtype=np.uint64)
 
 
-@njit("uint64(uint64[::1], uint64, uint64[::1])", nogil=True, cache=True)
+@compiled("uint64(uint64[::1], uint64, uint64[::1])")
 def _edges(row, width, edges):
     """Writes where bright pixels begin and end in a row, and returns how many edges these are."""
     one, count, level = np.uint64(1), np.uint64(0), np.uint64(0)
@@ -48,7 +48,7 @@ def _edges(row, width, edges):
     return count
 
 
-@njit("uint64(uint64[::1], uint64)", nogil=True, cache=True)
+@compiled("uint64(uint64[::1], uint64)")
 def _root(parent, component):
     while parent[component] != component:
         parent[component] = parent[parent[component]]
@@ -56,7 +56,7 @@ def _root(parent, component):
     return component
 
 
-@njit("uint64(uint64[::1], uint64[:, ::1], uint64, uint64)", nogil=True, cache=True)
+@compiled("uint64(uint64[::1], uint64[:, ::1], uint64, uint64)")
 def _joined(parent, box, one, other):
     """Two components become one, whose number is returned."""
     if one == other:
@@ -69,7 +69,7 @@ def _joined(parent, box, one, other):
     return own
 
 
-@njit("Tuple((uint64[::1], uint64[:, ::1]))(uint64[:, ::1], uint64)", nogil=True, cache=True)
+@compiled("Tuple((uint64[::1], uint64[:, ::1]))(uint64[:, ::1], uint64)")
 def _components(bits, width):
     """A row's runs of bright pixels join the components of the runs above that they touch.
 
@@ -83,7 +83,9 @@ def _components(bits, width):
     height, most = np.uint64(bits.shape[0]), width // np.uint64(2) + one
     edges = np.empty(most + most + one, np.uint64)
     above, here = np.empty((most, 3), np.uint64), np.empty((most, 3), np.uint64)
-    parent, box = np.empty(height * most, np.uint64), np.empty((height * most, 4), np.uint64)
+    # Two runs that begin a component never share a square of 2 x 2 pixels: they would touch.
+    room = (height + one) // np.uint64(2) * most
+    parent, box = np.empty(room, np.uint64), np.empty((room, 4), np.uint64)
     components = runs_above = zero
     for y in range(height):
         runs, reach = _edges(bits[y], width, edges) // np.uint64(2), zero
@@ -110,7 +112,7 @@ def _components(bits, width):
     return parent[:components], box[:components]
 
 
-@njit("int64[::1](uint64[::1], uint64[:, ::1])", nogil=True, cache=True)
+@compiled("int64[::1](uint64[::1], uint64[:, ::1])")
 def _largest(parent, box):
     largest = np.zeros(5, np.int64)
     for component in range(parent.size):

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from galaxy.images.kernels.bits import PLACE, SEQUENCE, Bits
+from galaxy.images.kernels.compiled import compiled
 
 
 def central_contour(bits: Bits, width: int, min_area: float) -> tuple[int, int, int, int] | None:
@@ -44,7 +44,7 @@ _PIXELS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorde
 _FOLLOW = "UniTuple(int64, 3)(uint8[::1], int64, int64[::1], int64, int64, int64[::1])"
 
 
-@njit(_FOLLOW, nogil=True, cache=True)
+@compiled(_FOLLOW)
 def _follow(image, start, step, x, y, box):
     """Marks the outer border that begins at this pixel, and extends the box around it.
 
@@ -82,7 +82,7 @@ def _follow(image, start, step, x, y, box):
         direction = (direction + 4) & 7
 
 
-@njit("int64[::1](uint64[:, ::1], int64, float64)", nogil=True, cache=True)
+@compiled("int64[::1](uint64[:, ::1], int64, float64)")
 def _central(bits, width, min_area):
     # Suzuki and Abe 1985, "Topological structural analysis of digitized binary images by border following",
     # algorithm 2: only the outermost borders are followed.

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import njit
 
 from galaxy.images.crops.crop import Pixels
+from galaxy.images.kernels.compiled import compiled
 from galaxy.images.kernels.rows import as_rows
 
 # OpenCV's weights of red, green and blue (ITU-R 601) in units of 2^-15.
@@ -37,7 +37,7 @@ def _compiled(first_weight: int, last_weight: int) -> Callable[..., None]:
     second, half, shift = np.int32(_GREEN), np.int32(2**14), np.int32(15)
     first, last = np.int32(first_weight), np.int32(last_weight)
 
-    @njit("void(uint8[::1], int64, uint8[:, ::1])", nogil=True, cache=True)
+    @compiled("void(uint8[::1], int64, uint8[:, ::1])")
     def convert(image, stride, out):
         width = out.shape[1]
         for y in range(out.shape[0]):

@@ -9,10 +9,10 @@ from functools import cache
 from math import ceil, floor
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from galaxy.images.crops.crop import Pixels
+from galaxy.images.kernels.compiled import compiled
 from galaxy.images.kernels.rows import as_rows
 
 
@@ -62,7 +62,7 @@ def _cover(length: int, size: int) -> tuple[NDArray[np.uint64], NDArray[np.float
 _COVER = "uint64[::1], float32[:, ::1]"
 
 
-@njit("uint8(uint8[::1], uint64, uint64, uint64, float32[::1], float32[::1])", nogil=True, cache=True)
+@compiled("uint8(uint8[::1], uint64, uint64, uint64, float32[::1], float32[::1])")
 def _in_order(image, stride, begin, channels, y_share, x_share):
     """One number of the result, summed as OpenCV does."""
     value = np.float32(0)
@@ -78,7 +78,7 @@ def _in_order(image, stride, begin, channels, y_share, x_share):
     return np.uint8(np.rint(value))
 
 
-@njit("void(uint8[::1], int64, int64, float32[::1], float32[::1])", nogil=True, cache=True)
+@compiled("void(uint8[::1], int64, int64, float32[::1], float32[::1])")
 def _add_rows(image, begin, stride, shares, total):
     """The sum of the rows that begin there, by their shares."""
     for k in range(shares.size):
@@ -94,7 +94,7 @@ def _add_rows(image, begin, stride, shares, total):
                 total[i] += weight * np.float32(row[i])
 
 
-@njit("void(float32[::1], uint64, uint64[::1], float32[:, ::1], float32[::1])", nogil=True, cache=True)
+@compiled("void(float32[::1], uint64, uint64[::1], float32[:, ::1], float32[::1])")
 def _add_along(total, channels, first, shares, value):
     """The sums along a row, by the shares of its pixels; those of no share are read as well."""
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
@@ -116,7 +116,7 @@ def _add_along(total, channels, first, shares, value):
             value[to] = level
 
 
-@njit(f"void(uint8[::1], int64, int64, uint8[:, ::1], uint64, {_COVER}, {_COVER})", nogil=True, cache=True)
+@compiled(f"void(uint8[::1], int64, int64, uint8[:, ::1], uint64, {_COVER}, {_COVER})")
 def _shrink(image, stride, width, out, channels, y_first, y_share, x_first, x_share):
     # OpenCV sums along rows first, pixel by pixel. Rows can be added up whole, which the processor does in
     # pieces of 16 numbers; the sums then differ in their last bits, and the few of them that could be rounded

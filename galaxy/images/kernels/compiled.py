@@ -1,0 +1,38 @@
+"""How the steps are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+from galaxy.errors import UserError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(signature: str, **options: Any) -> Callable[[F], F]:
+    """Compiles a function, or takes it from Numba's store; threads can be in it at once.
+
+    Args:
+        signature: Of the function, in Numba's words.
+        **options: Further ones of `numba.njit`.
+
+    Raises:
+        UserError: There is no folder to keep the result in.
+    """
+
+    def decorate(function: F) -> F:
+        try:
+            result: Any = njit(signature, nogil=True, cache=True, **options)(function)
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+            raise UserError(
+                "Compiled functions can be kept neither beside the package nor in the home folder: name a "
+                "folder that can be written, such as NUMBA_CACHE_DIR=/tmp/numba python train.py ..."
+            ) from error
+        return cast(F, result)
+
+    return decorate
