@@ -56,14 +56,19 @@ def predict(
     return_freed_memory()  # of training
     use_tf32(allowed=False)
     model.eval().to(device)
-    loader = data.loader(split)
-    parts = []
+    loader, count = data.loader(split), len(data.rows[split])
+    # Taken at once: small blocks that stay, one a batch, would keep the memory of the batches from being used
+    # again.
+    fractions, done = np.empty((count, 0), np.float32), 0
     with torch.inference_mode():
         for batch in track(loader, f"Predicting {split}", total=len(loader), transient=True):
             images = as_floats(batch["image"].to(device))
             total = sum(model(view).fractions.double() for view in views(images, tta))
-            parts.append((total / tta).float().cpu().numpy())
-    return np.concatenate(parts)
+            if not done:
+                fractions = np.empty((count, total.shape[1]), np.float32)
+            fractions[done : done + len(images)] = (total / tta).float().cpu().numpy()
+            done += len(images)
+    return fractions
 
 
 def score(
