@@ -139,14 +139,16 @@ def _fingerprint(images: Sequence[ImageSource], crop: Crop, any_frame: bool) -> 
     state = cache(_state)  # a file of many images is looked at once
     for image in images:
         path, *place = (image,) if isinstance(image, Path) else image
-        digest.update("\0".join(map(str, (path.name, *state(path), *place))).encode() + b"\n")
+        text = os.fspath(path)  # a path that is looked up keeps a second copy of its parts
+        name = os.path.basename(text)  # noqa: PTH119
+        digest.update("\0".join(map(str, (name, *state(text), *place))).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _state(path: str) -> tuple[int, int]:
     """Size and modification time."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116
     except OSError:
         return -1, -1  # decoding will say why
     return status.st_size, status.st_mtime_ns
