@@ -15,8 +15,6 @@ import json
 import math
 import os
 import shutil
-import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -26,6 +24,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+import programs
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
@@ -37,7 +36,6 @@ from galaxy.precision import best_precision, use_tf32
 from galaxy.questions import GALAXY_ZOO_2
 from galaxy.runs import RunFolder
 
-TRAIN = Path(__file__).parent.parent / "train.py"
 MODELS = ("small_cnn", "deep_cnn", "resnet18", "resnet50")
 AUGMENTS = ("none", "affine")
 MODES = ("false", "default", "reduce-overhead", "max-autotune")
@@ -55,10 +53,7 @@ GPU_CASES: list[Case] = [
 def program_speed(run: Path, overrides: list[str]) -> float:
     """Images/s of `python train.py` after its first epoch; leaves the run without its weights."""
     shutil.rmtree(run, ignore_errors=True)
-    command = [sys.executable, str(TRAIN), *overrides, f"hydra.run.dir={run}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    programs.run("train.py", *overrides, f"hydra.run.dir={run}")
     shutil.rmtree(RunFolder(run).checkpoints)  # 700 MB each with small_cnn
     speeds = pd.read_csv(run / "metrics.csv")["images_per_second"].dropna()[1:]
     return float(len(speeds) / (1 / speeds).sum())

@@ -34,7 +34,8 @@ from galaxy.report import result_table, write_confusion
 from galaxy.runs import Result, RunFolder, Status
 from galaxy.splits import SPLITS, write_splits
 from galaxy.task import DivergedError, GalaxyTask
-from galaxy.trainer import Trainer, build_trainer, check_monitors, check_trainer
+from galaxy.trainer import Trainer, build_trainer
+from galaxy.trainer_checks import check_monitors, check_trainer
 
 log = logging.getLogger(__name__)
 

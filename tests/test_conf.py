@@ -20,7 +20,8 @@ from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.output import Output
 from galaxy.task import GalaxyTask
-from galaxy.trainer import build_trainer, check_trainer
+from galaxy.trainer import build_trainer
+from galaxy.trainer_checks import check_trainer
 
 CLASSES = class_labels(("a", "b", "c"), "Which?")
 CONF = Path(__file__).parent.parent / "conf"

@@ -43,9 +43,8 @@ def _weights(side: int) -> NDArray[np.float32]:
     """The kernel along one axis in OpenCV's units of 1/256: what a single white pixel becomes."""
     white = np.zeros((1, 2 * side + 1), np.uint8)
     white[0, side] = 255
-    weights = cv2.GaussianBlur(white, (side, 1), 0)[0, side - side // 2 : side + side // 2 + 1].astype(
-        np.float32
-    )
+    smooth: NDArray[np.float32] = cv2.GaussianBlur(white, (side, 1), 0)[0].astype(np.float32)
+    weights = smooth[side - side // 2 : side + side // 2 + 1].copy()
     weights[side // 2] += 256 - weights.sum()  # which white, of 255, takes from those above a half
     return weights
 

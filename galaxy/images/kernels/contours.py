@@ -36,9 +36,7 @@ _Y = np.array([0, -1, -1, -1, 0, 1, 1, 1])
 _DARK, _BRIGHT, _EDGE, _RIGHT_EDGE = 0, 1, 2, 3
 
 # The eight pixels of each byte of a mask.
-_PIXELS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(np.uint64)[
-    :, 0
-]
+_PIXELS = np.unpackbits(np.arange(256, dtype=np.uint8), bitorder="little").view(np.uint64)
 
 
 _FOLLOW = "UniTuple(int64, 3)(uint8[::1], int64, int64[::1], int64, int64, int64[::1])"
