@@ -102,7 +102,8 @@ def decode(source: ImageSource) -> Pixels:
 
 def _read_file(path: Path) -> Pixels:
     try:
-        data = path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            data = file.read()
     except OSError as error:
         raise BadImageError(f"cannot be read ({error.strerror})") from error
     if not data:

