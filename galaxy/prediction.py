@@ -35,7 +35,7 @@ def views(images: Tensor, count: int) -> Iterator[Tensor]:
     """
     for mirrored in (images, images.flip(-1))[: 2 if count == 8 else 1]:
         for turns in range(1 if count == 1 else 4):
-            yield torch.rot90(mirrored, turns, dims=(-2, -1))
+            yield torch.rot90(mirrored, turns, dims=(-2, -1)) if turns else mirrored  # not a copy
 
 
 def predict(

@@ -88,6 +88,19 @@ def test_auto_takes_memory_where_all_processes_have_room(
     assert isinstance(reside(cached, "auto", CPU, processes=5), OnDisk)
 
 
+@pytest.mark.parametrize(("times", "kind"), [(None, InMemory), (4, InMemory), (3, OnDisk)])
+def test_auto_takes_no_more_than_its_container_has(
+    cached: CachedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int | None, kind: type
+) -> None:
+    size = cached.array.nbytes
+    # What a file that the system remembers takes counts as used, and can be taken.
+    group = {"max": times * size if times else "max", "current": 3 * size, "stat": f"inactive_file {size}"}
+    for name, text in group.items():
+        (tmp_path / f"memory.{name}").write_text(f"{text}\n")
+    monkeypatch.setattr("galaxy.images.residence._CONTROL_GROUP", tmp_path)
+    assert isinstance(reside(cached, "auto", CPU), kind)
+
+
 def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None:
     loader = BatchLoader(OnDisk(cached), {}, Order(np.arange(80), 8, False, seed=0), ahead=True)
     batches = iter(loader)

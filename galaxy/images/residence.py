@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 _SHARE = 0.5
 # Images that are read into memory at once: few of the largest crop, and enough for the speed of the disk.
 _AT_ONCE = 256
+# Where Linux tells a container what it may take (control groups, version 2).
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 class OnDisk:
@@ -158,11 +160,10 @@ def _free(device: torch.device, processes: int) -> int:
 
 
 def _container_limit() -> int:
-    """Bytes that this container has left, by the second version of Linux's control groups."""
+    """Bytes that this container has left."""
     try:
-        folder = Path("/sys/fs/cgroup")
-        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        limit, used = (int((_CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (_CONTROL_GROUP / "memory.stat").read_text().splitlines())
         return limit - used + int(stat["inactive_file"])  # which counts as used and can be taken
     except (OSError, ValueError, KeyError):  # no such groups, or "max"
         return 1 << 62
