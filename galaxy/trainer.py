@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.trainer.states import RunningStage
 
 from galaxy.callbacks import SlowProgressBar
 from galaxy.checkpoint_io import WholeCheckpointIO
@@ -60,6 +61,15 @@ class Trainer(pl.Trainer):
             _drop_empty_hooks(callback, pl.Callback)
         self.compile_mode = ("default" if compile is True else compile) or None
         use_tf32(tf32)
+
+    @property
+    def training(self) -> bool:
+        """Lightning asks 16 times a step, and its own compares words in lower case."""
+        return self.state.stage is RunningStage.TRAINING
+
+    @training.setter
+    def training(self, val: bool) -> None:
+        pl.Trainer.training.fset(self, val)  # type: ignore[attr-defined]
 
     def fit(self, model: pl.LightningModule, *arguments: Any, **named: Any) -> None:
         """As Lightning's."""
