@@ -20,7 +20,7 @@ import hydra.utils
 import numpy as np
 from omegaconf import OmegaConf
 from survey import add_options, survey
-from table import Report, interleaved, peak_memory, processors, ratios, spread
+from table import Report, interleaved, peak_memory, ratios, spread
 
 from galaxy.allocator import keep_freed_memory
 from galaxy.catalogs.kaggle import read_kaggle
@@ -28,6 +28,7 @@ from galaxy.images.cache import open_cache
 from galaxy.images.crops import Crop
 from galaxy.images.crops.roi import RoiCrop
 from galaxy.images.decode import Decoder
+from galaxy.processors import processors
 
 CROPS = Path(__file__).parent.parent / "conf" / "crop"
 

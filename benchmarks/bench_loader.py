@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from article import batches, read_frame, read_png, write_pngs
 from survey import add_options, survey
-from table import NOT_MEASURED, Report, interleaved, processors, ratios, spread
+from table import NOT_MEASURED, Report, interleaved, ratios, spread
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import decode_jpeg, read_file
 from torchvision.transforms import v2
@@ -31,6 +31,7 @@ from galaxy.catalogs.kaggle import read_kaggle
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
+from galaxy.processors import processors
 from galaxy.splits import sample_rows
 from galaxy.targets import AsLabelled
 

@@ -241,7 +241,7 @@ def accepted(catalog: Catalog, root: Path, on_bad: OnBad) -> Reading:
     with TemporaryDirectory() as folder:
         cached = open_cache(catalog.images, CROP, Path(folder), on_bad, 1, catalog.any_frame)
         catalog = catalog.take(cached.kept, cached.skipped)
-        crops = cached.array
+        crops = np.load(cached.path)
         names = [str(name) for name in catalog.identifiers.tolist()]
         labels = [()] * len(catalog) if catalog.targets is None else map(tuple, catalog.targets.tolist())
         places = [_place(image, root) for image in catalog.images]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import sys
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from galaxy.files import write_text
+from galaxy.processors import processors
 
 RESULTS = Path(__file__).parent / "results"
 # How a cell begins that says why it has no figure.
@@ -100,11 +100,6 @@ class Report:
     def _versions(self) -> str:
         named = [f"{name} {version(name)}" for name in self.packages]
         return ", ".join([f"Python {platform.python_version()}", *named])
-
-
-def processors() -> int:
-    """The processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def peak_memory() -> int:

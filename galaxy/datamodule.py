@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from galaxy.catalogs import Catalog
 from galaxy.errors import UserError, listing
 from galaxy.images.augment import Augment
-from galaxy.images.cache import CachedImages, open_cache, processors
+from galaxy.images.cache import CachedImages, open_cache
 from galaxy.images.crops import Crop
 from galaxy.images.draws import uniforms
 from galaxy.images.residence import OnDisk, Pixels, reside
 from galaxy.labels import Labels
 from galaxy.loader import Batch, BatchLoader, Order
+from galaxy.processors import processors
 from galaxy.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows
 from galaxy.workers import WorkerLoader
 

@@ -24,6 +24,7 @@ from galaxy.images.augment import as_floats
 from galaxy.labels import Labels
 from galaxy.metrics import FractionMetrics, metrics_for
 from galaxy.precision import use_tf32
+from galaxy.task import GalaxyTask
 
 
 def views(images: Tensor, count: int) -> Iterator[Tensor]:
@@ -33,9 +34,10 @@ def views(images: Tensor, count: int) -> Iterator[Tensor]:
         images: (B, C, H, W) with H = W.
         count: 1, 4 or 8.
     """
-    for mirrored in (images, images.flip(-1))[: 2 if count == 8 else 1]:
+    for mirror in (False, True)[: 2 if count == 8 else 1]:
+        seen = images.flip(-1) if mirror else images
         for turns in range(1 if count == 1 else 4):
-            yield torch.rot90(mirrored, turns, dims=(-2, -1)) if turns else mirrored  # not a copy
+            yield torch.rot90(seen, turns, dims=(-2, -1)) if turns else seen  # no copy
 
 
 def predict(
@@ -56,6 +58,8 @@ def predict(
     return_freed_memory()  # of training
     use_tf32(allowed=False)
     model.eval().to(device)
+    if isinstance(model, GalaxyTask):
+        model.float()
     loader, count = data.loader(split), len(data.rows[split])
     # Taken at once: small blocks that stay, one a batch, would keep the memory of the batches from being used
     # again.

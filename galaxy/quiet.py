@@ -22,7 +22,5 @@ def quieten_libraries() -> None:
         r"The '\w+' does not have many workers",
         # torch.compile of torch 2.15 looks at the gradients of what it traces.
         r"The \.grad attribute of a Tensor that is not a leaf",
-        # Where trainer.limit_train_batches makes epochs shorter than the interval.
-        r"The number of training batches .* is smaller than the logging interval",
     ):
         warnings.filterwarnings("ignore", message)

@@ -148,7 +148,9 @@ class GalaxyTask(pl.LightningModule):
         """One step; logs once an interval, for a call of `self.log` costs more than a small network."""
         loss = self._step(batch, self.train_metrics)
         self.running.add(loss)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        trainer = self.trainer
+        steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+        if steps and (self.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             mean = self._finite_loss()
             assert mean is not None  # this step's loss is in it
             # At once, so that a checkpoint after this step knows what has been logged.

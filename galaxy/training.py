@@ -193,11 +193,11 @@ def _trained(
         if isinstance(callback, LastCheckpoint):
             callback.interruption, callback.elapsed = interruption, progress.seconds
     trainer = build_trainer(config, callbacks, loggers)
-    data.device, data.processes = trainer.strategy.root_device, trainer.world_size
-    batches = data.batches_per_epoch(trainer.world_size)
-    # So that a short epoch is logged at least once.
-    trainer.log_every_n_steps = min(trainer.log_every_n_steps, batches)  # type: ignore[attr-defined]
+    data.device, data.processes = trainer.strategy.root_device, trainer.num_devices
     task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
+    # So that a short epoch is logged at least once.
+    shortest = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
+    trainer.log_every_n_steps = shortest  # type: ignore[attr-defined]
     task.compile_network(trainer.compile_mode)
     parameters = sum(parameter.numel() for parameter in task.parameters())
     log.info(

@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.typing import NDArray
 
+from galaxy.images.cache import CachedImages
 from galaxy.questions import GALAXY_ZOO_2
 
 Command = Callable[..., int]
@@ -42,6 +44,12 @@ def write_survey(root: Path, count: int = 80, side: int = 64, seed: int = 0) -> 
     table.insert(0, "GalaxyID", ids)
     table.to_csv(root / "training_solutions_rev1.csv", index=False)
     return root
+
+
+def pixels_of(cached: CachedImages) -> NDArray[np.uint8]:
+    """(N, size, size, channels) uint8, mapped from the file."""
+    pixels: NDArray[np.uint8] = np.load(cached.path, mmap_mode="r")
+    return pixels
 
 
 @pytest.fixture(scope="session")

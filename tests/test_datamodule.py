@@ -18,6 +18,7 @@ from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
 from galaxy.loader import Order
 from galaxy.targets import AsLabelled
+from tests.conftest import pixels_of
 
 
 def module(survey: Path, cache: Path, **settings: Any) -> GalaxyDataModule:
@@ -52,7 +53,7 @@ def test_pixels_and_labels_belong_together(survey: Path, cache: Path) -> None:
     data = module(survey, cache)
     for batch in data.loader("all"):
         for row, image, target in zip(batch["row"], batch["image"], batch["target"], strict=True):
-            assert np.array_equal(image.permute(1, 2, 0), data.images.array[row])
+            assert np.array_equal(image.permute(1, 2, 0), pixels_of(data.images)[row])
             assert np.array_equal(target, data.targets[row])
         assert batch["image"].is_contiguous(memory_format=torch.channels_last)
 
@@ -140,7 +141,7 @@ def test_processes_share_each_epoch_without_overlap(world: int, count: int) -> N
 
 def test_statistics_are_those_of_the_training_images(survey: Path, cache: Path) -> None:
     data = module(survey, cache)
-    pixels = data.images.array[data.rows["train"]].reshape(-1, 3) / 255
+    pixels = pixels_of(data.images)[data.rows["train"]].reshape(-1, 3) / 255
     mean, std = data.channel_statistics()
     np.testing.assert_allclose(mean, pixels.mean(0), rtol=1e-5)
     np.testing.assert_allclose(std, pixels.std(0), rtol=1e-5)

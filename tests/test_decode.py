@@ -10,6 +10,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import simplejpeg
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -330,20 +331,38 @@ def test_jpegs_of_every_kind_have_opencv_s_pixels(
             assert decoder.shape(tmp_path / "a.jpg") == expected.shape
 
 
-def test_a_jpeg_is_turned_as_its_exif_data_say(tmp_path: Path) -> None:
-    content = jpeg(np.zeros((16, 24, 3), np.uint8))
-    # Little-endian TIFF with one entry: Orientation (0x0112), a short, 6: to be turned clockwise.
+def turned(content: bytes) -> bytes:
+    """A JPEG that is to be turned clockwise."""
+    # Little-endian TIFF with one entry: Orientation (0x0112), a short, 6.
     entry = bytes([0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0])
     exif = b"Exif\0\0" + b"II*\0" + bytes([8, 0, 0, 0, 1, 0]) + entry + bytes(4)
-    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif
-    (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
+    return content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + content[2:]
+
+
+def test_a_jpeg_is_turned_as_its_exif_data_say(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(turned(jpeg(np.zeros((16, 24, 3), np.uint8))))
     assert decode(tmp_path / "a.jpg").shape == (24, 16, 3)
     with Decoder() as decoder:
         assert decoder.shape(tmp_path / "a.jpg") == (24, 16, 3)
 
 
-def test_a_damaged_jpeg_is_no_image(tmp_path: Path) -> None:
-    content = bytearray(jpeg(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)))
+NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
+JPEGS = {
+    "usual": jpeg(NOISE[..., :3]),
+    "to be turned": turned(jpeg(NOISE[..., :3])),
+    "inks": simplejpeg.encode_jpeg(NOISE, colorspace="CMYK"),
+}
+
+
+def test_a_jpeg_of_inks_has_opencv_s_pixels(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(JPEGS["inks"])
+    expected = cv2.imdecode(np.frombuffer(JPEGS["inks"], np.uint8), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(decode(tmp_path / "a.jpg"), expected)
+
+
+@pytest.mark.parametrize("kind", JPEGS)
+def test_a_damaged_jpeg_is_no_image(tmp_path: Path, kind: str) -> None:
+    content = bytearray(JPEGS[kind])
     content[len(content) // 2 : len(content) // 2 + 2] = b"\xff\xd9"  # an end in the middle
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(BadImageError, match="a damaged JPEG"):

@@ -42,6 +42,14 @@ def test_the_same_number_as_training(command: Command, run: Path, survey: Path) 
     assert validated["metrics"]["rmse"] == pytest.approx(trained["val/rmse"], abs=1e-6)
 
 
+def test_a_run_in_float64_has_one_score_too(command: Command, quick: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "double"
+    assert command("train.py", *quick, "trainer.precision=64-true", f"hydra.run.dir={run}") == 0
+    assert command("evaluate.py", f"run={run}") == 0
+    trained, evaluated = (pd.read_parquet(path) for path in sorted(run.rglob("predictions.parquet")))
+    pd.testing.assert_frame_equal(trained, evaluated, check_exact=True)
+
+
 def test_predictions_of_all_galaxies_under_eight_views(command: Command, run: Path, survey: Path) -> None:
     assert command("evaluate.py", f"run={run}", "split=all", "tta=8") == 0
     folder = run / "evaluation" / "kaggle-all-tta8"

@@ -171,8 +171,8 @@ def test_a_disk_that_fails_while_a_large_file_is_written_is_noticed(
                 file.write(bytes(2**23))
                 file.flush()
                 flusher.wrote()
-                flusher.wait()
+            flusher.wait()
 
     with pytest.raises(OSError, match="the disk failed"):
         write()
-    assert flushed == [2**24, 2**25]
+    assert len(flushed) == 2  # not a third one, whose success would hide it

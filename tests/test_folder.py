@@ -17,6 +17,7 @@ from galaxy.catalogs.own import ENDINGS, identify
 from galaxy.errors import UserError
 from galaxy.images.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
+from tests.conftest import pixels_of
 
 
 def read(root: Path, on_bad: str = "error") -> Catalog:
@@ -156,5 +157,5 @@ def test_pictures_of_any_size_and_format_go_through_the_cache(tmp_path: Path) ->
     cached = open_cache(
         catalog.images, CenterCrop(size=16), tmp_path / "cache", "error", 1, any_frame=catalog.any_frame
     )
-    assert cached.array.shape == (3, 16, 16, 3)
-    assert cached.array.std() > 20
+    assert pixels_of(cached).shape == (3, 16, 16, 3)
+    assert pixels_of(cached).std() > 20

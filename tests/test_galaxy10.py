@@ -19,6 +19,7 @@ from galaxy.errors import UserError
 from galaxy.images.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.decode import decode
+from tests.conftest import pixels_of
 
 NAME = "Galaxy10_DECals.h5"
 CROP = CenterCrop(size=8, fraction=1.0)
@@ -89,7 +90,7 @@ def test_classes_that_cannot_be_in_every_split_are_named(
 def test_images_are_cached_one_at_a_time(tmp_path: Path) -> None:
     catalog = read_galaxy10(write(tmp_path), "error")
     cached = open_cache(catalog.images, CROP, tmp_path / "cache", "error", workers=3)
-    assert (cached.array == np.arange(10, 22)[:, None, None, None]).all()
+    assert (pixels_of(cached) == np.arange(10, 22)[:, None, None, None]).all()
 
 
 def test_a_large_file_costs_no_memory(tmp_path: Path) -> None:

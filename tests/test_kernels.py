@@ -40,8 +40,11 @@ def pixels(bits: Bits, width: int) -> Image:
 
 
 def views(image: Image) -> list[Image]:
-    """An image mirrored, turned, with its colours the other way round, and with gaps."""
+    """An image mirrored, turned, with its colours the other way round, with gaps, and read-only."""
+    constant = image.copy()
+    constant.flags.writeable = False
     return [
+        constant,
         image[:, ::-1],
         image[..., ::-1],
         image.transpose(1, 0, 2),

@@ -1,5 +1,7 @@
 """Where pixels are kept changes how fast batches come, and nothing else."""
 
+import errno
+import os
 import pickle
 import threading
 from pathlib import Path
@@ -16,7 +18,7 @@ from galaxy.images.crops.center import CenterCrop
 from galaxy.images.residence import InMemory, OnDisk, reside
 from galaxy.loader import BatchLoader, Order
 from galaxy.runs import RunFolder
-from tests.conftest import Command
+from tests.conftest import Command, pixels_of
 from tests.test_independence import same_training
 
 CPU = torch.device("cpu")
@@ -32,15 +34,15 @@ def test_every_residence_gathers_the_same_pixels(cached: CachedImages) -> None:
     rows = torch.tensor([79, 0, 5, 5])
     for residence in ("auto", "disk", "memory", "device"):
         pixels = reside(cached, residence, CPU)
-        assert np.array_equal(pixels.gather(rows), cached.array[rows])
+        assert np.array_equal(pixels.gather(rows), pixels_of(cached)[rows])
         assert pixels.gather(rows[:0]).shape == (0, 16, 16, 3)
-        assert np.array_equal(pixels.central_pixels(), cached.array[:, 8:9, 8:9])
+        assert np.array_equal(pixels.central_pixels(), pixels_of(cached)[:, 8:9, 8:9])
 
 
 def test_another_process_opens_the_file_itself(cached: CachedImages) -> None:
     sent = pickle.dumps(OnDisk(cached))
     assert len(sent) < 1000
-    assert np.array_equal(pickle.loads(sent).gather(torch.tensor([3])), cached.array[[3]])
+    assert np.array_equal(pickle.loads(sent).gather(torch.tensor([3])), pixels_of(cached)[[3]])
 
 
 def test_a_file_that_is_cut_off_is_named(cached: CachedImages, tmp_path: Path) -> None:
@@ -50,6 +52,15 @@ def test_a_file_that_is_cut_off_is_named(cached: CachedImages, tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"copy\.npy"):
         pixels.gather(torch.tensor([79]))
+
+
+def test_a_disk_that_fails_is_named(cached: CachedImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    def preadv(*arguments: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    with pytest.raises(UserError, match=rf"{cached.path.name} cannot be read: Input/output error"):
+        OnDisk(cached).gather(torch.tensor([0]))
 
 
 def test_batches_gathered_ahead_are_the_same(cached: CachedImages) -> None:
@@ -80,7 +91,7 @@ def test_auto_takes_memory_where_all_processes_have_room(
     cached: CachedImages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def available() -> SimpleNamespace:
-        return SimpleNamespace(available=8 * cached.array.nbytes)
+        return SimpleNamespace(available=8 * pixels_of(cached).nbytes)
 
     monkeypatch.setattr(psutil, "virtual_memory", available)
     assert isinstance(reside(cached, "auto", CPU), InMemory)
@@ -92,7 +103,7 @@ def test_auto_takes_memory_where_all_processes_have_room(
 def test_auto_takes_no_more_than_its_container_has(
     cached: CachedImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int | None, kind: type
 ) -> None:
-    size = cached.array.nbytes
+    size = pixels_of(cached).nbytes
     # What a file that the system remembers takes counts as used, and can be taken.
     group = {"max": times * size if times else "max", "current": 3 * size, "stat": f"inactive_file {size}"}
     for name, text in group.items():

@@ -25,6 +25,7 @@ from galaxy.errors import UserError
 from galaxy.images.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
 from galaxy.instantiation import instantiate
+from tests.conftest import pixels_of
 
 CONF = Path(__file__).parent.parent / "conf"
 NAMES = ["J094651.40-010228.5", "ngc 1300", "42", "007"]
@@ -720,8 +721,8 @@ def test_pictures_of_any_size_and_format_go_through_the_cache(tmp_path: Path) ->
     cached = open_cache(
         catalog.images, CenterCrop(size=16), tmp_path / "cache", "error", 1, any_frame=catalog.any_frame
     )
-    assert cached.array.shape == (3, 16, 16, 3)
-    assert cached.array.std() > 20
+    assert pixels_of(cached).shape == (3, 16, 16, 3)
+    assert pixels_of(cached).std() > 20
 
 
 def test_a_tree_is_trained_on_and_evaluated_again(tmp_path: Path, command: Callable[..., int]) -> None:

@@ -163,6 +163,19 @@ def test_accumulated_batches_are_one_step_of_the_schedule(
     assert rates.iloc[-1] < 4e-4  # half a cosine over all steps ends near 0
 
 
+@pytest.mark.parametrize(("interval", "rows"), [(2, 3), (50, 2)])
+def test_the_loss_is_logged_once_an_interval_and_once_an_epoch(
+    command: Command, quick: list[str], tmp_path: Path, interval: int, rows: int
+) -> None:
+    # Of its batches five make a step, or what is left of them: three steps an epoch.
+    settings = ["data.batch_size=3", "trainer.accumulate_grad_batches=5", "trainer.max_epochs=2"]
+    settings += [f"trainer.log_every_n_steps={interval}", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *settings) == 0
+    logged = pd.read_csv(tmp_path / "run" / "metrics.csv").dropna(subset="train/loss")
+    assert len(logged) == rows
+    assert logged["step"].is_unique
+
+
 def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str], tmp_path: Path) -> None:
     simulated = [
         "data=simulated",

@@ -20,11 +20,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -39,9 +39,10 @@ from galaxy.files import Flusher, explained, publish
 from galaxy.images.blocks import BLOCK, Block, count_intact, digest_of, last_line, offsets, read_journal
 from galaxy.images.cropping import crop_blocks
 from galaxy.images.crops import Crop
+from galaxy.processors import processors
 
 # Raise it when a change of this package changes the pixels of a crop or the layout of the files.
-CACHE_VERSION = 4
+CACHE_VERSION = 5
 # Seconds after which half a cache that nobody went on with is removed: a day, so that a run can be repeated.
 _FORGOTTEN = 86_400
 
@@ -59,7 +60,7 @@ class CachedImages:
     Attributes:
         path: The file of the pixels.
         digest: Of all pixels, the same wherever and whenever they were decoded.
-        kept: (N,) int64, ascending: the row of the given images that each row of `array` shows.
+        kept: (N,) int64, ascending: which of the given images each of those in the file is.
         skipped: One line for each image left out.
     """
 
@@ -68,22 +69,12 @@ class CachedImages:
     kept: NDArray[np.int64]
     skipped: tuple[str, ...]
 
-    @cached_property
-    def array(self) -> NDArray[np.uint8]:
-        """(N, size, size, channels) uint8, memory-mapped and read-only."""
-        # A plain view: the subclass that NumPy maps files with makes every gather of a batch slower.
-        return np.load(self.path, mmap_mode="r").view(np.ndarray)
-
     def layout(self) -> tuple[tuple[int, int, int, int], int]:
         """The shape (N, size, size, channels) of the pixels, and where in the file they begin."""
         with self.path.open("rb") as file:
             np.lib.format.read_magic(file)
             (count, height, width, channels), _, _ = np.lib.format.read_array_header_1_0(file)
             return (count, height, width, channels), file.tell()
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A process that is handed the images maps the file itself, instead of being sent all pixels.
-        return {name: value for name, value in self.__dict__.items() if name != "array"}
 
 
 def open_cache(
@@ -320,10 +311,3 @@ def _bad_images(lines: Sequence[str]) -> UserError:
         f"{len(lines):,} image(s) cannot be used:\n{listing(list(lines))}\n"
         "Get these files again, or leave these galaxies out with data.on_bad=skip."
     )
-
-
-def processors() -> int:
-    """The processors this process may use, which in a container are fewer than the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -126,38 +126,45 @@ def _read_file(path: Path) -> Pixels:
     return image
 
 
-def _jpeg_kind(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a JPEG as most are: grey or YCbCr, and not to be turned; None of others."""
+def _jpeg_kind(data: bytes) -> tuple[int, int, str] | None:
+    """Height, width and colours of a JPEG; None where libjpeg does not know, or will not have it."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    usual = colours in ("YCbCr", "Gray") and height * width <= _LARGEST and _EXIF not in data
-    return (height, width) if usual else None
+    return (height, width, colours) if height * width <= _LARGEST else None
+
+
+def _is_usual(colours: str, data: bytes) -> bool:
+    """Whether a JPEG is as most are: grey or YCbCr, and not to be turned."""
+    return colours in ("YCbCr", "Gray") and _EXIF not in data
 
 
 def _jpeg_shape(path: Path) -> tuple[int, int, int] | None:
-    """The (H, W, 3) of such a JPEG, from its header."""
+    """The (H, W, 3) of a usual JPEG, from its header."""
     try:
-        size = _jpeg_kind(path.read_bytes())
+        data = path.read_bytes()
     except OSError:
         return None
-    return None if size is None else (*size, 3)
+    kind = _jpeg_kind(data)
+    return (*kind[:2], 3) if kind is not None and _is_usual(kind[2], data) else None
 
 
 def _decoded_jpeg(data: bytes) -> Pixels | None:
-    """Decodes such a JPEG; None if it is of another kind.
+    """Decodes a usual JPEG; of others, which are for OpenCV to turn or to mix the colours of, None.
 
-    The pixels are OpenCV's, for both use libjpeg-turbo in the same way, an eighth faster. And what libjpeg
-    warns of, which OpenCV passes over, is an error here.
+    The pixels are OpenCV's, for both use libjpeg-turbo in the same way. And what libjpeg warns of, which
+    OpenCV passes over, is an error here, in whatever JPEG.
     """
-    if _jpeg_kind(data) is None:
+    kind = _jpeg_kind(data)
+    if kind is None:
         return None
+    inks = kind[2] in ("CMYK", "YCCK")
     try:
-        image: Pixels = simplejpeg.decode_jpeg(data)
+        image: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if inks else "RGB")
     except ValueError as error:
         raise BadImageError(f"a damaged JPEG ({error})") from error
-    return image
+    return image if _is_usual(kind[2], data) else None
 
 
 def _check_png(data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -72,9 +73,13 @@ class OnDisk:
         for place, row in enumerate(rows):
             begin, done = self._start + skip + row * stride, 0
             while done < size:  # some file systems answer in pieces
-                done += (got := os.preadv(self._descriptor, [flat[place][done:]], begin + done))
+                try:
+                    got = os.preadv(self._descriptor, [flat[place][done:]], begin + done)
+                except OSError as error:
+                    raise UserError(f"{self._path} cannot be read: {error.strerror}") from error
                 if not got:
                     raise UserError(f"{self._path} was cut off while it was read: start again")
+                done += got
         return pixels
 
     def _open(self) -> None:
@@ -155,6 +160,8 @@ def _size(cached: CachedImages) -> int:
 def _free(device: torch.device, processes: int) -> int:
     """Bytes that each process can take; what a file that the system remembers takes can be."""
     if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()  # of the job of a sweep before this one, which else counts as taken
         return torch.cuda.mem_get_info(device)[0]
     return min(psutil.virtual_memory().available, _container_limit()) // processes
 

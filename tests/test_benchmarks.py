@@ -1,0 +1,50 @@
+"""Each benchmark runs, on as little as it can, and fills its table."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import table
+
+from tests.conftest import PROJECT
+
+PROGRAMS = {
+    "bench_cache": "--images 80 --repeats 1",
+    "bench_loader": "--images 200 --repeats 1",
+    "bench_memory": "--gigabytes 0.14 --repeats 1",
+    "bench_startup": "--jobs 2 --repeats 1",
+    "bench_step": "--epochs 2 --repeats 1",
+    "bench_training": "--models deep_cnn --sizes 64 --galaxies 200 --epochs 2 --repeats 1",
+}
+
+
+def test_ratios_are_of_neighbours_and_spreads_name_both_ends() -> None:
+    figures = iter([2.0, 10.0, 4.0, 5.0])
+    ours, reference = table.interleaved([lambda: next(figures), lambda: next(figures)], 2)
+    assert (ours, reference) == ([2.0, 4.0], [10.0, 5.0])
+    assert table.ratios(ours, reference) == [0.2, 0.8]
+    assert table.spread(ours, ".1f") == "3.0 (2.0..4.0)"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """This project, with a folder of its own for the tables."""
+    for name in ("conf", "galaxy", "train.py", "evaluate.py"):
+        (tmp_path / name).symlink_to(PROJECT / name)
+    shutil.copytree(PROJECT / "benchmarks", tmp_path / "benchmarks", ignore=shutil.ignore_patterns("*.md"))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_benchmark_fills_its_table(name: str, project: Path) -> None:
+    command = [sys.executable, f"benchmarks/{name}.py", *PROGRAMS[name].split()]
+    subprocess.run(command, check=True, cwd=project, timeout=300)
+    lines = (project / "benchmarks" / "results" / f"{name}.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ")][2:]
+    assert rows
+    assert all("not measured" in row or re.search(r"\d \(\d.*\.\.\d", row) for row in rows)
+    assert any(line.startswith("- Machine:") for line in lines)
