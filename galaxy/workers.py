@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
+import weakref
 from collections.abc import Iterable
 
 import numpy as np
@@ -60,6 +62,10 @@ class WorkerLoader(BatchLoader):
             worker_init_fn=_ignore_signals,
             pin_memory=pin,
         )
+        # With this loader, or before Python waits at its exit for processes that ignore its signal to end.
+        stop = weakref.finalize(self, _stop, self._augmented)
+        stop.atexit = False  # which would be after that
+        atexit.register(stop)
 
     def _batches(self, order: list[Tensor]) -> Iterable[Batch]:
         # One draw a sample, whose 24 bits seed the sample's own transforms.
@@ -83,6 +89,12 @@ class _Augmented(Dataset[Tensor]):
         for place, seed in enumerate(seeds.tolist()):
             images[place] = self.augment.sample(images[place], seed)
         return torch.from_numpy(images)
+
+
+def _stop(loader: DataLoader[Tensor]) -> None:
+    """Ends the processes of a loader, for which torch has no public way."""
+    if loader._iterator is not None:
+        loader._iterator._shutdown_workers()  # type: ignore[attr-defined]  # of loaders with processes
 
 
 def _ignore_signals(worker: int) -> None:

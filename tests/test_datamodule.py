@@ -1,5 +1,7 @@
 """Batches: who is in them, in which order, and what is done to them."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,7 @@ from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
 from galaxy.loader import Order
 from galaxy.targets import AsLabelled
-from tests.conftest import pixels_of
+from tests.conftest import PROJECT, pixels_of
 
 
 def module(survey: Path, cache: Path, **settings: Any) -> GalaxyDataModule:
@@ -125,6 +127,18 @@ def test_workers_do_not_change_what_albumentations_draws(survey: Path, cache: Pa
         return torch.cat([batch["image"] for batch in data.train_dataloader()])
 
     assert torch.equal(images(0), images(2))
+
+
+def test_a_program_ends_although_workers_ignore_its_signals(survey: Path, cache: Path) -> None:
+    code = f"""
+from pathlib import Path
+from tests.test_datamodule import Augment, module
+
+augment = Augment(engine="albumentations", flip=0.5)
+loader = module(Path({str(survey)!r}), Path({str(cache)!r}), augment=augment, workers=1).train_dataloader()
+assert len(list(loader)) == len(loader)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT, timeout=60)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
