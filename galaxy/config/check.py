@@ -218,6 +218,6 @@ def _has_unknown(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     """A value as YAML writes it."""
-    if value is None:
-        return "null"
+    if value is None or value == "":
+        return "null" if value is None else "''"
     return str(value).lower() if isinstance(value, bool) else str(value)
