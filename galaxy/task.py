@@ -149,8 +149,8 @@ class GalaxyTask(pl.LightningModule):
         loss = self._step(batch, self.train_metrics)
         self.running.add(loss)
         trainer = self.trainer
-        steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        if steps and (self.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        ends_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
+        if ends_step and (self.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             mean = self._finite_loss()
             assert mean is not None  # this step's loss is in it
             # At once, so that a checkpoint after this step knows what has been logged.

@@ -196,8 +196,8 @@ def _trained(
     data.device, data.processes = trainer.strategy.root_device, trainer.num_devices
     task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
     # So that a short epoch is logged at least once.
-    shortest = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
-    trainer.log_every_n_steps = shortest  # type: ignore[attr-defined]
+    interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
+    trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
     task.compile_network(trainer.compile_mode)
     parameters = sum(parameter.numel() for parameter in task.parameters())
     log.info(

@@ -218,6 +218,8 @@ def _has_unknown(value: Any) -> bool:
 
 def _shown(value: Any) -> str:
     """A value as YAML writes it."""
-    if value is None or value == "":
-        return "null" if value is None else "''"
+    if value is None:
+        return "null"
+    if value == "":
+        return "''"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from galaxy.images.crops.crop import Pixels
 from galaxy.images.kernels.bits import Bits, brighter
-from galaxy.images.kernels.compiled import compiled
+from galaxy.images.kernels.compiled import FMA, compiled
 
 
 def brighter_after_blur(grey: Pixels, side: int, threshold: int) -> Bits:
@@ -32,10 +32,6 @@ def brighter_after_blur(grey: Pixels, side: int, threshold: int) -> Bits:
     # OpenCV's result is the sum of pixels times integer weights, divided by 2^16 and rounded.
     least = (threshold + 1) * 2**16 - 2**15
     return _brighter_after_blur(grey, brighter(grey, threshold), _weights(side), least)
-
-
-# A product and a sum in one step of the processor, which round no differently here.
-_FMA = {"contract"}
 
 
 @cache
@@ -74,7 +70,7 @@ def _mirrored(place, length):
     return place if length > 1 else 0
 
 
-@compiled("void(uint8[:, ::1], int64, int64, float32[::1], float32[::1])", fastmath=_FMA)
+@compiled("void(uint8[:, ::1], int64, int64, float32[::1], float32[::1])", fastmath=FMA)
 def _add_rows(grey, y, first, weights, total):
     """The weighted sum of the rows around one, from this column on; what is beyond the image is mirrored."""
     height, width = grey.shape
@@ -93,7 +89,7 @@ def _add_rows(grey, y, first, weights, total):
         total[x - first] = total[_mirrored(x, width) - first]
 
 
-@compiled("uint64(float32[::1], float32[::1], float32[::1], float32)", fastmath=_FMA)
+@compiled("uint64(float32[::1], float32[::1], float32[::1], float32)", fastmath=FMA)
 def _word(rows, weights, total, least):
     """Which of 64 weighted sums along a row are large enough."""
     for x in range(64):

@@ -9,6 +9,9 @@ from numba import njit
 
 from galaxy.errors import UserError
 
+# An option: a product and a sum in one step of the processor, rounded once.
+FMA = {"contract"}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galaxy.images.crops.crop import Pixels
-from galaxy.images.kernels.compiled import compiled
+from galaxy.images.kernels.compiled import FMA, compiled
 from galaxy.images.kernels.rows import as_rows
 
 
@@ -59,8 +59,6 @@ def _cover(length: int, size: int) -> tuple[NDArray[np.uint64], NDArray[np.float
     return first, np.array([row + [0.0] * (most - len(row)) for row in shares], np.float32)
 
 
-# A product and a sum in one step of the processor, rounded once.
-_FMA = {"contract"}
 _COVER = "uint64[::1], float32[:, ::1]"
 
 
@@ -80,7 +78,7 @@ def _in_order(image, stride, begin, channels, y_share, x_share):
     return np.uint8(np.rint(value))
 
 
-@compiled("void(uint8[::1], int64, int64, float32[::1], float32[::1])", fastmath=_FMA)
+@compiled("void(uint8[::1], int64, int64, float32[::1], float32[::1])", fastmath=FMA)
 def _add_rows(image, begin, stride, shares, total):
     """The sum of the rows that begin there, by their shares."""
     for k in range(shares.size):
@@ -96,7 +94,7 @@ def _add_rows(image, begin, stride, shares, total):
                 total[i] += weight * np.float32(row[i])
 
 
-@compiled("void(float32[::1], uint64, uint64[::1], float32[:, ::1], float32[::1])", fastmath=_FMA)
+@compiled("void(float32[::1], uint64, uint64[::1], float32[:, ::1], float32[::1])", fastmath=FMA)
 def _add_along(total, channels, first, shares, value):
     """The sums along a row, by the shares of its pixels; those of no share are read as well."""
     one, two, three = np.uint64(1), np.uint64(2), np.uint64(3)
