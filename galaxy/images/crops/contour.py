@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from galaxy.errors import UserError
+from galaxy.images import kernels
 from galaxy.images.crops.crop import Crop, Pixels, central_square
 
 # The frame that the project's constants are for: Galaxy Zoo 2 and Kaggle. Both scale an image by the
@@ -85,16 +86,8 @@ class ContourCrop(Crop):
 
     def _box(self, image: Pixels, scale: float) -> tuple[int, int, int, int] | None:
         """The bounding box (x, y, width, height) of the contour nearest the centre."""
-        # Imported on use, as in Crop.
-        from galaxy.images.kernels.bits import grown  # noqa: PLC0415
-        from galaxy.images.kernels.blur import brighter_after_blur  # noqa: PLC0415
-        from galaxy.images.kernels.contours import central_contour  # noqa: PLC0415
-        from galaxy.images.kernels.grey import grey  # noqa: PLC0415
-
-        width = image.shape[1]
-        bright = brighter_after_blur(grey(image), _odd(self.blur * scale), self.threshold)
-        bright = grown(bright, width, times=_odd(self.dilate * scale) // 2)
-        return central_contour(bright, width, self.min_area * scale**2)
+        blur, grow = _odd(self.blur * scale), _odd(self.dilate * scale) // 2
+        return kernels.central_contour(image, blur, self.threshold, grow, self.min_area * scale**2)
 
 
 def _odd(length: float) -> int:

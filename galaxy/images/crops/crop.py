@@ -9,6 +9,7 @@ import cv2
 from numpy.typing import NDArray
 
 from galaxy.errors import UserError
+from galaxy.images import kernels
 
 # uint8 throughout; OpenCV's own annotations promise no more than "some number".
 Pixels: TypeAlias = NDArray[Any]
@@ -44,10 +45,7 @@ class Crop(ABC):
         """
         region = self.region(image)
         if self.channels == 1:
-            # Imported on use, for a run whose images are cached crops none.
-            from galaxy.images.kernels.grey import grey  # noqa: PLC0415
-
-            region = grey(region)
+            region = kernels.grey(region)
         return _resized(region, self.size).reshape(self.size, self.size, self.channels)
 
     @abstractmethod
@@ -57,15 +55,13 @@ class Crop(ABC):
 
 def _resized(image: Pixels, size: int) -> Pixels:
     """The image as a square of this side, its pixels averaged by area, so that shrinking does not alias."""
-    from galaxy.images.kernels.shrink import shrink  # noqa: PLC0415  on use, as above
-
     height, width = image.shape[:2]
     if (height, width) == (size, size):
         return image
     if min(height, width) < size or (height % size == 0 and width % size == 0):
         # Enlarging, and shrinking by whole numbers, for which OpenCV has fast ways of its own.
         return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    return shrink(image, size)
+    return kernels.shrink(image, size)
 
 
 def central_square(image: Pixels, side: int) -> Pixels:

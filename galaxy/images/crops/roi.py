@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 
 from galaxy.errors import UserError
+from galaxy.images import kernels
 from galaxy.images.crops.crop import Crop, Pixels
 
 
@@ -55,16 +56,10 @@ def _largest_box(image: Pixels, threshold: int) -> tuple[int, int, int, int]:
     takes a seventh of the time and finds the same box: the contour of a hole lies within that of its
     component.
     """
-    # Imported on use, as in Crop.
-    from galaxy.images.kernels.bits import brighter  # noqa: PLC0415
-    from galaxy.images.kernels.components import largest_box  # noqa: PLC0415
-    from galaxy.images.kernels.grey import grey  # noqa: PLC0415
-
-    level = grey(image, red_first=False)
-    x, y, width, height, count = largest_box(brighter(level, threshold), image.shape[1])
+    x, y, width, height, count = kernels.largest_box(image, threshold)
     if count > 1:
         # Of equally large boxes the article takes the first in the order of OpenCV's list.
-        _, bright = cv2.threshold(level, threshold, 255, cv2.THRESH_BINARY)
+        _, bright = cv2.threshold(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), threshold, 255, cv2.THRESH_BINARY)
         contours, _ = cv2.findContours(bright, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
         boxes = [cv2.boundingRect(contour) for contour in contours]
         x, y, width, height = max(boxes, key=lambda found: found[2] * found[3])

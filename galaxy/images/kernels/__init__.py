@@ -1,8 +1,29 @@
 """The slowest steps of cropping, compiled by Numba: OpenCV's answers to the last bit, in a third of the time.
 
-Each file has one step, and no compiled function calls one of another file, whose changes Numba's store would
-not notice. Compiling takes some seconds, once on a machine: Numba keeps the result beside these files, or in
-the user's cache. Imported where images are cropped, for a run whose images are cached needs none of it.
+Each file has one step. What a crop looks for is found in one call, for at the end of each a thread waits for
+Python's lock. Compiling takes some seconds, once on a machine: Numba keeps the result beside these files, or in
+the user's cache.
 
 Indices are unsigned where it counts: to signed ones Numba adds a test for those that count from the end.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from galaxy.images.kernels.averages import shrink
+    from galaxy.images.kernels.colours import grey
+    from galaxy.images.kernels.components import largest_box
+    from galaxy.images.kernels.contours import central_contour
+
+__all__ = ["central_contour", "grey", "largest_box", "shrink"]
+
+_FILES = {"central_contour": "contours", "grey": "colours", "largest_box": "components", "shrink": "averages"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a step when it is first taken: a run whose images are cached needs neither them nor Numba."""
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    step = globals()[name] = getattr(import_module(f"{__name__}.{_FILES[name]}"), name)
+    return step

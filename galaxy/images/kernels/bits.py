@@ -8,26 +8,20 @@ The first pixel is the lowest bit; bits beyond the width are 0.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
-from galaxy.images.crops.crop import Pixels
 from galaxy.images.kernels.compiled import compiled
-
-Bits: TypeAlias = NDArray[np.uint64]
 
 # Where the one bit of a word is, by the highest 6 bits of the word times a number in which no 6 bits occur
 # twice (Leiserson, Prokop and Randall 1998, "Using de Bruijn sequences to index a 1 in a computer word").
-# Numba's store would not notice a change, for which there is no reason.
 SEQUENCE = 0x03F79D71B4CB0A89
 PLACE = np.zeros(64, np.uint64)
 for _place in range(64):
     PLACE[(SEQUENCE << _place & 2**64 - 1) >> 58] = _place
 
 
-def brighter(grey: Pixels, threshold: int) -> Bits:
+@compiled("uint64[:, ::1](uint8[:, ::1], int64)")
+def brighter(grey, threshold):
     """Which pixels are brighter than a grey level.
 
     Args:
@@ -38,38 +32,18 @@ def brighter(grey: Pixels, threshold: int) -> Bits:
         (H, words) uint64.
     """
     height, width = grey.shape
-    bits = np.empty((height, -(-width // 64)), np.uint64)
-    _brighter(grey, threshold, bits.view(np.uint8))
-    return bits
-
-
-@compiled("void(uint8[:, ::1], uint8, uint8[:, ::1])")
-def _brighter(grey, threshold, out):
-    bright = np.zeros(8 * out.shape[1], np.uint8)
+    out = np.empty((height, (width + 63) // 64), np.uint64)
+    octets = out.view(np.uint8)
+    bright, level = np.zeros(64 * out.shape[1], np.uint8), np.uint8(threshold)
     eights = bright.view(np.uint64)
     each, gather, top = np.uint64(0x8040201008040201), np.uint64(0x0101010101010101), np.uint64(56)
-    for y in range(grey.shape[0]):
-        row, bits = grey[y], out[y]
-        for x in range(row.size):
-            bright[x] = np.uint8(255) if row[x] > threshold else np.uint8(0)
+    for y in range(height):
+        row, bits = grey[y], octets[y]
+        for x in range(width):
+            bright[x] = np.uint8(255) if row[x] > level else np.uint8(0)
         for i in range(bits.size):  # one bit of each of eight bytes, and all of them into the highest byte
             bits[i] = np.uint8(((eights[i] & each) * gather) >> top)
-
-
-def grown(bits: Bits, width: int, times: int) -> Bits:
-    """The mask after the neighbours of each pixel, corners included, joined it, so many times.
-
-    Args:
-        bits: (H, words) uint64.
-        width: Of the image.
-        times: Half the side, rounded down, of the square that `cv2.dilate` would be given.
-
-    Returns:
-        (H, words) uint64.
-    """
-    for _ in range(times):
-        bits = _grown(bits, width)
-    return bits
+    return out
 
 
 @compiled("uint64[:, ::1](uint64[:, ::1], int64)")
@@ -91,3 +65,20 @@ def _grown(bits, width):
         for i in range(words):
             to[i] = above[i] | here[i] | below[i]
     return out
+
+
+@compiled("uint64[:, ::1](uint64[:, ::1], int64, int64)")
+def grown(bits, width, times):
+    """The mask after the neighbours of each pixel, corners included, joined it, so many times.
+
+    Args:
+        bits: (H, words) uint64.
+        width: Of the image.
+        times: Half the side, rounded down, of the square that `cv2.dilate` would be given.
+
+    Returns:
+        (H, words) uint64.
+    """
+    for _ in range(times):
+        bits = _grown(bits, width)
+    return bits

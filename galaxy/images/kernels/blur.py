@@ -11,32 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from galaxy.images.crops.crop import Pixels
-from galaxy.images.kernels.bits import Bits, brighter
+from galaxy.images.kernels.bits import brighter
 from galaxy.images.kernels.compiled import FMA, compiled
 
 
-def brighter_after_blur(grey: Pixels, side: int, threshold: int) -> Bits:
-    """Which pixels of an image are brighter than a grey level once `cv2.GaussianBlur` has smoothed it.
+@cache
+def blur_weights(side: int) -> NDArray[np.float32]:
+    """The kernel of `cv2.GaussianBlur` along one axis, in its units of 1/256: what a white pixel becomes.
 
     Args:
-        grey: (H, W) uint8.
         side: Of the kernel, odd; its standard deviation is what OpenCV takes for a kernel of that side.
-        threshold: From 0 to 255.
 
     Returns:
-        (H, words) uint64.
+        (side,) float32, whole numbers.
     """
-    if side == 1:
-        return brighter(grey, threshold)
-    # OpenCV's result is the sum of pixels times integer weights, divided by 2^16 and rounded.
-    least = (threshold + 1) * 2**16 - 2**15
-    return _brighter_after_blur(grey, brighter(grey, threshold), _weights(side), least)
-
-
-@cache
-def _weights(side: int) -> NDArray[np.float32]:
-    """The kernel along one axis in OpenCV's units of 1/256: what a single white pixel becomes."""
     white = np.zeros((1, 2 * side + 1), np.uint8)
     white[0, side] = 255
     smooth: NDArray[np.float32] = cv2.GaussianBlur(white, (side, 1), 0)[0].astype(np.float32)
@@ -104,10 +92,25 @@ def _word(rows, weights, total, least):
     return word
 
 
-@compiled("uint64[:, ::1](uint8[:, ::1], uint64[:, ::1], float32[::1], float32)")
-def _brighter_after_blur(grey, bright, weights, least):
+@compiled("uint64[:, ::1](uint8[:, ::1], float32[::1], int64)")
+def brighter_after_blur(grey, weights, threshold):
+    """Which pixels of an image are brighter than a grey level once `cv2.GaussianBlur` has smoothed it.
+
+    Args:
+        grey: (H, W) uint8.
+        weights: (side,) float32, of `blur_weights`.
+        threshold: From 0 to 255.
+
+    Returns:
+        (H, words) uint64.
+    """
     # A pixel can only be bright where one within reach was; words without such a pixel, most of an image, are
     # passed over. Sums stay below 2^24, where float32 counts exactly.
+    bright = brighter(grey, threshold)
+    if weights.size == 1:
+        return bright
+    # OpenCV's result is the sum of pixels times weights, divided by 2^16 and rounded.
+    least = np.float32((threshold + 1) * 2**16 - 2**15)
     height, width = grey.shape
     words, margin = bright.shape[1], weights.size // 2
     near, maybe = _widened(bright, margin), np.empty(words, np.uint64)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -11,6 +13,12 @@ from galaxy.errors import UserError
 
 # An option: a product and a sum in one step of the processor, rounded once.
 FMA = {"contract"}
+
+# Numba's store notices when a function's own file has changed, but not when that of a function it calls has: so
+# the functions are stored under names that change with any of these files.
+_SOURCES = blake2b(
+    b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))), digest_size=8
+).hexdigest()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +35,7 @@ def compiled(signature: str, **options: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
+        function.__qualname__ += f"_{_SOURCES}"
         try:
             result: Any = njit(signature, nogil=True, cache=True, **options)(function)
         except RuntimeError as error:

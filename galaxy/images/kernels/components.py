@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from galaxy.images.kernels.bits import PLACE, SEQUENCE, Bits
+from galaxy.images.crops.crop import Pixels
+from galaxy.images.kernels.bits import PLACE, SEQUENCE, brighter
+from galaxy.images.kernels.colours import grey_of_bgr
 from galaxy.images.kernels.compiled import compiled
+from galaxy.images.kernels.rows import as_rows
 
 
-def largest_box(bits: Bits, width: int) -> tuple[int, int, int, int, int]:
-    """The largest bounding box of a component.
+def largest_box(image: Pixels, threshold: int) -> tuple[int, int, int, int, int]:
+    """The largest bounding box of a component of what is bright in a colour image.
 
     Args:
-        bits: (H, words) uint64, a mask.
-        width: Of the image.
+        image: (H, W, 3) uint8 BGR.
+        threshold: Grey level from 0 to 255 that bright pixels exceed.
 
     Returns:
         x, y, width, height, and how many boxes have that area; zeros if nothing is bright.
     """
-    x, y, box_width, box_height, count = _largest(*_components(bits, width)).tolist()
-    return x, y, box_width, box_height, count
+    box: tuple[int, int, int, int, int] = _largest_box(*as_rows(image), *image.shape[:2], threshold)
+    return box
 
 
 _LEFT, _TOP, _RIGHT, _BOTTOM = np.arange(4, dtype=np.uint64)
@@ -112,17 +115,21 @@ def _components(bits, width):
     return parent[:components], box[:components]
 
 
-@compiled("int64[::1](uint64[::1], uint64[:, ::1])")
-def _largest(parent, box):
-    largest = np.zeros(5, np.int64)
+@compiled("UniTuple(int64, 5)(uint8[::1], int64, int64, int64, int64)")
+def _largest_box(image, stride, height, width, threshold):
+    bits = brighter(grey_of_bgr(image, stride, height, width), threshold)
+    parent, box = _components(bits, np.uint64(width))
+    best, area, count = 0, 0, 0
     for component in range(parent.size):
         if parent[component] != np.uint64(component):
             continue
         left, top, right, bottom = box[component]
-        width, height = np.int64(right - left), np.int64(bottom - top)
-        if width * height > largest[2] * largest[3]:
-            largest[0], largest[1], largest[2], largest[3] = left, top, width, height
-            largest[4] = 1
-        elif width * height == largest[2] * largest[3]:
-            largest[4] += 1
-    return largest
+        size = np.int64((right - left) * (bottom - top))
+        if size > area:
+            best, area, count = component, size, 1
+        elif size == area:
+            count += 1
+    if count == 0:
+        return 0, 0, 0, 0, 0
+    left, top, right, bottom = box[best]
+    return np.int64(left), np.int64(top), np.int64(right - left), np.int64(bottom - top), count

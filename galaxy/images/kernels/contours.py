@@ -7,25 +7,36 @@ from __future__ import annotations
 
 import numpy as np
 
-from galaxy.images.kernels.bits import PLACE, SEQUENCE, Bits
+from galaxy.images.crops.crop import Pixels
+from galaxy.images.kernels.bits import PLACE, SEQUENCE, grown
+from galaxy.images.kernels.blur import blur_weights, brighter_after_blur
+from galaxy.images.kernels.colours import grey_of_rgb
 from galaxy.images.kernels.compiled import compiled
+from galaxy.images.kernels.rows import as_rows
 
 
-def central_contour(bits: Bits, width: int, min_area: float) -> tuple[int, int, int, int] | None:
-    """The bounding box of the contour whose centroid, in whole pixels, is nearest the centre of the image.
+def central_contour(
+    image: Pixels, blur: int, threshold: int, grow: int, min_area: float
+) -> tuple[int, int, int, int] | None:
+    """The bounding box of the contour whose centroid, in whole pixels, is nearest the centre of an image.
 
     Contours, their areas and centroids are those of `cv2.findContours` with `RETR_EXTERNAL` and of
     `cv2.moments`; of equally near ones the last in raster order is taken, which OpenCV lists first.
 
     Args:
-        bits: (H, words) uint64, a mask.
-        width: Of the image.
+        image: (H, W, 3) uint8 RGB.
+        blur: Side of the kernel of `cv2.GaussianBlur`, odd.
+        threshold: Grey level from 0 to 255 that the blurred image exceeds where it is bright.
+        grow: How many pixels what is bright then grows by, in all directions.
         min_area: Smallest area of a contour, in square pixels; those without any area never count.
 
     Returns:
         x, y, width and height; None if there is no such contour.
     """
-    left, top, right, bottom = _central(bits, width, min_area).tolist()
+    rows, shape = as_rows(image), image.shape[:2]
+    left, top, right, bottom = _central_contour(
+        *rows, *shape, blur_weights(blur), threshold, grow, min_area
+    )
     return None if right == 0 else (left, top, right - left, bottom - top)
 
 
@@ -80,7 +91,7 @@ def _follow(image, start, step, x, y, box):
         direction = (direction + 4) & 7
 
 
-@compiled("int64[::1](uint64[:, ::1], int64, float64)")
+@compiled("UniTuple(int64, 4)(uint64[:, ::1], int64, float64)")
 def _central(bits, width, min_area):
     # Suzuki and Abe 1985, "Topological structural analysis of digitized binary images by border following",
     # algorithm 2: only the outermost borders are followed.
@@ -126,4 +137,10 @@ def _central(bits, width, min_area):
                 if distance <= nearest:
                     nearest = distance
                     best[:] = box
-    return best
+    return best[0], best[1], best[2], best[3]
+
+
+@compiled("UniTuple(int64, 4)(uint8[::1], int64, int64, int64, float32[::1], int64, int64, float64)")
+def _central_contour(image, stride, height, width, weights, threshold, grow, min_area):
+    bits = brighter_after_blur(grey_of_rgb(image, stride, height, width), weights, threshold)
+    return _central(grown(bits, width, grow), width, min_area)

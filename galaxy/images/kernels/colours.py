@@ -17,37 +17,37 @@ from galaxy.images.kernels.rows import as_rows
 _RED, _GREEN, _BLUE = 9798, 19235, 3735
 
 
-def grey(image: Pixels, red_first: bool = True) -> Pixels:
-    """A colour image in grey, as by `cv2.cvtColor`.
+def grey(image: Pixels) -> Pixels:
+    """A colour image in grey, as by `cv2.cvtColor` with `COLOR_RGB2GRAY`.
 
     Args:
-        image: (H, W, 3) uint8.
-        red_first: As `COLOR_RGB2GRAY` does; if not, as `COLOR_BGR2GRAY`.
+        image: (H, W, 3) uint8 RGB.
 
     Returns:
         (H, W) uint8.
     """
-    out = np.empty(image.shape[:2], np.uint8)
-    (_from_rgb if red_first else _from_bgr)(*as_rows(image), out)
-    return out
+    level: Pixels = grey_of_rgb(*as_rows(image), *image.shape[:2])
+    return level
 
 
-def _compiled(first_weight: int, last_weight: int) -> Callable[..., None]:
+def _compiled(first_weight: int, last_weight: int) -> Callable[..., Pixels]:
     """The conversion with the weights of the first and last colour as constants, which halves its time."""
     second, half, shift = np.int32(_GREEN), np.int32(2**14), np.int32(15)
     first, last = np.int32(first_weight), np.int32(last_weight)
 
-    @compiled("void(uint8[::1], int64, uint8[:, ::1])")
-    def convert(image, stride, out):
-        width = out.shape[1]
-        for y in range(out.shape[0]):
+    @compiled("uint8[:, ::1](uint8[::1], int64, int64, int64)")
+    def convert(image, stride, height, width):
+        out = np.empty((height, width), np.uint8)
+        for y in range(height):
             row, pixels = image[y * stride : y * stride + 3 * width], out[y]
             for x in range(width):
                 total = np.int32(row[3 * x]) * first + np.int32(row[3 * x + 1]) * second
                 total += np.int32(row[3 * x + 2]) * last
                 pixels[x] = np.uint8((total + half) >> shift)
+        return out
 
     return convert
 
 
-_from_rgb, _from_bgr = _compiled(_RED, _BLUE), _compiled(_BLUE, _RED)
+# The grey of an image by its memory, how far in it one row is from the next, its height and its width.
+grey_of_rgb, grey_of_bgr = _compiled(_RED, _BLUE), _compiled(_BLUE, _RED)
