@@ -1,18 +1,21 @@
 """Compiled kernels answer as OpenCV does, to the last bit."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from galaxy.errors import UserError
-from galaxy.images.kernels import compiled
-from galaxy.images.kernels.bits import Bits, brighter, grown
-from galaxy.images.kernels.blur import brighter_after_blur
-from galaxy.images.kernels.components import largest_box
-from galaxy.images.kernels.contours import central_contour
-from galaxy.images.kernels.grey import grey
-from galaxy.images.kernels.shrink import shrink
+from galaxy.images.kernels import central_contour, compiled, grey, largest_box, shrink
+from galaxy.images.kernels.bits import brighter, grown
+from galaxy.images.kernels.blur import blur_weights, brighter_after_blur
+from galaxy.images.kernels.colours import grey_of_bgr
+from galaxy.images.kernels.rows import as_rows
 
 Image = NDArray[np.uint8]
 
@@ -32,11 +35,21 @@ def mask(rng: np.random.Generator, share: float, longest: int = 150) -> Image:
     return cv2.dilate(bright, np.ones((2, 3), np.uint8)) if rng.random() < 0.5 else bright
 
 
-def pixels(bits: Bits, width: int) -> Image:
+def pixels(bits: NDArray[np.uint64], width: int) -> Image:
     """The (H, width) uint8 of 0 and 255 of a mask, which must be empty beyond the width."""
     every = np.unpackbits(bits.view(np.uint8), axis=1, bitorder="little") * np.uint8(255)
     assert not every[:, width:].any()
     return every[:, :width]
+
+
+def in_colour(grey: Image) -> Image:
+    """(H, W, 3) whose grey is this."""
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def contour_of(mask: Image, min_area: float) -> tuple[int, int, int, int] | None:
+    """The central contour of a mask as it is."""
+    return central_contour(in_colour(mask), blur=1, threshold=0, grow=0, min_area=min_area)
 
 
 def views(image: Image) -> list[Image]:
@@ -90,7 +103,8 @@ def test_every_colour_becomes_opencv_s_grey() -> None:
     for red in range(0, 256, 5):
         image = np.stack(np.meshgrid(np.uint8(red), level, level, indexing="ij"), axis=-1)[0]
         np.testing.assert_array_equal(grey(image), cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
-        np.testing.assert_array_equal(grey(image, red_first=False), cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
+        other = grey_of_bgr(*as_rows(image), *image.shape[:2])
+        np.testing.assert_array_equal(other, cv2.cvtColor(image, cv2.COLOR_BGR2GRAY))
 
 
 @pytest.mark.parametrize("threshold", [0, 10, 127, 254, 255])
@@ -111,11 +125,12 @@ def test_the_edges_of_words_and_of_images(width: int, height: int) -> None:
     np.testing.assert_array_equal(pixels(grown(bits, width, 1), width), cv2.dilate(bright, np.ones((3, 3))))
     contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     areas = [w * h for _, _, w, h in map(cv2.boundingRect, contours)]
-    assert largest_box(bits, width)[4] == areas.count(max(areas))
-    assert central_contour(bits, width, 0.0) == central(bright, 0.0)
+    assert largest_box(in_colour(bright), 0)[4] == areas.count(max(areas))
+    assert contour_of(bright, 0.0) == central(bright, 0.0)
     for side in (5, 33):
         _, expected = cv2.threshold(cv2.GaussianBlur(bright, (side, side), 0), 30, 255, cv2.THRESH_BINARY)
-        np.testing.assert_array_equal(pixels(brighter_after_blur(bright, side, 30), width), expected)
+        after = brighter_after_blur(bright, blur_weights(side), 30)
+        np.testing.assert_array_equal(pixels(after, width), expected)
 
 
 def test_a_machine_without_a_place_for_compiled_functions_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +139,7 @@ def test_a_machine_without_a_place_for_compiled_functions_is_told_so(monkeypatch
 
     monkeypatch.setattr(compiled, "njit", refuse)
     with pytest.raises(UserError, match="NUMBA_CACHE_DIR"):
-        compiled.compiled("int64(int64)")(abs)
+        compiled.compiled("int64(int64)")(lambda number: number)
 
 
 @pytest.mark.parametrize("side", [1, 3, 5, 7, 9, 21, 33, 131, 201])
@@ -139,7 +154,7 @@ def test_what_is_bright_after_a_blur_is_so_after_opencv_s(side: int) -> None:
             smooth = cv2.GaussianBlur(image, (side, side), 0)
             for threshold in {0, 30, int(np.median(smooth)), int(smooth.max())}:
                 _, expected = cv2.threshold(smooth, threshold, 255, cv2.THRESH_BINARY)
-                bright = brighter_after_blur(image, side, threshold)
+                bright = brighter_after_blur(image, blur_weights(side), threshold)
                 np.testing.assert_array_equal(pixels(bright, width), expected)
 
 
@@ -157,7 +172,7 @@ def test_the_largest_box_is_that_of_a_contour(share: float) -> None:
     rng = np.random.default_rng(int(100 * share))
     for _ in range(60):
         bright = mask(rng, share)
-        x, y, w, h, count = largest_box(brighter(bright, 0), bright.shape[1])
+        x, y, w, h, count = largest_box(in_colour(bright), 0)
         contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         boxes = [cv2.boundingRect(contour) for contour in contours]
         if not boxes:
@@ -199,5 +214,40 @@ def test_the_central_contour_is_opencv_s(share: float) -> None:
         for min_area in (0.0, 2.0, 20.0):
             expected = central(bright, min_area)
             found += expected is not None
-            assert central_contour(brighter(bright, 0), bright.shape[1], min_area) == expected
+            assert contour_of(bright, min_area) == expected
     assert found > 30
+
+
+def test_all_steps_of_a_contour_in_one_are_opencv_s() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        height, width = rng.integers(20, 200, 2).tolist()
+        image = cv2.GaussianBlur(contrasts(rng, (height, width, 3), 0), (0, 0), 3)
+        level = int(np.median(image))
+        smooth = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (5, 5), 0)
+        _, bright = cv2.threshold(smooth, level, 255, cv2.THRESH_BINARY)
+        expected = central(cv2.dilate(bright, np.ones((3, 3), np.uint8)), 20.0)
+        found = central_contour(image, blur=5, threshold=level, grow=1, min_area=20.0)
+        assert found == expected
+
+
+def test_a_changed_file_is_compiled_anew_in_all_that_call_it(tmp_path: Path) -> None:
+    """Numba's store by itself looks at the file of the caller alone."""
+    folder = Path(compiled.__file__).parent
+    copy = tmp_path / "steps"
+    copy.mkdir()
+    (copy / "__init__.py").touch()
+    (copy / "compiled.py").write_bytes((folder / "compiled.py").read_bytes())
+    (copy / "caller.py").write_text(
+        "from steps.called import number\nfrom steps.compiled import compiled\n"
+        "@compiled('int64()')\ndef called():\n    return number()\n"
+    )
+    for number in (1, 2):
+        (copy / "called.py").write_text(
+            f"from steps.compiled import compiled\n@compiled('int64()')\ndef number():\n    return {number}\n"
+        )
+        program = "from steps.caller import called; print(called())"
+        command = [sys.executable, "-B", "-c", program]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{number}\n"

@@ -106,7 +106,8 @@ def decode(source: ImageSource) -> Pixels:
 def _content(path: Path) -> bytes:
     """The bytes of a file.
 
-    By calls of the system: a file object makes twice as many, and after each a thread waits for Python's lock.
+    By calls of the system: a file object makes twice as many, and after each a thread may wait for Python's
+    lock.
     """
     file = os.open(path, os.O_RDONLY)
     try:

@@ -34,12 +34,12 @@ def blur_weights(side: int) -> NDArray[np.float32]:
 
 
 @compiled("uint64[:, ::1](uint64[:, ::1], int64)")
-def _widened(bits, margin):
-    """Words that are not 0 where anything within reach of their pixels, in the row, is bright."""
+def _within_reach(bits, margin):
+    """Words that are not 0 where anything as near as this to one of their pixels, up or along, is bright."""
     height, words = bits.shape
-    out = np.empty_like(bits)
+    wide = np.empty_like(bits)
     for y in range(height):
-        row, to = bits[y], out[y]
+        row, to = bits[y], wide[y]
         for i in range(words):
             to[i] = row[i]
         for step in range(1, (margin + 63) // 64 + 1):  # each word within reach; of the last, what is
@@ -47,6 +47,15 @@ def _widened(bits, margin):
             for i in range(step, words):
                 to[i] |= row[i - step] >> shift
                 to[i - step] |= row[i] << shift
+    out = wide.copy()
+    every, near = wide.reshape(-1), out.reshape(-1)
+    for distance in range(1, min(margin, height - 1) + 1):  # all rows at once
+        below = every[distance * words :]
+        for i in range(below.size):
+            near[i] |= below[i]
+        above, to = every[: below.size], near[distance * words :]
+        for i in range(above.size):
+            to[i] |= above[i]
     return out
 
 
@@ -113,19 +122,14 @@ def brighter_after_blur(grey, weights, threshold):
     least = np.float32((threshold + 1) * 2**16 - 2**15)
     height, width = grey.shape
     words, margin = bright.shape[1], weights.size // 2
-    near, maybe = _widened(bright, margin), np.empty(words, np.uint64)
+    near = _within_reach(bright, margin)
     # As long as a multiple of what the processor takes at once.
     rows, total = np.empty(64 + 32 * ((2 * margin + 31) // 32), np.float32), np.empty(64, np.float32)
     out = np.zeros((height, words), np.uint64)
     inside = np.uint64(2**64 - 1) >> np.uint64(64 * words - width)
     for y in range(height):
         for i in range(words):
-            maybe[i] = near[y, i]
-        for row in range(max(0, y - margin), min(height, y + margin + 1)):
-            for i in range(words):
-                maybe[i] |= near[row, i]
-        for i in range(words):
-            if maybe[i] != np.uint64(0):
+            if near[y, i] != np.uint64(0):
                 _add_rows(grey, y, 64 * i - margin, weights, rows)
                 out[y, i] = _word(rows, weights, total, least)
         out[y, words - 1] &= inside

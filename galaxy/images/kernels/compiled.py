@@ -14,8 +14,8 @@ from galaxy.errors import UserError
 # An option: a product and a sum in one step of the processor, rounded once.
 FMA = {"contract"}
 
-# Numba's store notices when a function's own file has changed, but not when that of a function it calls has: so
-# the functions are stored under names that change with any of these files.
+# Numba's store notices when a function's own file has changed, but not when that of a function it calls has:
+# so functions are stored under names that change with any of these files.
 _SOURCES = blake2b(
     b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))), digest_size=8
 ).hexdigest()

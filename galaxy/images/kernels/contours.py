@@ -34,9 +34,7 @@ def central_contour(
         x, y, width and height; None if there is no such contour.
     """
     rows, shape = as_rows(image), image.shape[:2]
-    left, top, right, bottom = _central_contour(
-        *rows, *shape, blur_weights(blur), threshold, grow, min_area
-    )
+    left, top, right, bottom = _central_contour(*rows, *shape, blur_weights(blur), threshold, grow, min_area)
     return None if right == 0 else (left, top, right - left, bottom - top)
 
 
