@@ -24,7 +24,9 @@ def largest_box(image: Pixels, threshold: int) -> tuple[int, int, int, int, int]
     Returns:
         x, y, width, height, and how many boxes have that area; zeros if nothing is bright.
     """
-    box: tuple[int, int, int, int, int] = _largest_box(*as_rows(image), *image.shape[:2], threshold)
+    rows, stride = as_rows(image)
+    height, width = image.shape[:2]
+    box: tuple[int, int, int, int, int] = _largest_box(rows, stride, height, width, threshold)
     return box
 
 
@@ -119,14 +121,14 @@ def _components(bits, width):
 def _largest_box(image, stride, height, width, threshold):
     bits = brighter(grey_of_bgr(image, stride, height, width), threshold)
     parent, box = _components(bits, np.uint64(width))
-    best, area, count = 0, 0, 0
+    best = area = count = np.int64(0)
     for component in range(parent.size):
         if parent[component] != np.uint64(component):
             continue
         left, top, right, bottom = box[component]
         size = np.int64((right - left) * (bottom - top))
         if size > area:
-            best, area, count = component, size, 1
+            best, area, count = np.int64(component), size, np.int64(1)
         elif size == area:
             count += 1
     if count == 0:

@@ -33,8 +33,11 @@ def central_contour(
     Returns:
         x, y, width and height; None if there is no such contour.
     """
-    rows, shape = as_rows(image), image.shape[:2]
-    left, top, right, bottom = _central_contour(*rows, *shape, blur_weights(blur), threshold, grow, min_area)
+    rows, stride = as_rows(image)
+    height, width = image.shape[:2]
+    weights = blur_weights(blur)
+    box = _central_contour(rows, stride, height, width, weights, threshold, grow, min_area)
+    left, top, right, bottom = box
     return None if right == 0 else (left, top, right - left, bottom - top)
 
 
