@@ -26,7 +26,6 @@ from galaxy.allocator import keep_freed_memory
 from galaxy.catalogs.kaggle import read_kaggle
 from galaxy.images.cache import open_cache
 from galaxy.images.crops import Crop
-from galaxy.images.crops.roi import RoiCrop
 from galaxy.images.decode import Decoder
 from galaxy.processors import processors
 
@@ -75,11 +74,11 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
     cv2.setNumThreads(1)  # the threads are ours, in both
     keep_freed_memory()  # as train.py does
     decoding_speed(images, threads)  # reads the files once, from then on they are in the system's memory
-    building_speed(images[:64], RoiCrop(48), threads)  # compiles, once on a machine
     with Decoder() as ours:
         programs = {"no crop, no cache: decoding alone": partial(decoding_speed, images, threads, ours)}
         for file in sorted(CROPS.glob("*.yaml")):
             crop: Crop = hydra.utils.instantiate(OmegaConf.load(file))
+            building_speed(images[:64], crop, threads)  # compiles what it needs, once on a machine
             programs[file.stem] = partial(building_speed, images, crop, threads)
         for name, program in programs.items():
             decoding, building = interleaved([partial(decoding_speed, images, threads), program], repeats)
