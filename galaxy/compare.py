@@ -27,6 +27,7 @@ FIGURES = {
     "test/accuracy": ("test\naccuracy", ".4f"),
     "epochs": ("epochs", ".0f"),
     "seconds": ("seconds", ".0f"),
+    "images_per_second": ("images\n/s", ",.0f"),
 }
 # What only some runs have; no column is printed where none of them does.
 OPTIONAL = ("test/accuracy",)
@@ -183,33 +184,41 @@ def _groups(records: list[_Record]) -> list[str]:
 def _settings(records: list[_Record]) -> list[str]:
     """What tells each run of a group from the others: options, and what its own command line set.
 
-    The folder is added where that is nothing, or the same for several.
+    Settings that leave a run's results as they are, such as the residence of its images, are named where
+    nothing else tells runs apart; then the folder.
     """
     options = list(dict.fromkeys(key for record in records for key in record.choices))
     keys = list(dict.fromkeys([*options, *(key for record in records for key in record.given)]))
     differing = [
         key
         for key in keys
-        if (key not in FREE or key == "data.root")  # runs of unknown labels may be on any data
-        and not key.startswith(NOT_COMPARED)
-        and len({record.setting(key) for record in records}) > 1
+        if not key.startswith(NOT_COMPARED) and len({record.setting(key) for record in records}) > 1
     ]
+    # Runs of unknown labels may be on any data.
+    decisive = [key for key in differing if key not in FREE or key == "data.root"]
+    lines = _lines(records, decisive, keys)
+    if len(set(lines)) < len(lines):
+        lines = _lines(records, differing, keys)
+    alike = Counter(lines)
+    return [
+        line if line and alike[line] == 1 < len(records) else f"{line} {record.run.path}".strip()
+        for line, record in zip(lines, records, strict=True)
+    ]
+
+
+def _lines(records: list[_Record], differing: list[str], keys: list[str]) -> list[str]:
+    """The settings of each run, their names shortened as far as all keys allow."""
     known = {*keys, *(key for record in records for key in record.values)}
     if "model" in differing or not differing:
         differing = ["model", *(key for key in differing if key != "model")]
     names = {key: _shortest(key, known) for key in differing}
-    lines = [
+    return [
         " ".join(
             f"{names[key]}={record.setting(key)}"
             for key in differing
             if key in record.choices or key in record.given
         )
         for record in records
-    ]
-    alike = Counter(lines)
-    return [
-        line if line and alike[line] == 1 < len(records) else f"{line} {record.run.path}".strip()
-        for line, record in zip(lines, records, strict=True)
     ]
 
 

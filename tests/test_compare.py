@@ -133,7 +133,7 @@ def test_unlike_runs_come_in_a_table_for_each_data_and_labels(
         "data: table at /two; labels: cumulative (2 runs, best validation RMSE first)",
         "labels: unknown (1 run)",
     ]
-    rows = [line.split(maxsplit=4)[-1].strip() for line in lines if line[:3] in ("0.0", "0.1", "0.2", "0.3")]
+    rows = [line.split(maxsplit=5)[-1].strip() for line in lines if line[:3] in ("0.0", "0.1", "0.2", "0.3")]
     # Only what a run has, that its own command line or options say, and by the shortest name that is clear:
     # there is a seed of the run as well.
     assert rows[:2] == ["catalog.seed=3", "catalog.seed=2"]
@@ -162,6 +162,24 @@ def test_runs_set_alike_are_told_apart_by_their_folders(
     text = "".join(line.split()[-1] for line in shown(tmp_path, capsys, monkeypatch) if line.strip())
     assert f"{tmp_path}/a" in text
     assert f"{tmp_path}/b" in text
+
+
+def test_what_leaves_results_as_they_are_is_named_where_nothing_else_tells_runs_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for residence, speed in (("disk", 1000.0), ("memory", 2000.0)):
+        path = tmp_path / residence
+        overrides = [f"data.residence={residence}"]
+        write_other(path, "kaggle", "/k", "cumulative", overrides, **{"val/rmse": 0.1})
+        run = RunFolder(path)
+        result = run.result()
+        result.images_per_second = speed
+        run.write_result(result)
+    rows = [line.split() for line in shown(tmp_path, capsys, monkeypatch) if line.startswith("0.1")]
+    assert [(row[4], row[-1]) for row in rows] == [
+        ("1,000", "residence=disk"),
+        ("2,000", "residence=memory"),
+    ]
 
 
 def test_the_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

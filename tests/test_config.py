@@ -179,7 +179,7 @@ MISTAKES = {
     "copies of a wrong value": (["seed=abc"], ["has a mistake"]),
     "value out of a list": (
         ["data.on_bad=skipp"],
-        ["data.on_bad is skipp", "did you mean skip?", "error, skip"],
+        ["data.on_bad is skipp, but must be error or skip; did you mean skip?"],
     ),
     "unknown option": (["loss=msee"], ["loss has no option msee", "did you mean mse?", "counts, mse"]),
     "unknown option in an experiment": (["experiment=options"], ["no option msee", "options.yaml, line 3"]),

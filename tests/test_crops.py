@@ -54,7 +54,8 @@ def test_every_crop_keeps_the_contract(
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: CenterCrop(size=0), "crop.size is 0"),
+        (lambda: CenterCrop(size=0), "crop.size is 0; it must be from 1 to"),
+        (lambda: CenterCrop(size=5000), "crop.size is 5000; it must be from 1 to"),
         (lambda: CenterCrop(size=8, channels=2), "crop.channels is 2"),
         (lambda: CenterCrop(size=8, fraction=0.0), "crop.fraction is 0.0"),
         (lambda: CenterCrop(size=8, fraction=1.5), "crop.fraction is 1.5"),

@@ -203,7 +203,7 @@ SETTINGS = (
     Case(
         "words of speed",
         "data=kaggle data.residence=gpu trainer.compile=fast",
-        ("allowed: auto, disk, memory, device", "allowed: default, reduce-overhead, max-autotune"),
+        ("be auto or disk or memory or device", "be true or false or default or reduce-overhead or max-autotune"),
         2,
     ),
     Case(

@@ -150,9 +150,9 @@ class _Check:
                     self._report(key, f"is unknown to {owner}", sorted(signature.parameters), name)
             elif not _has_unknown(value) and not fits(parameter.annotation, value):
                 assert parameter.annotation is not None  # which everything fits
-                allowed = choices(parameter.annotation)
+                near = nearest(str(value), [_shown(choice) for choice in choices(parameter.annotation)])
                 text = f"is {_shown(value)}, but must be {describe(parameter.annotation)}"
-                self._report(key, text, map(_shown, allowed), str(value))
+                self.problems.append(Problem(key, text, nearest=near))
 
     def _unread(self, path: str, node: dict[str, Any]) -> None:
         """Reports values that no code reads and that no `${...}` refers to."""

@@ -14,6 +14,9 @@ from galaxy.images import kernels
 # uint8 throughout; OpenCV's own annotations promise no more than "some number".
 Pixels: TypeAlias = NDArray[Any]
 
+# A slip of the keyboard must not take all memory: the crops of a few hundred images are held at once.
+LARGEST = 1024
+
 
 class Crop(ABC):
     """Turns an RGB frame into a square picture of the galaxy.
@@ -27,8 +30,8 @@ class Crop(ABC):
     """
 
     def __init__(self, size: int, channels: int) -> None:
-        if size < 1:
-            raise UserError(f"crop.size is {size}; it must be 1 or more (pixels).")
+        if not 1 <= size <= LARGEST:
+            raise UserError(f"crop.size is {size}; it must be from 1 to {LARGEST} (pixels).")
         if channels not in (1, 3):
             raise UserError(f"crop.channels is {channels}; it must be 1 (grey) or 3 (RGB).")
         self.size = size
