@@ -203,7 +203,7 @@ SETTINGS = (
     Case(
         "words of speed",
         "data=kaggle data.residence=gpu trainer.compile=fast",
-        ("must be auto or disk or memory or device", "must be true or false or default or reduce-overhead or"),
+        ("must be auto or disk or memory or device", "be true or false or default or reduce-overhead or"),
         2,
     ),
     Case(

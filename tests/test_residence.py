@@ -87,16 +87,19 @@ def test_an_epoch_goes_on_where_it_was_left(cached: CachedImages, ahead: bool) -
     assert len(list(resumed)) == 10  # the epoch after it
 
 
-def test_auto_takes_memory_where_all_processes_have_room(
-    cached: CachedImages, monkeypatch: pytest.MonkeyPatch
+def test_auto_takes_memory_where_all_processes_have_room_and_says_so(
+    cached: CachedImages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     def available() -> SimpleNamespace:
         return SimpleNamespace(available=8 * pixels_of(cached).nbytes)
 
     monkeypatch.setattr(psutil, "virtual_memory", available)
     assert isinstance(reside(cached, "auto", CPU), InMemory)
     assert isinstance(reside(cached, "auto", CPU, processes=4), InMemory)
+    assert "are in memory" in caplog.messages[-1]
     assert isinstance(reside(cached, "auto", CPU, processes=5), OnDisk)
+    assert "are read from the disk" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(("times", "kind"), [(None, InMemory), (4, InMemory), (3, OnDisk)])

@@ -143,13 +143,16 @@ def reside(
         processes: How many of them share the computer's memory, and will each hold the images.
     """
     places = {"memory": torch.device("cpu"), "device": device}
+    size = _size(cached)
     if residence == "auto":
-        size = _size(cached)
         fitting = [name for name in ("device", "memory") if size <= _SHARE * _free(places[name], processes)]
         residence = fitting[0] if fitting else "disk"  # type: ignore[assignment]  # the names above
-        if residence == "disk":
-            log.info("the images take %s, which does not fit into memory: read from the disk", decimal(size))
-    return OnDisk(cached) if residence == "disk" else InMemory(cached, places[residence])
+    if residence == "disk":
+        log.info("the images, %s, are read from the disk", decimal(size))
+        return OnDisk(cached)
+    place = places[residence]
+    log.info("the images, %s, are in %s", decimal(size), "memory" if place.type == "cpu" else place)
+    return InMemory(cached, place)
 
 
 def _size(cached: CachedImages) -> int:
