@@ -197,8 +197,9 @@ def _settings(records: list[_Record]) -> list[str]:
     # Runs of unknown labels may be on any data.
     decisive = [key for key in differing if key not in FREE or key == "data.root"]
     lines = _lines(records, decisive, keys)
-    if len(set(lines)) < len(lines):
-        lines = _lines(records, differing, keys)
+    alike = Counter(lines)
+    longer = _lines(records, differing, keys)
+    lines = [long if alike[line] > 1 else line for line, long in zip(lines, longer, strict=True)]
     alike = Counter(lines)
     return [
         line if line and alike[line] == 1 < len(records) else f"{line} {record.run.path}".strip()

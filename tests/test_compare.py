@@ -167,6 +167,7 @@ def test_runs_set_alike_are_told_apart_by_their_folders(
 def test_what_leaves_results_as_they_are_is_named_where_nothing_else_tells_runs_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write_other(tmp_path / "huber", "kaggle", "/k", "cumulative", ["loss=huber"], **{"val/rmse": 0.2})
     for residence, speed in (("disk", 1000.0), ("memory", 2000.0)):
         path = tmp_path / residence
         overrides = [f"data.residence={residence}"]
@@ -175,10 +176,11 @@ def test_what_leaves_results_as_they_are_is_named_where_nothing_else_tells_runs_
         result = run.result()
         result.images_per_second = speed
         run.write_result(result)
-    rows = [line.split() for line in shown(tmp_path, capsys, monkeypatch) if line.startswith("0.1")]
-    assert [(row[4], row[-1]) for row in rows] == [
-        ("1,000", "residence=disk"),
-        ("2,000", "residence=memory"),
+    rows = [line.split() for line in shown(tmp_path, capsys, monkeypatch) if line[:3] in ("0.1", "0.2")]
+    assert [row[4:] for row in rows] == [
+        ["1,000", "loss=mse", "residence=disk"],
+        ["2,000", "loss=mse", "residence=memory"],
+        ["-", "loss=huber"],
     ]
 
 

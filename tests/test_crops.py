@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import cv2
@@ -222,3 +224,10 @@ def test_contour_blur_and_dilation_join_what_is_close() -> None:
     assert (joined, apart) == (212, 106)
     sides = [ContourCrop(size=8, inner=i).region(frame((212, 212, 30, 30))).shape[0] for i in (20, 106, 150)]
     assert sides == [212, 106, 150]
+
+
+def test_a_run_whose_images_are_cached_compiles_nothing() -> None:
+    crops = ", ".join(f"galaxy.images.crops.{name}" for name in ("center", "contour", "roi"))
+    program = f"import sys, {crops}; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

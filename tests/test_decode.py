@@ -41,6 +41,13 @@ def test_lossless_pictures_come_back_whole_or_not_at_all(tmp_path: Path, ending:
         decode(path)
 
 
+def test_a_large_picture_is_read_to_its_end(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (500, 600, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "1.png"), image[..., ::-1])
+    assert (tmp_path / "1.png").stat().st_size > 900_000
+    np.testing.assert_array_equal(decode(tmp_path / "1.png"), image)
+
+
 @pytest.mark.parametrize(
     ("place", "said"), [(16, "checksum"), (33, "truncated"), (-20, "checksum"), (-9, "truncated")]
 )

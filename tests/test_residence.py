@@ -91,6 +91,7 @@ def test_auto_takes_memory_where_all_processes_have_room_and_says_so(
     cached: CachedImages, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
+
     def available() -> SimpleNamespace:
         return SimpleNamespace(available=8 * pixels_of(cached).nbytes)
 
@@ -99,7 +100,7 @@ def test_auto_takes_memory_where_all_processes_have_room_and_says_so(
     assert isinstance(reside(cached, "auto", CPU, processes=4), InMemory)
     assert "are in memory" in caplog.messages[-1]
     assert isinstance(reside(cached, "auto", CPU, processes=5), OnDisk)
-    assert "are read from the disk" in caplog.messages[-1]
+    assert "are read from the disk, for they do not fit" in caplog.messages[-1]
 
 
 @pytest.mark.parametrize(("times", "kind"), [(None, InMemory), (4, InMemory), (3, OnDisk)])

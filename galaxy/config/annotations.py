@@ -54,7 +54,7 @@ def choices(annotation: ast.expr | None) -> list[Any]:
 
 
 def describe(annotation: ast.expr) -> str:
-    """Says what fits: "a whole number or null", "error, skip"."""
+    """Says what fits: "a whole number or null", "error or skip"."""
     words = []
     for member in _members(annotation):
         if isinstance(member, ast.Subscript) and _name(member.value) == "Literal":

@@ -20,7 +20,7 @@ from galaxy.images.hdf5 import Hdf5Files
 
 __all__ = ["BadImageError", "Decoder", "decode"]
 
-# Bytes read at once: more than most images have.
+# Bytes read at first: more than most images have.
 _READ = 2**17
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -106,17 +106,17 @@ def decode(source: ImageSource) -> Pixels:
 def _content(path: Path) -> bytes:
     """The bytes of a file.
 
-    By calls of the system: a file object makes twice as many, and after each a thread may wait for Python's
-    lock.
+    By calls of the system: for a small file a file object makes twice as many, and after each a thread may
+    wait for Python's lock.
     """
     file = os.open(path, os.O_RDONLY)
     try:
         parts = [os.read(file, _READ)]
         while parts[-1]:
-            parts.append(os.read(file, _READ))
+            parts.append(os.read(file, _READ << len(parts)))
     finally:
         os.close(file)
-    return b"".join(parts)
+    return b"".join(parts[:-1])
 
 
 def _read_file(path: Path) -> Pixels:

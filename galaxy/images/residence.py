@@ -143,16 +143,18 @@ def reside(
         processes: How many of them share the computer's memory, and will each hold the images.
     """
     places = {"memory": torch.device("cpu"), "device": device}
-    size = _size(cached)
+    size, reason = _size(cached), ""
     if residence == "auto":
         fitting = [name for name in ("device", "memory") if size <= _SHARE * _free(places[name], processes)]
         residence = fitting[0] if fitting else "disk"  # type: ignore[assignment]  # the names above
+        reason = ", for they do not fit into memory"
     if residence == "disk":
-        log.info("the images, %s, are read from the disk", decimal(size))
+        log.info("the images, %s, are read from the disk%s", decimal(size), reason)
         return OnDisk(cached)
     place = places[residence]
+    pixels = InMemory(cached, place)
     log.info("the images, %s, are in %s", decimal(size), "memory" if place.type == "cpu" else place)
-    return InMemory(cached, place)
+    return pixels
 
 
 def _size(cached: CachedImages) -> int:

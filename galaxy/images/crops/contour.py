@@ -51,8 +51,8 @@ class ContourCrop(Crop):
     ) -> None:
         super().__init__(size, channels)
         for name, value in (("blur", blur), ("dilate", dilate)):
-            if value < 1:
-                raise UserError(f"crop.{name} is {value}; it must be 1 (none) or more (pixels).")
+            if not 1 <= value <= FRAME:
+                raise UserError(f"crop.{name} is {value}; it must be from 1 (none) to {FRAME} (pixels).")
         if not 0 <= threshold <= 255:
             raise UserError(f"crop.threshold is {threshold}; it must be from 0 to 255 (grey levels).")
         if min_area < 0:

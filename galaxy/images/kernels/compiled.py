@@ -14,12 +14,6 @@ from galaxy.errors import UserError
 # An option: a product and a sum in one step of the processor, rounded once.
 FMA = {"contract"}
 
-# Numba's store notices when a function's own file has changed, but not when that of a function it calls has:
-# so functions are stored under names that change with any of these files.
-_SOURCES = blake2b(
-    b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))), digest_size=8
-).hexdigest()
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -35,7 +29,7 @@ def compiled(signature: str, **options: Any) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        function.__qualname__ += f"_{_SOURCES}"
+        function.__qualname__ += f"_{_digest()}"
         try:
             result: Any = njit(signature, nogil=True, cache=True, **options)(function)
         except RuntimeError as error:
@@ -48,3 +42,16 @@ def compiled(signature: str, **options: Any) -> Callable[[F], F]:
         return cast(F, result)
 
     return decorate
+
+
+def _digest() -> str:
+    """Of all files here, as they are now.
+
+    Numba's store notices when a function's own file has changed, but not when that of a function it calls
+    has: so functions are stored under names that change with any of these files. What was stored under other
+    names stays.
+    """
+    digest = blake2b(digest_size=8)
+    for file in sorted(Path(__file__).parent.glob("[a-z]*.py")):  # not what editors leave beside them
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
