@@ -90,8 +90,10 @@ def print_errors(table: pd.DataFrame) -> None:
     if len(failed):
         console.print()
     for row in failed.to_dict("records"):
-        error = str(row["error"]).partition("\n")[0]
-        console.print(Text(f"{row['run']}: {error}"), soft_wrap=True)
+        first, _, rest = str(row["error"]).partition("\n")
+        if first.endswith(":"):  # of a list
+            first = f"{first} {rest.partition(chr(10))[0].strip()}"
+        console.print(Text(f"{row['run']}: {first}"), soft_wrap=True)
 
 
 def write_comparison(table: pd.DataFrame, path: Path) -> None:

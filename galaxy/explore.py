@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from galaxy.cli import reporting, run
 from galaxy.config import plain
-from galaxy.errors import UserError, meant
+from galaxy.errors import UserError, listing, meant
 
 CROPS = Path(__file__).parent.parent / "conf" / "crop"
 
@@ -31,8 +31,10 @@ def main(config: DictConfig) -> None:
     path = Path(settings["out"])
     names = map(str, catalog.identifiers[rows])
     images = [catalog.images[row] for row in rows.tolist()]
-    contact_sheet(dict(zip(names, images, strict=True)), crops, path)
-    print(f"{len(rows)} galaxies of {catalog.name}: {path}")
+    skipped = contact_sheet(dict(zip(names, images, strict=True)), crops, path, data["on_bad"])
+    if skipped:
+        print(f"{len(skipped)} image(s) left out:\n{listing(skipped)}")
+    print(f"{len(rows) - len(skipped)} galaxies of {catalog.name}: {path}")
 
 
 def _crop_file(name: str) -> Path:

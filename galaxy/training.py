@@ -79,15 +79,15 @@ def train(
     with run.claimed(), listening() as interruption:
         run.begin(config, overrides, choices, resume)
         result = run.result()
-        if result.status == "done":
-            log.info("done before: %s", folder)
-        else:
+        before = result.status == "done"
+        if not before:
             result = _run(run, config, choices, overrides, in_sweep, interruption)
             interruption.answer()  # which a job that failed has left to be done
     if result.status == "done":
         console = Console()
         console.print(result_table(run, result))
-        console.print(f"Run folder: {folder}", markup=False, highlight=False, soft_wrap=True)
+        note = " (done before)" if before else ""
+        console.print(f"Run folder: {folder}{note}", markup=False, highlight=False, soft_wrap=True)
     return result.metrics.get("val/rmse", math.nan)
 
 
@@ -130,7 +130,8 @@ def _write_down(error: BaseException, result: Result, folder: Path, ends_here: b
     result.error = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     # An error that ends the program is shown when it does; train.log needs it all the same.
     level = logging.INFO if ends_here else logging.ERROR
-    log.log(level, "%s: %s", result.status, error, exc_info=not isinstance(error, UserError))
+    expected = isinstance(error, UserError | Interrupted)
+    log.log(level, "%s: %s", result.status, error, exc_info=not expected)
     if result.status == "interrupted":
         result.error = f"interrupted by {error}" if isinstance(error, Interrupted) else "interrupted"
         print(f"Interrupted; go on with: python train.py resume={folder}", file=sys.stderr)
@@ -209,6 +210,8 @@ def _trained(
         trainer.fit_loop.max_epochs = progress.epochs
     if progress.checkpoint is not None:
         log.info("resumed in epoch %d, from %s", progress.epochs, progress.checkpoint)
+    elif "resumed" in run.meta():
+        log.warning("the run has no checkpoint yet, and starts from the beginning: %s", run.path)
     try:
         # Loggers write files of their own, which a full disk cuts off as well.
         with explained(run.path / "metrics.csv"):

@@ -23,7 +23,7 @@ from galaxy.config.signatures import UnknownNameError, signature_of
 from galaxy.errors import nearest
 
 # What the grammar of the command line allows, in short.
-OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"")
+OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"", "'key=[a, b]'")
 
 
 class Composer:
@@ -170,7 +170,10 @@ def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
         override = OverridesParser.create().parse_override(argument)
     except HydraException as error:
         reason = str(error).splitlines()[0]
-        return None, Problem(argument, f"is not an override: {reason}", OVERRIDES)
+        return None, Problem(argument, f"is not an override: {reason}", OVERRIDES, source=argument)
+    if not override.key_or_group:
+        text = "is not an override: = has no space around it"
+        return None, Problem(argument, text, OVERRIDES, source=argument)
     if override.is_sweep_override():
         return override, Problem(argument, "gives several values: add -m to run one job for each")
     return override, None

@@ -39,6 +39,7 @@ from galaxy.files import Flusher, explained, publish
 from galaxy.images.blocks import BLOCK, Block, count_intact, digest_of, last_line, offsets, read_journal
 from galaxy.images.cropping import crop_blocks
 from galaxy.images.crops import Crop
+from galaxy.images.errors import bad_images
 from galaxy.processors import processors
 
 # Raise it when a change of this package changes the pixels of a crop or the layout of the files.
@@ -117,7 +118,7 @@ def open_cache(
             with _one_at_a_time(work.pixels):
                 cached = work.load_or_build(any_frame, on_bad)
     if cached.skipped and on_bad == "error":
-        raise _bad_images(cached.skipped)
+        raise bad_images(cached.skipped)
     return cached
 
 
@@ -248,7 +249,7 @@ class _Cache:
                 reasons = listing(list(cached.skipped))
                 raise UserError(f"None of the {len(self.images):,} images can be used:\n{reasons}")
             if cached.skipped and on_bad == "error":
-                raise _bad_images(cached.skipped)
+                raise bad_images(cached.skipped)
             pixels.seek(0)
             pixels.write(self._header(len(cached.skipped)))
             journal.write(last_line(cached.digest))
@@ -304,10 +305,3 @@ def _remove_forgotten(folder: Path) -> None:
             with suppress(FileNotFoundError):  # another process removed it
                 if time.time() - part.stat().st_mtime > _FORGOTTEN:
                     part.unlink()
-
-
-def _bad_images(lines: Sequence[str]) -> UserError:
-    return UserError(
-        f"{len(lines):,} image(s) cannot be used:\n{listing(list(lines))}\n"
-        "Get these files again, or leave these galaxies out with data.on_bad=skip."
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,27 +13,40 @@ from galaxy.catalogs.catalog import ImageSource
 from galaxy.errors import UserError
 from galaxy.files import replacing
 from galaxy.images.crops import Crop, Pixels
-from galaxy.images.decode import BadImageError, decode
+from galaxy.images.decode import BadImageError, Decoder
+from galaxy.images.errors import bad_images
 
 # Width of one picture on the sheet in inches; at 120 dots an inch a 212-pixel crop is shown pixel for pixel.
 _CELL = 1.8
 _DPI = 120
 
 
-def contact_sheet(images: Mapping[str, ImageSource], crops: dict[str, Crop], path: Path) -> None:
+def contact_sheet(
+    images: Mapping[str, ImageSource],
+    crops: dict[str, Crop],
+    path: Path,
+    on_bad: Literal["error", "skip"] = "error",
+) -> list[str]:
     """Saves a picture with one row per image: the original, then each crop of it.
 
     Args:
         images: Those to show, by the name that stands beside them.
         crops: By the name that heads their column.
         path: Where to save; a PNG, or whatever else its ending says that Matplotlib can write.
+        on_bad: Whether an image that cannot be decoded is an error or left out.
+
+    Returns:
+        The images left out, with the reasons.
 
     Raises:
         UserError: There is nothing to show, an image cannot be decoded, or the ending of `path` is unknown.
     """
-    if not images:
+    frames, bad = _decoded(images)
+    if bad and on_bad == "error":
+        raise bad_images(bad)
+    if not frames:
         raise UserError("There are no images to show.")
-    width, height = _CELL * (1 + len(crops)), _CELL * len(images)
+    width, height = _CELL * (1 + len(crops)), _CELL * len(frames)
     # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
@@ -40,13 +54,9 @@ def contact_sheet(images: Mapping[str, ImageSource], crops: dict[str, Crop], pat
         raise UserError(
             f"Cannot save a picture as {path}; its name may end in .{', .'.join(sorted(formats))}."
         )
-    axes = figure.subplots(len(images), 1 + len(crops), squeeze=False)
-    for row, (name, image) in zip(axes, images.items(), strict=True):
-        try:
-            pixels = decode(image)
-        except BadImageError as error:
-            raise UserError(f"{image}: {error}") from error
-        pictures = [pixels, *(crop(pixels) for crop in crops.values())]
+    axes = figure.subplots(len(frames), 1 + len(crops), squeeze=False)
+    for row, (name, frame) in zip(axes, frames.items(), strict=True):
+        pictures = [frame, *(crop(frame) for crop in crops.values())]
         for cell, picture in zip(row, pictures, strict=True):
             _show(cell, picture)
         row[0].set_ylabel(name, fontsize=7)
@@ -54,6 +64,19 @@ def contact_sheet(images: Mapping[str, ImageSource], crops: dict[str, Crop], pat
         cell.set_title(name, fontsize=9)
     with replacing(path) as temporary:
         figure.savefig(temporary)
+    return bad
+
+
+def _decoded(images: Mapping[str, ImageSource]) -> tuple[dict[str, Pixels], list[str]]:
+    """The images that can be decoded, by name, and the others with the reasons."""
+    frames, bad = {}, []
+    with Decoder() as decode:
+        for name, image in images.items():
+            try:
+                frames[name] = decode(image)
+            except BadImageError as error:
+                bad.append(f"{image}: {error}")
+    return frames, bad
 
 
 def _show(cell: Axes, picture: Pixels) -> None:
