@@ -243,7 +243,9 @@ def test_a_signal_while_images_are_decoded_stops_at_once(
         patch.setattr("galaxy.datamodule.open_cache", interrupted)
         assert command("train.py", *quick, f"hydra.run.dir={run.path}") == 143
     assert run.result().status == "interrupted"
+    assert "Traceback" not in (run.path / "train.log").read_text()
     assert command("train.py", f"resume={run.path}") == 0
+    assert "has no checkpoint yet, and starts from the beginning" in (run.path / "train.log").read_text()
     assert run.result().status == "done"
 
 
@@ -261,7 +263,9 @@ def test_a_folder_goes_on_only_if_asked_and_unchanged(
     assert "optimizer.lr was 0.001 and is 0.5" in capsys.readouterr().err
     assert command("train.py", f"resume={run.path}", "trainer.enable_progress_bar=true") == 0
     assert run.result_file.stat().st_mtime_ns == finished
-    assert "best checkpoint" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "best checkpoint" in shown
+    assert f"Run folder: {run.path} (done before)" in shown
     assert command("train.py", f"resume={tmp_path}/none") == 1
     assert "neither the folder of a run nor that of a sweep" in capsys.readouterr().err
 
