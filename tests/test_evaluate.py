@@ -286,7 +286,7 @@ def test_a_mapping_survives_hydras_notation(text: str) -> None:
         (["checkpoint={tmp}", "data=kaggle", "data.root=x"], "write run="),
         (["run={tmp}/nowhere"], "not a run folder"),
         ([], "run=DIR"),
-        (["run=x", "tta=3"], "allowed: 1, 4, 8"),
+        (["run=x", "tta=3"], "tta is 3, but must be 1 or 4 or 8"),
         (["data=kaggle", "data.root=x"], "run=DIR"),
         (["checkpoint={tmp}/junk.ckpt", "data=kaggle", "data.root=x"], "not a checkpoint"),
     ],
