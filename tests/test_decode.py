@@ -346,8 +346,11 @@ def turned(content: bytes) -> bytes:
     return content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + content[2:]
 
 
-def test_a_jpeg_is_turned_as_its_exif_data_say(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(turned(jpeg(np.zeros((16, 24, 3), np.uint8))))
+@pytest.mark.parametrize("before", [b"", b"\xff\xe2\x00\x08\xff\xda" + bytes(4)])
+def test_a_jpeg_is_turned_as_its_exif_data_say(tmp_path: Path, before: bytes) -> None:
+    """Also where another segment comes first, with bytes in it that look like the beginning of the pixels."""
+    content = turned(jpeg(np.zeros((16, 24, 3), np.uint8)))
+    (tmp_path / "a.jpg").write_bytes(content[:2] + before + content[2:])
     assert decode(tmp_path / "a.jpg").shape == (24, 16, 3)
     with Decoder() as decoder:
         assert decoder.shape(tmp_path / "a.jpg") == (24, 16, 3)

@@ -30,6 +30,8 @@ _TAIL = 1024
 _LARGEST = 2**30
 # Begins what says, among other things, how a JPEG is to be turned.
 _EXIF = b"Exif\0\0"
+# The marker of the segment that a JPEG's pixels follow.
+_SCAN = 0xDA
 _TIFF = (b"II*\0", b"MM\0*")
 
 
@@ -126,11 +128,12 @@ def _read_file(path: Path) -> Pixels:
         raise BadImageError(f"cannot be read ({error.strerror})") from error
     if not data:
         raise BadImageError("the file is empty")
-    if data.startswith(_JPEG) and _JPEG_END not in data[-_TAIL:]:
-        # OpenCV would fill the missing part with grey and say nothing.
-        raise BadImageError("the file is truncated: its end is missing")
-    if data.startswith(_JPEG) and (image := _decoded_jpeg(data)) is not None:
-        return image
+    if data.startswith(_JPEG):
+        if not data.endswith(_JPEG_END) and _JPEG_END not in data[-_TAIL:]:
+            # OpenCV would fill the missing part with grey and say nothing.
+            raise BadImageError("the file is truncated: its end is missing")
+        if (image := _decoded_jpeg(data)) is not None:
+            return image
     if data.startswith(_PNG):
         _check_png(data)
     try:
@@ -155,7 +158,17 @@ def _jpeg_kind(data: bytes) -> tuple[int, int, str] | None:
 
 def _is_usual(colours: str, data: bytes) -> bool:
     """Whether a JPEG is as most are: grey or YCbCr, and not to be turned."""
-    return colours in ("YCbCr", "Gray") and _EXIF not in data
+    return colours in ("YCbCr", "Gray") and _EXIF not in _header(data)
+
+
+def _header(data: bytes) -> bytes:
+    """The segments of a JPEG before its pixels; all of it where they do not follow one another."""
+    end = 2
+    while end + 4 <= len(data) and data[end] == 0xFF and data[end + 1] != 0xFF:
+        if data[end + 1] == _SCAN:
+            return data[:end]
+        end += 2 + (data[end + 2] << 8 | data[end + 3])
+    return data
 
 
 def _jpeg_shape(path: Path) -> tuple[int, int, int] | None:
