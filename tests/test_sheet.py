@@ -55,4 +55,6 @@ def test_sheet_refuses_what_it_cannot_show(tmp_path: Path) -> None:
     image.write_bytes(b"")
     with pytest.raises(UserError, match=r"1\.png: the file is empty"):
         contact_sheet({"1": image}, {}, tmp_path / "sheet.png")
+    with pytest.raises(UserError, match=r"no images to show.\n.*1\.png: the file is empty"):
+        contact_sheet({"1": image}, {}, tmp_path / "sheet.png", on_bad="skip")
     assert not (tmp_path / "sheet.png").exists()

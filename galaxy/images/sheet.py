@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from galaxy.catalogs.catalog import ImageSource
-from galaxy.errors import UserError
+from galaxy.errors import UserError, listing
 from galaxy.files import replacing
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import BadImageError, Decoder
@@ -45,7 +45,7 @@ def contact_sheet(
     if bad and on_bad == "error":
         raise bad_images(bad)
     if not frames:
-        raise UserError("There are no images to show.")
+        raise UserError("\n".join(["There are no images to show.", *([listing(bad)] if bad else [])]))
     width, height = _CELL * (1 + len(crops)), _CELL * len(frames)
     # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
