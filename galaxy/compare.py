@@ -90,10 +90,9 @@ def print_errors(table: pd.DataFrame) -> None:
     if len(failed):
         console.print()
     for row in failed.to_dict("records"):
-        first, _, rest = str(row["error"]).partition("\n")
-        if first.endswith(":"):  # of a list
-            first = f"{first} {rest.partition(chr(10))[0].strip()}"
-        console.print(Text(f"{row['run']}: {first}"), soft_wrap=True)
+        lines = str(row["error"]).split("\n")
+        shown = " ".join(map(str.strip, lines[: 2 if lines[0].endswith(":") else 1]))  # of a list, the first
+        console.print(Text(f"{row['run']}: {shown}"), soft_wrap=True)
 
 
 def write_comparison(table: pd.DataFrame, path: Path) -> None:

@@ -79,14 +79,14 @@ def train(
     with run.claimed(), listening() as interruption:
         run.begin(config, overrides, choices, resume)
         result = run.result()
-        before = result.status == "done"
-        if not before:
+        done_before = result.status == "done"
+        if not done_before:
             result = _run(run, config, choices, overrides, in_sweep, interruption)
             interruption.answer()  # which a job that failed has left to be done
     if result.status == "done":
         console = Console()
         console.print(result_table(run, result))
-        note = " (done before)" if before else ""
+        note = " (done before)" if done_before else ""
         console.print(f"Run folder: {folder}{note}", markup=False, highlight=False, soft_wrap=True)
     return result.metrics.get("val/rmse", math.nan)
 

@@ -184,6 +184,15 @@ def test_what_leaves_results_as_they_are_is_named_where_nothing_else_tells_runs_
     ]
 
 
+def test_of_an_error_that_lists_things_the_first_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "a", 0.1, "mean", None, "failed")
+    run.write_result(Result(status="failed", error="Not found:\n  /data/one\n  /data/two"))
+    assert main([str(tmp_path)]) == 0
+    assert f"{tmp_path}/a: Not found: /data/one\n" in capsys.readouterr().out
+
+
 def test_the_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a", 0.1, "mean", 0.1)
     write_run(tmp_path / "b", 0.1, "deep_cnn", None, "diverged")

@@ -190,6 +190,10 @@ MISTAKES = {
     ),
     "several options": (["loss=[mse,counts]"], ["loss is given several options", "counts, mse"]),
     "sweep without -m": (["loss=mse,counts"], ["loss=mse,counts gives several values", "-m"]),
+    "sweep of values without -m": (
+        ["optimizer.lr=0.1,0.2"],
+        ["optimizer.lr=0.1,0.2 gives several values", "set in: optimizer.lr=0.1,0.2"],
+    ),
     "missing value": (["data=kaggle"], ["data.root is required", "data/kaggle.yaml, line 3"]),
     "group taken out": (["~loss"], ["loss is required: leave out ~loss"]),
     "missing parameter": (

@@ -170,10 +170,9 @@ def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
         override = OverridesParser.create().parse_override(argument)
     except HydraException as error:
         reason = str(error).splitlines()[0]
-        return None, Problem(argument, f"is not an override: {reason}", OVERRIDES, source=argument)
+        return None, Problem(argument, f"is not an override: {reason}", OVERRIDES)
     if not override.key_or_group:
-        text = "is not an override: = has no space around it"
-        return None, Problem(argument, text, OVERRIDES, source=argument)
+        return None, Problem(argument, "is not an override: = has no space around it", OVERRIDES)
     if override.is_sweep_override():
         return override, Problem(argument, "gives several values: add -m to run one job for each")
     return override, None

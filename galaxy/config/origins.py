@@ -42,6 +42,8 @@ class Origins:
 
     def of(self, key: str) -> str:
         """An argument or `file, line n`; of the nearest node above where the key itself is set nowhere."""
+        if key in self.arguments:  # one that is wrong as a whole
+            return key
         parts = key.split(".")
         for argument in reversed(self.arguments):
             name, _, value = argument.lstrip("+~").partition("=")

@@ -174,7 +174,7 @@ def _header(data: bytes) -> bytes:
 def _jpeg_shape(path: Path) -> tuple[int, int, int] | None:
     """The (H, W, 3) of a usual JPEG, from its header."""
     try:
-        data = path.read_bytes()
+        data = _content(path)
     except OSError:
         return None
     kind = _jpeg_kind(data)

@@ -41,11 +41,13 @@ def contact_sheet(
     Raises:
         UserError: There is nothing to show, an image cannot be decoded, or the ending of `path` is unknown.
     """
+    if not images:
+        raise UserError("There are no images to show.")
     frames, bad = _decoded(images)
     if bad and on_bad == "error":
         raise bad_images(bad)
     if not frames:
-        raise UserError("\n".join(["There are no images to show.", *([listing(bad)] if bad else [])]))
+        raise UserError(f"There are no images to show.\n{listing(bad)}")
     width, height = _CELL * (1 + len(crops)), _CELL * len(frames)
     # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")

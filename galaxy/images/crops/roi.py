@@ -56,7 +56,7 @@ def _largest_box(image: Pixels, threshold: int) -> tuple[int, int, int, int]:
     takes a seventh of the time and finds the same box: the contour of a hole lies within that of its
     component.
     """
-    x, y, width, height, count = kernels.largest_box(image, threshold)
+    x, y, width, height, count = kernels.largest_box(image, threshold)  # RGB taken for BGR, as there
     if count > 1:
         # Of equally large boxes the article takes the first in the order of OpenCV's list.
         _, bright = cv2.threshold(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), threshold, 255, cv2.THRESH_BINARY)

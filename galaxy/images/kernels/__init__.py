@@ -1,8 +1,8 @@
 """The slowest steps of cropping, compiled by Numba: OpenCV's answers to the last bit, in a third of the time.
 
-Each file has one subject. What a crop looks for is found in one call, for at the end of each a thread may
-wait for Python's lock. Compiling takes some seconds, once on a machine: Numba keeps the result beside these
-files, or in the user's cache.
+What a crop looks for is found in one call, for at the end of each a thread may wait for Python's lock.
+Compiling takes some seconds, once on a machine: Numba keeps the result beside these files, or in the user's
+cache.
 
 Indices are unsigned where it counts: to signed ones Numba adds a test for those that count from the end.
 """
