@@ -121,8 +121,8 @@ def _shrink(image, stride, width, out, channels, y_first, y_share, x_first, x_sh
     # OpenCV sums along rows first, pixel by pixel. Rows can be added up whole, which the processor does in
     # pieces of 16 numbers; the sums then differ in their last bits, and the few of them that could be rounded
     # to another integer are computed again in OpenCV's order.
-    # Each order errs by less than half of this, as weights add up to 1 and pixels end at 255.
-    doubt = np.float32(255 * 2.0**-23 * (y_share.shape[1] + x_share.shape[1] + 2))
+    # Each order errs by less than half of this share of the sum, as nothing that is added is negative.
+    doubt = np.float32(2.0**-23 * (y_share.shape[1] + x_share.shape[1] + 2))
     total = np.zeros(width + x_share.shape[1] * np.int64(channels), np.float32)
     value = np.empty(out.shape[1], np.float32)
     for y in range(out.shape[0]):
@@ -131,11 +131,11 @@ def _shrink(image, stride, width, out, channels, y_first, y_share, x_first, x_sh
         doubtful, pixels = 0, out[y]
         for i in range(value.size):
             pixels[i] = np.uint8(np.rint(value[i]))
-            doubtful += abs(value[i] - np.floor(value[i]) - np.float32(0.5)) < doubt
+            doubtful += abs(value[i] - np.floor(value[i]) - np.float32(0.5)) < doubt * value[i]
         if doubtful == 0:
             continue
         for i in range(np.uint64(value.size)):
-            if abs(value[i] - np.floor(value[i]) - np.float32(0.5)) < doubt:
+            if abs(value[i] - np.floor(value[i]) - np.float32(0.5)) < doubt * value[i]:
                 x, channel = i // channels, i % channels
                 corner = y_first[y] * np.uint64(stride) + x_first[x] * channels + channel
                 pixels[i] = _in_order(image, np.uint64(stride), corner, channels, y_share[y], x_share[x])
