@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 import lightning.pytorch as pl
@@ -191,16 +192,20 @@ class Throughput(pl.Callback):
     METRIC = "images_per_second"
 
     def __init__(self) -> None:
-        self.images = 0
-        self.seconds = 0.0
+        self._speeds: list[float] = []
+
+    @property
+    def speed(self) -> float | None:
+        """Images/s of an epoch in the middle; of two the faster, for the first also compiles the network."""
+        return median_high(self._speeds) if self._speeds else None
 
     def state_dict(self) -> dict[str, Any]:
-        """The totals, for a resumed training."""
-        return {"images": self.images, "seconds": self.seconds}
+        """The speeds so far, for a resumed training."""
+        return {"speeds": self._speeds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the totals up again."""
-        self.images, self.seconds = state_dict["images"], state_dict["seconds"]
+        """Takes them up again."""
+        self._speeds = list(state_dict["speeds"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock of an epoch that is resumed."""
@@ -223,10 +228,8 @@ class Throughput(pl.Callback):
             if trainer.strategy.root_device.type == "cuda":
                 torch.cuda.synchronize()  # the GPU runs behind the program that feeds it
             seconds = time.perf_counter() - self._started
-            self.images += self._epoch_images * trainer.world_size
-            self.seconds += seconds
-            rate = self._epoch_images * trainer.world_size / seconds
-            pl_module.log(self.METRIC, rate, on_step=False, on_epoch=True, batch_size=1)
+            self._speeds.append(self._epoch_images * trainer.world_size / seconds)
+            pl_module.log(self.METRIC, self._speeds[-1], on_step=False, on_epoch=True, batch_size=1)
 
 
 class SlowProgressBar(RichProgressBar):

@@ -72,7 +72,8 @@ class Result:
         labels: What the targets, and so every RMSE here, mean.
         epochs: Epochs trained.
         seconds: From start to end.
-        images_per_second: Training speed, validation not counted.
+        images_per_second: Training speed, validation not counted, of an epoch in the middle: the first one
+            may also compile the network.
         checkpoint: The best checkpoint, relative to the run folder.
         error: What went wrong, if anything did.
     """

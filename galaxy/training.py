@@ -221,8 +221,8 @@ def _trained(
         result.checkpoint = _relative_best(run)
     task.compile_network(None)  # a checkpoint has one score, by the network as evaluate.py has it
     for callback in callbacks:
-        if isinstance(callback, Throughput) and callback.seconds:
-            result.images_per_second = round(callback.images / callback.seconds, 1)
+        if isinstance(callback, Throughput) and callback.speed is not None:
+            result.images_per_second = round(callback.speed, 1)
     return task, trainer
 
 

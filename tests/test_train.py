@@ -35,7 +35,6 @@ def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_p
     assert result["error"] is None
     assert result["epochs"] == 2
     assert result["checkpoint"] == "checkpoints/best.ckpt"
-    assert result["images_per_second"] > 0
     questions = {f"test/rmse/q{i:02}" for i in range(1, 12)}
     assert {"val/rmse", "test/rmse", "test/r2", *questions} <= set(result["metrics"])
     assert 0 < result["baseline/mean_rmse"] < 1
@@ -53,6 +52,8 @@ def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_p
 
     metrics = pd.read_csv(run / "metrics.csv")
     assert {"train/rmse", "val/rmse", "val/rmse/q01", "images_per_second"} <= set(metrics.columns)
+    # Of two epochs the faster: the first may also have compiled something.
+    assert result["images_per_second"] == pytest.approx(metrics["images_per_second"].max(), rel=1e-3)
 
     predictions = pd.read_parquet(run / "predictions.parquet")
     truth = [name for name in predictions.columns if name.startswith("true/")]
