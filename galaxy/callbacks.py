@@ -193,6 +193,8 @@ class Throughput(pl.Callback):
 
     def __init__(self) -> None:
         self._speeds: list[float] = []
+        self._started = self._paused = 0.0
+        self._epoch_images = 0
 
     @property
     def speed(self) -> float | None:
@@ -214,6 +216,14 @@ class Throughput(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
         self._start()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops the clock, in case the epoch goes on after this validation."""
+        self._paused = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Lets it go on."""
+        self._started += time.perf_counter() - self._paused
 
     def _start(self) -> None:
         self._started = time.perf_counter()

@@ -273,7 +273,8 @@ def _differing(records: list[_Record]) -> pd.DataFrame:
         if name in given or (_leaf(name), tuple(values[name])) not in followed
     ]
     table = pd.concat([choices[differing], values[differing_values]], axis=1)
-    return table if len(table.columns) else choices[["model"]]
+    # Of a run that cannot be read not even that is known.
+    return table if len(table.columns) else choices.reindex(columns=["model"])
 
 
 def _leaf(name: str) -> str:

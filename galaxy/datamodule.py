@@ -120,7 +120,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         splits = self._splits(catalog)
         rows = sample_rows(catalog.ids, self.limit)
         self.catalog: Catalog = catalog.take(rows)
-        self.splits = splits[rows]
+        self._split(splits[rows])
 
     def setup(self, stage: str | None = None) -> None:
         """Reads, splits and caches; a second call does nothing."""
@@ -131,12 +131,16 @@ class GalaxyDataModule(pl.LightningDataModule):
             self.catalog.images, self.crop, self.cache, self.on_bad, self.workers, self.catalog.any_frame
         )
         self.catalog = self.catalog.take(self.images.kept, self.images.skipped)
-        self.splits = self.splits[self.images.kept]
+        self._split(self.splits[self.images.kept])
         if self.catalog.skipped:
             left_out = listing(list(self.catalog.skipped))
             log.warning("left out %d bad rows or images:\n%s", len(self.catalog.skipped), left_out)
-        self.rows = {name: np.flatnonzero(self.splits == code) for code, name in enumerate(SPLITS)}
-        self.rows["all"] = np.arange(len(self.catalog))
+
+    def _split(self, splits: NDArray[np.int8]) -> None:
+        """Takes the split of each galaxy, and with it the rows of each split."""
+        self.splits = splits
+        self.rows = {name: np.flatnonzero(splits == code) for code, name in enumerate(SPLITS)}
+        self.rows["all"] = np.arange(len(splits))
 
     def _splits(self, catalog: Catalog) -> NDArray[np.int8]:
         """The split of each galaxy, (N,) indices of `SPLITS`."""
@@ -154,7 +158,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         """Refuses what can be predicted but not trained on; to be called after `read`.
 
         Raises:
-            UserError: There are no labels, no kinds to stratify by, or no galaxy is in the file of splits.
+            UserError: There are no labels, no kinds to stratify by, no galaxy is in the file of splits, or a
+                split is empty, be it the one that is looked at last.
         """
         name = self.catalog.name
         if self.catalog.labels is None or self.catalog.targets is None:
@@ -173,6 +178,8 @@ class GalaxyDataModule(pl.LightningDataModule):
                 f"data.split_file {self.split_file} lists none of the galaxies of data={name}, which are "
                 f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
             )
+        for split in SPLITS:
+            self.labelled_rows(split)
 
     @property
     def labels(self) -> Labels:
@@ -192,7 +199,9 @@ class GalaxyDataModule(pl.LightningDataModule):
         """What was trained on, for the run folder: sizes, and a fingerprint of ids, labels and pixels."""
         digest = blake2b(self.images.digest.encode(), digest_size=16)
         digest.update(self.catalog.ids.tobytes())
-        digest.update(self.targets.tobytes())
+        for labels in (self.targets, self.catalog.weights, self.catalog.counts):
+            if labels is not None:
+                digest.update(labels.tobytes())
         digest.update(self.splits.tobytes())
         return {
             "fingerprint": digest.hexdigest(),
@@ -215,7 +224,13 @@ class GalaxyDataModule(pl.LightningDataModule):
     @cached_property
     def pixels(self) -> Pixels:
         """The images, where batches are gathered from."""
-        return reside(self.images, self.residence, self.device, self.processes)
+        # Workers read the disk by themselves: no second copy for validation alone.
+        residence = "disk" if self.residence == "auto" and self._in_workers else self.residence
+        return reside(self.images, residence, self.device, self.processes)
+
+    @property
+    def _in_workers(self) -> bool:
+        return self.augment.active and self.augment.engine == "albumentations"
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of the training images' channels, in units of the full range.
@@ -247,13 +262,14 @@ class GalaxyDataModule(pl.LightningDataModule):
         """Shuffled and augmented."""
         self.labelled_rows("train")
         order = self._order("train", True, **self._process())
-        augment = self.augment if self.augment.active else None
-        if augment is not None and augment.engine == "albumentations":
-            workers = processors() if self.workers is None else self.workers
+        if self._in_workers:
+            share = max(1, processors() // self.processes)  # of each process of a distributed training
+            workers = share if self.workers is None else self.workers
             columns = {name: values.cpu() for name, values in self._columns.items()}
             ids, pin = torch.from_numpy(self.catalog.ids), self.device.type == "cuda"
-            return WorkerLoader(OnDisk(self.images), columns, order, augment, ids, self.seed, workers, pin)
-        return self._loader(order, None if augment is None else self._planned)
+            pixels = OnDisk(self.images)
+            return WorkerLoader(pixels, columns, order, self.augment, ids, self.seed, workers, pin)
+        return self._loader(order, self._planned if self.augment.active else None)
 
     def val_dataloader(self) -> BatchLoader:
         """In order and as they are."""

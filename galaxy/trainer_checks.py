@@ -19,6 +19,8 @@ OWN = {
     "logger": "the group logger",
     "default_root_dir": "hydra.run.dir",
     "fast_dev_run": "trainer=debug",
+    "max_steps": "trainer.max_epochs",
+    "overfit_batches": "data.limit",
     "barebones": "trainer=debug",
     "plugins": "nothing: one of them writes the checkpoints",
     "use_distributed_sampler": "nothing: the loaders share out the galaxies themselves",

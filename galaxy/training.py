@@ -160,6 +160,7 @@ def _fit(
     if not isinstance(model, Encoder):
         model = model(labels=data.labels)
     data.setup()
+    data.check_trainable()  # again, for bad images that were left out may have emptied a split
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         description = data.description()
         _same_data(run, description)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import logging
 import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -190,7 +193,9 @@ def spoil(images: list[Path]) -> dict[int, str]:
     }
 
 
-def test_bad_images_are_all_named_and_nothing_is_left(images: list[Path], tmp_path: Path) -> None:
+def test_bad_images_are_all_named_and_leaving_them_out_decodes_nothing_again(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reasons = spoil(images)
     with pytest.raises(UserError) as caught:
         open_cache(images, CROP, tmp_path / "cache", "error")
@@ -200,7 +205,52 @@ def test_bad_images_are_all_named_and_nothing_is_left(images: list[Path], tmp_pa
     for row, reason in reasons.items():
         (line,) = (line for line in message.splitlines() if str(images[row]) in line)
         assert reason in line
-    assert made(tmp_path / "cache") == []
+    monkeypatch.setattr("galaxy.images.cache.crop_blocks", None)
+    assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 145
+
+
+def test_a_disk_that_fails_makes_no_image_bad(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_file = os.open
+
+    def fail(path: str | Path, *arguments: int) -> int:
+        if path == images[70]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return open_file(path, *arguments)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(UserError, match=r"70\.jpg cannot be read: Input/output error"):
+        open_cache(images, CROP, tmp_path / "cache", "skip")
+    monkeypatch.undo()
+    assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 150
+
+
+def test_an_image_that_may_be_read_now_is_read(images: list[Path], tmp_path: Path) -> None:
+    images[70].chmod(0)
+    before = open_cache(images, CROP, tmp_path / "cache", "skip")
+    images[70].chmod(0o644)
+    after = open_cache(images, CROP, tmp_path / "cache", "skip")
+    assert len(after.kept) == 150
+    assert after.path != before.path
+
+
+def test_a_crop_that_was_mended_crops_again(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    code = "from galaxy.images.crops.center import CenterCrop\nclass Mine(CenterCrop):\n    {}\n"
+    before, after = "def region(self, image): return image[:40, :40]", "pass"
+    (tmp_path / "my_crop.py").write_text(code.format(before))
+    importlib.invalidate_caches()
+    module = importlib.import_module("my_crop")
+    one = open_cache(images, module.Mine(16), tmp_path / "cache", "error")
+    (tmp_path / "my_crop.py").write_text(code.format(after))
+    module = importlib.reload(module)
+    other = open_cache(images, module.Mine(16), tmp_path / "cache", "error")
+    assert one.path != other.path
+    assert one.digest != other.digest
+    del sys.modules["my_crop"]
 
 
 def test_skip_leaves_bad_images_out_and_reports_them_each_time(images: list[Path], tmp_path: Path) -> None:
@@ -426,6 +476,13 @@ def test_forgotten_halves_of_other_caches_are_removed(half_built: Half) -> None:
         os.utime(path, (yesterday, yesterday))
     open_cache(half_built.images[1:], CROP, half_built.folder, "error")
     assert half_built.parts() == [download]
+
+
+def test_a_half_that_was_left_for_days_is_gone_on_with(half_built: Half) -> None:
+    days_ago = time.time() - 3 * 86_400
+    for path in half_built.parts():
+        os.utime(path, (days_ago, days_ago))
+    assert half_built.complete() in {150 - 64, 150 - 128}
 
 
 def test_a_disk_that_fills_up_is_said_and_nothing_is_left(images: list[Path], tmp_path: Path) -> None:

@@ -193,6 +193,15 @@ def test_of_an_error_that_lists_things_the_first_is_shown(
     assert f"{tmp_path}/a: Not found: /data/one\n" in capsys.readouterr().out
 
 
+def test_a_damaged_run_alone_is_said_to_be_damaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "a", 0.1, "mean", 0.1)
+    run.meta_file.write_text("{")
+    assert main([str(tmp_path)]) == 0
+    assert f"{run.meta_file} is damaged" in "".join(capsys.readouterr().out.split("\n"))
+
+
 def test_the_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "a", 0.1, "mean", 0.1)
     write_run(tmp_path / "b", 0.1, "deep_cnn", None, "diverged")

@@ -17,6 +17,7 @@ from galaxy.images.cache import CachedImages, open_cache
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.residence import InMemory, OnDisk, reside
 from galaxy.loader import BatchLoader, Order
+from galaxy.processors import processors
 from galaxy.runs import RunFolder
 from tests.conftest import Command, pixels_of
 from tests.test_independence import same_training
@@ -110,10 +111,29 @@ def test_auto_takes_no_more_than_its_container_has(
     size = pixels_of(cached).nbytes
     # What a file that the system remembers takes counts as used, and can be taken.
     group = {"max": times * size if times else "max", "current": 3 * size, "stat": f"inactive_file {size}"}
+    # The limit is that of a job of which this process is a step without a limit of its own.
+    own = tmp_path / "own"
+    own.write_text("1:cpu:/elsewhere\n0::/job/step\n")
+    (tmp_path / "job" / "step").mkdir(parents=True)
     for name, text in group.items():
-        (tmp_path / f"memory.{name}").write_text(f"{text}\n")
-    monkeypatch.setattr("galaxy.images.residence._CONTROL_GROUP", tmp_path)
+        (tmp_path / "job" / f"memory.{name}").write_text(f"{text}\n")
+    monkeypatch.setattr("galaxy.processors._CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr("galaxy.processors._OWN_GROUP", own)
     assert isinstance(reside(cached, "auto", CPU), kind)
+
+
+@pytest.mark.parametrize(
+    ("limit", "count"), [("max 100000", None), ("50000 100000", 1), ("9900000 100000", None)]
+)
+def test_a_container_has_the_processors_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, count: int | None
+) -> None:
+    available = processors()
+    (tmp_path / "cpu.max").write_text(f"{limit}\n")
+    (tmp_path / "own").write_text("0::/\n")
+    monkeypatch.setattr("galaxy.processors._CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr("galaxy.processors._OWN_GROUP", tmp_path / "own")
+    assert processors() == (count or available)
 
 
 def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None:

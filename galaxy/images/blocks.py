@@ -27,7 +27,7 @@ from zlib_ng import zlib_ng
 from galaxy.images.crops import Pixels
 
 # Images of a block, which one task decodes: enough that handing tasks out costs nothing beside a millisecond
-# an image, few enough that the progress bar moves and that the blocks in flight stay small.
+# an image, few enough that the progress bar moves and that the two blocks of each thread stay small.
 BLOCK = 64
 
 

@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -88,17 +89,18 @@ def open_cache(
 ) -> CachedImages:
     """Opens the crops of these images, and makes them first if this has not been done before.
 
-    A cache belongs to the names, sizes and modification times of the images' files, in order, to the places
-    of the images in them, and to the crop with its parameters; where any of them changes, another cache is
-    made. Of processes that start together one makes it and the others wait; where that one is killed, the
-    next goes on from what it left. A damaged cache is made again, with a warning.
+    A cache belongs to the names, sizes, modification times and permissions of the images' files, in order,
+    to the places of the images in them, and to the crop with its code and parameters; where any of them
+    changes, another cache is made. Of processes that start together one makes it and the others wait; where
+    that one is killed, the next goes on from what it left. A damaged cache is made again, with a warning.
 
     Args:
         images: Where the images are.
         crop: Makes the (size, size, channels) pictures.
         folder: Where caches are kept; made if missing.
         on_bad: What to do about images that cannot be decoded or have an unusual frame: "error" lists them
-            and stops, "skip" leaves them out and lists them in `CachedImages.skipped`.
+            and stops once all have been tried, "skip" leaves them out and lists them in
+            `CachedImages.skipped`. Either finds the cache that the other made.
         workers: Threads that decode or check, at least one; None for one per processor this process may use.
         any_frame: Whether frames may differ in width and height.
 
@@ -116,7 +118,7 @@ def open_cache(
         with explained(work.pixels, work.size):
             folder.mkdir(parents=True, exist_ok=True)
             with _one_at_a_time(work.pixels):
-                cached = work.load_or_build(any_frame, on_bad)
+                cached = work.load_or_build(any_frame)
     if cached.skipped and on_bad == "error":
         raise bad_images(cached.skipped)
     return cached
@@ -124,7 +126,7 @@ def open_cache(
 
 def _fingerprint(images: Sequence[ImageSource], crop: Crop, any_frame: bool) -> str:
     decoders = {"opencv": cv2.__version__, "simplejpeg": simplejpeg.__version__}
-    recipe = {"version": CACHE_VERSION, **decoders, "crop": type(crop).__name__, **vars(crop)}
+    recipe = {"version": CACHE_VERSION, **decoders, "crop": _code(type(crop)), **vars(crop)}
     if any_frame:
         recipe["any_frame"] = True
     digest = blake2b(json.dumps(recipe, sort_keys=True).encode(), digest_size=16)
@@ -137,13 +139,20 @@ def _fingerprint(images: Sequence[ImageSource], crop: Crop, any_frame: bool) -> 
     return digest.hexdigest()
 
 
-def _state(path: str) -> tuple[int, int]:
-    """Size and modification time."""
+def _code(crop: type[Crop]) -> list[str]:
+    """The name of a crop, and a digest of the file it is written in: whoever mends it wants other pixels."""
+    file = getattr(sys.modules[crop.__module__], "__file__", None)  # none at an interactive prompt
+    content = b"" if file is None else Path(file).read_bytes()
+    return [crop.__module__, crop.__name__, blake2b(content, digest_size=16).hexdigest()]
+
+
+def _state(path: str) -> tuple[int, int, int]:
+    """Size, modification time and who may read: a file that nobody could read is bad until then only."""
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
-        return -1, -1  # decoding will say why
-    return status.st_size, status.st_mtime_ns
+        return -1, -1, -1  # decoding will say why
+    return status.st_size, status.st_mtime_ns, status.st_mode & 0o444
 
 
 @contextmanager
@@ -208,7 +217,7 @@ class _Cache:
             raise _DamagedError(f"the pixels of block {intact + 1:,} of {len(blocks):,} have changed")
         return self._cached(blocks, digest)
 
-    def load_or_build(self, any_frame: bool, on_bad: str) -> CachedImages:
+    def load_or_build(self, any_frame: bool) -> CachedImages:
         """Makes the cache, unless another process did while this one waited for the lock."""
         try:
             cached = self.load()
@@ -221,15 +230,15 @@ class _Cache:
         if cached is not None:
             return cached
         try:
-            return self._build(any_frame, on_bad)
+            return self._build(any_frame)
         except Exception:  # but not a keyboard interrupt, after which the next run goes on
             self.pixels_part.unlink(missing_ok=True)
             self.journal_part.unlink(missing_ok=True)
             raise
 
-    def _build(self, any_frame: bool, on_bad: str) -> CachedImages:
+    def _build(self, any_frame: bool) -> CachedImages:
         """Writes both files, from where a process that was killed left them."""
-        _remove_forgotten(self.pixels.parent)
+        self._remove_forgotten()
         self._check_space()
         blocks = self._begun()
         with self.pixels_part.open("r+b") as pixels, self.journal_part.open("ab") as journal:
@@ -248,8 +257,6 @@ class _Cache:
             if not len(cached.kept):
                 reasons = listing(list(cached.skipped))
                 raise UserError(f"None of the {len(self.images):,} images can be used:\n{reasons}")
-            if cached.skipped and on_bad == "error":
-                raise bad_images(cached.skipped)
             pixels.seek(0)
             pixels.write(self._header(len(cached.skipped)))
             journal.write(last_line(cached.digest))
@@ -274,6 +281,15 @@ class _Cache:
             _log.info("Going on with the image cache %s, which has %s images.", self.pixels, done)
         return blocks
 
+    def _remove_forgotten(self) -> None:
+        """Removes what killed processes left of other caches, which nobody asked for since."""
+        fingerprint = "[0-9a-f]" * 32  # half a download, too, ends in .part
+        for own in (self.pixels_part, self.journal_part):
+            for part in own.parent.glob(f"{fingerprint}{''.join(own.suffixes)}"):
+                with suppress(FileNotFoundError):  # another process removed it
+                    if part != own and time.time() - part.stat().st_mtime > _FORGOTTEN:
+                        part.unlink()
+
     def _check_space(self) -> None:
         there = self.pixels_part.stat().st_size if self.pixels_part.exists() else 0
         free = shutil.disk_usage(self.pixels.parent).free
@@ -295,13 +311,3 @@ class _Cache:
         kept = np.delete(np.arange(len(self.images), dtype=np.int64), list(bad))
         skipped = tuple(f"{self.images[row]}: {reason}" for row, reason in bad.items())
         return CachedImages(self.pixels, digest, kept, skipped)
-
-
-def _remove_forgotten(folder: Path) -> None:
-    """Removes what killed processes left of caches that nobody asked for since."""
-    fingerprint = "[0-9a-f]" * 32  # half a download, too, ends in .part
-    for kind in ("npy", "journal"):
-        for part in folder.glob(f"{fingerprint}.{kind}.part"):
-            with suppress(FileNotFoundError):  # another process removed it
-                if time.time() - part.stat().st_mtime > _FORGOTTEN:
-                    part.unlink()

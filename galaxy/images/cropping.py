@@ -50,7 +50,8 @@ def crop_blocks(
         task = progress.add_task(
             f"Decoding {len(images):,} images", total=len(images), completed=starts.start
         )
-        # Two blocks a worker: one at work, one ready, so that nobody waits and memory does not grow.
+        # Two blocks a worker, one at work and one ready: so nobody waits, and memory does not grow with the
+        # number of images.
         ahead: deque[Future[_Batch]] = deque()
         for start in starts:
             ahead.append(pool.submit(_batch, images, start, decode, crop, frame))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 import zlib
@@ -13,6 +14,7 @@ import numpy as np
 import simplejpeg
 
 from galaxy.catalogs.catalog import FitsImage, Hdf5Image, ImageSource
+from galaxy.errors import UserError
 from galaxy.images.crops import Pixels
 from galaxy.images.errors import BadImageError
 from galaxy.images.fits import read_fits
@@ -20,6 +22,8 @@ from galaxy.images.hdf5 import Hdf5Files
 
 __all__ = ["BadImageError", "Decoder", "decode"]
 
+# Errors that are a file's own: it is missing, a folder, or not ours to read.
+_LASTING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
 # Bytes read at first: more than most images have.
 _READ = 2**17
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -73,10 +77,10 @@ class Decoder:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            BadImageError: The file cannot be read, is empty, is truncated or is not an image. Damage inside a
-                JPEG that leaves its end alone is noticed where libjpeg does: JPEG has no checksum, and most
-                flipped bits make another sound picture.
-            UserError: The package that reads the format is not installed.
+            BadImageError: The file is missing, empty, truncated, not an image or not ours to read. Damage
+                inside a JPEG that leaves its end alone is noticed where libjpeg does: JPEG has no checksum,
+                and most flipped bits make another sound picture.
+            UserError: The package that reads the format is not installed, or the disk or the system failed.
         """
         match source:
             case Hdf5Image():
@@ -125,6 +129,8 @@ def _read_file(path: Path) -> Pixels:
     try:
         data = _content(path)
     except OSError as error:
+        if error.errno not in _LASTING:  # another try may find the same file sound
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
         raise BadImageError(f"cannot be read ({error.strerror})") from error
     if not data:
         raise BadImageError("the file is empty")

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from galaxy.errors import UserError
 from galaxy.images.cache import CachedImages
+from galaxy.processors import control_groups
 
 log = logging.getLogger(__name__)
 
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 _SHARE = 0.5
 # Images that are read into memory at once: few of the largest crop, and enough for the speed of the disk.
 _AT_ONCE = 256
-# Where Linux tells a container what it may take (control groups, version 2).
-_CONTROL_GROUP = Path("/sys/fs/cgroup")
 
 
 class OnDisk:
@@ -145,7 +144,7 @@ def reside(
     places = {"memory": torch.device("cpu"), "device": device}
     size, reason = _size(cached), ""
     if residence == "auto":
-        fitting = [name for name in ("device", "memory") if size <= _SHARE * _free(places[name], processes)]
+        fitting = [name for name in ("device", "memory") if _fits(size, places[name], processes)]
         residence = fitting[0] if fitting else "disk"  # type: ignore[assignment]  # the names above
         reason = ", for they do not fit into memory"
     if residence == "disk":
@@ -162,20 +161,26 @@ def _size(cached: CachedImages) -> int:
     return math.prod(shape)
 
 
+def _fits(size: int, device: torch.device, processes: int) -> bool:
+    if size <= _SHARE * _free(device, processes):
+        return True
+    gc.collect()  # the images of the job of a sweep before this one may be there still
+    return size <= _SHARE * _free(device, processes)
+
+
 def _free(device: torch.device, processes: int) -> int:
     """Bytes that each process can take; what a file that the system remembers takes can be."""
     if device.type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()  # of the job of a sweep before this one, which else counts as taken
+        torch.cuda.empty_cache()  # which else counts as taken
         return torch.cuda.mem_get_info(device)[0]
-    return min(psutil.virtual_memory().available, _container_limit()) // processes
+    return min(psutil.virtual_memory().available, *map(_left, control_groups())) // processes
 
 
-def _container_limit() -> int:
-    """Bytes that this container has left."""
+def _left(group: Path) -> int:
+    """Bytes that a control group has left."""
     try:
-        limit, used = (int((_CONTROL_GROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        stat = dict(line.split() for line in (_CONTROL_GROUP / "memory.stat").read_text().splitlines())
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
         return limit - used + int(stat["inactive_file"])  # which counts as used and can be taken
-    except (OSError, ValueError, KeyError):  # no such groups, or "max"
+    except (OSError, ValueError, KeyError):  # without such a limit, or "max"
         return 1 << 62

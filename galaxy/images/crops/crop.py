@@ -14,7 +14,7 @@ from galaxy.images import kernels
 # uint8 throughout; OpenCV's own annotations promise no more than "some number".
 Pixels: TypeAlias = NDArray[Any]
 
-# A slip of the keyboard must not take all memory: the crops of a few hundred images are held at once.
+# A slip of the keyboard must not take all memory: each thread has the crops of 128 images at once.
 LARGEST = 1024
 
 
