@@ -19,6 +19,7 @@ import cv2
 import hydra.utils
 import numpy as np
 from omegaconf import OmegaConf
+from options import add_count
 from survey import add_options, survey
 from table import Report, interleaved, peak_memory, ratios, spread
 
@@ -98,10 +99,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add_options(parser, repeats=5)
-    parser.add_argument("--threads", type=int, default=processors(), metavar="N", help="default: one a core")
+    add_count(parser, "threads", processors(), "that decode")
     options = parser.parse_args()
-    if options.threads < 1:
-        parser.error("--threads must be 1 or more")
     with survey(parser, options) as (root, note):
         catalog = read_kaggle(root, on_bad="error")
         images = [image for image in catalog.images[: options.images] if isinstance(image, Path)]

@@ -12,6 +12,7 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+from options import add_count, add_repeats
 from table import Report, interleaved, ratios, spread
 
 from galaxy.runs import RunFolder
@@ -47,8 +48,8 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=["deep_cnn", "resnet18"], metavar="NAME")
-    parser.add_argument("--epochs", type=int, default=6, metavar="N", help="of each run (default 6)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of each measurement (default 5)")
+    add_count(parser, "epochs", 6, "of which the first is left out", least=2)
+    add_repeats(parser, 5)
     options = parser.parse_args()
     report = Report(
         program="bench_checkpointing",

@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from gz2_files import Sizes, write_gz2
+from options import add_repeats
 from table import Report, interleaved, peak_memory, spread
 
 from galaxy.catalogs.gz2 import TABLE, read_gz2
@@ -92,10 +93,8 @@ def measure(root: Path, sizes: Sizes, repeats: int) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of each measurement (default 3)")
+    add_repeats(parser, 3)
     options = parser.parse_args()
-    if options.repeats < 1:
-        parser.error("--repeats must be 1 or more")
     with TemporaryDirectory() as folder:
         started = time.perf_counter()
         write_gz2(Path(folder), Sizes())

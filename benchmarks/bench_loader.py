@@ -225,7 +225,7 @@ def measure(root: Path, folder: Path, options: argparse.Namespace) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add_options(parser, repeats=3)
+    add_options(parser, repeats=3, least=BATCH)
     parser.add_argument(
         "--galaxy-datasets-python",
         default=sys.executable,

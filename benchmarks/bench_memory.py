@@ -17,6 +17,7 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from options import add_repeats
 from programs import Finished, run
 from table import Report, interleaved, spread
 
@@ -127,10 +128,10 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=8, metavar="N", help="of the cache (default 8)")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of each measurement (default 3)")
+    add_repeats(parser, 3)
     options = parser.parse_args()
-    if options.repeats < 1 or options.gigabytes <= 0:
-        parser.error("--repeats must be 1 or more and --gigabytes above 0")
+    if options.gigabytes <= 0:
+        parser.error("--gigabytes must be above 0")
     with TemporaryDirectory() as folder:
         report = measure(options, Path(folder))
     report.publish()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import re
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from clock import clock_overrides, read_times
+from options import add_count, add_repeats
 from programs import Finished, run
 from table import Report, interleaved, spread
 
@@ -98,12 +98,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add = partial(parser.add_argument, metavar="N", type=int)
-    add("--jobs", default=5, help="of the sweep (default 5)")
-    add("--repeats", default=3, help="of each measurement (default 3)")
+    add_count(parser, "jobs", 5, "of the sweep", least=2)
+    add_repeats(parser, 3)
     options = parser.parse_args()
-    if options.jobs < 2 or options.repeats < 1:
-        parser.error("--jobs must be 2 or more and --repeats 1 or more")
     with TemporaryDirectory() as folder:
         report = measure(options, Path(folder))
     report.publish()

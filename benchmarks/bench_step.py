@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 from clock import clock_overrides, read_times
+from options import add_count, add_repeats
 from programs import run
 from table import Report, interleaved, spread
 
@@ -120,14 +121,10 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add = partial(parser.add_argument, metavar="N", type=int)
-    add("--epochs", default=15, help="of 2,000 galaxies, a fifth of which do not train (default 15)")
-    add("--batch-size", default=8, help="images a step (default 8)")
-    add("--repeats", default=3, help="of each measurement (default 3)")
+    add_count(parser, "epochs", 15, "of 2,000 galaxies, a fifth of which do not train", least=2)
+    add_count(parser, "batch-size", 8, "images a step")
+    add_repeats(parser, 3)
     options = parser.parse_args()
-    for name, least in (("epochs", 2), ("batch_size", 1), ("repeats", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name.replace('_', '-')} must be {least} or more")
     # In all of them, as train.py does by itself: else an optimizer looks for a GPU in every step, in 0.1 ms.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # Threads that wait for each other in a network of microseconds would be timed, and not the framework.

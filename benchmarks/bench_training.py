@@ -28,6 +28,7 @@ import programs
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
+from options import add_count, add_repeats
 from table import NOT_MEASURED, Report, interleaved, ratios, spread
 from torch import Tensor, nn
 
@@ -178,8 +179,8 @@ def _setting(options: argparse.Namespace) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add = partial(parser.add_argument, metavar="N", type=int)
-    add("--sizes", nargs="+", help="sides of the images in pixels (default 64 128)")
+    sides = "of the images in pixels (default 64 128)"
+    parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help=sides)
     parser.add_argument("--models", nargs="+", choices=MODELS, help="default: all but resnet50")
     parser.add_argument("--augments", nargs="+", default=AUGMENTS, choices=AUGMENTS, help="default: both")
     mode = "reduce-overhead" if GPU else "false"
@@ -188,14 +189,11 @@ def main() -> None:
     places = ("auto", "disk", "memory", "device")
     parser.add_argument("--residence", default="auto", choices=places, help="of train.py (default auto)")
     galaxies, epochs, batch = (32_000, 11, 512) if GPU else (2000, 6, 64)
-    add("--galaxies", default=galaxies, help=f"a tenth validates (default {galaxies})")
-    add("--epochs", default=epochs, help=f"of which the first is left out (default {epochs})")
-    add("--batch-size", default=batch, help=f"images a step (default {batch})")
-    add("--repeats", default=2, help="of each measurement (default 2)")
+    add_count(parser, "galaxies", galaxies, "a tenth validates", least=100)
+    add_count(parser, "epochs", epochs, "of which the first is left out", least=2)
+    add_count(parser, "batch-size", batch, "images a step")
+    add_repeats(parser, 2)
     options = parser.parse_args()
-    for name, least in (("galaxies", 1), ("epochs", 2), ("batch_size", 1), ("repeats", 1)):
-        if getattr(options, name) < least:
-            parser.error(f"--{name.replace('_', '-')} must be {least} or more")
     if GPU and not options.sizes and not options.models:
         cases = GPU_CASES
     else:

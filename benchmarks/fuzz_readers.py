@@ -27,6 +27,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from fuzz_mutations import OF_BYTES, OF_TEXT
 from fuzz_surveys import SUBJECTS, OnBad, Reading, Subject, redirect_error
+from options import add_count
 from table import Report
 
 from galaxy.errors import UserError
@@ -337,7 +338,7 @@ def report(cases: list[Case], seed: int) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--cases", type=int, default=12_000, metavar="N", help="how many (default 12000)")
+    add_count(parser, "cases", 12_000, "how many")
     parser.add_argument("--seconds", type=float, default=1800, metavar="S", help="at most (default 1800)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the cases (default 0)")
     parser.add_argument("--case", type=int, metavar="N", help="show this one and run no other")

@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from options import add_count
 from rich.progress import track
 from table import Report
 
@@ -143,8 +144,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=20, metavar="N", help="runs to disturb (default 20)")
-    parser.add_argument("--kills", type=int, default=2, metavar="K", help="kills of each (default 2)")
+    add_count(parser, "runs", 20, "runs to disturb")
+    add_count(parser, "kills", 2, "of each")
     parser.add_argument("--sweep", action="store_true", help="disturb sweeps of three jobs instead")
     options = parser.parse_args()
     arguments = [*SETTINGS, *(["-m", "loss=mse,huber,weighted_mse"] if options.sweep else [])]

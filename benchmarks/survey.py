@@ -8,23 +8,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from options import add_count, add_repeats
+
 from galaxy.errors import UserError
 from galaxy.simulation.survey import Survey, write_survey
 
 
-def add_options(parser: argparse.ArgumentParser, repeats: int) -> None:
-    """Adds --root, --images and --repeats, the last with this default."""
+def add_options(parser: argparse.ArgumentParser, repeats: int, least: int = 1) -> None:
+    """Adds --root, --images (at least so many) and --repeats (with this default)."""
     parser.add_argument("--root", type=Path, metavar="DIR", help="images in Kaggle's layout (else simulated)")
-    parser.add_argument("--images", type=_count, default=2000, metavar="N", help="how many (default 2000)")
-    help_ = f"of each measurement (default {repeats})"
-    parser.add_argument("--repeats", type=_count, default=repeats, metavar="N", help=help_)
-
-
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return count
+    add_count(parser, "images", 2000, "how many", least)
+    add_repeats(parser, repeats)
 
 
 @contextmanager

@@ -11,8 +11,11 @@ import table
 
 from tests.conftest import PROJECT
 
+# What makes each small; a benchmark that is not named here would run for minutes.
 PROGRAMS = {
     "bench_cache": "--images 80 --repeats 1",
+    "bench_checkpointing": "--models deep_cnn --epochs 2 --repeats 1",
+    "bench_gz2": "--repeats 1",
     "bench_loader": "--images 200 --repeats 1",
     "bench_memory": "--gigabytes 0.14 --repeats 1",
     "bench_startup": "--jobs 2 --repeats 1",
@@ -27,6 +30,19 @@ def test_ratios_are_of_neighbours_and_spreads_name_both_ends() -> None:
     assert (ours, reference) == ([2.0, 4.0], [10.0, 5.0])
     assert table.ratios(ours, reference) == [0.2, 0.8]
     assert table.spread(ours, ".1f") == "3.0 (2.0..4.0)"
+
+
+def test_every_benchmark_is_run() -> None:
+    assert sorted(PROGRAMS) == sorted(file.stem for file in (PROJECT / "benchmarks").glob("bench_*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_count_that_makes_no_sense_is_refused(name: str) -> None:
+    command = [sys.executable, f"benchmarks/{name}.py", "--repeats", "0"]
+    done = subprocess.run(command, cwd=PROJECT, timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "argument --repeats: must be 1 or more" in done.stderr
 
 
 @pytest.fixture

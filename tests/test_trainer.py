@@ -39,5 +39,9 @@ def test_hooks_of_callbacks_and_models_are_called() -> None:
         enable_model_summary=False,
         callbacks=[Own(), LambdaCallback(on_train_batch_end=note)],
     )
-    trainer.fit(Model())
+    model = Model()
+    trainer.fit(model)
     assert called == ["model", "class", "instance"] * 2
+    # Hooks that nobody filled, which Lightning would prepare for in every step.
+    assert model.on_after_backward is None
+    assert all(callback.on_before_zero_grad is None for callback in trainer.callbacks)
