@@ -190,7 +190,8 @@ def _resampled(images: Tensor, inverse: Tensor) -> Tensor:
     side = images.shape[-1]
     centres = (2 * torch.arange(side, device=images.device, dtype=torch.float32) + 1) / side - 1
     a = inverse[:, :, :, None, None]
-    points = a[:, :, 0] * centres + a[:, :, 1] * centres[:, None] + a[:, :, 2]  # (B, 2, S, S)
+    # (B, 2, S, S); along a row all but the first term is the same.
+    points = a[:, :, 0] * centres + (a[:, :, 1] * centres[:, None] + a[:, :, 2])
     # On CPUs the kernel for contiguous images is twice as fast, the copy included.
     images, points = images.contiguous(), points.permute(0, 2, 3, 1)
     return F.grid_sample(images, points, padding_mode="reflection", align_corners=False)
