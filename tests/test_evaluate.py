@@ -305,7 +305,7 @@ def test_wrong_input_is_one_message(
     assert "Traceback" not in message
 
 
-def test_a_truncated_image_is_named_and_nothing_is_left(
+def test_a_truncated_image_is_named_and_nothing_half_done_is_left(
     command: Command, quick: list[str], tmp_path: Path, survey: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import shutil
@@ -320,7 +320,7 @@ def test_a_truncated_image_is_named_and_nothing_is_left(
     message = capsys.readouterr().err
     assert victim.name in message
     assert "Traceback" not in message
-    assert not list(cache.rglob("*.npy"))
+    assert not list(cache.rglob("*.part"))
     assert RunFolder(tmp_path / "run").result().status == "failed"
 
     skipping = [*arguments, "data.on_bad=skip", "model=mean"]
