@@ -159,7 +159,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
         Raises:
             UserError: There are no labels, no kinds to stratify by, no galaxy is in the file of splits, or a
-                split is empty, be it the one that is looked at last.
+                split is empty.
         """
         name = self.catalog.name
         if self.catalog.labels is None or self.catalog.targets is None:
