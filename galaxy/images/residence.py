@@ -68,11 +68,12 @@ class OnDisk:
         """What of each image comes after so many bytes, in this shape."""
         pixels = torch.empty((len(rows), *shape), dtype=torch.uint8)
         size, stride = math.prod(shape), math.prod(self.shape[1:])
-        for image, row in zip(pixels.numpy().reshape(len(rows), size), rows, strict=True):
+        flat = pixels.numpy().reshape(len(rows), size)
+        for place, row in enumerate(rows):
             begin, done = self._start + skip + row * stride, 0
             while done < size:  # some file systems answer in pieces
                 try:
-                    got = os.preadv(self._descriptor, [image[done:]], begin + done)
+                    got = os.preadv(self._descriptor, [flat[place][done:]], begin + done)
                 except OSError as error:
                     raise UserError(f"{self._path} cannot be read: {error.strerror}") from error
                 if not got:
