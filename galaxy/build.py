@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.files import write_text
-from galaxy.instantiation import instantiate
+from galaxy.instantiation import instantiate, refused
 from galaxy.labels import Labels
 from galaxy.losses import Loss
 from galaxy.models.encoder import Encoder
@@ -86,9 +86,18 @@ def loggers(config: Config, folder: Path, metrics: str) -> list[Logger]:
 
 
 def callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
-    """The chosen callbacks; those left partial are given the folder of the checkpoints."""
-    chosen = [instantiate(node) for node in config["callbacks"].values() if node is not None]
-    return [node(dirpath=str(checkpoints)) if callable(node) else node for node in chosen]
+    """The chosen callbacks; those left partial are given the folder of the checkpoints.
+
+    Raises:
+        UserError: One refuses its arguments.
+    """
+    chosen = []
+    for name, node in config["callbacks"].items():
+        if node is not None:
+            with refused(f"callbacks.{name}"):
+                made = instantiate(node)
+                chosen.append(made(dirpath=str(checkpoints)) if callable(made) else made)
+    return chosen
 
 
 def _task(

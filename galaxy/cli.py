@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, SearchPathException
 from hydra.types import RunMode
@@ -40,7 +42,8 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         try:
             return task(config)
         except Exception as error:
-            if (mistake := user_error(error)) is None:
+            # In a sweep Hydra goes on with the next job, and raises this at the end.
+            if (mistake := user_error(error)) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             print(mistake, file=sys.stderr)
             sys.exit(1)
@@ -65,16 +68,22 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
         sys.argv[1:] = [_with_quotes(argument) for argument in arguments]
         main()
     except (Interrupted, KeyboardInterrupt) as stop:  # the latter outside of a training
-        if Sweep.folder is not None:
-            with suppress(UserError):  # no job has begun yet
-                summarise(Sweep.folder)
+        _summarise()
         sys.exit(stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT)
     except Exception as error:
-        message = _config_error(error) or user_error(error)
+        _summarise()
+        message = _config_error(error) or user_error(error) or _unwritable(error)
         if message is None:
             raise
         print(message, file=sys.stderr)
         sys.exit(CONFIG_ERROR if isinstance(message, ConfigError) else 1)
+
+
+def _summarise() -> None:
+    """Shows what became of the jobs of a sweep that Hydra did not bring to its end."""
+    if Sweep.folder is not None:
+        with suppress(UserError):  # no job has begun yet
+            summarise(Sweep.folder)
 
 
 def _with_quotes(argument: str) -> str:
@@ -95,6 +104,21 @@ def user_error(error: BaseException) -> UserError | None:
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__
     return cause
+
+
+def _unwritable(error: Exception) -> UserError | None:
+    """What stands in the way of a file or folder, such as hydra.run.dir, that cannot be made."""
+    if isinstance(error, OSError) and error.filename is not None:
+        from galaxy.files import explained  # noqa: PLC0415  `--help` has no time for it
+
+        try:
+            with explained(Path(error.filename)):
+                raise error
+        except UserError as explanation:
+            return explanation
+        except OSError:
+            return None
+    return None
 
 
 def _config_error(error: Exception) -> ConfigError | None:

@@ -164,7 +164,10 @@ def _figures(record: _Record) -> dict[str, Any]:
 def _groups(records: list[_Record]) -> list[str]:
     """Says of each run what its errors are on: the data, the folder if there are several, and the labels."""
     surveys = [
-        (record.choices.get("data", "-"), str(Path(record.values.get("data.root", "")).resolve()))
+        (
+            record.choices.get("data", "-"),
+            str(Path(record.values.get("data.root", "")).expanduser().resolve()),
+        )
         for record in records
     ]
     known: dict[tuple[str, str], set[str]] = {survey: set() for survey in surveys}

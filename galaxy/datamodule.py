@@ -90,7 +90,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         super().__init__()
         _check(batch_size, limit, val_fraction, test_fraction, split_seed, workers)
         self.reader = catalog
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.target = target
         self.crop = crop
         self.augment = augment
@@ -103,7 +103,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.split_seed = split_seed
         self.stratify = stratify
         self.split_file = None if split_file is None else Path(split_file)
-        self.cache = Path(cache)
+        self.cache = Path(cache).expanduser()
         self.residence = residence
         self.device = torch.device("cpu")
         self.processes = 1

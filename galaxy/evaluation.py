@@ -38,7 +38,7 @@ def evaluate(
     if data is None:
         raise UserError(f"{file} is not in a run folder, so give the data as well: data=... data.root=...")
     if choice is None:
-        choice = RunFolder(file.parent.parent).choices()["data"]
+        choice = RunFolder.of(file).choices()["data"]
 
     from galaxy.scoring import score_checkpoint  # noqa: PLC0415  torch
 

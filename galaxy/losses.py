@@ -1,4 +1,4 @@
-"""Losses: what training makes small. All compute in float32 and return a scalar."""
+"""Losses: what training makes small. All return a scalar, in float32 or, of float64 targets, float64."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Loss(LateBuffers, ABC):
                 unequally; "counts" (B, K) float32 where the data has votes.
 
         Returns:
-            A scalar, float32.
+            A scalar.
         """
 
 
@@ -78,6 +78,7 @@ class Huber(Loss):
     """Quadratic to `delta` and linear beyond it, the mean over B x K.
 
     Sirressi used Keras' default of 1, which no error of fractions in [0, 1] exceeds: that is half the MSE.
+    With head=linear, as Sirressi's, fractions may leave [0, 1] for a while, and are pulled back less.
 
     Args:
         delta: The error at which the loss turns linear.
@@ -91,7 +92,8 @@ class Huber(Loss):
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """See `Loss.forward`."""
-        errors = F.huber_loss(output.fractions, batch["target"], reduction="none", delta=self.delta)
+        target = batch["target"].to(output.fractions.dtype)  # which trainer.precision=64-true makes double
+        errors = F.huber_loss(output.fractions, target, reduction="none", delta=self.delta)
         return _mean(errors, batch)
 
 

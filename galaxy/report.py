@@ -57,7 +57,7 @@ def result_table(run: RunFolder, result: Result) -> Table:
     rows[name] = (result.metrics["test/rmse"], result.metrics.get("test/accuracy"))
     mean = result.baselines["mean_rmse"]
     for label, (rmse, accuracy) in sorted(rows.items(), key=lambda row: -row[1][0]):
-        cells = [label, f"{rmse:.5f}", f"{1 - rmse / mean:.1%}"]
+        cells = [label, f"{rmse:.5f}", f"{1 - rmse / mean:.1%}" if mean else "-"]  # 0 where labels never vary
         if has_accuracy:
             cells.append("-" if accuracy is None else f"{accuracy:.4f}")
         table.add_row(*cells, style="bold" if label == name else None)

@@ -36,7 +36,8 @@ def with_resumed(arguments: list[str]) -> list[str]:
     run, sweep = RunFolder(folder), folder / SWEEP_FILE
     first = []
     if run.overrides_file.exists():
-        before = [*run.overrides(), f"hydra.run.dir={quoted(name)}"]
+        # The job of a sweep is run alone, though its overrides may hold the option of sweep that swept it.
+        before = [*run.overrides(), "hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"]
     elif sweep.exists():
         before = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
         first = [] if {"-m", "--multirun"} & set(arguments) else ["-m"]

@@ -108,6 +108,11 @@ class RunFolder:
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
 
+    @classmethod
+    def of(cls, checkpoint: Path) -> RunFolder:
+        """The folder of the run that a checkpoint lies in, if it lies in one."""
+        return cls(checkpoint.absolute().parent.parent)
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keeps other programs from running in this folder at the same time.
@@ -163,6 +168,7 @@ class RunFolder:
             again = _meta(config)
             resumed = [*self.meta().get("resumed", []), {key: again[key] for key in ("command", "commit")}]
             self.add_meta(resumed=resumed)
+            self.result_file.unlink(missing_ok=True)  # it is running again
 
     def meta(self) -> dict[str, Any]:
         """What `meta.json` says."""
@@ -310,13 +316,18 @@ def with_inherited_data(arguments: list[str]) -> list[str]:
         arguments: The command line, which names a run or a checkpoint in a run folder.
 
     Raises:
-        UserError: The data that the run recorded would call code of somebody else's.
+        UserError: The data that the run recorded would call code of somebody else's, or several runs are
+            named.
     """
     given = {key: value.strip("'\"") for key, _, value in (part.partition("=") for part in arguments)}
     if "run" in given:
         run = RunFolder(Path(given["run"]))
+        if "," in given["run"] and not run.path.exists():
+            raise UserError(
+                f"run={given['run']} names several runs: evaluate one at a time, for each has its own data"
+            )
     elif "checkpoint" in given:
-        run = RunFolder(Path(given["checkpoint"]).parent.parent)
+        run = RunFolder.of(Path(given["checkpoint"]))
     else:
         return arguments
     if not run.overrides_file.exists():

@@ -19,7 +19,7 @@ from galaxy.catalogs.kaggle import LABELS as KAGGLE_LABELS
 from galaxy.checkpoint import load_model
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.errors import UserError
-from galaxy.files import write_json, write_text
+from galaxy.files import explained, write_json, write_text
 from galaxy.labels import Labels
 from galaxy.prediction import predict, score, values, write_predictions
 from galaxy.report import metrics_tables, write_confusion
@@ -56,13 +56,12 @@ def score_checkpoint(
             _same_splits(data, file, config["data"])
     else:
         split = "all"
+    own = _subject(config["data"])
+    folder = out or _default_folder(file, choice, data, own, split if labelled else "unlabelled", tta)
+    _make(folder)
     module.setup()
     rows = module.labelled_rows(split) if labelled and split != "all" else module.rows[split]
     fractions = predict(model, module, split, device, tta)
-
-    own = _subject(config["data"])
-    folder = out or _default_folder(file, choice, data, own, split if labelled else "unlabelled", tta)
-    folder.mkdir(parents=True, exist_ok=True)
     for name in OUTPUTS:  # of an earlier evaluation, which may have had labels where this one has none
         (folder / name).unlink(missing_ok=True)
     asked = {"checkpoint": str(file), "split": split, "tta": tta, "data": choice, **_subject(data)}
@@ -77,6 +76,24 @@ def score_checkpoint(
         if (folder / name).exists():
             console.print(str(folder / name), markup=False, highlight=False, soft_wrap=True)
     return metrics
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder of an evaluation, in which nothing but another one may have been before.
+
+    Raises:
+        UserError: It is something else, or cannot be made.
+    """
+    if RunFolder(folder).overrides_file.exists():
+        raise UserError(f"out={folder} is a run folder, whose files have the same names: give another folder")
+    others = [name for name in OUTPUTS if (folder / name).exists()]
+    if others and OUTPUTS[0] not in others:
+        raise UserError(f"out={folder} has a {others[0]}, which is of no evaluation: give another folder")
+    try:
+        with explained(folder / OUTPUTS[0]):
+            folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"out={folder} is a file, or would lie in one: give a folder") from None
 
 
 def _write_predictions(
@@ -121,15 +138,15 @@ def _write_metrics(
 
 def _say_trained_on(console: Console, file: Path, data: GalaxyDataModule) -> None:
     """Warns that some of all galaxies are not unseen."""
-    recorded = RunFolder(file.parent.parent).splits_file
+    recorded = RunFolder.of(file).splits_file
     if not recorded.exists():
         return
     names = [str(name) for name in data.catalog.identifiers.tolist()]
     count = int((read_splits(recorded, names) == SPLITS.index("train")).sum())
     if count:
         warning = (
-            f"The run was trained on {count:,} of these {len(names):,} galaxies ({recorded}), so the figures "
-            "are better than those of unseen galaxies."
+            f"The run was trained on galaxies with the ids of {count:,} of these {len(names):,} "
+            f"({recorded}): if they are the same, the figures are better than those of unseen galaxies."
         )
         console.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
 
@@ -152,7 +169,7 @@ def _same_labels(labels: Labels, data: GalaxyDataModule) -> None:
 
 def _same_splits(data: dict[str, Any], file: Path, trained: dict[str, Any]) -> None:
     """Refuses splits under which a galaxy that was trained on would count as unseen."""
-    run = RunFolder(file.parent.parent)
+    run = RunFolder.of(file)
     in_run = run.overrides_file.exists()
     recorded = in_run and run.splits_file.exists()
     remedy = "evaluate split=all of galaxies that the run has not seen"
@@ -185,7 +202,7 @@ def _default_folder(
     file: Path, choice: str, data: dict[str, Any], own: dict[str, Any], galaxies: str, tta: int
 ) -> Path:
     """A folder beside the checkpoint's run, named by all that tells its evaluations apart."""
-    run = RunFolder(file.parent.parent)
+    run = RunFolder.of(file)
     home = run.path if run.overrides_file.exists() else file.parent
     subject = _subject(data)
     elsewhere = [Path(subject["root"]).name] if subject["root"] != own["root"] else []

@@ -56,19 +56,20 @@ def assign_splits(
         test_fraction: Share of the galaxies that test.
         seed: Another one gives other splits.
         strata: (N,) int64 kinds, or None.
-        groups: (N,) int64; a group goes where its smallest id goes. None where each galaxy stands alone.
+        groups: (N,) int64; a group goes where a galaxy of that id would go, whichever members it has. None
+            where each galaxy stands alone.
 
     Returns:
         (N,) int8, indices of `SPLITS`.
     """
     if groups is not None:
-        # One galaxy, the first by id, stands for its group.
+        # A group is of the kind of its first galaxy, by id.
         order = np.argsort(ids, kind="stable")
-        first = order[np.unique(groups[order], return_index=True)[1]]
+        kinds, first = np.unique(groups[order], return_index=True)
         own = assign_splits(
-            ids[first], val_fraction, test_fraction, seed, None if strata is None else strata[first]
+            kinds, val_fraction, test_fraction, seed, None if strata is None else strata[order[first]]
         )
-        return own[np.searchsorted(groups[first], groups)]
+        return own[np.searchsorted(kinds, groups)]
     u = unit_hash(ids, "galaxy-split", seed)
     if strata is not None:
         u = _rank_within(u, strata, seed)

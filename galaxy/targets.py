@@ -67,7 +67,9 @@ class Question1:
             return catalog
         # Errors on other truths, or on other galaxies, do not compare.
         meaning = ", ".join(
-            ["question1"] + ["hard"] * self.hard + [f"at least {self.confident:g}"] * (self.confident > 0)
+            [f"question1 of {catalog.labels.meaning}"]
+            + ["hard"] * self.hard
+            + [f"at least {self.confident:g}"] * (self.confident > 0)
         )
         labels = _first_question(catalog.labels, catalog.name, meaning)
         if catalog.targets is None:
@@ -79,7 +81,10 @@ class Question1:
             targets=_scaled(catalog.targets[:, columns]),
             weights=None if catalog.weights is None else catalog.weights[:, columns],
             counts=None if catalog.counts is None else catalog.counts[:, columns],
-            expected=None if catalog.expected is None else catalog.expected[:, columns],
+            # What the votes were drawn from is no best guess of which answer won, nor of clear cases only.
+            expected=None
+            if catalog.expected is None or self.hard or self.confident > 0
+            else catalog.expected[:, columns],
         )
         answers = catalog.targets
         assert answers is not None

@@ -16,7 +16,7 @@ from lightning.pytorch.trainer.states import RunningStage
 
 from galaxy.callbacks import SlowProgressBar
 from galaxy.checkpoint_io import WholeCheckpointIO
-from galaxy.instantiation import instantiate
+from galaxy.instantiation import instantiate, refused
 from galaxy.precision import best_precision, use_tf32
 
 # What Lightning calls in every step, of callbacks and of the module.
@@ -110,14 +110,15 @@ def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], loggers:
         node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
-    built: Trainer = instantiate(node, _partial_=True)(
-        callbacks=callbacks,
-        logger=loggers,
-        plugins=[WholeCheckpointIO()],
-        use_distributed_sampler=False,
-        enable_autolog_hparams=False,
-        enable_model_summary=False,
-    )
+    with refused("trainer"):
+        built: Trainer = instantiate(node, _partial_=True)(
+            callbacks=callbacks,
+            logger=loggers,
+            plugins=[WholeCheckpointIO()],
+            use_distributed_sampler=False,
+            enable_autolog_hparams=False,
+            enable_model_summary=False,
+        )
     return built
 
 

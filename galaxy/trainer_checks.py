@@ -13,6 +13,9 @@ from galaxy.metrics import CLASS_METRICS, FRACTION_METRICS
 # Metrics that a callback or a scheduler can watch in every run; labels add their own.
 METRICS = ("train/loss", "val/loss", *(f"{s}/{m}" for s in ("train", "val") for m in FRACTION_METRICS))
 
+# Metrics that are the better the larger they are.
+_LARGE = ("r2", *CLASS_METRICS, "images_per_second")
+
 # Arguments that a run sets itself, and what to write instead.
 OWN = {
     "callbacks": "the group callbacks",
@@ -42,6 +45,11 @@ def check_trainer(config: dict[str, Any]) -> None:
     for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
         if node.get(name, 1) is None or node.get(name, 1) < 1:
             raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
+    every = node.get("check_val_every_n_epoch", 1)
+    if every is not None and every > node["max_epochs"]:
+        raise UserError(
+            f"trainer.check_val_every_n_epoch is {every}, but there are {node['max_epochs']} epochs"
+        )
     for name in ("limit_train_batches", "limit_val_batches"):
         if node.get(name) == 0:
             raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
@@ -64,7 +72,7 @@ def check_trainer(config: dict[str, Any]) -> None:
 
 
 def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:
-    """Refuses metrics to be watched that a run does not log.
+    """Refuses metrics to be watched that a run does not log, or in the wrong direction.
 
     Args:
         config: Of the run.
@@ -72,7 +80,7 @@ def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool
         weighted: Whether the targets come with weights.
 
     Raises:
-        UserError: Naming the metrics that there are.
+        UserError: Naming the metrics that there are, or the direction.
     """
     known = [*METRICS, "images_per_second"]
     if labels is None or labels.kind == "classes":
@@ -83,17 +91,24 @@ def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool
     watchers = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
     for owner, watcher in {**watchers, "scheduler": config["scheduler"]}.items():
         name = (watcher or {}).get("monitor")
-        if name is None or name in known:
+        if name is None:
             continue
         of, _, key = name.rpartition("/")
-        if of == "val/rmse" and (labels is None or key in keys):
-            continue
-        whose = "" if labels is None else f" on {labels.meaning} labels"
-        questions = [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
-        raise UserError(
-            f"{owner}.monitor is {name}, which no run{whose} logs{meant(name, known)}\n"
-            f"There are: {', '.join([*known, *questions])}"
-        )
+        of_question = of == "val/rmse" and (labels is None or key in keys)
+        if name not in known and not of_question:
+            whose = "" if labels is None else f" on {labels.meaning} labels"
+            questions = [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
+            raise UserError(
+                f"{owner}.monitor is {name}, which no run{whose} logs{meant(name, known)}\n"
+                f"There are: {', '.join([*known, *questions])}"
+            )
+        mode, better = watcher.get("mode"), "max" if key in _LARGE else "min"
+        # Of a metric of classes, first of all, whether the labels are classes.
+        if mode not in (None, better) and (labels is not None or key not in CLASS_METRICS):
+            best = {"min": "least", "max": "greatest"}[better]
+            raise UserError(
+                f"{owner}.mode is {mode}, but the {best} {name} is the best: use {owner}.mode={better}"
+            )
 
 
 def _check_hardware(node: dict[str, Any]) -> None:

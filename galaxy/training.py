@@ -74,7 +74,7 @@ def train(
         # A further process of a distributed run: the first one keeps the folder.
         progress = Progress.of(run) if resume else Progress()
         loggers = build.loggers(config, folder, metrics="")
-        _fit(run, config, Result(status="running"), loggers, progress, Interruption())
+        _fit(run, config, Result(status="running"), loggers, progress, Interruption(), in_sweep)
         return math.nan
     with run.claimed(), listening() as interruption:
         run.begin(config, overrides, choices, resume)
@@ -108,7 +108,7 @@ def _run(
         progress = Progress.of(run)
         loggers += build.loggers(config, run.path, progress.metrics)
         _declare(loggers, config, choices, overrides)
-        _fit(run, config, result, loggers, progress, interruption)
+        _fit(run, config, result, loggers, progress, interruption, in_sweep)
         result.status = "done"
     except BaseException as error:
         ends_here = not isinstance(error, Exception) or not in_sweep
@@ -127,6 +127,7 @@ def _run(
 def _write_down(error: BaseException, result: Result, folder: Path, ends_here: bool) -> None:
     """Says in the result and in train.log how a run failed; `ends_here` if the program ends with it."""
     result.status = _status(error)
+    result.metrics.clear()  # of the validation split, where the test split was not reached
     result.error = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     # An error that ends the program is shown when it does; train.log needs it all the same.
     level = logging.INFO if ends_here else logging.ERROR
@@ -144,19 +145,22 @@ def _fit(
     loggers: list[Logger],
     progress: Progress,
     interruption: Interruption,
+    in_sweep: bool,
 ) -> None:
     check_trainer(config)
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     # Before the data: a size or weights that do not fit should not cost the decoding of a survey.
-    model, loss = instantiate(config["model"]), instantiate(config["loss"])
+    model, loss, trainer = instantiate(config["model"]), instantiate(config["loss"]), None
     if isinstance(model, Encoder):
         model.load_pretrained()
+        trainer = _trainer(run, config, loggers, progress, interruption, in_sweep)
     data = build.datamodule(config)
     data.read()
     data.check_trainable()
     check_monitors(config, data.labels, data.catalog.weights is not None)
+    _warn_of_unknown(config, data)
     if not isinstance(model, Encoder):
         model = model(labels=data.labels)
     data.setup()
@@ -169,13 +173,34 @@ def _fit(
     result.labels = data.labels.meaning
     sizes = ", ".join(f"{len(data.rows[split]):,} {split}" for split in SPLITS)
     log.info("data=%s at %s: %s; labels: %s", data.catalog.name, data.root, sizes, data.labels.meaning)
-    if isinstance(model, Encoder):
-        task, trainer = _trained(run, config, model, loss, data, result, loggers, progress, interruption)
-        if trainer.is_global_zero:
-            device = trainer.strategy.root_device
-            _score_best(run, task, data, result, loggers, device, trainer.global_step)
-    else:
+    if trainer is None:
         _fit_at_once(run, config, model, data, result, loggers)
+        return
+    task = _trained(run, config, model, loss, data, trainer, result, progress)
+    if trainer.is_global_zero:
+        device = trainer.strategy.root_device
+        _score_best(run, task, data, result, loggers, device, trainer.global_step)
+
+
+def _trainer(
+    run: RunFolder,
+    config: dict[str, Any],
+    loggers: list[Logger],
+    progress: Progress,
+    interruption: Interruption,
+    in_sweep: bool,
+) -> Trainer:
+    callbacks = build.callbacks(config, run.checkpoints)
+    for callback in callbacks:
+        if isinstance(callback, LastCheckpoint):
+            callback.interruption, callback.elapsed = interruption, progress.seconds
+    trainer = build_trainer(config, callbacks, loggers)
+    if in_sweep and trainer.world_size > 1:
+        raise UserError(
+            f"trainer.devices is {config['trainer']['devices']}, but each further process of a distributed "
+            "training would start the whole sweep: train the jobs one by one, or use trainer=auto"
+        )
+    return trainer
 
 
 def _trained(
@@ -184,17 +209,11 @@ def _trained(
     encoder: Encoder,
     loss: Loss,
     data: GalaxyDataModule,
+    trainer: Trainer,
     result: Result,
-    loggers: list[Logger],
     progress: Progress,
-    interruption: Interruption,
-) -> tuple[GalaxyTask, Trainer]:
-    """The network after its training, and what trained it."""
-    callbacks = build.callbacks(config, run.checkpoints)
-    for callback in callbacks:
-        if isinstance(callback, LastCheckpoint):
-            callback.interruption, callback.elapsed = interruption, progress.seconds
-    trainer = build_trainer(config, callbacks, loggers)
+) -> GalaxyTask:
+    """The network after its training."""
     data.device, data.processes = trainer.strategy.root_device, trainer.num_devices
     task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
     # So that a short epoch is logged at least once.
@@ -221,10 +240,23 @@ def _trained(
         result.epochs = trainer.current_epoch
         result.checkpoint = _relative_best(run)
     task.compile_network(None)  # a checkpoint has one score, by the network as evaluate.py has it
-    for callback in callbacks:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Throughput) and callback.speed is not None:
             result.images_per_second = round(callback.speed, 1)
-    return task, trainer
+    return task
+
+
+def _warn_of_unknown(config: dict[str, Any], data: GalaxyDataModule) -> None:
+    """Warns where the checkpoint is chosen by answers that nobody gave."""
+    weights, monitor = data.catalog.weights, config["callbacks"]["best"]["monitor"]
+    unknown = 0.0 if weights is None else float((weights == 0).mean())
+    if unknown > 0.05 and "weighted" not in monitor:  # of cumulative labels it is one question in 200
+        log.warning(
+            "%.0f %% of the targets are unknown (weight 0) and stored as 0, which %s takes for the truth: "
+            "choose the checkpoint with callbacks.best.monitor=val/weighted_rmse, and early_stopping alike",
+            100 * unknown,
+            monitor,
+        )
 
 
 def _same_data(run: RunFolder, description: dict[str, Any]) -> None:

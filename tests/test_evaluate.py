@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -144,7 +143,7 @@ def test_galaxies_that_were_trained_on_are_counted(
     trained = (pd.read_parquet(run / "splits.parquet")["split"] == "train").sum()
     capsys.readouterr()
     assert command("evaluate.py", f"run={run}", "split=all") == 0
-    assert f"was trained on {trained} of these 80 galaxies" in capsys.readouterr().out
+    assert f"was trained on galaxies with the ids of {trained} of these 80" in capsys.readouterr().out
     assert command("evaluate.py", f"run={run}") == 0
     assert "was trained on" not in capsys.readouterr().out
 
@@ -238,6 +237,7 @@ def test_an_evaluation_leaves_nothing_of_an_earlier_one(command: Command, run: P
     out = tmp_path / "out"
     out.mkdir()
     (out / "submission.csv").write_text("stale")
+    (out / "evaluation.json").write_text("{}")
     assert command("evaluate.py", f"run={run}", f"out={out}") == 0
     assert {file.name for file in out.iterdir()} == {
         "evaluation.json",
@@ -245,6 +245,36 @@ def test_an_evaluation_leaves_nothing_of_an_earlier_one(command: Command, run: P
         "predictions.csv",
         "predictions.parquet",
     }
+
+
+def test_an_evaluation_overwrites_nothing_else(
+    command: Command, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "predictions.parquet").read_bytes()
+    assert command("evaluate.py", f"run={run}", "split=all", f"out={run}") == 1
+    assert "is a run folder" in capsys.readouterr().err
+    assert (run / "predictions.parquet").read_bytes() == before
+    mine = tmp_path / "predictions.csv"
+    mine.write_text("mine")
+    assert command("evaluate.py", f"run={run}", f"out={tmp_path}") == 1
+    assert "has a predictions.csv, which is of no evaluation" in capsys.readouterr().err
+    assert command("evaluate.py", f"run={run}", f"out={mine}") == 1
+    assert "is a file, or would lie in one" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+
+
+def test_runs_are_evaluated_one_at_a_time(
+    command: Command, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("evaluate.py", "-m", f"run={run},{run}") == 1
+    assert "names several runs: evaluate one at a time" in capsys.readouterr().err
+
+
+def test_a_checkpoint_may_be_named_from_its_own_folder(
+    command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run / "checkpoints")
+    assert command("evaluate.py", "checkpoint=best.ckpt", f"out={tmp_path}/out") == 0
 
 
 def test_a_checkpoint_cannot_call_somebody_elses_code(
@@ -328,4 +358,3 @@ def test_a_truncated_image_is_named_and_nothing_half_done_is_left(
     skipped = json.loads((tmp_path / "skipped" / "meta.json").read_text())["data"]["skipped"]
     assert len(skipped) == 1
     assert victim.name in skipped[0]
-    assert cv2.imread(str(victim)) is None or victim.stat().st_size == 400

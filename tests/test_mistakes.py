@@ -268,6 +268,38 @@ SETTINGS = (
         "data=kaggle data.root=/nowhere callbacks.early_stopping.monitor=val/rsme",
         ("did you mean val/rmse?",),
     ),
+    Case(
+        "the worst checkpoint",
+        "data=kaggle data.root=/nowhere callbacks.best.monitor=val/r2",
+        ("callbacks.best.mode is min, but the greatest val/r2 is the best",),
+    ),
+    Case(
+        "three best checkpoints",
+        "data=kaggle callbacks.best.save_top_k=3",
+        ("callbacks.best.save_top_k is 3",),
+        2,
+    ),
+    Case(
+        "no accelerator",
+        "data=kaggle trainer.accelerator=gpuu",
+        ("trainer.accelerator is gpuu", "did you mean gpu?"),
+        2,
+    ),
+    Case(
+        "no strategy",
+        "data=kaggle data.root=/nowhere model=deep_cnn crop.size=32 trainer.strategy=dpp",
+        ("trainer: ", "dpp"),
+    ),
+    Case(
+        "no direction",
+        "data=kaggle data.root=/nowhere callbacks.best.mode=mn",
+        ("callbacks.best.mode is mn",),
+    ),
+    Case(
+        "validates after the end",
+        "data=kaggle data.root=/nowhere +trainer.check_val_every_n_epoch=99",
+        ("trainer.check_val_every_n_epoch is 99",),
+    ),
     Case("negative seed", "data=kaggle data.root=/nowhere seed=-1", ("seed is -1",)),
     Case(
         "crop too small",

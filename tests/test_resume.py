@@ -285,12 +285,12 @@ def test_other_data_are_refused(
     labels = (survey / "training_solutions_rev1.csv").read_text()
     (root / "training_solutions_rev1.csv").write_text(labels)
     at_step(2, kill)
-    with pytest.raises(Killed):
-        command("train.py", *quick, f"data.root={root}", here)
-    (root / "training_solutions_rev1.csv").write_text("\n".join(labels.splitlines()[:-1]) + "\n")
     lone = [*quick, f"data.root={root}", "data.on_bad=skip"]
+    with pytest.raises(Killed):
+        command("train.py", *lone, here)
+    (root / "training_solutions_rev1.csv").write_text("\n".join(labels.splitlines()[:-1]) + "\n")
     assert command("train.py", *lone, "resume=auto", here) == 1
-    assert "data.on_bad was" in capsys.readouterr().err
+    assert "the data have changed since" in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_is_refused(
@@ -335,6 +335,28 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert [run.path.name for run in find_runs(tmp_path / "broken")] == names
     for name in names:
         same_runs(RunFolder(tmp_path / "whole" / name), RunFolder(tmp_path / "broken" / name))
+
+
+def test_one_job_of_a_ready_made_sweep_goes_on_alone(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    at_step: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = tmp_path / "conf" / "sweep"
+    options.mkdir(parents=True)
+    text = "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      loss: mse,huber\n"
+    (options / "mine.yaml").write_text(text)
+    mine = ["--config-dir", str(tmp_path / "conf")]
+    at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT))
+    sweep = [*mine, *quick, "sweep=mine", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 130
+    (job,) = find_runs(tmp_path / "sweep")
+    capsys.readouterr()
+    assert command("train.py", *mine, f"resume={job.path}") == 0
+    assert job.result().status == "done"
+    assert len(find_runs(tmp_path / "sweep")) == 1
 
 
 def test_a_failed_job_runs_again_and_the_others_do_not(

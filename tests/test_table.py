@@ -240,7 +240,10 @@ def test_answers_that_miss_their_parent_are_named(root: Path) -> None:
     table.loc[3, "bar"] = "0.19"  # 0.015 too much: rounding
     write(root, table)
     message = error(root, questions=TREE)
-    assert "2 row(s) with answers that do not sum to their parent's value, or 1, within 0.02" in message
+    assert (
+        "2 row(s) with answers that do not sum to their parent's value, or 1, within rounding to two"
+        in message
+    )
     assert "labels.csv, line 3, ngc 1300: bar sums to 1.180000, not disk = 0.900000" in message
     assert "labels.csv, line 4, 42: ring sums to 0.850000, not disk = 0.800000" in message
     assert read(root, "skip", questions=TREE).names == (NAMES[0], NAMES[3])
@@ -371,11 +374,12 @@ def test_galaxies_may_be_grouped(root: Path, file: str) -> None:
     catalog = read(root, group_column="field")
     assert catalog.groups is not None
     assert catalog.groups.dtype == np.int64
-    assert catalog.groups.tolist() == [6, 42, 3, 6, 3]
+    a, b = id_of("group a"), id_of("group b")
+    assert catalog.groups.tolist() == [b, 42, a, b, a]
     (root / "images" / "3.png").unlink()
     catalog = read(root, "skip", group_column="field")
     assert catalog.groups is not None
-    assert catalog.groups.tolist() == [6, 42, 9, 6]
+    assert catalog.groups.tolist() == [b, 42, a, b]  # whoever else is in it
     assert "no column filed (data.catalog.group_column); did you mean field?" in error(
         root, group_column="filed"
     )

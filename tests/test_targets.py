@@ -1,5 +1,6 @@
 """What a model is asked to predict."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,18 @@ def test_hard_and_confident() -> None:
     assert asked.ids.tolist() == [0, 1]
     assert asked.targets.tolist() == [[1, 0, 0], [0, 1, 0]]
     assert asked.labels is not None
-    assert asked.labels.meaning == "question1, hard, at least 0.6"
+    assert asked.labels.meaning == "question1 of weighted, hard, at least 0.6"
+
+
+@pytest.mark.parametrize(
+    ("hard", "confident", "known"), [(False, 0, True), (True, 0, False), (False, 0.6, False)]
+)
+def test_only_of_the_shares_of_all_galaxies_the_noise_floor_is_known(
+    hard: bool, confident: float, known: bool
+) -> None:
+    assert FOUR.targets is not None
+    asked = Question1(hard, confident)(replace(FOUR, expected=FOUR.targets))
+    assert (asked.expected is not None) == known
 
 
 def test_unlabelled_galaxies_pass() -> None:

@@ -1,6 +1,8 @@
 """Training through the real command line, and the run folder it leaves."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -140,11 +142,13 @@ def test_a_diverged_run_says_so_and_keeps_no_bad_checkpoint(
     assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
 
 
+@pytest.mark.parametrize("loss", ["mse", "huber"])
 @pytest.mark.parametrize("precision", ["64-true", "32-true", "bf16-mixed"])
 def test_every_precision_of_the_cpu_trains(
-    command: Command, quick: list[str], tmp_path: Path, precision: str
+    command: Command, quick: list[str], tmp_path: Path, precision: str, loss: str
 ) -> None:
-    run = [*quick, "crop.channels=1", f"trainer.precision={precision}", f"hydra.run.dir={tmp_path}/run"]
+    settings = ["crop.channels=1", f"trainer.precision={precision}", f"loss={loss}"]
+    run = [*quick, *settings, f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *run) == 0
     assert RunFolder(tmp_path / "run").result().status == "done"
 
@@ -208,6 +212,41 @@ def test_a_sweep_runs_all_jobs_and_ends_with_one_table(
     assert len(find_runs(tmp_path / "sweep")) == 4
     names = {run.path.name for run in find_runs(tmp_path / "sweep")}
     assert all("model=" in name and "optimizer.lr=" in name for name in names)
+
+
+def test_a_job_that_cannot_begin_leaves_the_others_alone(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["-m", *quick, "model=mean,center_pixel", f"hydra.sweep.dir={tmp_path}/sweep"]
+    (tmp_path / "sweep" / "0-model=mean").mkdir(parents=True)
+    with RunFolder(tmp_path / "sweep" / "0-model=mean").claimed():
+        assert command("train.py", *sweep) == 1
+    said = capsys.readouterr()
+    assert "another program is running in" in said.err
+    assert "center_pixel" in said.out
+    assert RunFolder(tmp_path / "sweep" / "1-model=center_pixel").result().status == "done"
+
+
+def test_a_job_of_a_sweep_is_not_distributed(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", "-m", *quick, *two) == 1
+    assert "train the jobs one by one" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Path, *arguments: object, **named: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/run") == 1
+    message = capsys.readouterr().err
+    assert f"{tmp_path}/run" in message
+    assert "choose another folder" in message
 
 
 def test_the_hparams_tab_shows_every_run_with_real_metrics(

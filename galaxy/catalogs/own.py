@@ -15,7 +15,7 @@ from galaxy.catalogs.catalog import FitsImage, ImageSource, id_of
 from galaxy.catalogs.reading import is_id
 from galaxy.errors import UserError
 
-FITS_ENDINGS = (".fits", ".fits.gz", ".fits.fz")
+FITS_ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fts")
 ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
 _IMAGE = re.compile(
     rf"(?P<stem>.+?)({'|'.join(map(re.escape, ENDINGS))})", re.IGNORECASE | re.DOTALL | re.ASCII

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from galaxy.catalogs.catalog import Catalog
+from galaxy.catalogs.catalog import Catalog, id_of
 from galaxy.catalogs.columns import ENDINGS, Table
 from galaxy.catalogs.own import ENDINGS as IMAGE_ENDINGS
 from galaxy.catalogs.own import Stretch, identify, image_files
@@ -33,9 +33,10 @@ from galaxy.catalogs.tree import tree_labels
 from galaxy.errors import UserError, listing, meant
 from galaxy.labels import Labels, class_labels
 
-# Three answers and their parent, each rounded to two decimals, can miss each other by so much. Conditional
-# fractions given for cumulative ones miss by far more.
-TREE_TOLERANCE = 0.02
+# By how much a fraction misses that is rounded to two decimals; a question's answers and their parent miss
+# each other by no more than all of them together. Conditional fractions given for cumulative ones miss by far
+# more.
+ROUNDING = 0.005
 # A column with more classes than this, or with a new one every other row, holds something else.
 MAX_CLASSES = 1000
 FEW_CLASSES = 20
@@ -277,9 +278,11 @@ def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
     cumulative = any(parent is not None for parent in labels.questions.parents)
     # A single answer is a part of its parent's fraction, of which the rest has no column.
     alone = np.array([len(question.answers) == 1 for question in labels.questions])
-    off = cumulative & (np.where(alone, residuals, np.abs(residuals)) > TREE_TOLERANCE)
+    answers = np.array([len(question.answers) for question in labels.questions])
+    tolerance = ROUNDING * (answers + 1) + 1e-9
+    off = cumulative & (np.where(alone, residuals, np.abs(residuals)) > tolerance)
     rows.report(
-        f"row(s) with answers that do not sum to their parent's value, or 1, within {TREE_TOLERANCE:g}",
+        "row(s) with answers that do not sum to their parent's value, or 1, within rounding to two decimals",
         off.any(axis=1),
         lambda row: describe_tree(labels, values[row], off[row]),
     )
@@ -324,9 +327,10 @@ def _class_name(text: str) -> str:
 
 
 def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
-    """The smallest id of each galaxy's group (N,), its own where the group has no name."""
-    groups = pd.Series(ids, index=names.index).groupby(names).transform("min")
-    return np.where(names == "", ids, groups).astype(np.int64)
+    """The id of each galaxy's group (N,), its own where the group has no name."""
+    # By its name, so that galaxies that are added to a group join it in its split.
+    groups = {name: id_of(f"group {name}") for name in names.unique()}
+    return np.where(names == "", ids, names.map(groups)).astype(np.int64)
 
 
 def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
