@@ -32,8 +32,9 @@ def main(config: DictConfig) -> None:
     names = map(str, catalog.identifiers[rows])
     images = [catalog.images[row] for row in rows.tolist()]
     skipped = contact_sheet(dict(zip(names, images, strict=True)), crops, path, data["on_bad"])
-    if skipped:
-        print(f"{len(skipped)} image(s) left out:\n{listing(skipped)}")
+    for what, lines in (("rows or files of the survey", list(catalog.skipped)), ("image(s)", skipped)):
+        if lines:
+            print(f"{len(lines)} {what} left out:\n{listing(lines)}")
     print(f"{len(rows) - len(skipped)} galaxies of {catalog.name}: {path}")
 
 

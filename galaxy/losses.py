@@ -200,7 +200,8 @@ class _Tree:
     """
 
     def __init__(self, questions: Questions) -> None:
-        self.sizes = [columns.stop - columns.start for columns in questions.slices]
+        self.sizes = questions.sizes
+        self.first = [columns.start for columns in questions.slices]
         self.width = max(2, *self.sizes)
         self.parents = questions.parents
         # (questions, most answers), whether there is such an answer; a single one has its denial beside it.
@@ -217,7 +218,7 @@ class _Tree:
         for question in self._single():
             parent = self.parents[question]
             whole = 1.0 if parent is None else targets[:, parent]
-            padded[:, question, 1] = (whole - targets[:, self._column(question)]).clamp_min(0)
+            padded[:, question, 1] = (whole - targets[:, self.first[question]]).clamp_min(0)
         return padded
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
@@ -229,9 +230,6 @@ class _Tree:
 
     def _single(self) -> list[int]:
         return [question for question, size in enumerate(self.sizes) if size == 1]
-
-    def _column(self, question: int) -> int:
-        return sum(self.sizes[:question])
 
 
 def _mean(errors: Tensor, batch: Batch) -> Tensor:

@@ -64,9 +64,14 @@ class Questions:
         return iter(self.questions)
 
     @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """How many answers each question has."""
+        return tuple(len(question.answers) for question in self.questions)
+
+    @cached_property
     def slices(self) -> tuple[slice, ...]:
         """The columns of each question."""
-        stops = np.cumsum([len(q.answers) for q in self.questions]).tolist()
+        stops = np.cumsum(self.sizes).tolist()
         return tuple(slice(a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True))
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import yaml
@@ -34,13 +35,13 @@ def with_resumed(arguments: list[str]) -> list[str]:
         return arguments
     folder = Path(name)
     run, sweep = RunFolder(folder), folder / SWEEP_FILE
-    first = []
+    first = [] if _config_dir(arguments) else _recorded_config_dir(folder)
     if run.overrides_file.exists():
         # The job of a sweep is run alone, though its overrides may hold the option of sweep that swept it.
         before = [*run.overrides(), "hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"]
     elif sweep.exists():
         before = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
-        first = [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
+        first += [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
     else:
         raise UserError(f"resume={name} is neither the folder of a run nor that of a sweep (nor auto)")
     kept = [argument for argument in before if not argument.startswith("resume=")]
@@ -48,6 +49,23 @@ def with_resumed(arguments: list[str]) -> list[str]:
     place = arguments.index(given[-1])
     others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
     return [*first, *others[0], *kept, "resume=auto", *others[1]]
+
+
+def _config_dir(arguments: list[str]) -> list[str]:
+    """The option of a command line that names a folder of a user's own options, if there is one."""
+    for place, argument in enumerate(arguments):
+        if argument in ("--config-dir", "-cd"):
+            return arguments[place : place + 2]
+        if argument.startswith("--config-dir="):
+            return [argument]
+    return []
+
+
+def _recorded_config_dir(folder: Path) -> list[str]:
+    """That of the command that began the run, or the first job of the sweep, in a folder."""
+    for meta in sorted([*folder.glob("meta.json"), *folder.glob("*/meta.json")]):
+        return _config_dir(shlex.split(RunFolder(meta.parent).meta().get("command", "")))
+    return []
 
 
 def _overrides(sweep: Path) -> list[str]:

@@ -42,7 +42,8 @@ def write_submission(path: Path, root: Path, ids: NDArray[np.int64], fractions: 
     if len(missing):
         raise UserError(
             f"{benchmarks[0]} lists {len(missing):,} galaxies that were not predicted: no image in "
-            f"{root / 'images_test_rev1'} or left out by data.limit:\n{listing([str(i) for i in missing])}"
+            f"{root / 'images_test_rev1'}, or left out by data.limit or data.on_bad=skip:\n"
+            f"{listing([str(i) for i in missing])}"
         )
     table = table.loc[order]
     table.insert(0, header[0], order)

@@ -293,6 +293,33 @@ def test_other_data_are_refused(
     assert "the data have changed since" in capsys.readouterr().err
 
 
+def test_a_run_that_another_program_is_at_work_in_is_left_alone(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunFolder(tmp_path / "run").claimed():
+        assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/run") == 1
+    assert f"another program is running in {tmp_path}/run" in capsys.readouterr().err
+
+
+def test_another_precision_is_refused(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    at_step: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    auto = [*(o for o in quick if not o.startswith("trainer.precision")), "trainer.precision=auto"]
+    here = f"hydra.run.dir={tmp_path}/run"
+    monkeypatch.setattr("galaxy.trainer.best_precision", lambda _: "32-true")
+    at_step(2, kill)
+    with pytest.raises(Killed):
+        command("train.py", *auto, here)
+    monkeypatch.setattr("galaxy.trainer.best_precision", lambda _: "bf16-mixed")
+    assert command("train.py", *auto, "resume=auto", here) == 1
+    assert "was begun with precision 32-true, and here it would go on with bf16" in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_refused(
     command: Command,
     quick: list[str],
@@ -354,9 +381,11 @@ def test_one_job_of_a_ready_made_sweep_goes_on_alone(
     assert command("train.py", *sweep) == 130
     (job,) = find_runs(tmp_path / "sweep")
     capsys.readouterr()
-    assert command("train.py", *mine, f"resume={job.path}") == 0
+    assert command("train.py", f"resume={job.path}") == 0  # the folder of options is remembered
     assert job.result().status == "done"
     assert len(find_runs(tmp_path / "sweep")) == 1
+    assert command("train.py", f"resume={tmp_path}/sweep") == 0
+    assert [run.result().status for run in find_runs(tmp_path / "sweep")] == ["done", "done"]
 
 
 def test_a_failed_job_runs_again_and_the_others_do_not(

@@ -277,9 +277,8 @@ def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
     # Without any parent, fractions may sum to what they like.
     cumulative = any(parent is not None for parent in labels.questions.parents)
     # A single answer is a part of its parent's fraction, of which the rest has no column.
-    alone = np.array([len(question.answers) == 1 for question in labels.questions])
-    answers = np.array([len(question.answers) for question in labels.questions])
-    tolerance = ROUNDING * (answers + 1) + 1e-9
+    alone = np.array(labels.questions.sizes) == 1
+    tolerance = ROUNDING * (np.array(labels.questions.sizes) + 1) + 1e-9
     off = cumulative & (np.where(alone, residuals, np.abs(residuals)) > tolerance)
     rows.report(
         "row(s) with answers that do not sum to their parent's value, or 1, within rounding to two decimals",

@@ -61,7 +61,7 @@ class Tree(Head):
 
     def __init__(self, in_features: int, questions: Questions) -> None:
         super().__init__(in_features, questions)
-        self.sizes = [columns.stop - columns.start for columns in questions.slices]
+        self.sizes = questions.sizes
         self.order = questions.order
         # Each question's parent as (question, answer within it).
         starts = [columns.start for columns in questions.slices]
