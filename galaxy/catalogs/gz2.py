@@ -311,11 +311,11 @@ def _join(table: _Table, mapping: _Mapping, images: Collection[int]) -> _Join:
 
     def describe_row(row: int) -> str:
         asset = asset_of.get(int(ids[row]))
-        return f"not in {MAPPING}" if asset is None else f"no {IMAGES}/{asset}.jpg, its image by {MAPPING}"
+        return f"not in {MAPPING}" if asset is None else f"no {IMAGES}/{asset}.jpg (as {MAPPING} has it)"
 
     def describe_lone(asset: int) -> str:
         objid = objid_of.get(asset)
-        why = f"not in {MAPPING}" if objid is None else f"of {objid} by {MAPPING}, no dr7objid in {TABLE}"
+        why = f"not in {MAPPING}" if objid is None else f"no dr7objid {objid} (as {MAPPING} has it) in {TABLE}"
         return f"{IMAGES}/{asset}.jpg: {why}"
 
     def describe_again(place: int) -> str:
