@@ -315,8 +315,9 @@ def _join(table: _Table, mapping: _Mapping, images: Collection[int]) -> _Join:
 
     def describe_lone(asset: int) -> str:
         objid = objid_of.get(asset)
-        why = f"not in {MAPPING}" if objid is None else f"no dr7objid {objid} (as {MAPPING} has it) in {TABLE}"
-        return f"{IMAGES}/{asset}.jpg: {why}"
+        if objid is None:
+            return f"{IMAGES}/{asset}.jpg: not in {MAPPING}"
+        return f"{IMAGES}/{asset}.jpg: no dr7objid {objid} (as {MAPPING} has it) in {TABLE}"
 
     def describe_again(place: int) -> str:
         objid, asset = mapping.objids[place], mapping.assets[place]
