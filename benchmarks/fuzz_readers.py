@@ -141,7 +141,8 @@ def _outcome(subject: Subject, root: Path, path: Path, on_bad: OnBad, sound: Rea
         message = str(error)
         places = [path.name]
         if subject.name == "questions":
-            places += ["data.root", "data.catalog."]  # keys of the configuration, whichever file set them
+            # The choice of the file, and keys of the configuration, whichever file set them.
+            places += ["data=mine", "data.root", "data.catalog."]
         if "Traceback" in message or not any(place in message for place in places):
             return Outcome.FAILURE, f"does not say where: {message}"
         return Outcome.REFUSED, message

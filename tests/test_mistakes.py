@@ -242,6 +242,20 @@ SETTINGS = (
         (configuration("mine.yaml", "defaults: [table, _self_]\ncatalog:\n  columns: [smooth\nroot: x\n"),),
     ),
     Case(
+        "a user's file that is a word",
+        "--config-dir {root}/conf data=mine",
+        ("mine.yaml", "cannot be used"),
+        2,
+        (configuration("mine.yaml", "defaults\n"),),
+    ),
+    Case(
+        "misspelt option in a user's file",
+        "--config-dir {root}/conf data=mine",
+        ("data has no option tabel; did you mean table?", "mine.yaml, line 1"),
+        2,
+        (configuration("mine.yaml", "defaults: [tabel, _self_]\nroot: x\n"),),
+    ),
+    Case(
         "misspelt key in a user's file",
         "--config-dir {root}/conf data=mine",
         ("data.catalog.colums", "did you mean columns?", "mine.yaml, line 4"),

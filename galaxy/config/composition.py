@@ -118,7 +118,10 @@ def explain(error: BaseException, loader: ConfigLoader) -> Problem:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
         group, _, option = error.missing_cfg_file.rpartition("/")
         options = tuple(name for name in loader.get_group_options(group) if not name.startswith("_"))
-        source = _mention(loader, rf"\b{re.escape(group)}\b.*:.*\b{re.escape(option)}\b") if group else ""
+        # By its group, or by itself where the option that asks for it is of the same group.
+        name = rf"\b{re.escape(option)}\b"
+        source = _mention(loader, rf"\b{re.escape(group)}\b.*:.*{name}") if group else ""
+        source = source or _mention(loader, rf"^ *(defaults:|-) .*{name}")
         key = group or "--config-name"
         return Problem(key, f"has no option {option}", options, nearest(option, options), source)
     if match := re.search(r"Could not override '([^']*)'", text):
@@ -153,6 +156,7 @@ def _unreadable(loader: ConfigLoader, error: BaseException) -> Path | None:
             pass  # which would be another error
         defaults = content.get("defaults", []) if isinstance(content, dict) else []
         listed = isinstance(defaults, list) and all(isinstance(item, str | dict) for item in defaults)
+        listed &= content is None or isinstance(content, dict)
         if "defaults" in str(error) and not listed:
             return file
     return None
