@@ -63,9 +63,8 @@ def _config_dir(arguments: list[str]) -> list[str]:
 
 def _recorded_config_dir(folder: Path) -> list[str]:
     """That of the command that began the run, or the first job of the sweep, in a folder."""
-    for meta in sorted([*folder.glob("meta.json"), *folder.glob("*/meta.json")]):
-        return _config_dir(shlex.split(RunFolder(meta.parent).meta().get("command", "")))
-    return []
+    begun = sorted([*folder.glob("meta.json"), *folder.glob("*/meta.json")])
+    return _config_dir(shlex.split(RunFolder(begun[0].parent).meta().get("command", ""))) if begun else []
 
 
 def _overrides(sweep: Path) -> list[str]:

@@ -58,7 +58,7 @@ def score_checkpoint(
         split = "all"
     own = _subject(config["data"])
     folder = out or _default_folder(file, choice, data, own, split if labelled else "unlabelled", tta)
-    _make(folder)
+    _make_folder(folder)
     module.setup()
     rows = module.labelled_rows(split) if labelled and split != "all" else module.rows[split]
     fractions = predict(model, module, split, device, tta)
@@ -78,7 +78,7 @@ def score_checkpoint(
     return metrics
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Makes the folder of an evaluation, in which nothing but another one may have been before.
 
     Raises:

@@ -65,11 +65,11 @@ def assign_splits(
     if groups is not None:
         # A group is of the kind of its first galaxy, by id.
         order = np.argsort(ids, kind="stable")
-        kinds, first = np.unique(groups[order], return_index=True)
+        distinct, first = np.unique(groups[order], return_index=True)
         own = assign_splits(
-            kinds, val_fraction, test_fraction, seed, None if strata is None else strata[order[first]]
+            distinct, val_fraction, test_fraction, seed, None if strata is None else strata[order[first]]
         )
-        return own[np.searchsorted(kinds, groups)]
+        return own[np.searchsorted(distinct, groups)]
     u = unit_hash(ids, "galaxy-split", seed)
     if strata is not None:
         u = _rank_within(u, strata, seed)

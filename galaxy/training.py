@@ -152,7 +152,8 @@ def _fit(
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     # Before the data: a size or weights that do not fit should not cost the decoding of a survey.
-    model, loss, trainer = instantiate(config["model"]), instantiate(config["loss"]), None
+    model, loss = instantiate(config["model"]), instantiate(config["loss"])
+    trainer = None
     if isinstance(model, Encoder):
         model.load_pretrained()
         trainer = _trainer(run, config, loggers, progress, interruption, in_sweep)

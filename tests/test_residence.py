@@ -117,8 +117,8 @@ def test_auto_takes_no_more_than_its_container_has(
     (tmp_path / "job" / "step").mkdir(parents=True)
     for name, text in group.items():
         (tmp_path / "job" / f"memory.{name}").write_text(f"{text}\n")
-    monkeypatch.setattr("galaxy.processors._CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr("galaxy.processors._OWN_GROUP", own)
+    monkeypatch.setattr("galaxy.control_groups._CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr("galaxy.control_groups._OWN_GROUP", own)
     assert isinstance(reside(cached, "auto", CPU), kind)
 
 
@@ -131,8 +131,8 @@ def test_a_container_has_the_processors_it_was_given(
     available = processors()
     (tmp_path / "cpu.max").write_text(f"{limit}\n")
     (tmp_path / "own").write_text("0::/\n")
-    monkeypatch.setattr("galaxy.processors._CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr("galaxy.processors._OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr("galaxy.control_groups._CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr("galaxy.control_groups._OWN_GROUP", tmp_path / "own")
     assert processors() == (count or available)
 
 

@@ -16,9 +16,9 @@ import torch
 from rich.filesize import decimal
 from torch import Tensor
 
+from galaxy.control_groups import control_groups
 from galaxy.errors import UserError
 from galaxy.images.cache import CachedImages
-from galaxy.processors import control_groups
 
 log = logging.getLogger(__name__)
 
