@@ -39,7 +39,8 @@ def run(*arguments: object) -> Finished:
     command = [sys.executable, *map(str, arguments)]
     ours, theirs = pty.openpty()
     # What the programs take from here, such as the callback that times their steps.
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TERM": "xterm-256color"}
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TERM": "xterm-256color"}
     started = time.monotonic()
     # Its end is waited for below: only `wait4` tells the memory of one child.
     child = Popen(command, cwd=PROJECT, env=environment, stdin=DEVNULL, stdout=theirs, stderr=theirs)

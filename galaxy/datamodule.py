@@ -254,6 +254,10 @@ class GalaxyDataModule(pl.LightningDataModule):
         """Training batches of one epoch, of each of `world_size` processes that share it."""
         return len(self._order("train", shuffle=True, world_size=world_size))
 
+    def whole_batch(self, world_size: int) -> int:
+        """Images of each of these batches, but perhaps an epoch's last."""
+        return len(self._order("train", shuffle=False, world_size=world_size).batches()[0])
+
     def loader(self, split: str) -> BatchLoader:
         """Each galaxy of a split once, in the catalog's order, as it is; on this process alone."""
         return self._loader(self._order(split, False))

@@ -74,6 +74,7 @@ class GalaxyTask(pl.LightningModule):
         self.head = head
         self.loss = loss
         self._compiled: Callable[[Tensor], Output] | None = None
+        self._compiled_batch = 0
         self.schedule = Schedule()
         self.seed = 0
         self.steps_per_epoch = 1
@@ -99,7 +100,9 @@ class GalaxyTask(pl.LightningModule):
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        network = self._compiled or self._network
+        network: Callable[[Tensor], Output] = self._network
+        if self._compiled is not None and self.training and len(images) == self._compiled_batch:
+            network = self._compiled
         return network(self._normalised(images))
 
     def _network(self, images: Tensor) -> Output:
@@ -128,15 +131,19 @@ class GalaxyTask(pl.LightningModule):
         rows = torch.addcmul(offset, images.permute(0, 2, 3, 1).flatten(2), scale)
         return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
-    def compile_network(self, mode: str | None) -> None:
-        """Translates the network when it is next called; in place, so that checkpoints stay as they are.
+    def compile_network(self, mode: str | None, batch_size: int = 0) -> None:
+        """Translates the network when it next trains; in place, so that checkpoints stay as they are.
 
-        Encoder and head as one: of two, the second could find its input overwritten by CUDA graphs.
+        Encoder and head as one: of two, the second could find its input overwritten by CUDA graphs. For one
+        size of batches, and training, alone: the smaller last batch of an epoch and validation would each be
+        translated anew, for as long, into what then serves every size, more slowly.
 
         Args:
             mode: One of `torch.compile`; None to go back to the network as it is.
+            batch_size: Images of the batches that it is for.
         """
-        self._compiled = None if mode is None else torch.compile(self._network, mode=mode)
+        self._compiled = None if mode is None else torch.compile(self._network, mode=mode, dynamic=False)
+        self._compiled_batch = batch_size
 
     def _step(self, batch: Batch, metrics: FractionMetrics) -> Tensor:
         output = self(batch["image"])

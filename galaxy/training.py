@@ -220,7 +220,7 @@ def _trained(
     # So that a short epoch is logged at least once.
     interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
     trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
-    task.compile_network(trainer.compile_mode)
+    task.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
     parameters = sum(parameter.numel() for parameter in task.parameters())
     log.info(
         "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device

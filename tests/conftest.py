@@ -13,10 +13,16 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from galaxy.images.cache import CachedImages
 from galaxy.questions import GALAXY_ZOO_2
+
+# Tests are of the CPU, whose sums are the same each time; test_gpu.py starts programs that see what was here.
+GPUS = torch.cuda.device_count()
+ENVIRONMENT = dict(os.environ)
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 Command = Callable[..., int]
 PROJECT = Path(__file__).parent.parent

@@ -3,13 +3,16 @@
 import errno
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
+from torch import Tensor
 
 from galaxy.runs import RunFolder, find_runs
 from galaxy.training import TABLE_METRICS
@@ -104,7 +107,6 @@ def test_a_baseline_is_a_run_like_any_other(
         assert result.metrics["test/rmse"] == pytest.approx(result.baselines[f"{model}_rmse"], abs=1e-6)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("setting", ["trainer.accelerator=gpu", "trainer.precision=16-mixed"])
 def test_hardware_that_is_not_there_is_named_first(
     command: Command,
@@ -329,6 +331,22 @@ def test_fused_optimizers_clip_in_mixed_precision(command: Command, quick: list[
     for name in first:  # gradients of next to nothing move nothing; batch statistics move by themselves
         if name.endswith((".weight", ".bias")):
             torch.testing.assert_close(first[name], last[name], atol=1e-6, rtol=0)
+
+
+def test_only_whole_batches_of_training_are_compiled(
+    command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def compiled(network: Callable[[Tensor], Any], **options: Any) -> Callable[[Tensor], Any]:
+        assert options == {"mode": "default", "dynamic": False}
+        return lambda images: seen.append(len(images)) or network(images)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    # 48 galaxies train and 16 validate: a whole batch of those, too.
+    settings = ["trainer.compile=true", "data.batch_size=14"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
+    assert seen == 2 * [14, 14, 14]
 
 
 @pytest.mark.slow  # compiling takes half a minute
