@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import sys
+import termios
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ def run(*arguments: object) -> Finished:
     """
     command = [sys.executable, *map(str, arguments)]
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 120))  # rows and columns; of none, bars draw nothing
     # What the programs take from here, such as the callback that times their steps.
     path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TERM": "xterm-256color"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
@@ -36,7 +37,8 @@ class Trainer(pl.Trainer):
     Args:
         tf32: Whether GPUs multiply float32 matrices in TF32, with 10 bits of mantissa instead of 23.
         compile: Whether, or in which mode, `torch.compile` translates the network.
-        callbacks: What is called at each step; a progress bar is added if there is none and may be one.
+        callbacks: What is called at each step; a progress bar is added if there is none and may be one, at a
+            terminal.
         **arguments: Lightning's own.
 
     Attributes:
@@ -54,8 +56,11 @@ class Trainer(pl.Trainer):
         arguments.setdefault("profiler", _NoProfiler())
         callbacks = list(callbacks)
         own = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
-        if arguments.get("enable_progress_bar", True) and not own:
-            callbacks.append(SlowProgressBar())
+        if not own and arguments.setdefault("enable_progress_bar", True):
+            # A file would fill with lines that were meant to be drawn over each other.
+            arguments["enable_progress_bar"] = sys.stdout.isatty()
+            if sys.stdout.isatty():
+                callbacks.append(SlowProgressBar())
         super().__init__(callbacks=callbacks, **arguments)
         for callback in callbacks:
             _drop_empty_hooks(callback, pl.Callback)
