@@ -56,11 +56,10 @@ class Trainer(pl.Trainer):
         arguments.setdefault("profiler", _NoProfiler())
         callbacks = list(callbacks)
         own = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
-        if not own and arguments.setdefault("enable_progress_bar", True):
+        if not own and arguments.get("enable_progress_bar", True):
             # A file would fill with lines that were meant to be drawn over each other.
             arguments["enable_progress_bar"] = sys.stdout.isatty()
-            if sys.stdout.isatty():
-                callbacks.append(SlowProgressBar())
+            callbacks += [SlowProgressBar()] if sys.stdout.isatty() else []
         super().__init__(callbacks=callbacks, **arguments)
         for callback in callbacks:
             _drop_empty_hooks(callback, pl.Callback)

@@ -66,7 +66,6 @@ def test_what_a_gpu_has_trained_a_cpu_evaluates(
     command: Command, on_gpu: list[str], tmp_path: Path, mode: str
 ) -> None:
     run = train(tmp_path / "run", *on_gpu, f"trainer.compile={mode}", "augment=affine")
-    assert run.meta()["precision"] == "bf16-mixed"
     assert run.meta()["hardware"]["gpu"] is not None
     assert "are in cuda:0" in (run.path / "train.log").read_text()
     result = run.result()

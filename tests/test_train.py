@@ -1,8 +1,10 @@
 """Training through the real command line, and the run folder it leaves."""
 
 import errno
+import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -331,6 +333,30 @@ def test_fused_optimizers_clip_in_mixed_precision(command: Command, quick: list[
     for name in first:  # gradients of next to nothing move nothing; batch statistics move by themselves
         if name.endswith((".weight", ".bias")):
             torch.testing.assert_close(first[name], last[name], atol=1e-6, rtol=0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_the_progress_and_a_file_does_not_keep_it(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [*quick, "trainer.enable_progress_bar=true"]
+    assert command("train.py", *settings, f"hydra.run.dir={tmp_path}/file") == 0
+    assert "Epoch" not in capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    assert command("train.py", *settings, f"hydra.run.dir={tmp_path}/terminal") == 0
+    bar = terminal.getvalue()
+    assert "Epoch 0/1: 100%" in bar
+    assert "Epoch 1/1: 100%" in bar
+    assert "val_rmse=0." in bar
+    assert "v_num" not in bar
 
 
 def test_only_whole_batches_of_training_are_compiled(
