@@ -261,6 +261,17 @@ class SlowProgressBar(TQDMProgressBar):
             name: value for name, value in super().get_metrics(trainer, pl_module).items() if name != "v_num"
         }
 
+    def on_train_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Shows the bar, also of an epoch that is resumed, which does not start again."""
+        super().on_train_start(trainer, *arguments)
+        self.on_train_epoch_start(trainer, *arguments)
+
+    def on_exception(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Leaves the bars' lines to what is to be said."""
+        for bar in (self._val_progress_bar, self._train_progress_bar):
+            if bar is not None:
+                bar.close()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
         """Also says how many epochs there are."""
         super().on_train_epoch_start(trainer, *arguments)

@@ -142,7 +142,8 @@ class CrossEntropy(Loss):
         """See `Loss.forward`."""
         answers = self.tree.answers(batch["target"])
         if self.label_smoothing:
-            even = self.tree.real.to(answers) / self.tree.real.sum(dim=1, keepdim=True).to(answers)
+            real = self.tree.real_on(answers.device)
+            even = real.to(answers.dtype) / real.sum(dim=1, keepdim=True)
             spread = answers.sum(dim=2, keepdim=True) * even
             answers = answers + self.label_smoothing * (spread - answers)
         if "weight" in batch:
@@ -204,8 +205,13 @@ class _Tree:
         self.first = [columns.start for columns in questions.slices]
         self.width = max(2, *self.sizes)
         self.parents = questions.parents
-        # (questions, most answers), whether there is such an answer; a single one has its denial beside it.
-        self.real = torch.arange(self.width) < torch.tensor(self.sizes).clamp_min(2)[:, None]
+        # A single answer has its denial beside it.
+        self._real = torch.arange(self.width) < torch.tensor(self.sizes).clamp_min(2)[:, None]
+
+    def real_on(self, device: torch.device) -> Tensor:
+        """(questions, most answers) bool, whether there is such an answer."""
+        self._real = self._real.to(device)  # once, for such a copy waits for the GPU
+        return self._real
 
     def padded(self, values: Tensor, filler: float) -> Tensor:
         """With `filler` in place of the answers that a question lacks."""
@@ -226,7 +232,7 @@ class _Tree:
         padded = self.padded(logits, -torch.inf)
         for question in self._single():
             padded[:, question, 1] = 0.0  # the softmax of (x, 0) is the sigmoid of x
-        return padded.log_softmax(dim=2).masked_fill(~self.real.to(logits.device), 0.0)
+        return padded.log_softmax(dim=2).masked_fill(~self.real_on(logits.device), 0.0)
 
     def _single(self) -> list[int]:
         return [question for question, size in enumerate(self.sizes) if size == 1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from galaxy.labels import Labels
 
@@ -109,7 +108,9 @@ class ClassMetrics(FractionMetrics):
         """Adds a batch; see `FractionMetrics.update`."""
         super().update(fractions, targets, weights)
         predicted, true = fractions.argmax(dim=1), targets.argmax(dim=1)
-        self.confusion.add_(multiclass_confusion_matrix(predicted, true, self.classes, validate_args=False))
+        # torchmetrics counts with `bincount`, for which a GPU has to say what the least and the greatest are.
+        cells = true * self.classes + predicted
+        self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
 
     def compute(self) -> dict[str, Tensor]:
         """The metrics of all batches so far.

@@ -131,18 +131,18 @@ class GalaxyTask(pl.LightningModule):
         rows = torch.addcmul(offset, images.permute(0, 2, 3, 1).flatten(2), scale)
         return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
-    def compile_network(self, mode: str | None, batch_size: int = 0) -> None:
-        """Translates the network when it next trains; in place, so that checkpoints stay as they are.
+    def compile_network(self, mode: str, batch_size: int) -> None:
+        """Translates the network when it first trains; in place, so that checkpoints stay as they are.
 
         Encoder and head as one: of two, the second could find its input overwritten by CUDA graphs. For one
-        size of batches, and training, alone: the smaller last batch of an epoch and validation would each be
-        translated anew, for as long, into what then serves every size, more slowly.
+        size of batches, and training, alone: the odd last batch of an epoch and validation would each be
+        translated anew, for as long.
 
         Args:
-            mode: One of `torch.compile`; None to go back to the network as it is.
+            mode: One of `torch.compile`.
             batch_size: Images of the batches that it is for.
         """
-        self._compiled = None if mode is None else torch.compile(self._network, mode=mode, dynamic=False)
+        self._compiled = torch.compile(self._network, mode=mode, dynamic=False)
         self._compiled_batch = batch_size
 
     def _step(self, batch: Batch, metrics: FractionMetrics) -> Tensor:
@@ -163,7 +163,9 @@ class GalaxyTask(pl.LightningModule):
             # At once, so that a checkpoint after this step knows what has been logged.
             for logger in self.loggers:
                 logger.log_metrics({"train/loss": mean, "epoch": self.current_epoch}, step=self.global_step)
-            self.log("train/loss", mean, prog_bar=True, logger=False)
+            # Not with `self.log`, whose value Lightning fetches from the device again after every later step.
+            trainer.callback_metrics["train/loss"] = torch.tensor(mean)
+            trainer.progress_bar_metrics["train/loss"] = mean
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

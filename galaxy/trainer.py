@@ -56,7 +56,7 @@ class Trainer(pl.Trainer):
         arguments.setdefault("profiler", _NoProfiler())
         callbacks = list(callbacks)
         own = any(isinstance(callback, pl.callbacks.ProgressBar) for callback in callbacks)
-        if not own and arguments.get("enable_progress_bar", True):
+        if not own and arguments.get("enable_progress_bar") is not False:  # for Lightning, None is true
             # A file would fill with lines that were meant to be drawn over each other.
             arguments["enable_progress_bar"] = sys.stdout.isatty()
             callbacks += [SlowProgressBar()] if sys.stdout.isatty() else []

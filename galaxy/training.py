@@ -220,7 +220,8 @@ def _trained(
     # So that a short epoch is logged at least once.
     interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
     trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
-    task.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
+    if trainer.compile_mode is not None:
+        task.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
     parameters = sum(parameter.numel() for parameter in task.parameters())
     log.info(
         "%s parameters, precision %s, %s", f"{parameters:,}", trainer.precision, trainer.strategy.root_device
@@ -240,7 +241,6 @@ def _trained(
     finally:  # also of an interrupted training
         result.epochs = trainer.current_epoch
         result.checkpoint = _relative_best(run)
-    task.compile_network(None)  # a checkpoint has one score, by the network as evaluate.py has it
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, Throughput) and callback.speed is not None:
             result.images_per_second = round(callback.speed, 1)

@@ -47,7 +47,7 @@ class WorkerLoader(BatchLoader):
         workers: int,
         pin: bool,
     ) -> None:
-        super().__init__(pixels, columns, order)
+        super().__init__(pixels, columns, order, pin=pin)
         # Rows and seeds of each batch of an epoch; a `DataLoader` takes what it is to do from its sampler.
         self._asked: list[tuple[Tensor, Tensor]] = []
         self.ids = ids
@@ -60,7 +60,7 @@ class WorkerLoader(BatchLoader):
             persistent_workers=workers > 0,
             multiprocessing_context="spawn" if workers > 0 else None,
             worker_init_fn=_ignore_signals,
-            pin_memory=pin,
+            pin_memory=pin,  # in a thread of its own
         )
         # With this loader, or before Python waits at its exit for processes that ignore its signal to end.
         stop = weakref.finalize(self, _stop, self._augmented)
@@ -73,7 +73,8 @@ class WorkerLoader(BatchLoader):
         self._asked[:] = [(rows, seeds[rows]) for rows in order]
         for rows, images in zip(order, self._augmented, strict=True):
             columns = {name: values[rows] for name, values in self.columns.items()}
-            yield {"image": channels_last(images), "row": rows, **columns}
+            batch = {"image": channels_last(images), "row": rows, **columns}
+            yield {name: value.pin_memory() for name, value in batch.items()} if self.pin else batch
 
 
 class _Augmented(Dataset[Tensor]):

@@ -19,9 +19,16 @@ from numpy.typing import NDArray
 from galaxy.images.cache import CachedImages
 from galaxy.questions import GALAXY_ZOO_2
 
-# Tests are of the CPU, whose sums are the same each time; test_gpu.py starts programs that see what was here.
-GPUS = torch.cuda.device_count()
-ENVIRONMENT = dict(os.environ)
+
+def _gpus() -> str:
+    """What CUDA_VISIBLE_DEVICES says or would say; empty where there is no GPU."""
+    numbers = ",".join(map(str, range(torch.cuda.device_count())))
+    return os.environ.get("CUDA_VISIBLE_DEVICES", numbers) if numbers else ""
+
+
+# Tests are of the CPU, whose sums are the same each time; test_gpu.py starts programs that see these. The
+# workers of pytest-xdist read this file after their parent, whose variables they have.
+GPUS = os.environ.setdefault("GALAXY_TEST_GPUS", _gpus())
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 Command = Callable[..., int]

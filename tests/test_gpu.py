@@ -1,6 +1,7 @@
 """Programs that see the GPU, each in a process of its own; all other tests are of the CPU."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from galaxy import checkpoint_io
 from galaxy.runs import RunFolder
-from tests.conftest import ENVIRONMENT, GPUS, PROJECT, Command
+from tests.conftest import GPUS, PROJECT, Command
 
-pytestmark = pytest.mark.skipif(GPUS == 0, reason="there is no GPU")
+pytestmark = pytest.mark.skipif(not GPUS, reason="there is no GPU")
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def train(run: Path, *overrides: str, status: int = 0) -> RunFolder:
     done = subprocess.run(
         [sys.executable, "train.py", *overrides, *folder],
         cwd=PROJECT,
-        env=ENVIRONMENT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": GPUS},
         capture_output=True,
         text=True,
         check=False,
@@ -44,7 +46,7 @@ def train(run: Path, *overrides: str, status: int = 0) -> RunFolder:
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:
     """Those that a training ended with."""
-    return torch.load(run.last, weights_only=True)["state_dict"]
+    return checkpoint_io.load(run.last)["state_dict"]  # which takes them to the CPU
 
 
 def assert_same_weights(first: RunFolder, second: RunFolder) -> None:
@@ -84,12 +86,22 @@ def test_where_the_images_are_changes_nothing(on_gpu: list[str], tmp_path: Path)
         assert_same_weights(first, other)
 
 
+@pytest.mark.parametrize(
+    "settings", [["data.residence=device"], ["data.residence=memory"], ["loss=cross_entropy", "head=tree"]]
+)
+def test_no_step_waits_for_the_gpu(on_gpu: list[str], tmp_path: Path, settings: list[str]) -> None:
+    # 48 galaxies in batches of 6 are eight steps, of which the fourth and the eighth log the loss.
+    impatient = "+callbacks.impatient={_target_: tests.gpu_callbacks.Impatient, first: 4, last: 6}"
+    settings = [*settings, "augment=affine", "data.batch_size=6", "trainer.log_every_n_steps=4", impatient]
+    assert train(tmp_path / "run", *on_gpu, *settings).result().status == "done"
+
+
 def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(on_gpu: list[str], tmp_path: Path) -> None:
     settings = [*on_gpu, "trainer.deterministic=true", "augment=affine"]
     whole = train(tmp_path / "whole", *settings)
-    stopper = ["+callbacks.stopper._target_=tests.stopper.Stopper", "+callbacks.stopper.step=1"]
+    stopper = ["+callbacks.stopper._target_=tests.gpu_callbacks.Stopper", "+callbacks.stopper.step=1"]
     broken = train(tmp_path / "broken", *settings, *stopper, status=143)
-    assert torch.load(broken.last, weights_only=True)["global_step"] == 1
+    assert checkpoint_io.load(broken.last)["global_step"] == 1
     train(broken.path, f"resume={broken.path}")
     assert_same_weights(whole, broken)
 
