@@ -57,7 +57,8 @@ class Interruption:
         if not self.deferred or self.signum is not None:
             raise Interrupted(signum)
         self.signum = signum
-        print("Stopping at the next checkpoint; once more to stop at once.", file=sys.stderr)
+        # On a line of its own, not beside the progress bar.
+        print("\nStopping at the next checkpoint; once more to stop at once.", file=sys.stderr)
 
 
 @contextmanager
