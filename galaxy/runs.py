@@ -205,7 +205,7 @@ class RunFolder:
             raise UserError(f"{self.config_file} is damaged: data lacks {', '.join(sorted(missing))}")
         settings = {key: data[key] for key in SPLIT_SETTINGS}
         if self.splits_file.exists():
-            settings["split_file"] = str(self.splits_file)
+            settings["split_file"] = str(self.splits_file.absolute())
         return settings
 
     def choices(self) -> dict[str, str]:

@@ -270,6 +270,16 @@ def test_runs_are_evaluated_one_at_a_time(
     assert "names several runs: evaluate one at a time" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "name", ["run=run", "run=run/", "run=../{}/run", "checkpoint=run/checkpoints/best.ckpt"]
+)
+def test_a_run_may_be_named_as_the_shell_completes_it(
+    command: Command, run: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(run.parent)
+    assert command("evaluate.py", name.format(run.parent.name)) == 0
+
+
 def test_a_checkpoint_may_be_named_from_its_own_folder(
     command: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
