@@ -92,7 +92,7 @@ def _loop(run: Path) -> float:
         network.compile(mode=config["trainer"]["compile"], dynamic=False)
     optimizer = instantiate(config["optimizer"])(network.parameters())
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=mixed)
-    whole = max(count - count % batch_size, min(count, batch_size))  # an odd batch would slow the loop
+    whole = count - count % batch_size or count  # an odd batch would slow the loop
     started = 0.0
     for epoch in range(epochs):
         if epoch == 1:

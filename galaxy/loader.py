@@ -146,7 +146,10 @@ class BatchLoader:
                 self.pixels.expect(later)
             batch = {"image": channels_last(self.pixels.gather(rows)), "row": rows}
             batch |= {name: values.index_select(0, rows) for name, values in columns.items()}
-            yield {name: value.pin_memory() for name, value in batch.items()} if self.pin else batch
+            yield self._pinned(batch)
+
+    def _pinned(self, batch: Batch) -> Batch:
+        return {name: value.pin_memory() for name, value in batch.items()} if self.pin else batch
 
 
 def channels_last(images: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.trainer.states import RunningStage
 
-from galaxy.callbacks import SlowProgressBar
 from galaxy.checkpoint_io import WholeCheckpointIO
 from galaxy.instantiation import instantiate, refused
 from galaxy.precision import best_precision, use_tf32
+from galaxy.progress_bar import SlowProgressBar
 
 # What Lightning calls in every step, of callbacks and of the module.
 STEP_HOOKS = (

@@ -73,8 +73,7 @@ class WorkerLoader(BatchLoader):
         self._asked[:] = [(rows, seeds[rows]) for rows in order]
         for rows, images in zip(order, self._augmented, strict=True):
             columns = {name: values[rows] for name, values in self.columns.items()}
-            batch = {"image": channels_last(images), "row": rows, **columns}
-            yield {name: value.pin_memory() for name, value in batch.items()} if self.pin else batch
+            yield self._pinned({"image": channels_last(images), "row": rows, **columns})
 
 
 class _Augmented(Dataset[Tensor]):
