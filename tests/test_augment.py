@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from galaxy.errors import UserError
-from galaxy.images.augment import Augment
+from galaxy.images.augment import Augment, resampled
 from galaxy.images.draws import uniforms
 
 ENGINES = ["batch", "albumentations"]
@@ -159,11 +159,23 @@ def test_beyond_the_edge_lies_the_mirrored_sky(engine: str) -> None:
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_sample_does_not_see_its_batch(name: str) -> None:
     augment = Augment(**POLICIES[name])
-    images = random_images(37, 133)  # of which several parts are made
+    images = random_images(37, 133)
     plan = planned(augment, 37)
     whole = augment.batch(images, plan)
     for rows in (slice(0, 1), slice(5, 12), slice(36, 37)):
         assert torch.equal(augment.batch(images[rows], {k: v[rows] for k, v in plan.items()}), whole[rows])
+
+
+@pytest.mark.parametrize("name", ["affine", "moved"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_cpu_resamples_as_other_devices_do(channels: int, name: str) -> None:
+    augment = Augment(**POLICIES[name] | {"shift": 0.5, "zoom": 4.0})  # far beyond the edges
+    images = random_images(20, 53)[:, :channels]
+    plan = planned(augment, 20)
+    # A fortieth of a level: places are rounded to some 1e-5 of a pixel, and neighbours in noise are far apart.
+    torch.testing.assert_close(
+        augment.batch(images, plan), resampled(images, plan["warp"]), atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", POLICIES)

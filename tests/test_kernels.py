@@ -1,4 +1,4 @@
-"""Compiled kernels answer as OpenCV does, to the last bit."""
+"""Compiled kernels answer as OpenCV does, to the last bit, or as torch does, up to rounding."""
 
 import os
 import subprocess
@@ -8,10 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from galaxy.errors import UserError
-from galaxy.images.kernels import central_contour, compiled, grey, largest_box, shrink
+from galaxy.images.kernels import central_contour, compiled, grey, largest_box, shrink, warped
 from galaxy.images.kernels.bits import brighter, grown
 from galaxy.images.kernels.blur import blur_weights, brighter_after_blur
 from galaxy.images.kernels.colours import grey_of_bgr
@@ -238,6 +240,37 @@ def test_all_steps_of_a_contour_in_one_are_opencv_s() -> None:
         expected = central(cv2.dilate(bright, np.ones((3, 3), np.uint8)), 20.0)
         found = central_contour(image, blur=5, threshold=level, grow=1, min_area=20.0)
         assert found == expected
+
+
+@pytest.mark.parametrize("side", [1, 2, 17, 64, 131])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_warp_is_torch_s(channels: int, side: int) -> None:
+    rng = np.random.default_rng(side)
+    images = contrasts(rng, (9, side, side, channels), 0)
+    inverse = rng.normal(0, 2, (9, 2, 3)).astype(np.float32)
+    floats = torch.from_numpy(images).permute(0, 3, 1, 2) / 255
+    grid = F.affine_grid(torch.from_numpy(inverse), list(floats.shape), align_corners=False)
+    expected = F.grid_sample(floats, grid, padding_mode="reflection", align_corners=False)
+    found = warped(images, inverse, threads=2)
+    # Places far out are rounded to some 1e-5 of a pixel in either way.
+    np.testing.assert_allclose(found, expected.permute(0, 2, 3, 1), atol=5e-4, rtol=0)
+    np.testing.assert_array_equal(warped(images, inverse, threads=1), found)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_warp_that_moves_whole_pixels_mixes_none(channels: int) -> None:
+    images = contrasts(np.random.default_rng(0), (3, 24, 24, channels), 0)
+    floats = np.float32(images) / np.float32(255)
+    as_it_is = np.eye(2, 3, dtype=np.float32)
+    mirror, moved = as_it_is.copy(), as_it_is.copy()
+    mirror[0, 0] = -1
+    moved[1, 2] = 2 * 5 / 24  # five pixels down, of which the image beyond its edge is the mirror image
+    found = warped(images, np.stack([as_it_is, mirror, moved]), threads=1)
+    np.testing.assert_array_equal(found[0], floats[0])
+    np.testing.assert_array_equal(found[1], floats[1, :, ::-1])
+    np.testing.assert_allclose(found[2], np.vstack([floats[2, 5:], floats[2, :-6:-1]]), atol=1e-5)
 
 
 def test_a_changed_file_is_compiled_anew_in_all_that_call_it(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from galaxy.errors import UserError
+from galaxy.images import kernels
 
 if TYPE_CHECKING:
     from galaxy.images.per_sample import PerSample
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 # The columns of a sample's draws. Each change has its own, so that switching one off leaves the others alone.
 _TURN, _FLIP, _RIGHT, _DOWN, _ZOOM, _BRIGHTNESS, _COLOUR = range(7)
 _COUNT = _COLOUR + 3  # red, green, blue
-# Bytes of images that a CPU resamples at once: with their copies and grids they stay in its cache, and take
-# a third less time than a batch of 128 pixels as a whole. 64 images of 64 pixels are one part.
-_PART = 3 * 2**20
 
 
 class Augment:
@@ -174,27 +172,34 @@ def as_floats(images: Tensor) -> Tensor:
 
 
 def _warped(images: Tensor, inverse: Tensor) -> Tensor:
-    """Bilinear resampling of uint8 at `inverse` (B, 2, 3) of each pixel, to float32 in the same layout."""
-    out = torch.empty_like(images, dtype=torch.float32)
-    some = max(1, _PART // out[0].nbytes) if images.device.type == "cpu" else len(images)
-    for part, original, points in zip(out.split(some), images.split(some), inverse.split(some), strict=True):
-        part.copy_(_resampled(as_floats(original), points))
-    return out
+    """`resampled` in a quarter of its time where the CPU does it; up to rounding, as on any two devices."""
+    if images.device.type != "cpu":
+        return resampled(images, inverse)
+    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
+    warped = kernels.warped(pixels, inverse.contiguous().numpy(), torch.get_num_threads())
+    return torch.from_numpy(warped).permute(0, 3, 1, 2)
 
 
-def _resampled(images: Tensor, inverse: Tensor) -> Tensor:
-    """As `_warped`, of float32; contiguous.
+def resampled(images: Tensor, inverse: Tensor) -> Tensor:
+    """Takes each pixel from another place of its image, bilinearly.
 
     The grid is written out, as a matrix product may round a sample differently in another batch.
+
+    Args:
+        images: (B, C, S, S) uint8.
+        inverse: (B, 2, 3) float32, where each point of a result lies in the image, both spanning [-1, 1].
+
+    Returns:
+        (B, C, S, S) float32 in [0, 1], channels_last.
     """
     side = images.shape[-1]
     centres = (2 * torch.arange(side, device=images.device, dtype=torch.float32) + 1) / side - 1
     a = inverse[:, :, :, None, None]
     # (B, 2, S, S); along a row all but the first term is the same.
     points = a[:, :, 0] * centres + (a[:, :, 1] * centres[:, None] + a[:, :, 2])
-    # On CPUs the kernel for contiguous images is twice as fast, the copy included.
-    images, points = images.contiguous(), points.permute(0, 2, 3, 1)
-    return F.grid_sample(images, points, padding_mode="reflection", align_corners=False)
+    floats, points = as_floats(images).contiguous(), points.permute(0, 2, 3, 1)
+    warped = F.grid_sample(floats, points, padding_mode="reflection", align_corners=False)
+    return warped.contiguous(memory_format=torch.channels_last)
 
 
 def _turned(images: Tensor, quarters: Tensor, mirror: Tensor) -> Tensor:
