@@ -37,6 +37,8 @@ _EXIF = b"Exif\0\0"
 # The marker of the segment that a JPEG's pixels follow.
 _SCAN = 0xDA
 _TIFF = (b"II*\0", b"MM\0*")
+# Bytes of a line of the processor's cache.
+_LINE = 64
 
 
 class Decoder:
@@ -196,12 +198,26 @@ def _decoded_jpeg(data: bytes) -> Pixels | None:
     kind = _jpeg_kind(data)
     if kind is None:
         return None
-    inks = kind[2] in ("CMYK", "YCCK")
+    height, width, colours = kind
+    inks = colours in ("CMYK", "YCCK")
     try:
-        image: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if inks else "RGB")
+        frame = _frame(height, width, 4 if inks else 3)
+        image: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if inks else "RGB", buffer=frame)
     except ValueError as error:
         raise BadImageError(f"a damaged JPEG ({error})") from error
-    return image if _is_usual(kind[2], data) else None
+    return image if _is_usual(colours, data) else None
+
+
+def _frame(height: int, width: int, channels: int) -> Pixels:
+    """Memory for pixels that stay in the processor's cache until they are cropped.
+
+    libjpeg-turbo writes rows that begin at a multiple of 32 bytes past the cache. Those of the surveys do so
+    or do not as the first one does: decoding and cropping take a tenth longer if they do.
+    """
+    size = height * width * channels
+    memory = np.empty(size + _LINE, np.uint8)
+    begin = (4 - memory.ctypes.data) % _LINE
+    return memory[begin : begin + size].reshape(height, width, channels)
 
 
 def _check_png(data: bytes) -> None:
