@@ -172,7 +172,7 @@ def test_a_cpu_resamples_as_other_devices_do(channels: int, name: str) -> None:
     augment = Augment(**POLICIES[name] | {"shift": 0.5, "zoom": 4.0})  # far beyond the edges
     images = random_images(20, 53)[:, :channels]
     plan = planned(augment, 20)
-    # A fortieth of a level: places are rounded to some 1e-5 of a pixel, and neighbours in noise are far apart.
+    # A fortieth of a level: places are rounded to some 1e-5 of a pixel, and neighbours in noise differ much.
     torch.testing.assert_close(
         augment.batch(images, plan), resampled(images, plan["warp"]), atol=1e-4, rtol=0
     )

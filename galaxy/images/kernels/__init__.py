@@ -32,7 +32,7 @@ _FILES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a step when it is first taken: a run whose images are cached and stay as they are needs no Numba."""
+    """Imports a step when it is first taken: not every run needs them and Numba."""
     if name not in _FILES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     step = globals()[name] = getattr(import_module(f"{__name__}.{_FILES[name]}"), name)

@@ -29,7 +29,8 @@ def warped(images: NDArray[np.uint8], inverse: NDArray[np.float32], threads: int
     """
     count, side, _, channels = images.shape
     out = np.empty((count, side * side * channels), np.float32)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # which Numba sets as it starts
+    numba.set_num_threads(min(threads, most))
     _warp_all(images.reshape(count, -1), inverse, out, side, channels)
     return out.reshape(images.shape)
 
