@@ -385,3 +385,11 @@ def test_a_jpeg_of_a_damaged_size_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content[:size] + b"\xff\xdc" * 2 + content[size + 4 :])  # 65,500 each
     with pytest.raises(BadImageError):
         decode(tmp_path / "a.jpg")
+
+
+def test_no_row_of_a_survey_s_jpeg_is_written_past_the_cache(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(np.zeros((424, 424, 3), np.uint8)))
+    for _ in range(8):  # wherever the memory lies
+        image = decode(tmp_path / "a.jpg")
+        assert image.flags.c_contiguous
+        assert all(row.ctypes.data % 32 for row in image)

@@ -259,6 +259,51 @@ def test_a_warp_is_torch_s(channels: int, side: int) -> None:
     assert found.max() <= 1
 
 
+def test_a_warp_to_nowhere_stays_within_the_image() -> None:
+    images = contrasts(np.random.default_rng(0), (4, 16, 16, 3), 0)
+    inverse = np.tile(np.eye(2, 3, dtype=np.float32), (4, 1, 1))
+    inverse[:, 1, 2] = np.nan, np.inf, -np.inf, 3e38
+    found = warped(images, inverse, threads=2)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_an_empty_batch_is_warped_to_one() -> None:
+    found = warped(np.zeros((0, 8, 8, 3), np.uint8), np.zeros((0, 2, 3), np.float32), threads=2)
+    assert found.shape == (0, 8, 8, 3)
+
+
+@pytest.mark.parametrize("images", [(3, 8, 8, 3), (2, 8, 9, 3), (2, 8, 8, 4)])
+def test_a_warp_of_other_shapes_is_refused(images: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="cannot be warped"):
+        warped(np.zeros(images, np.uint8), np.zeros((2, 2, 3), np.float32), threads=2)
+
+
+def test_a_forked_process_warps_and_torch_keeps_its_threads() -> None:
+    program = """
+import os, numpy, torch
+from galaxy.images.kernels import warped
+warp = lambda: warped(numpy.zeros((9, 8, 8, 3), "uint8"), numpy.zeros((9, 2, 3), "float32"), threads=3)
+warp()
+child = os.fork()
+if child == 0:
+    warp()
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), torch.get_num_threads())
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=environment,
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "7 1\n"
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_warp_that_moves_whole_pixels_mixes_none(channels: int) -> None:
     images = contrasts(np.random.default_rng(0), (3, 24, 24, channels), 0)

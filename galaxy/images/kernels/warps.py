@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
-import numba
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
 import numpy as np
-from numba import prange
 from numpy.typing import NDArray
 
 from galaxy.images.kernels.compiled import FMA, compiled
@@ -26,24 +29,44 @@ def warped(images: NDArray[np.uint8], inverse: NDArray[np.float32], threads: int
 
     Returns:
         (B, S, S, C) in [0, 1].
+
+    Raises:
+        ValueError: The arrays have other shapes.
     """
-    count, side, _, channels = images.shape
-    out = np.empty((count, side * side * channels), np.float32)
-    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]  # which Numba sets as it starts
-    numba.set_num_threads(min(threads, most))
-    _warp_all(images.reshape(count, -1), inverse, out, side, channels)
-    return out.reshape(images.shape)
+    count, side, width, channels = images.shape
+    if width != side or channels not in (1, 3) or inverse.shape != (count, 2, 3):
+        raise ValueError(f"images of {images.shape} cannot be warped by {inverse.shape}")
+    numbers = images.reshape(count, side * side * channels)
+    floats = np.empty(numbers.shape, np.float32)
+
+    def warp(part: slice) -> None:
+        _warp_all(numbers[part], inverse[part], floats[part], side, channels)
+
+    if threads == 1 or count == 1:
+        warp(slice(count))
+    else:
+        # Not by Numba's own threads: they change how many torch has, and end processes that were forked.
+        share = max(1, math.ceil(count / threads))
+        parts = [slice(begin, begin + share) for begin in range(0, count, share)]
+        list(_pool(threads, os.getpid()).map(warp, parts))
+    return floats.reshape(images.shape)
+
+
+@cache
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads of this process: one that was forked from another has none of the other's."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="warp")
 
 
 @compiled("void(uint8[::1], uint64, uint64, uint32[:, ::1])")
 def _pack(image, side, channels, words):
     """One word a pixel, so that a pixel is read at once; the last row and column are there twice."""
-    three, eight, sixteen = np.uint64(3), np.uint32(8), np.uint32(16)
+    eight, sixteen = np.uint32(8), np.uint32(16)
     for y in range(side):
         row, to = image[y * side * channels : (y + 1) * side * channels], words[y]
-        if channels == three:
+        if channels == 3:
             for x in range(side):
-                red, green, blue = row[three * x], row[three * x + 1], row[three * x + 2]
+                red, green, blue = row[3 * x], row[3 * x + 1], row[3 * x + 2]
                 to[x] = np.uint32(red) | np.uint32(green) << eight | np.uint32(blue) << sixteen
         else:
             for x in range(side):
@@ -66,7 +89,9 @@ def _along(first, step, places):
     for x in range(places.size):
         place = abs(first + step * np.float32(np.int32(x)))
         place -= twice * np.floor(place / twice)
-        places[x] = min(max(min(place, twice - place) - half, np.float32(0)), last)
+        place = min(place, twice - place) - half
+        place = place if place > np.float32(0) else np.float32(0)  # and of what is no number
+        places[x] = place if place < last else last
 
 
 @compiled("void(uint32[:, ::1], float32[::1], float32[::1], uint32[::1], uint32[:, ::1])")
@@ -85,8 +110,8 @@ def _gather(words, right, down, at, corners):
 
 
 @compiled("float32(uint32, uint32, uint32, uint32, uint32, float32, float32)", fastmath=FMA)
-def _between(a, b, c, d, shift, right, down):
-    """The level of one channel between the four pixels, in [0, 1]."""
+def _level(a, b, c, d, shift, right, down):
+    """The level of one channel between four pixels, in [0, 1]."""
     byte = np.uint32(255)
     here, beside = np.float32(np.int32(a >> shift & byte)), np.float32(np.int32(b >> shift & byte))
     below, across = np.float32(np.int32(c >> shift & byte)), np.float32(np.int32(d >> shift & byte))
@@ -97,18 +122,17 @@ def _between(a, b, c, d, shift, right, down):
 
 @compiled("void(uint32[:, ::1], float32[::1], float32[::1], uint64, float32[::1])")
 def _mix(corners, right, down, channels, out):
-    """A row of the result."""
+    """A row of the result, from the four pixels around each of these places."""
+    red, green, blue = np.uint32(0), np.uint32(8), np.uint32(16)
     a, b, c, d = corners[0], corners[1], corners[2], corners[3]
     for x in range(right.size):
-        right[x], down[x] = right[x] - np.floor(right[x]), down[x] - np.floor(down[x])
-    if channels == 3:
-        for x in range(right.size):
-            out[3 * x] = _between(a[x], b[x], c[x], d[x], np.uint32(0), right[x], down[x])
-            out[3 * x + 1] = _between(a[x], b[x], c[x], d[x], np.uint32(8), right[x], down[x])
-            out[3 * x + 2] = _between(a[x], b[x], c[x], d[x], np.uint32(16), right[x], down[x])
-    else:
-        for x in range(right.size):
-            out[x] = _between(a[x], b[x], c[x], d[x], np.uint32(0), right[x], down[x])
+        u, v = right[x] - np.floor(right[x]), down[x] - np.floor(down[x])
+        if channels == 3:
+            out[3 * x] = _level(a[x], b[x], c[x], d[x], red, u, v)
+            out[3 * x + 1] = _level(a[x], b[x], c[x], d[x], green, u, v)
+            out[3 * x + 2] = _level(a[x], b[x], c[x], d[x], blue, u, v)
+        else:
+            out[x] = _level(a[x], b[x], c[x], d[x], red, u, v)
 
 
 @compiled("void(uint8[::1], float32[:, ::1], float32[::1], uint64, uint64)")
@@ -128,7 +152,7 @@ def _warp(image, inverse, out, side, channels):
         _mix(corners, right, down, channels, out[y * side * channels : (y + 1) * side * channels])
 
 
-@compiled("void(uint8[:, ::1], float32[:, :, ::1], float32[:, ::1], uint64, uint64)", parallel=True)
+@compiled("void(uint8[:, ::1], float32[:, :, ::1], float32[:, ::1], uint64, uint64)")
 def _warp_all(images, inverse, out, side, channels):
-    for number in prange(images.shape[0]):
+    for number in range(images.shape[0]):
         _warp(images[number], inverse[number], out[number], side, channels)
