@@ -198,8 +198,8 @@ def _decoded_jpeg(data: bytes) -> Pixels | None:
         return None
     height, width, colours = kind
     inks = colours in ("CMYK", "YCCK")
+    frame = _frame(height, width, 4 if inks else 3)
     try:
-        frame = _frame(height, width, 4 if inks else 3)
         image: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if inks else "RGB", buffer=frame)
     except ValueError as error:
         raise BadImageError(f"a damaged JPEG ({error})") from error

@@ -42,12 +42,12 @@ def warped(images: NDArray[np.uint8], inverse: NDArray[np.float32], threads: int
     def warp(part: slice) -> None:
         _warp_all(numbers[part], inverse[part], floats[part], side, channels)
 
-    if threads == 1 or count == 1:
-        warp(slice(count))
+    share = max(1, math.ceil(count / threads))
+    parts = [slice(begin, begin + share) for begin in range(0, count, share)]
+    if len(parts) == 1:
+        warp(parts[0])
     else:
         # Not by Numba's own threads: they change how many torch has, and end processes that were forked.
-        share = max(1, math.ceil(count / threads))
-        parts = [slice(begin, begin + share) for begin in range(0, count, share)]
         list(_pool(threads, os.getpid()).map(warp, parts))
     return floats.reshape(images.shape)
 
