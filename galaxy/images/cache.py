@@ -245,11 +245,11 @@ class _Cache:
             pixels.seek(0, os.SEEK_END)
             rest = crop_blocks(self.images, self.crop, any_frame, self.workers, len(blocks))
             with closing(rest), Flusher(pixels) as flusher:
-                for crops, bad in rest:
-                    blocks.append(Block.of(crops, bad))
+                for crops, block in rest:
+                    blocks.append(block)
                     pixels.write(crops.data)
                     pixels.flush()
-                    journal.write(blocks[-1].line())
+                    journal.write(block.line())
                     journal.flush()
                     flusher.wrote()
                 flusher.wait()

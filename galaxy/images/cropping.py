@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from galaxy.catalogs.catalog import ImageSource
-from galaxy.images.blocks import BLOCK
+from galaxy.images.blocks import BLOCK, Block
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import BadImageError, Decoder
 
 # Frames looked at to learn the usual frame size.
 _SAMPLE = 32
 
-_Batch = tuple[Pixels, dict[int, str]]
+_Batch = tuple[Pixels, Block]
 
 
 def crop_blocks(
@@ -36,8 +36,7 @@ def crop_blocks(
         first: The block to begin with.
 
     Yields:
-        The (n, size, size, channels) uint8 crops of the good images of a block, and what is wrong with the
-        others by row.
+        The (n, size, size, channels) uint8 crops of the good images of a block, and what the block holds.
     """
     starts = range(first * BLOCK, len(images), BLOCK)
     with (
@@ -77,7 +76,8 @@ def _batch(
             pixels[row - start - len(bad)] = crop(image)
         except BadImageError as error:
             bad[row] = str(error)
-    return pixels[: len(rows) - len(bad)], bad
+    good = pixels[: len(rows) - len(bad)]
+    return good, Block.of(good, bad)  # here, for this thread's processor still has much of them in its cache
 
 
 def _usual_frame(images: Sequence[ImageSource], decode: Decoder) -> tuple[int, ...]:

@@ -16,47 +16,53 @@ from galaxy.images.kernels.compiled import FMA, compiled
 
 
 @cache
-def blur_weights(side: int) -> NDArray[np.float32]:
+def blur_weights(side: int) -> NDArray[np.uint16]:
     """The kernel of `cv2.GaussianBlur` along one axis, in its units of 1/256: what a white pixel becomes.
 
     Args:
         side: Of the kernel, odd; its standard deviation is what OpenCV takes for a kernel of that side.
 
     Returns:
-        (side,) float32, whole numbers.
+        (side,) uint16, 256 together.
     """
     white = np.zeros((1, 2 * side + 1), np.uint8)
     white[0, side] = 255
-    smooth: NDArray[np.float32] = cv2.GaussianBlur(white, (side, 1), 0)[0].astype(np.float32)
+    smooth: NDArray[np.uint16] = cv2.GaussianBlur(white, (side, 1), 0)[0].astype(np.uint16)
     weights = smooth[side - side // 2 : side + side // 2 + 1].copy()
     weights[side // 2] += 256 - weights.sum()  # which white, of 255, takes from those above a half
     return weights
 
 
-@compiled("uint64[:, ::1](uint64[:, ::1], int64)")
-def _within_reach(bits, margin):
-    """Words that are not 0 where anything as near as this to one of their pixels, up or along, is bright."""
+@compiled("UniTuple(int64[::1], 2)(uint64[:, ::1], int64, int64)")
+def _spans(bits, width, margin):
+    """The first column of each row that has something bright within reach, and the one after the last.
+
+    Whole eights of columns, but for the end of a row; of rows without any the end is 0.
+    """
     height, words = bits.shape
-    wide = np.empty_like(bits)
+    zero, octet = np.uint64(0), np.uint64(255)
+    begins, ends = np.full(height, width, np.int64), np.zeros(height, np.int64)
     for y in range(height):
-        row, to = bits[y], wide[y]
-        for i in range(words):
-            to[i] = row[i]
-        for step in range(1, (margin + 63) // 64 + 1):  # each word within reach; of the last, what is
-            shift = np.uint64(max(0, 64 * step - margin))
-            for i in range(step, words):
-                to[i] |= row[i - step] >> shift
-                to[i - step] |= row[i] << shift
-    out = wide.copy()
-    every, near = wide.reshape(-1), out.reshape(-1)
-    for distance in range(1, min(margin, height - 1) + 1):  # all rows at once
-        below = every[distance * words :]
-        for i in range(below.size):
-            near[i] |= below[i]
-        above, to = every[: below.size], near[distance * words :]
-        for i in range(above.size):
-            to[i] |= above[i]
-    return out
+        first, last = 0, words - 1
+        while first < words and bits[y, first] == zero:
+            first += 1
+        if first == words:
+            continue
+        while bits[y, last] == zero:
+            last -= 1
+        begin, end = 64 * first, 64 * last + 64
+        pixels = bits[y, first]
+        while pixels & octet == zero:
+            pixels >>= np.uint64(8)
+            begin += 8
+        pixels = bits[y, last]
+        while pixels >> np.uint64(56) == zero:
+            pixels <<= np.uint64(8)
+            end -= 8
+        begin, end = max(0, begin - margin) & ~7, min(width, end + margin)
+        for near in range(max(0, y - margin), min(height, y + margin + 1)):
+            begins[near], ends[near] = min(begins[near], begin), max(ends[near], end)
+    return begins, ends
 
 
 @compiled("int64(int64, int64)")
@@ -67,70 +73,78 @@ def _mirrored(place, length):
     return place if length > 1 else 0
 
 
-@compiled("void(uint8[:, ::1], int64, int64, float32[::1], float32[::1])", fastmath=FMA)
-def _add_rows(grey, y, first, weights, total):
-    """The weighted sum of the rows around one, from this column on; what is beyond the image is mirrored."""
+@compiled("void(uint8[:, ::1], int64, int64, int64, uint16[::1], uint16[::1])")
+def _add_rows(grey, y, begin, end, weights, total):
+    """The weighted sums of the rows around one in these columns; what is beyond the image is mirrored."""
     height, width = grey.shape
     pixels, margin = grey.reshape(-1), weights.size // 2
-    begin, end = max(0, first), min(width, first + total.size)
-    for x in range(total.size):
-        total[x] = np.float32(0)
+    left, right = max(0, begin), min(width, end)
+    to, count = np.uint64(left - begin), np.uint64(right - left)
     for k in range(weights.size):
-        row = _mirrored(y + k - margin, height)
-        at, to, weight = np.uint64(row * width + begin), np.uint64(begin - first), weights[k]
-        for x in range(end - begin):
-            total[to + np.uint64(x)] += weight * np.float32(pixels[at + np.uint64(x)])
-    for x in range(first, 0):
-        total[x - first] = total[_mirrored(x, width) - first]
-    for x in range(width, min(first + total.size, width + margin)):
-        total[x - first] = total[_mirrored(x, width) - first]
+        at, weight = np.uint64(_mirrored(y + k - margin, height) * width + left), weights[k]
+        if k == 0:
+            for x in range(count):
+                total[to + x] = np.uint16(weight * np.uint16(pixels[at + x]))
+        else:
+            for x in range(count):
+                total[to + x] += np.uint16(weight * np.uint16(pixels[at + x]))
+    for x in range(begin, 0):
+        total[x - begin] = total[_mirrored(x, width) - begin]
+    for x in range(width, end):
+        total[x - begin] = total[_mirrored(x, width) - begin]
 
 
-@compiled("uint64(float32[::1], float32[::1], float32[::1], float32)", fastmath=FMA)
-def _word(rows, weights, total, least):
-    """Which of 64 weighted sums along a row are large enough."""
-    for x in range(64):
-        total[x] = np.float32(0)
+@compiled("void(uint16[::1], uint16[::1], uint64, float32[::1])", fastmath=FMA)
+def _add_along(rows, weights, count, total):
+    """The weighted sums along a row."""
     for k in range(np.uint64(weights.size)):
-        weight = weights[k]
-        for x in range(64):
-            total[x] += weight * rows[k + np.uint64(x)]
-    word = np.uint64(0)
-    for x in range(64):
-        word |= np.uint64(total[x] >= least) << np.uint64(x)
-    return word
+        weight = np.float32(weights[k])
+        if k == np.uint64(0):
+            for x in range(count):
+                total[x] = weight * np.float32(np.int32(rows[x]))
+        else:
+            for x in range(count):
+                total[x] += weight * np.float32(np.int32(rows[k + x]))
 
 
-@compiled("uint64[:, ::1](uint8[:, ::1], float32[::1], int64)")
+@compiled("uint64[:, ::1](uint8[:, ::1], uint16[::1], int64)")
 def brighter_after_blur(grey, weights, threshold):
     """Which pixels of an image are brighter than a grey level once `cv2.GaussianBlur` has smoothed it.
 
     Args:
         grey: (H, W) uint8.
-        weights: (side,) float32, of `blur_weights`.
+        weights: (side,) uint16, of `blur_weights`.
         threshold: From 0 to 255.
 
     Returns:
         (H, words) uint64.
     """
-    # A pixel can only be bright where one within reach was; words without such a pixel, most of an image, are
-    # passed over. Sums stay below 2^24, where float32 counts exactly.
+    # A pixel can only be bright where one within reach was; the rest, most of an image, is passed over.
     bright = brighter(grey, threshold)
     if weights.size == 1:
         return bright
-    # OpenCV's result is the sum of pixels times weights, divided by 2^16 and rounded.
+    # OpenCV's result is the sum of pixels times weights, divided by 2^16 and rounded. Sums stay below 2^16
+    # over rows, and then below 2^24, where float32 counts exactly.
     least = np.float32((threshold + 1) * 2**16 - 2**15)
     height, width = grey.shape
-    words, margin = bright.shape[1], weights.size // 2
-    near = _within_reach(bright, margin)
-    # As long as a multiple of what the processor takes at once.
-    rows, total = np.empty(64 + 32 * ((2 * margin + 31) // 32), np.float32), np.empty(64, np.float32)
-    out = np.zeros((height, words), np.uint64)
-    inside = np.uint64(2**64 - 1) >> np.uint64(64 * words - width)
+    margin = weights.size // 2
+    begins, ends = _spans(bright, width, margin)
+    rows, total = np.empty(width + 2 * margin, np.uint16), np.empty(width, np.float32)
+    out = np.zeros_like(bright)
+    flags, octets = np.zeros(64 * out.shape[1], np.uint8), out.view(np.uint8)
+    eights = flags.view(np.uint64)
+    each, gather, top = np.uint64(0x8040201008040201), np.uint64(0x0101010101010101), np.uint64(56)
     for y in range(height):
-        for i in range(words):
-            if near[y, i] != np.uint64(0):
-                _add_rows(grey, y, 64 * i - margin, weights, rows)
-                out[y, i] = _word(rows, weights, total, least)
-        out[y, words - 1] &= inside
+        begin, end = begins[y], ends[y]
+        if begin >= end:
+            continue
+        _add_rows(grey, y, begin - margin, end + margin, weights, rows)
+        count, first, last = np.uint64(end - begin), begin // 8, (end + 7) // 8
+        _add_along(rows, weights, count, total)
+        for x in range(count):
+            flags[x] = np.uint8(255) if total[x] >= least else np.uint8(0)
+        flags[count : 8 * (last - first)] = 0
+        bits = octets[y, first:last]
+        for i in range(bits.size):  # as in `brighter`
+            bits[i] = np.uint8(((eights[i] & each) * gather) >> top)
     return out

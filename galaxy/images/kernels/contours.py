@@ -141,7 +141,7 @@ def _central(bits, width, min_area):
     return best[0], best[1], best[2], best[3]
 
 
-@compiled("UniTuple(int64, 4)(uint8[::1], int64, int64, int64, float32[::1], int64, int64, float64)")
+@compiled("UniTuple(int64, 4)(uint8[::1], int64, int64, int64, uint16[::1], int64, int64, float64)")
 def _central_contour(image, stride, height, width, weights, threshold, grow, min_area):
     bits = brighter_after_blur(grey_of_rgb(image, stride, height, width), weights, threshold)
     return _central(grown(bits, width, grow), width, min_area)
