@@ -132,10 +132,11 @@ def _config_error(error: Exception) -> ConfigError | None:
         if frame.f_code.co_name != "load_configuration" or not isinstance(call.get("self"), ConfigLoader):
             continue
         arguments = [argument for argument in call["overrides"] if not argument.startswith("hydra.mode=")]
-        jobs = sweep_jobs(arguments) if call["run_mode"] == RunMode.MULTIRUN else [arguments]
+        loader, sweep = call["self"], call["run_mode"] == RunMode.MULTIRUN
+        jobs = sweep_jobs(loader, arguments) if sweep else [arguments]
         try:
-            check_jobs(call["self"], call["config_name"], jobs)
+            check_jobs(loader, call["config_name"], jobs)
         except ConfigError as found:
             return found
-        return ConfigError([explain(error, call["self"])])
+        return ConfigError([explain(error, loader)])
     return None

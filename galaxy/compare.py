@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -73,6 +74,8 @@ def comparison(runs: list[RunFolder]) -> pd.DataFrame:
 def print_comparison(table: pd.DataFrame) -> None:
     """Prints a table for each group: the figures that matter most, and what tells its runs apart."""
     console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 1000  # a file has no width at which a path would have to be broken
     for group, rows in table.groupby("group"):
         ordered = len(rows) > 1 and rows["val/rmse"].notna().any()
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"

@@ -18,6 +18,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import re
@@ -37,6 +38,8 @@ from filelock import FileLock, Timeout
 from galaxy.config.overrides import quoted
 from galaxy.errors import UserError, listing
 from galaxy.files import write_json, write_text
+
+log = logging.getLogger(__name__)
 
 # The settings of the data that decide which galaxies a run never learned from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
@@ -138,6 +141,8 @@ class RunFolder:
     ) -> None:
         """Writes down what will be run, or finds that it is what was begun here before.
 
+        A run that failed before its first checkpoint makes room for another.
+
         Args:
             config: The whole configuration.
             overrides: What the command line changed.
@@ -147,6 +152,14 @@ class RunFolder:
         Raises:
             UserError: The folder holds a run that is not to be resumed, or one of another configuration.
         """
+        if self._holds_nothing():
+            log.warning(
+                "the run in %s failed before its first checkpoint: this one takes its place", self.path
+            )
+            self.overrides_file.unlink(missing_ok=True)
+            # What says that it failed last, so that a program that is killed here can be run again.
+            for file in (*self.path.glob("events.out.tfevents.*"), self.result_file):
+                file.unlink()
         if not self.overrides_file.exists():  # it is written last
             write_text(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
             write_json(self.meta_file, {**_meta(config), "choices": choices})
@@ -169,6 +182,11 @@ class RunFolder:
             resumed = [*self.meta().get("resumed", []), {key: again[key] for key in ("command", "commit")}]
             self.add_meta(resumed=resumed)
             self.result_file.unlink(missing_ok=True)  # it is running again
+
+    def _holds_nothing(self) -> bool:
+        """Whether the run here failed before its first checkpoint, most often for a wrong setting."""
+        failed = self.result().status in ("failed", "diverged")
+        return failed and not any(self.checkpoints.glob("*.ckpt"))
 
     def meta(self) -> dict[str, Any]:
         """What `meta.json` says."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
@@ -16,14 +17,17 @@ class Sweep(Callback):
 
     Attributes:
         folder: Of the sweep that is running, which Hydra does not end if it is interrupted.
+        waiting: How many of its jobs have not begun.
     """
 
     folder: ClassVar[Path | None] = None
+    waiting: ClassVar[int] = 0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leaves out of the jobs' folder names what is the same in all of them."""
         Sweep.folder = Path(config.hydra.sweep.dir)
-        jobs = planned_jobs(config)
+        jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
+        Sweep.waiting = len(jobs)
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
         with read_write(config.hydra.overrides):
@@ -32,9 +36,13 @@ class Sweep(Callback):
                 f"hydra.job.config.override_dirname.exclude_keys=[{','.join(keys)}]"
             )
 
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Counts the jobs of a sweep."""
+        Sweep.waiting -= 1
+
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Ends with the table of the jobs, and with exit status 1 if one of them failed."""
-        Sweep.folder = None
+        Sweep.folder, Sweep.waiting = None, 0  # of another sweeper's jobs the number was not known
         if summarise(Path(config.hydra.sweep.dir)):
             raise SystemExit(1)
 
@@ -56,5 +64,8 @@ def summarise(folder: Path) -> int:
     failed = int((table["status"] != "done").sum())
     if failed:
         print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")
-        print(f"Run them again with: python train.py resume={folder}")
+    if Sweep.waiting > 0:  # it was interrupted
+        print(f"{Sweep.waiting} more did not begin")
+    if failed or Sweep.waiting > 0:
+        print(f"Run what is missing with: python train.py resume={folder}")
     return failed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -238,8 +239,10 @@ class GalaxyTask(pl.LightningModule):
         log.info("epoch %d: %s", self.current_epoch, text)
 
     def _finite_loss(self) -> float | None:
-        """The mean loss of the steps since the last call, if there were any."""
+        """The mean loss of the steps since the last call, if there were any, over all processes."""
         mean = self.running.mean()
+        if mean is not None and self.trainer.world_size > 1:  # what they decide by it must be the same in all
+            mean = float(self.trainer.strategy.reduce(torch.tensor(mean, device=self.device)))
         if mean is not None and not math.isfinite(mean):
             rate = self.trainer.optimizers[0].param_groups[-1]["lr"]
             raise DivergedError(
@@ -276,7 +279,9 @@ class GalaxyTask(pl.LightningModule):
         try:
             optimizer = self.optimizer(groups)
         except (ValueError, RuntimeError) as error:  # such as "Invalid learning rate: -1"
-            raise UserError(f"optimizer: {error}") from error
+            settings = getattr(self.optimizer, "keywords", {}).items()
+            given = " ".join(f"optimizer.{name}={json.dumps(value)}" for name, value in settings)
+            raise UserError(f"the optimizer refuses its settings: {error} ({given})") from error
         optimizer.param_groups[0]["lr"] *= factor
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)

@@ -216,6 +216,7 @@ def _trained(
 ) -> GalaxyTask:
     """The network after its training."""
     data.device, data.processes = trainer.strategy.root_device, trainer.num_devices
+    _enough_for(trainer.world_size, data)
     task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
     # So that a short epoch is logged at least once.
     interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
@@ -245,6 +246,17 @@ def _trained(
         if isinstance(callback, Throughput) and callback.speed is not None:
             result.images_per_second = round(callback.speed, 1)
     return task
+
+
+def _enough_for(processes: int, data: GalaxyDataModule) -> None:
+    """Refuses splits of which a process of a distributed training would get nothing."""
+    for split in ("train", "val"):
+        count = len(data.rows[split])
+        if processes > 1 and count < 2 * processes:
+            raise UserError(
+                f"the {split} split has {count} galaxies, and each of {processes} processes needs two: use "
+                "fewer (trainer.devices) or more galaxies"
+            )
 
 
 def _warn_of_unknown(config: dict[str, Any], data: GalaxyDataModule) -> None:

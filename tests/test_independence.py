@@ -81,6 +81,11 @@ def seen(folder: Path) -> dict[tuple[str, int], Counter[int]]:
     return found
 
 
+def losses(run: RunFolder) -> list[float]:
+    """Those that the training logged."""
+    return pd.read_csv(run.path / "metrics.csv")["train/loss"].dropna().tolist()
+
+
 @pytest.mark.slow
 def test_two_processes_train_the_same_network_as_one(
     command: Command, quick: list[str], tmp_path: Path
@@ -103,6 +108,8 @@ def test_two_processes_train_the_same_network_as_one(
     both = RunFolder(tmp_path / "two")
     assert both.result().status == "done"
     assert both.result().metrics == pytest.approx(alone.result().metrics, abs=1e-6)
+    # Not that of the first process; but the last batch of an epoch may not be shared evenly.
+    assert losses(both) == pytest.approx(losses(alone), rel=0.02)
     # Each galaxy once an epoch, in one process or the other.
     assert len(list((both.path / "seen").iterdir())) == 2
     assert seen(both.path / "seen") == seen(alone.path / "seen")

@@ -350,6 +350,7 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/broken") == 130
     shown = capsys.readouterr().out
     assert "interrupted" in shown
+    assert "1 more did not begin" in shown
     assert f"resume={tmp_path}/broken" in shown
     first = RunFolder(next((tmp_path / "broken").glob("0-*")))
     before = {path: path.stat().st_mtime_ns for path in first.path.rglob("*") if path.is_file()}
@@ -386,6 +387,31 @@ def test_one_job_of_a_ready_made_sweep_goes_on_alone(
     assert len(find_runs(tmp_path / "sweep")) == 1
     assert command("train.py", f"resume={tmp_path}/sweep") == 0
     assert [run.result().status for run in find_runs(tmp_path / "sweep")] == ["done", "done"]
+
+
+def test_a_run_that_failed_after_a_checkpoint_makes_no_room_for_another(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    at_step: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("the disk caught fire")
+
+    run = RunFolder(tmp_path / "run")
+    settings = [*quick, *SETTINGS, "callbacks.last.every_n_train_steps=1", f"hydra.run.dir={run.path}"]
+    at_step(STEPS + 2, fail)
+    with pytest.raises(RuntimeError, match="fire"):
+        command("train.py", *settings)
+    assert run.result().status == "failed"
+    assert command("train.py", *settings, "optimizer.lr=0.5", "resume=auto") == 1
+    assert "another configuration" in capsys.readouterr().err
+    assert command("train.py", *settings) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert command("train.py", f"resume={run.path}") == 0
+    assert "resumed in epoch 1" in (run.path / "train.log").read_text()
+    assert run.result().status == "done"
 
 
 def test_a_failed_job_runs_again_and_the_others_do_not(

@@ -135,6 +135,22 @@ def test_a_folder_is_never_used_twice(
     assert (tmp_path / "run" / "result.json").read_bytes() == before
 
 
+def test_a_run_that_failed_at_once_makes_room_for_the_corrected_one(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert command("train.py", *quick, "optimizer.lr=-1", folder) == 1
+    assert "optimizer.lr=-1" in capsys.readouterr().err
+    failed = RunFolder(tmp_path / "run")
+    assert failed.result().status == "failed"
+    events = set(failed.path.glob("events.out.tfevents.*"))
+    assert events
+    assert command("train.py", *quick, folder) == 0
+    assert failed.result().status == "done"
+    assert "optimizer.lr=-1" not in failed.overrides()
+    assert not events & set(failed.path.glob("events.out.tfevents.*"))
+
+
 def test_a_diverged_run_says_so_and_keeps_no_bad_checkpoint(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -229,6 +245,13 @@ def test_a_job_that_cannot_begin_leaves_the_others_alone(
     assert "another program is running in" in said.err
     assert "center_pixel" in said.out
     assert RunFolder(tmp_path / "sweep" / "1-model=center_pixel").result().status == "done"
+
+
+def test_a_sweep_over_all_options_of_a_group(command: Command, quick: list[str], tmp_path: Path) -> None:
+    sweep = ["-m", *quick, "model=mean", "scheduler=glob([c*,o*])", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 0
+    names = [run.path.name for run in find_runs(tmp_path / "sweep")]
+    assert names == ["0-scheduler=cosine", "1-scheduler=onecycle"]
 
 
 def test_a_job_of_a_sweep_is_not_distributed(

@@ -41,7 +41,7 @@ class CheckConfig(Callback):
         always: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
         loader = GlobalHydra.instance().config_loader()
         try:
-            check_jobs(loader, config.hydra.job.config_name, planned_jobs(config), always)
+            check_jobs(loader, config.hydra.job.config_name, planned_jobs(loader, config), always)
         except ConfigError as error:
             _exit(error)
 

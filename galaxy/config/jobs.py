@@ -65,12 +65,13 @@ def check_jobs(
         raise ConfigError([placed.get(problem, problem) for problem in having], names)
 
 
-def sweep_jobs(arguments: Sequence[str]) -> list[list[str]]:
+def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]]:
     """The overrides of each job of a sweep, as Hydra's basic sweeper expands them."""
     choices: dict[str, list[str]] = {}
+    parser = OverridesParser.create(config_loader=loader)  # which knows the options that `glob(*)` means
     for argument in arguments:
         try:
-            override = OverridesParser.create().parse_override(argument)
+            (override,) = parser.parse_overrides([argument])
         except HydraException:
             choices[argument] = [argument]  # reported when the job is composed
             continue
@@ -96,10 +97,10 @@ def _placed(
     return [p if p.source else replace(p, source=origins.of(p.at or p.key)) for p in problems]
 
 
-def planned_jobs(config: DictConfig) -> list[list[str]]:
+def planned_jobs(loader: ConfigLoader, config: DictConfig) -> list[list[str]]:
     """The overrides of each job of a sweep that is about to start, with those of `hydra.sweeper.params`."""
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    return sweep_jobs([*params, *config.hydra.overrides.task])
+    return sweep_jobs(loader, [*params, *config.hydra.overrides.task])
 
 
 def _job(jobs: Sequence[Sequence[str]], indices: list[int], shared: set[str]) -> str:

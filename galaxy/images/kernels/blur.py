@@ -37,7 +37,7 @@ def blur_weights(side: int) -> NDArray[np.uint16]:
 def _spans(bits, width, margin):
     """The first column of each row that has something bright within reach, and the one after the last.
 
-    Whole eights of columns, but for the end of a row; of rows without any the end is 0.
+    The first is a multiple of eight; of rows without any the end is 0.
     """
     height, words = bits.shape
     zero, octet = np.uint64(0), np.uint64(255)
@@ -80,14 +80,16 @@ def _add_rows(grey, y, begin, end, weights, total):
     pixels, margin = grey.reshape(-1), weights.size // 2
     left, right = max(0, begin), min(width, end)
     to, count = np.uint64(left - begin), np.uint64(right - left)
-    for k in range(weights.size):
-        at, weight = np.uint64(_mirrored(y + k - margin, height) * width + left), weights[k]
-        if k == 0:
-            for x in range(count):
-                total[to + x] = np.uint16(weight * np.uint16(pixels[at + x]))
-        else:
-            for x in range(count):
-                total[to + x] += np.uint16(weight * np.uint16(pixels[at + x]))
+    at, weight = np.uint64(y * width + left), weights[margin]
+    for x in range(count):
+        total[to + x] = np.uint16(weight * np.uint16(pixels[at + x]))
+    for k in range(margin):  # two rows at a time, as far above as below
+        weight = weights[k]
+        at = np.uint64(_mirrored(y + k - margin, height) * width + left)
+        other = np.uint64(_mirrored(y + margin - k, height) * width + left)
+        for x in range(count):
+            both = np.uint16(pixels[at + x]) + np.uint16(pixels[other + x])
+            total[to + x] += np.uint16(weight * both)
     for x in range(begin, 0):
         total[x - begin] = total[_mirrored(x, width) - begin]
     for x in range(width, end):
