@@ -133,8 +133,8 @@ def _config_error(error: Exception) -> ConfigError | None:
             continue
         arguments = [argument for argument in call["overrides"] if not argument.startswith("hydra.mode=")]
         loader, sweep = call["self"], call["run_mode"] == RunMode.MULTIRUN
-        jobs = sweep_jobs(loader, arguments) if sweep else [arguments]
         try:
+            jobs = sweep_jobs(loader, arguments) if sweep else [arguments]
             check_jobs(loader, call["config_name"], jobs)
         except ConfigError as found:
             return found

@@ -27,6 +27,8 @@ _REMEDIES = {
     errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
     errno.EACCES: "Ask for the right to write there, or choose another folder",
     errno.EROFS: "Choose another folder, on a disk that can be written to",
+    errno.EEXIST: "Choose another folder, as a part of the path is a file",
+    errno.ENOTDIR: "Choose another folder, as a part of the path is a file",
 }
 
 

@@ -36,6 +36,9 @@ NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": Fa
 def result_table(run: RunFolder, result: Result) -> Table:
     """The run's test RMSE, and accuracy if it has one, among the baselines; worst first."""
     epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
+    planned = run.config()["trainer"]["max_epochs"]
+    if result.images_per_second is not None and result.epochs < planned:  # a network's
+        epochs = f"stopped early, after {epochs} of {planned}"
     title = (
         f"Test split: {run.meta()['data']['test']:,} galaxies; labels: {result.labels}\n"
         f"{epochs}, {result.seconds:.0f} s"

@@ -254,6 +254,29 @@ def test_a_sweep_over_all_options_of_a_group(command: Command, quick: list[str],
     assert names == ["0-scheduler=cosine", "1-scheduler=onecycle"]
 
 
+def test_a_sweep_over_nothing_is_a_mistake(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["-m", *quick, "scheduler=glob(zz*)", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 2
+    said = capsys.readouterr().err
+    assert "scheduler sweeps over nothing: scheduler=glob(zz*)" in said
+    assert "onecycle" in said
+
+
+@pytest.mark.parametrize("setting", ["data.cache", "hydra.run.dir"])
+def test_a_folder_that_is_a_file_is_named(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    (tmp_path / "file").write_text("taken")
+    folders = {"hydra.run.dir": f"{tmp_path}/run", setting: f"{tmp_path}/file/x"}
+    chosen = [f"{name}={folder}" for name, folder in folders.items()]
+    assert command("train.py", *quick, "model=mean", *chosen) == 1
+    message = capsys.readouterr().err
+    assert f"{tmp_path}/file" in message
+    assert "a part of the path is a file" in message
+
+
 def test_a_job_of_a_sweep_is_not_distributed(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

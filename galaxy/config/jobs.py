@@ -66,7 +66,11 @@ def check_jobs(
 
 
 def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job of a sweep, as Hydra's basic sweeper expands them."""
+    """The overrides of each job of a sweep, as Hydra's basic sweeper expands them.
+
+    Raises:
+        ConfigError: There is no job, as a `glob` matches nothing.
+    """
     choices: dict[str, list[str]] = {}
     parser = OverridesParser.create(config_loader=loader)  # which knows the options that `glob(*)` means
     for argument in arguments:
@@ -78,6 +82,9 @@ def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]
         key = override.get_key_element()
         if override.is_discrete_sweep():
             choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            if not choices[key]:
+                options = tuple(loader.get_group_options(key))
+                raise ConfigError([Problem(key, f"sweeps over nothing: {argument}", options)])
         else:
             choices[key] = [argument]
     return [list(job) for job in itertools.product(*choices.values())]
