@@ -89,11 +89,8 @@ def _make_folder(folder: Path) -> None:
     others = [name for name in OUTPUTS if (folder / name).exists()]
     if others and OUTPUTS[0] not in others:
         raise UserError(f"out={folder} has a {others[0]}, which is of no evaluation: give another folder")
-    try:
-        with explained(folder / OUTPUTS[0]):
-            folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"out={folder} is a file, or would lie in one: give a folder") from None
+    with explained(folder / OUTPUTS[0]):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _write_predictions(

@@ -259,7 +259,7 @@ def test_an_evaluation_overwrites_nothing_else(
     assert command("evaluate.py", f"run={run}", f"out={tmp_path}") == 1
     assert "has a predictions.csv, which is of no evaluation" in capsys.readouterr().err
     assert command("evaluate.py", f"run={run}", f"out={mine}") == 1
-    assert "is a file, or would lie in one" in capsys.readouterr().err
+    assert "a part of the path is a file" in capsys.readouterr().err
     assert mine.read_text() == "mine"
 
 

@@ -73,7 +73,7 @@ def test_a_class_without_galaxies_is_no_share_of_nothing(tmp_path: Path) -> None
 @pytest.mark.parametrize("meaning", ["cumulative", "question1, hard, at least 0.9"])
 def test_the_result_of_a_run_fits_a_terminal(tmp_path: Path, meaning: str) -> None:
     run = RunFolder(tmp_path)
-    run.begin({"seed": 0}, [], {"model": "sirressi_cnn"}, resume=False)
+    run.begin({"seed": 0, "trainer": {"max_epochs": 15}}, [], {"model": "sirressi_cnn"}, resume=False)
     run.add_meta(data={"train": 6000, "val": 1000, "test": 1234})
     baselines = {f"{name}_{key}": 0.2 for name in ("mean", "center_pixel") for key in ("rmse", "accuracy")}
     metrics = {"test/rmse": 0.1, "test/accuracy": 0.75}
@@ -84,3 +84,5 @@ def test_the_result_of_a_run_fits_a_terminal(tmp_path: Path, meaning: str) -> No
     assert "1 epoch, 83 s" in text
     assert any("line through the central pixel" in line for line in text)
     assert any("sirressi_cnn, best checkpoint" in line and "50.0%" in line for line in text)
+    result.epochs, result.images_per_second = 12, 500.0
+    assert "stopped early, after 12 epochs of 15, 83 s" in str(result_table(run, result).title)
