@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from galaxy.errors import UserError
+from galaxy.images import kernels
 from galaxy.images.kernels import central_contour, compiled, grey, largest_box, shrink, warped
 from galaxy.images.kernels.bits import brighter, grown
 from galaxy.images.kernels.blur import blur_weights, brighter_after_blur
@@ -340,3 +342,15 @@ def test_a_changed_file_is_compiled_anew_in_all_that_call_it(tmp_path: Path) -> 
         for hits in (0, 1):  # and the second time it is taken from the store
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             assert done.stdout == f"{number} {hits}\n"
+
+
+def test_compiled_functions_have_names_of_their_own() -> None:
+    # Of two that shared a name, a process that compiled one and found the other in Numba's store ran one twice.
+    names = [
+        value.py_func.__qualname__
+        for file in Path(kernels.__file__).parent.glob("[a-z]*.py")
+        for value in vars(import_module(f"{kernels.__name__}.{file.stem}")).values()
+        if hasattr(value, "py_func") and value.py_func.__module__.endswith(file.stem)
+    ]
+    assert len(names) > 20
+    assert len(set(names)) == len(names)

@@ -42,7 +42,6 @@ def _compiled(first_weight: int, last_weight: int) -> Callable[..., Pixels]:
     half, shift = np.int32(2**14), np.int32(15)
     first, second, third = np.int32(first_weight), np.int32(_GREEN), np.int32(last_weight)
 
-    @compiled("uint8[:, ::1](uint8[::1], int64, int64, int64)")
     def convert(image, stride, height, width):
         out, apart = np.empty((height, width), np.uint8), np.empty((3, width), np.uint8)
         a, b, c = apart[0], apart[1], apart[2]
@@ -54,7 +53,10 @@ def _compiled(first_weight: int, last_weight: int) -> Callable[..., Pixels]:
                 pixels[x] = np.uint8((total + half) >> shift)
         return out
 
-    return convert
+    # Under names of their own: of two that share one, a process that compiles the one and finds the other in
+    # Numba's store can take both for the same.
+    convert.__qualname__ += f"_{first_weight}_{last_weight}"
+    return compiled("uint8[:, ::1](uint8[::1], int64, int64, int64)")(convert)
 
 
 # The grey of an image by its memory, how far in it one row is from the next, its height and its width.
