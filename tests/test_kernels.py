@@ -345,9 +345,9 @@ def test_a_changed_file_is_compiled_anew_in_all_that_call_it(tmp_path: Path) -> 
 
 
 def test_compiled_functions_have_names_of_their_own() -> None:
-    # Of two that shared a name, a process that compiled one and found the other in Numba's store ran one twice.
+    # Of two that share one, a process that compiles one and finds the other stored may run one for both.
     names = [
-        value.py_func.__qualname__
+        (file.stem, value.py_func.__qualname__)
         for file in Path(kernels.__file__).parent.glob("[a-z]*.py")
         for value in vars(import_module(f"{kernels.__name__}.{file.stem}")).values()
         if hasattr(value, "py_func") and value.py_func.__module__.endswith(file.stem)
