@@ -44,7 +44,7 @@ from galaxy.images.errors import bad_images
 from galaxy.processors import processors
 
 # Raise it when a change of this package changes the pixels of a crop or the layout of the files.
-CACHE_VERSION = 5
+CACHE_VERSION = 6
 # Seconds after which half a cache that nobody went on with is removed: a day, so that a run can be repeated.
 _FORGOTTEN = 86_400
 
