@@ -36,7 +36,7 @@ NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": Fa
 def result_table(run: RunFolder, result: Result) -> Table:
     """The run's test RMSE, and accuracy if it has one, among the baselines; worst first."""
     epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
-    planned = run.config()["trainer"]["max_epochs"]
+    planned = run.config()["trainer"]["max_epochs"] or 0  # null, where Lightning has another limit
     if result.images_per_second is not None and result.epochs < planned:  # a network's
         epochs = f"stopped early, after {epochs} of {planned}"
     title = (

@@ -216,7 +216,7 @@ def _trained(
 ) -> GalaxyTask:
     """The network after its training."""
     data.device, data.processes = trainer.strategy.root_device, trainer.num_devices
-    _enough_for(trainer.world_size, data)
+    _check_split_sizes(data, trainer.world_size)
     task = build.trainable_task(config, encoder, loss, data, trainer.world_size)
     # So that a short epoch is logged at least once.
     interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
@@ -248,7 +248,7 @@ def _trained(
     return task
 
 
-def _enough_for(processes: int, data: GalaxyDataModule) -> None:
+def _check_split_sizes(data: GalaxyDataModule, processes: int) -> None:
     """Refuses splits of which a process of a distributed training would get nothing."""
     for split in ("train", "val"):
         count = len(data.rows[split])

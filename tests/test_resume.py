@@ -48,6 +48,10 @@ def kill() -> None:
     raise Killed
 
 
+def fail() -> None:
+    raise RuntimeError("the disk caught fire")
+
+
 def same(first: Any, second: Any, where: str = "") -> None:
     """Asserts that two checkpoints, or parts of them, are equal to the last bit."""
     assert type(first) is type(second), where
@@ -396,9 +400,6 @@ def test_a_run_that_failed_after_a_checkpoint_makes_no_room_for_another(
     at_step: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail() -> None:
-        raise RuntimeError("the disk caught fire")
-
     run = RunFolder(tmp_path / "run")
     settings = [*quick, *SETTINGS, "callbacks.last.every_n_train_steps=1", f"hydra.run.dir={run.path}"]
     at_step(STEPS + 2, fail)
@@ -417,9 +418,6 @@ def test_a_run_that_failed_after_a_checkpoint_makes_no_room_for_another(
 def test_a_failed_job_runs_again_and_the_others_do_not(
     command: Command, quick: list[str], tmp_path: Path, at_step: Callable[..., None]
 ) -> None:
-    def fail() -> None:
-        raise RuntimeError("the disk caught fire")
-
     sweep = ["-m", *quick, "loss=mse,huber", *SETTINGS, f"hydra.sweep.dir={tmp_path}/sweep"]
     at_step(3, fail)
     assert command("train.py", *sweep) == 1

@@ -147,6 +147,6 @@ def brighter_after_blur(grey, weights, threshold):
             flags[x] = np.uint8(255) if total[x] >= least else np.uint8(0)
         flags[count : 8 * (last - first)] = 0
         bits = octets[y, first:last]
-        for i in range(bits.size):  # as in `brighter`
+        for i in range(bits.size):  # as in `brighter`; a call of a function for each row takes longer
             bits[i] = np.uint8(((eights[i] & each) * gather) >> top)
     return out
