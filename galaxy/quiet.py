@@ -20,6 +20,8 @@ def quieten_libraries() -> None:
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
         # The loaders gather whole batches by themselves; workers would only copy them.
         r"The '\w+' does not have many workers",
+        # Metrics are of all processes of a distributed training before they are logged.
+        r"It is recommended to use `self\.log\('\S+', \.\.\., sync_dist=True\)`",
         # torch.compile of torch 2.15 looks at the gradients of what it traces.
         r"The \.grad attribute of a Tensor that is not a leaf",
     ):

@@ -386,7 +386,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_shows_the_progress_and_a_file_does_not_keep_it(
+def test_a_terminal_shows_the_progress_and_a_file_gets_lines(
     command: Command,
     quick: list[str],
     tmp_path: Path,
@@ -395,7 +395,9 @@ def test_a_terminal_shows_the_progress_and_a_file_does_not_keep_it(
 ) -> None:
     settings = [*quick, "trainer.enable_progress_bar=true"]
     assert command("train.py", *settings, f"hydra.run.dir={tmp_path}/file") == 0
-    assert "Epoch" not in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "Epoch" not in printed.out
+    assert "epoch 1: val/rmse 0." in printed.err
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
     assert command("train.py", *settings, f"hydra.run.dir={tmp_path}/terminal") == 0
     bar = terminal.getvalue()
@@ -403,6 +405,7 @@ def test_a_terminal_shows_the_progress_and_a_file_does_not_keep_it(
     assert "Epoch 1/1: 100%" in bar
     assert "val_rmse=0." in bar
     assert "v_num" not in bar
+    assert "epoch 1" not in capsys.readouterr().err
 
 
 def test_only_whole_batches_of_training_are_compiled(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 from omegaconf import OmegaConf
 
@@ -22,7 +23,18 @@ def job_name(number: int | str, overrides: str) -> str:
     return f"{number}-{name}" if name else str(number)
 
 
+def console_level() -> str:
+    """The level of what is said while a model is trained.
+
+    At a terminal bars and tables say it; a file, such as that of a batch job, gets every line of train.log.
+    Of a distributed training that is for the first process to do.
+    """
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    return "INFO" if first and not sys.stdout.isatty() else "WARNING"
+
+
 def register() -> None:
-    """Registers `${pid:}` and `${job_name:number,overrides}`."""
+    """Registers `${pid:}`, `${console_level:}` and `${job_name:number,overrides}`."""
     OmegaConf.register_new_resolver("pid", os.getpid, replace=True)
+    OmegaConf.register_new_resolver("console_level", console_level, replace=True)
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
