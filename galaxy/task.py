@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 import math
 from collections.abc import Callable
@@ -276,12 +275,7 @@ class GalaxyTask(pl.LightningModule):
         factor = self.encoder.body_lr_factor
         if factor == 1:  # an optimizer goes through its groups one by one
             groups = [{"name": "network", "params": [*groups[0]["params"], *head]}]
-        try:
-            optimizer = self.optimizer(groups)
-        except (ValueError, RuntimeError) as error:  # such as "Invalid learning rate: -1"
-            settings = getattr(self.optimizer, "keywords", {}).items()
-            given = " ".join(f"optimizer.{name}={json.dumps(value)}" for name, value in settings)
-            raise UserError(f"the optimizer refuses its settings: {error} ({given})") from error
+        optimizer = self.optimizer(groups)
         optimizer.param_groups[0]["lr"] *= factor
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)

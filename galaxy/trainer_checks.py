@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
+from torch import nn
 
 from galaxy.errors import UserError, meant
+from galaxy.instantiation import instantiate, refused
 from galaxy.labels import Labels
 from galaxy.metrics import CLASS_METRICS, FRACTION_METRICS
 
@@ -69,6 +72,24 @@ def check_trainer(config: dict[str, Any]) -> None:
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
     check_monitors(config, labels=None)
     _check_hardware(node)
+
+
+def check_optimizer(config: dict[str, Any]) -> None:
+    """Makes the optimizer and the scheduler of a single weight, before any data are read.
+
+    Raises:
+        UserError: They refuse their settings.
+    """
+    make = instantiate(config["optimizer"])
+    try:
+        optimizer = make([nn.Parameter(torch.zeros(1))])
+    except (ValueError, RuntimeError) as error:  # such as "Invalid learning rate: -1"
+        settings = getattr(make, "keywords", {}).items()
+        given = " ".join(f"optimizer.{name}={json.dumps(value, default=list)}" for name, value in settings)
+        raise UserError(f"the optimizer refuses its settings: {error} ({given})") from error
+    with refused("scheduler"):
+        # Of so many steps, for how many an epoch has is not known yet.
+        instantiate(config["scheduler"]).configure(optimizer, config["trainer"]["max_epochs"], 100)
 
 
 def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:

@@ -35,7 +35,7 @@ from galaxy.runs import Result, RunFolder, Status
 from galaxy.splits import SPLITS, write_splits
 from galaxy.task import DivergedError, GalaxyTask
 from galaxy.trainer import Trainer, build_trainer
-from galaxy.trainer_checks import check_monitors, check_trainer
+from galaxy.trainer_checks import check_monitors, check_optimizer, check_trainer
 
 log = logging.getLogger(__name__)
 
@@ -148,6 +148,7 @@ def _fit(
     in_sweep: bool,
 ) -> None:
     check_trainer(config)
+    check_optimizer(config)
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     pl.seed_everything(config["seed"], workers=True, verbose=False)

@@ -1,5 +1,6 @@
 """Mistakes in the configuration: all named in one message, before the program or a folder is started."""
 
+import importlib.util
 import os
 import runpy
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,7 @@ PROJECT = {
         class MSE: ...
         class Counts: ...
         class Tree: ...
+        class Sigmoid: ...
         class Stop:
             def __init__(self, patience: int) -> None: ...
 
@@ -107,9 +110,11 @@ PROJECT = {
         name: null
         norm: null
     """,
+    "conf/model/narrow.yaml": "defaults:\n  - net\nwidth: 2\n",
     "conf/model/misspelt.yaml": "_target_: toy_survey.Net\nchannels: 3\n\ndropuot: 0.5\n",
     "conf/model/mistyped.yaml": "_target_: toy_survey.Net\nchannels: three\nkernel: [3, 3, 3]\nwidth: true\n",
     "conf/model/unfinished.yaml": "_target_: toy_survey.Net\nwidth: 4\n",
+    "conf/model/partial.yaml": "_target_: toy_survey.Net\n_partial_: true\nwidth: 4\n",
     "conf/model/nowhere.yaml": "_target_: toy_survey.Nett\n",
     "conf/model/broken.yaml": "_target_: toy_survey.Net\nchannels: [3\nwidth: 8\n",
     "conf/model/empty.yaml": "# nothing yet\n",
@@ -118,7 +123,7 @@ PROJECT = {
     "conf/model/latin.yaml": "_target_: toy_survey.Net\nchannels: 3\nname: caf\xe9\n",
     "conf/model/twice.yaml": "_target_: toy_survey.Net\nchannels: 3\nchannels: 4\n",
     "conf/model/lost.yaml": "_target_: toy_survey.Net\nchannels: ${crop.channels}\n",
-    "conf/head/sigmoid.yaml": "_target_: toy_survey.Tree\n",
+    "conf/head/sigmoid.yaml": "_target_: toy_survey.Sigmoid\n",
     "conf/head/tree.yaml": "_target_: toy_survey.Tree\n",
     "conf/loss/mse.yaml": "_target_: toy_survey.MSE\n",
     "conf/loss/counts.yaml": "_target_: toy_survey.Counts\nrequires:\n  head: [tree]\n",
@@ -158,6 +163,15 @@ MISTAKES = {
     "parameter that no file lists": (["trainer.detect_anomaly=true"], ["write +trainer.detect_anomaly=true"]),
     "plus does not hide a typo": (["+model.widht=4"], ["model.widht is unknown to toy_survey.Net", "width?"]),
     "plus does not hide a typo at the top": (["+sede=4"], ["sede is unknown", "did you mean seed?"]),
+    "names that the program gives itself": (
+        ["model=partial", "model.widht=3"],
+        ["did you mean model.width?", "allowed: activation, dropout, kernel, name, norm, width\n"],
+    ),
+    "names that the program gives itself, with a plus": (
+        ["model=partial", "+model.widht=3"],
+        ["did you mean width?", "allowed: activation, dropout, kernel, name, norm, width\n"],
+    ),
+    "a slash for a dot": (["model/width=3"], ["model/width does not exist; did you mean model.width?"]),
     "misspelt key in an option": (
         ["model=misspelt"],
         ["dropuot", "mean dropout?", "model/misspelt.yaml, line 4"],
@@ -256,6 +270,11 @@ MISTAKES = {
         ["-m", "loss=mse,counts", "head=tree,sigmoid", "seed=1,2"],
         ["has a mistake", "head is sigmoid", "in: loss=counts head=sigmoid seed=1, and 1 more of 8 jobs"],
     ),
+    "jobs that are the same": (
+        ["-m", "model=net,narrow", "model.width=4", "seed=1,2"],
+        ["has a mistake", "model=narrow makes the same job as model=net", "seed=1, and 1 more of 4 jobs"],
+    ),
+    "a job twice": (["-m", "seed=1,2,1"], ["has a mistake", "seed=1 is given twice"]),
     "a value in a sweep": (["-m", "model.width=4,wide"], ["model.width is wide", "in: model.width=wide"]),
     "a sweep in a file": (
         ["experiment=swept"],
@@ -310,6 +329,17 @@ def test_mistake_is_named_before_anything_starts(program: Program, case: str) ->
     assert "toy_survey" not in sys.modules  # the program did not start
 
 
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The configurations that the toy program is called with from now on."""
+    started: list[dict[str, Any]] = []
+    spec = importlib.util.find_spec("toy_survey")
+    assert spec is not None
+    stand_in = importlib.util.module_from_spec(spec)
+    stand_in.train = started.append  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "toy_survey", stand_in)
+    return started
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -324,20 +354,14 @@ def test_mistake_is_named_before_anything_starts(program: Program, case: str) ->
 def test_good_configuration_runs(
     program: Program, arguments: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started = []
-    stand_in = type(sys)("toy_survey")
-    stand_in.train = started.append  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "toy_survey", stand_in)
+    started = trainings(monkeypatch)
     assert program(*arguments) == (0, "")
     assert len(started) == 1
     assert "requires" not in started[0]["trainer"]
 
 
 def test_good_sweep_runs_every_job(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-    stand_in = type(sys)("toy_survey")
-    stand_in.train = started.append  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "toy_survey", stand_in)
+    started = trainings(monkeypatch)
     assert program("-m", "loss=counts", "head=tree", "seed=1,2,3") == (0, "")
     assert [config["seed"] for config in started] == [1, 2, 3]
 

@@ -124,6 +124,29 @@ def test_hardware_that_is_not_there_is_named_first(
     assert "/nowhere" not in message
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["optimizer.weight_decay=-1"], "Invalid weight_decay value: -1 (optimizer.lr="),
+        (["+optimizer.betas=[0.9,2]"], "optimizer.betas=[0.9, 2]"),
+        (["+optimizer.foreach=true"], "`fused` and `foreach` cannot"),
+        (["scheduler=onecycle", "scheduler.scheduler.pct_start=2"], "pct_start is 2; it must be between 0"),
+        (["scheduler=plateau", "scheduler.scheduler.factor=2"], "scheduler: Factor should be"),
+    ],
+)
+def test_what_an_optimizer_refuses_is_said_before_any_data_are_read(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    settings: list[str],
+    said: str,
+) -> None:
+    nowhere = [f"data.root={tmp_path}/nowhere", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *nowhere, *settings) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_a_folder_is_never_used_twice(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -147,7 +147,8 @@ class _Check:
                 continue
             if parameter is None:
                 if not signature.open:
-                    self._report(key, f"is unknown to {owner}", sorted(signature.parameters), name)
+                    known = signature.names(node.get("_partial_") is True)
+                    self._report(key, f"is unknown to {owner}", sorted(known), name)
             elif not _has_unknown(value) and not fits(parameter.annotation, value):
                 assert parameter.annotation is not None  # which everything fits
                 near = nearest(str(value), [_shown(choice) for choice in choices(parameter.annotation)])

@@ -229,19 +229,20 @@ def _unknown_key(config: DictConfig, key: str, argument: str, loader: ConfigLoad
         chosen = config.hydra.runtime.choices[group]
         text = f"does not exist with {group}={chosen or 'null'}, but with {group}={' or '.join(having)}"
         return Problem(key, text, source=argument)
-    if not siblings:  # the mistake is further up
+    if not siblings or "/" in key:  # the mistake is further up, or it is no group
         top = tuple(str(other) for other in config if other != "hydra")
-        return Problem(key, "does not exist", top, nearest(key, keys), argument)
+        return Problem(key, "does not exist", top, nearest(key.replace("/", "."), keys), argument)
     target = OmegaConf.select(config, f"{owner}._target_") if owner else None
     try:
         signature = signature_of(target) if isinstance(target, str) else None
     except UnknownNameError:
         signature = None
-    parameters = signature.parameters if signature is not None else {}
-    if name in parameters:
+    partial = bool(owner) and OmegaConf.select(config, f"{owner}._partial_") is True
+    taken = signature.names(partial) if signature is not None else set()
+    if name in taken:
         text = f"is not in the files, but {target} takes it: write +{argument.lstrip('+')}"
         return Problem(key, text, source=argument)
-    known = sorted({*siblings, *parameters}.difference(RESERVED, ["hydra"]))
+    known = sorted({*siblings, *taken}.difference(RESERVED, ["hydra"]))
     close = nearest(name, known)
     return Problem(
         key, "does not exist", tuple(known), f"{owner}.{close}" if close and owner else close, argument

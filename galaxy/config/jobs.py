@@ -45,15 +45,17 @@ def check_jobs(
         always: Overrides of Hydra's own settings that all jobs share.
 
     Raises:
-        ConfigError: Some are wrong; each mistake is named once, with the first job that has it.
+        ConfigError: Some are wrong, or do what another does; each mistake is named once, with the first job
+            that has it.
     """
     composer = Composer(loader, config_name)
+    seen: dict[str, Sequence[str]] = {}
     having: dict[Problem, list[int]] = {}
     placed: dict[Problem, Problem] = {}
     for index, arguments in enumerate(jobs):
         config, problems = composer.compose([*always, *arguments])
         if config is not None:
-            problems += _mistakes(loader, config)
+            problems += _mistakes(loader, config) or _repeated(config, arguments, seen)
         new = [problem for problem in problems if problem not in having]
         if new and config is not None:
             placed |= zip(new, _placed(new, loader, config, arguments), strict=True)
@@ -92,6 +94,27 @@ def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]
 
 def _mistakes(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
     return [*_merged_options(loader, config), *_empty_options(config), *check(config, _top_level(config))]
+
+
+def _repeated(config: DictConfig, arguments: Sequence[str], seen: dict[str, Sequence[str]]) -> list[Problem]:
+    """Whether a job has the configuration of an earlier one, which would only be trained again.
+
+    Args:
+        config: Of the job.
+        arguments: Its overrides.
+        seen: Those of the jobs before it by their configurations; this one joins them.
+    """
+    content = str({key: value for key, value in config.items_ex(resolve=False) if key != "hydra"})
+    earlier = seen.setdefault(content, arguments)
+    if earlier is arguments:
+        return []
+    own, other = (
+        " ".join(argument for argument in job if argument not in apart)
+        for job, apart in ((arguments, earlier), (earlier, arguments))
+    )
+    if not own:
+        return [Problem(" ".join(arguments), "is given twice")]
+    return [Problem(own, f"makes the same job as {other}: leave one of them out")]
 
 
 def _placed(

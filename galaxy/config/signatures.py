@@ -29,6 +29,10 @@ class Signature:
     parameters: dict[str, Parameter]
     open: bool = False
 
+    def names(self, partial: bool) -> set[str]:
+        """Those that a file may set; if the call is `partial`, the program gives what is required itself."""
+        return {name for name, parameter in self.parameters.items() if not (partial and parameter.required)}
+
 
 class UnknownNameError(Exception):
     """A dotted name leads nowhere.
