@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import accumulate
 from pathlib import Path
@@ -52,7 +52,7 @@ class Block:
 
     def line(self) -> bytes:
         """Its line in the journal."""
-        return _line(asdict(self))
+        return _line(vars(self))
 
 
 def digest_of(blocks: Sequence[Block]) -> str:

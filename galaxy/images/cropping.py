@@ -73,7 +73,7 @@ def _batch(
             image = decode(images[row])
             if frame is not None and image.shape != frame:
                 raise BadImageError(f"the frame is {_size(image.shape)}, others are {_size(frame)}")
-            pixels[row - start - len(bad)] = crop(image)
+            crop(image, out=pixels[row - start - len(bad)])
         except BadImageError as error:
             bad[row] = str(error)
     good = pixels[: len(rows) - len(bad)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -34,8 +35,10 @@ _TAIL = 1024
 _LARGEST = 2**30
 # Begins what says, among other things, how a JPEG is to be turned.
 _EXIF = b"Exif\0\0"
-# The marker of the segment that a JPEG's pixels follow.
-_SCAN = 0xDA
+# How a JPEG begins whose colours are YCbCr, if it has three.
+_JFIF = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
+# The segments that tell the size of a JPEG: of sequential and progressive ones.
+_FRAMES = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2")
 _TIFF = (b"II*\0", b"MM\0*")
 
 
@@ -117,12 +120,16 @@ def _content(path: Path) -> bytes:
     """
     file = os.open(path, os.O_RDONLY)
     try:
-        parts = [os.read(file, _READ)]
-        while parts[-1]:
-            parts.append(os.read(file, _READ << len(parts)))
+        part = os.read(file, _READ)
+        if len(part) < _READ and part.endswith(_JPEG_END):  # else the end is where there is no more to read
+            return part
+        parts = []
+        while part:
+            parts.append(part)
+            part = os.read(file, _READ << len(parts))
     finally:
         os.close(file)
-    return b"".join(parts[:-1])
+    return b"".join(parts)
 
 
 def _read_file(path: Path) -> Pixels:
@@ -164,17 +171,27 @@ def _jpeg_kind(data: bytes) -> tuple[int, int, str] | None:
 
 def _is_usual(colours: str, data: bytes) -> bool:
     """Whether a JPEG is as most are: grey or YCbCr, and not to be turned."""
-    return colours in ("YCbCr", "Gray") and _EXIF not in _header(data)
+    return colours in ("YCbCr", "Gray") and _EXIF not in data
 
 
-def _header(data: bytes) -> bytes:
-    """The segments of a JPEG before its pixels; all of it where they do not follow one another."""
-    end = 2
-    while end + 4 <= len(data) and data[end] == 0xFF and data[end + 1] != 0xFF:
-        if data[end + 1] == _SCAN:
-            return data[:end]
-        end += 2 + (data[end + 2] << 8 | data[end + 3])
-    return data
+def _usual_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a usual JPEG that says so in the usual way; None of others.
+
+    After simplejpeg has read a header, a thread may wait for Python's lock.
+    """
+    if not data.startswith(_JFIF) or _EXIF in data:
+        return None
+    place = 2
+    while (marker := data[place : place + 2]) not in _FRAMES:
+        if not marker.startswith(b"\xff"):
+            return None
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    frame = data[place + 4 : place + 10]
+    if len(frame) < 6:
+        return None
+    bits, height, width, colours = struct.unpack(">BHHB", frame)
+    usual = bits == 8 and colours in (1, 3) and 0 < height * width <= _LARGEST
+    return (height, width) if usual else None
 
 
 def _jpeg_shape(path: Path) -> tuple[int, int, int] | None:
@@ -193,6 +210,11 @@ def _decoded_jpeg(data: bytes) -> Pixels | None:
     The pixels are OpenCV's, for both use libjpeg-turbo in the same way. And what libjpeg warns of, which
     OpenCV passes over, is an error here, in whatever JPEG.
     """
+    if (size := _usual_size(data)) is not None:
+        try:
+            return simplejpeg.decode_jpeg(data, "RGB", buffer=_frame(*size, 3))
+        except ValueError:
+            pass  # what is wrong is found out below
     kind = _jpeg_kind(data)
     if kind is None:
         return None

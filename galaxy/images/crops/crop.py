@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from galaxy.errors import UserError
@@ -37,34 +38,37 @@ class Crop(ABC):
         self.size = size
         self.channels = channels
 
-    def __call__(self, image: Pixels) -> Pixels:
+    def __call__(self, image: Pixels, out: Pixels | None = None) -> Pixels:
         """Crops one image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
+            out: (size, size, channels) uint8, contiguous: where the result goes; None for a new array.
 
         Returns:
             (size, size, channels) uint8.
         """
+        if out is None:
+            out = np.empty((self.size, self.size, self.channels), np.uint8)
         region = self.region(image)
-        if self.channels == 1:
-            region = kernels.grey(region)
-        return _resized(region, self.size).reshape(self.size, self.size, self.channels)
+        _resize(kernels.grey(region) if self.channels == 1 else region, out)
+        return out
 
     @abstractmethod
     def region(self, image: Pixels) -> Pixels:
         """The part of the (H, W, 3) uint8 RGB `image` to keep, as a view of at least one pixel."""
 
 
-def _resized(image: Pixels, size: int) -> Pixels:
-    """The image as a square of this side, its pixels averaged by area, so that shrinking does not alias."""
-    height, width = image.shape[:2]
+def _resize(image: Pixels, out: Pixels) -> None:
+    """Fills a square with the image, its pixels averaged by area, so that shrinking does not alias."""
+    (height, width), size = image.shape[:2], len(out)
     if (height, width) == (size, size):
-        return image
-    if min(height, width) < size or (height % size == 0 and width % size == 0):
+        out[:] = image.reshape(out.shape)
+    elif min(height, width) < size or (height % size == 0 and width % size == 0):
         # Enlarging, and shrinking by whole numbers, for which OpenCV has fast ways of its own.
-        return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    return kernels.shrink(image, size)
+        cv2.resize(image, (size, size), out, interpolation=cv2.INTER_AREA)
+    else:
+        kernels.shrink(image, out)
 
 
 def central_square(image: Pixels, side: int) -> Pixels:

@@ -16,21 +16,17 @@ from galaxy.images.kernels.compiled import FMA, compiled
 from galaxy.images.kernels.rows import as_rows
 
 
-def shrink(image: Pixels, size: int) -> Pixels:
-    """An image averaged by pixel area, as `cv2.resize` with `INTER_AREA` does.
+def shrink(image: Pixels, out: Pixels) -> None:
+    """Averages an image by pixel area, as `cv2.resize` with `INTER_AREA` does.
 
     Args:
-        image: (H, W) or (H, W, C) uint8, H and W at least `size`.
-        size: Side of the result.
-
-    Returns:
-        (size, size, C) uint8, C being 1 for a grey image.
+        image: (H, W) or (H, W, C) uint8, H and W at least the side of `out`.
+        out: (size, size, C) uint8, contiguous: where the result goes; C is 1 for a grey image.
     """
     height, width = image.shape[:2]
-    channels = image.size // (height * width)
-    out = np.empty((size, size * channels), np.uint8)
-    _shrink(*as_rows(image), width * channels, out, channels, *_cover(height, size), *_cover(width, size))
-    return out.reshape(size, size, channels)
+    size, _, channels = out.shape
+    rows = out.reshape(size, size * channels)
+    _shrink(*as_rows(image), width * channels, rows, channels, *_cover(height, size), *_cover(width, size))
 
 
 @cache
