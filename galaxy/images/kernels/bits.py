@@ -1,6 +1,6 @@
 """Masks of one bit a pixel, 64 pixels to a word.
 
-The first pixel is the lowest bit; bits beyond the width are 0.
+The first pixel is the lowest bit; bits beyond the width are 0, and every row has some.
 """
 
 # Numba reads no annotations.
@@ -32,7 +32,7 @@ def brighter(grey, threshold):
         (H, words) uint64.
     """
     height, width = grey.shape
-    out = np.empty((height, (width + 63) // 64), np.uint64)
+    out = np.empty((height, width // 64 + 1), np.uint64)
     octets = out.view(np.uint8)
     bright, level = np.zeros(64 * out.shape[1], np.uint8), np.uint8(threshold)
     eights = bright.view(np.uint64)
@@ -46,25 +46,25 @@ def brighter(grey, threshold):
     return out
 
 
-@compiled("uint64[:, ::1](uint64[:, ::1], int64)")
-def _grown(bits, width):
-    height, words = bits.shape
-    one, most = np.uint64(1), np.uint64(63)
-    inside = np.uint64(2**64 - 1) >> np.uint64(64 * words - width)
-    wide, out = np.empty_like(bits), np.empty_like(bits)
-    for y in range(height):
-        row, to = bits[y], wide[y]
-        for i in range(words):
-            to[i] = row[i] | (row[i] << one) | (row[i] >> one)
-        for i in range(1, words):
-            to[i] |= row[i - 1] >> most
-            to[i - 1] |= row[i] << most
-        to[words - 1] &= inside
-    for y in range(height):
-        above, here, below, to = wide[max(y - 1, 0)], wide[y], wide[min(y + 1, height - 1)], out[y]
-        for i in range(words):
-            to[i] = above[i] | here[i] | below[i]
-    return out
+@compiled("void(uint64[::1], uint64[::1], int64, int64)")
+def _grow(bits, wide, words, width):
+    """Lets the neighbours join, in place; `wide` is room for one row more at either end, which are dark.
+
+    All words in one go: between two rows are dark bits, which take what would spill from one into the other.
+    """
+    one, most, last = np.uint64(1), np.uint64(63), np.uint64(bits.size - 1)
+    middle = wide[words : words + bits.size]
+    middle[0] = bits[0] | (bits[0] << one) | (bits[0] >> one)
+    for i in range(one, last + one):
+        middle[i] = bits[i] | (bits[i] << one) | (bits[i] >> one) | (bits[i - one] >> most)
+    for i in range(last):
+        middle[i] |= bits[i + one] << most
+    inside = ~(~np.uint64(0) << np.uint64(width % 64))
+    for i in range(words - 1, bits.size, words):
+        middle[i] &= inside
+    above, below = wide[: bits.size], wide[2 * words :]
+    for i in range(np.uint64(bits.size)):
+        bits[i] = above[i] | middle[i] | below[i]
 
 
 @compiled("uint64[:, ::1](uint64[:, ::1], int64, int64)")
@@ -79,6 +79,8 @@ def grown(bits, width, times):
     Returns:
         (H, words) uint64.
     """
+    height, words = bits.shape
+    out, wide = bits.copy(), np.zeros((height + 2) * words, np.uint64)
     for _ in range(times):
-        bits = _grown(bits, width)
-    return bits
+        _grow(out.reshape(-1), wide, words, width)
+    return out

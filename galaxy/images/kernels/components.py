@@ -34,8 +34,8 @@ _LEFT, _TOP, _RIGHT, _BOTTOM = np.arange(4, dtype=np.uint64)
 _BEGIN, _END, _OWN = np.arange(3, dtype=np.uint64)
 
 
-@compiled("uint64(uint64[::1], uint64, uint64[::1])")
-def _edges(row, width, edges):
+@compiled("uint64(uint64[::1], uint64[::1])")
+def _edges(row, edges):
     """Writes where bright pixels begin and end in a row, and returns how many edges these are."""
     one, count, level = np.uint64(1), np.uint64(0), np.uint64(0)
     for word in range(np.uint64(row.size)):
@@ -47,9 +47,6 @@ def _edges(row, width, edges):
             edges[count] = word * np.uint64(64) + PLACE[(lowest * np.uint64(SEQUENCE)) >> np.uint64(58)]
             count += one
             changes ^= lowest
-    if level:
-        edges[count] = width
-        count += one
     return count
 
 
@@ -93,7 +90,7 @@ def _components(bits, width):
     parent, box = np.empty(room, np.uint64), np.empty((room, 4), np.uint64)
     components = runs_above = zero
     for y in range(height):
-        runs, reach = _edges(bits[y], width, edges) // np.uint64(2), zero
+        runs, reach = _edges(bits[y], edges) // np.uint64(2), zero
         for run in range(runs):
             begin, end = edges[run + run], edges[run + run + one]
             while reach < runs_above and above[reach, _END] < begin:
