@@ -338,12 +338,12 @@ def test_jpegs_of_every_kind_have_opencv_s_pixels(
             assert decoder.shape(tmp_path / "a.jpg") == expected.shape
 
 
-def turned(content: bytes) -> bytes:
-    """A JPEG that is to be turned clockwise."""
+def turned(content: bytes, place: int = 2) -> bytes:
+    """A JPEG that is to be turned clockwise, as a segment at this place says."""
     # Little-endian TIFF with one entry: Orientation (0x0112), a short, 6.
     entry = bytes([0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0])
     exif = b"Exif\0\0" + b"II*\0" + bytes([8, 0, 0, 0, 1, 0]) + entry + bytes(4)
-    return content[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + content[2:]
+    return content[:place] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2) + exif + content[place:]
 
 
 @pytest.mark.parametrize("before", [b"", b"\xff\xe2\x00\x08\xff\xda" + bytes(4)])
@@ -354,6 +354,30 @@ def test_a_jpeg_is_turned_as_its_exif_data_say(tmp_path: Path, before: bytes) ->
     assert decode(tmp_path / "a.jpg").shape == (24, 16, 3)
     with Decoder() as decoder:
         assert decoder.shape(tmp_path / "a.jpg") == (24, 16, 3)
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xdb", b"\xff\xc0", b"\xff\xda"])
+def test_a_jpeg_is_turned_wherever_its_exif_data_are(tmp_path: Path, segment: bytes) -> None:
+    content = jpeg(np.zeros((16, 24, 3), np.uint8))
+    (tmp_path / "a.jpg").write_bytes(turned(content, content.index(segment)))
+    assert decode(tmp_path / "a.jpg").shape == (24, 16, 3)
+
+
+def test_an_image_takes_the_memory_of_one_that_is_spent(tmp_path: Path) -> None:
+    images = [
+        cv2.blur(np.random.default_rng(i).integers(0, 256, (40, 50, 3), np.uint8), (3, 3)) for i in range(3)
+    ]
+    for name, content in zip("abc", [jpeg(images[0]), jpeg(images[1]), jpeg(images[2][:30])], strict=True):
+        (tmp_path / f"{name}.jpg").write_bytes(content)
+    alone = decode(tmp_path / "b.jpg")
+    with Decoder() as decoder:
+        first = decoder(tmp_path / "a.jpg")
+        second = decoder(tmp_path / "b.jpg", spent=first)
+        assert np.shares_memory(first, second)
+        np.testing.assert_array_equal(second, alone)
+        third = decoder(tmp_path / "c.jpg", spent=second)  # of another size
+        assert not np.shares_memory(second, third)
+        np.testing.assert_array_equal(second, alone)
 
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
