@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import torch
 from rich.progress import track
@@ -17,7 +19,8 @@ from galaxy.prediction import score, values
 def fit_at_once(model: Fitted, data: GalaxyDataModule) -> None:
     """Fits a model in one pass over the training images, which augmentation would falsify."""
     loader = data.loader("train")
-    batches = track(loader, "Reading train", total=len(loader), transient=True)
+    quiet = not sys.stdout.isatty()  # where it would leave an empty line
+    batches = track(loader, "Reading train", total=len(loader), transient=True, disable=quiet)
     model.fit((as_floats(batch["image"]), batch["target"]) for batch in batches)
 
 

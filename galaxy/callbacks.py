@@ -239,5 +239,4 @@ class Throughput(pl.Callback):
                 torch.cuda.synchronize()  # the GPU runs behind the program that feeds it
             seconds = time.perf_counter() - self._started
             self._speeds.append(self._epoch_images * trainer.world_size / seconds)
-            speed = self._speeds[-1]
-            pl_module.log(self.METRIC, speed, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+            pl_module.log(self.METRIC, self._speeds[-1], on_step=False, on_epoch=True, batch_size=1)

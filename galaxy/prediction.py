@@ -5,6 +5,7 @@ Everything here is float32, whatever the precision of the training, so that a ch
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def predict(
     # again.
     fractions, done = np.empty((count, 0), np.float32), 0
     with torch.inference_mode():
-        for batch in track(loader, f"Predicting {split}", total=len(loader), transient=True):
+        quiet = not sys.stdout.isatty()  # where it would leave an empty line
+        for batch in track(loader, f"Predicting {split}", total=len(loader), transient=True, disable=quiet):
             images = as_floats(batch["image"].to(device))
             total = sum(model(view).fractions.double() for view in views(images, tta))
             if not done:

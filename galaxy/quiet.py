@@ -6,6 +6,15 @@ import logging
 import warnings
 
 
+class ForConsole(logging.Filter):
+    """Lets pass what the project says, but for what is shown anyhow, and the warnings of others."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to show this."""
+        ours = record.name.startswith("galaxy.") or record.levelno >= logging.WARNING
+        return ours and not getattr(record, "for_file", False)
+
+
 def quieten_libraries() -> None:
     """Leaves out advertisements, and warnings about what is meant to be so."""
     # "GPU available", "Tip: try installing ...", and the precision, which config.yaml holds too.

@@ -22,6 +22,7 @@ from galaxy.loader import Batch
 from galaxy.losses import Loss
 from galaxy.metrics import CLASS_METRICS, FRACTION_METRICS, FractionMetrics, metrics_for
 from galaxy.models.encoder import Encoder
+from galaxy.optimizer import build_optimizer
 from galaxy.output import Output
 from galaxy.schedule import Schedule
 
@@ -266,17 +267,9 @@ class GalaxyTask(pl.LightningModule):
         Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
 
     def configure_optimizers(self) -> Any:
-        """The encoder may learn at its own rate; the head learns at the optimizer's."""
+        """The optimizer of the network, and of a loss that learns as well, and its schedule."""
         head = [*self.head.parameters(), *self.loss.parameters()]
-        groups = [
-            {"name": "encoder", "params": list(self.encoder.parameters())},
-            {"name": "head", "params": head},
-        ]
-        factor = self.encoder.body_lr_factor
-        if factor == 1:  # an optimizer goes through its groups one by one
-            groups = [{"name": "network", "params": [*groups[0]["params"], *head]}]
-        optimizer = self.optimizer(groups)
-        optimizer.param_groups[0]["lr"] *= factor
+        optimizer = build_optimizer(self.optimizer, self.encoder, head)
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)
 

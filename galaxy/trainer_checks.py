@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
@@ -12,6 +11,8 @@ from galaxy.errors import UserError, meant
 from galaxy.instantiation import instantiate, refused
 from galaxy.labels import Labels
 from galaxy.metrics import CLASS_METRICS, FRACTION_METRICS
+from galaxy.models.encoder import Encoder
+from galaxy.optimizer import build_optimizer
 
 # Metrics that a callback or a scheduler can watch in every run; labels add their own.
 METRICS = ("train/loss", "val/loss", *(f"{s}/{m}" for s in ("train", "val") for m in FRACTION_METRICS))
@@ -74,19 +75,14 @@ def check_trainer(config: dict[str, Any]) -> None:
     _check_hardware(node)
 
 
-def check_optimizer(config: dict[str, Any]) -> None:
-    """Makes the optimizer and the scheduler of a single weight, before any data are read.
+def check_optimizer(config: dict[str, Any], encoder: Encoder) -> None:
+    """Makes the optimizer and its schedule, with a head of a single weight, before any data are read.
 
     Raises:
         UserError: They refuse their settings.
     """
-    make = instantiate(config["optimizer"])
-    try:
-        optimizer = make([nn.Parameter(torch.zeros(1))])
-    except (ValueError, RuntimeError) as error:  # such as "Invalid learning rate: -1"
-        settings = getattr(make, "keywords", {}).items()
-        given = " ".join(f"optimizer.{name}={json.dumps(value, default=list)}" for name, value in settings)
-        raise UserError(f"the optimizer refuses its settings: {error} ({given})") from error
+    head = [nn.Parameter(torch.zeros(1))]
+    optimizer = build_optimizer(instantiate(config["optimizer"]), encoder, head)
     with refused("scheduler"):
         # Of so many steps, for how many an epoch has is not known yet.
         instantiate(config["scheduler"]).configure(optimizer, config["trainer"]["max_epochs"], 100)

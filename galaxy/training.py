@@ -132,10 +132,13 @@ def _write_down(error: BaseException, result: Result, folder: Path, ends_here: b
     # An error that ends the program is shown when it does; train.log needs it all the same.
     level = logging.INFO if ends_here else logging.ERROR
     expected = isinstance(error, UserError | Interrupted)
-    log.log(level, "%s: %s", result.status, error, exc_info=not expected)
+    extra = {"for_file": ends_here}
+    log.log(level, "%s: %s", result.status, error, exc_info=not expected, extra=extra)
     if result.status == "interrupted":
         result.error = f"interrupted by {error}" if isinstance(error, Interrupted) else "interrupted"
-        print(f"Interrupted; go on with: python train.py resume={folder}", file=sys.stderr)
+        begun = RunFolder(folder).last.exists()
+        how = "; go on with" if begun else " before its first last.ckpt; begin again with"
+        print(f"Interrupted{how}: python train.py resume={folder}", file=sys.stderr)
 
 
 def _fit(
@@ -148,7 +151,6 @@ def _fit(
     in_sweep: bool,
 ) -> None:
     check_trainer(config)
-    check_optimizer(config)
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     pl.seed_everything(config["seed"], workers=True, verbose=False)
@@ -156,6 +158,7 @@ def _fit(
     model, loss = instantiate(config["model"]), instantiate(config["loss"])
     trainer = None
     if isinstance(model, Encoder):
+        check_optimizer(config, model)
         model.load_pretrained()
         trainer = _trainer(run, config, loggers, progress, interruption, in_sweep)
     data = build.datamodule(config)

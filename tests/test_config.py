@@ -41,6 +41,9 @@ PROJECT = {
                          kernel: tuple[int, int] = (3, 3), activation: Literal["relu", "gelu"] = "relu",
                          name: str | None = None, norm: Callable[..., Net] | None = None) -> None: ...
 
+        class Late:
+            def __init__(self, weights: object, schedule: list[int], rate: float = 1.0) -> None: ...
+
         class MSE: ...
         class Counts: ...
         class Tree: ...
@@ -115,6 +118,7 @@ PROJECT = {
     "conf/model/mistyped.yaml": "_target_: toy_survey.Net\nchannels: three\nkernel: [3, 3, 3]\nwidth: true\n",
     "conf/model/unfinished.yaml": "_target_: toy_survey.Net\nwidth: 4\n",
     "conf/model/partial.yaml": "_target_: toy_survey.Net\n_partial_: true\nwidth: 4\n",
+    "conf/model/later.yaml": "_target_: toy_survey.Late\n_partial_: true\nrate: 4\n",
     "conf/model/nowhere.yaml": "_target_: toy_survey.Nett\n",
     "conf/model/broken.yaml": "_target_: toy_survey.Net\nchannels: [3\nwidth: 8\n",
     "conf/model/empty.yaml": "# nothing yet\n",
@@ -274,7 +278,17 @@ MISTAKES = {
         ["-m", "model=net,narrow", "model.width=4", "seed=1,2"],
         ["has a mistake", "model=narrow makes the same job as model=net", "seed=1, and 1 more of 4 jobs"],
     ),
-    "a job twice": (["-m", "seed=1,2,1"], ["has a mistake", "seed=1 is given twice"]),
+    "a job twice": (["-m", "seed=1,2,1"], ["has a mistake", "seed=1 is given more than once: seed=1,2,1"]),
+    "a wrong job is not the same as another": (["-m", "loss=mse,msee"], ["has a mistake", "option msee"]),
+    "wrong jobs are not the same": (["-m", "model.widht=1,2"], ["has 2 mistakes", "widht=1", "widht=2"]),
+    "what a partial call needs beside the first": (
+        ["model=later", "model.schedul=3"],
+        ["did you mean model.schedule?", "allowed: rate, schedule\n"],
+    ),
+    "what a partial call needs beside the first, known": (
+        ["model=later", "model.schedule=3"],
+        ["toy_survey.Late takes it: write +model.schedule=3"],
+    ),
     "a value in a sweep": (["-m", "model.width=4,wide"], ["model.width is wide", "in: model.width=wide"]),
     "a sweep in a file": (
         ["experiment=swept"],
@@ -364,6 +378,9 @@ def test_good_sweep_runs_every_job(program: Program, monkeypatch: pytest.MonkeyP
     started = trainings(monkeypatch)
     assert program("-m", "loss=counts", "head=tree", "seed=1,2,3") == (0, "")
     assert [config["seed"] for config in started] == [1, 2, 3]
+    started.clear()
+    assert program("-m", "loss=counts,mse", "head=tree", "seed=${hydra:job.num}") == (0, "")
+    assert [config["seed"] for config in started] == [0, 1]
 
 
 @pytest.mark.parametrize("option", [["--help"], ["--cfg", "job"]])

@@ -106,8 +106,9 @@ def test_two_processes_train_the_same_network_as_one(
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
     program = [sys.executable, PROJECT / "train.py", *two]
     done = subprocess.run(
-        program, check=True, env=environment, timeout=120, stderr=subprocess.PIPE, text=True
+        program, env=environment, timeout=120, stderr=subprocess.PIPE, text=True, check=False
     )
+    assert done.returncode == 0, done.stderr
     assert "sync_dist" not in done.stderr  # advice that is no news here
     assert done.stderr.count("epoch 0: val/rmse") == 1
     both = RunFolder(tmp_path / "two")

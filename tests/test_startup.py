@@ -24,7 +24,17 @@ def test_scipy_signal_is_not_imported_until_it_is_needed() -> None:
     )
 
 
-@pytest.mark.parametrize("use", ["from scipy.signal import windows", "import scipy.signal as s; s.windows"])
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from scipy.signal import windows",
+        "import scipy.signal as s; s.windows",
+        "from scipy.signal import *; windows",
+        "import scipy.signal.windows; scipy.signal.windows.hamming(3)",
+        "from scipy.signal.windows import hamming",
+        "import importlib.util; assert importlib.util.find_spec('scipy.signal')",
+    ],
+)
 def test_another_torchmetrics_may_use_more_of_it(tmp_path, use) -> None:
     """One that is not this one, and takes something else from it."""
     (tmp_path / "torchmetrics.py").write_text(use)

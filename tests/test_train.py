@@ -124,6 +124,9 @@ def test_hardware_that_is_not_there_is_named_first(
     assert "/nowhere" not in message
 
 
+LBFGS = ["optimizer._target_=torch.optim.LBFGS", "~optimizer.weight_decay", "~optimizer.fused"]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -132,6 +135,7 @@ def test_hardware_that_is_not_there_is_named_first(
         (["+optimizer.foreach=true"], "`fused` and `foreach` cannot"),
         (["scheduler=onecycle", "scheduler.scheduler.pct_start=2"], "pct_start is 2; it must be between 0"),
         (["scheduler=plateau", "scheduler.scheduler.factor=2"], "scheduler: Factor should be"),
+        (["model=mlp", "model.body_lr_factor=0.1", *LBFGS], "LBFGS doesn't support per-parameter options"),
     ],
 )
 def test_what_an_optimizer_refuses_is_said_before_any_data_are_read(
@@ -144,7 +148,23 @@ def test_what_an_optimizer_refuses_is_said_before_any_data_are_read(
 ) -> None:
     nowhere = [f"data.root={tmp_path}/nowhere", f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *quick, *nowhere, *settings) == 1
-    assert said in capsys.readouterr().err
+    assert capsys.readouterr().err.count(said) == 1
+    assert said in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_schedule_may_differ_for_the_two_groups_of_parameters(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    least = ["+scheduler.scheduler.min_lr=[1e-6,1e-5]", "+scheduler.scheduler._convert_=all"]
+    groups = ["model=mlp", "model.pixels=8", "model.body_lr_factor=0.1"]
+    settings = [*groups, "scheduler=plateau", *least, f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *settings) == 0
+
+
+def test_what_does_not_learn_by_steps_needs_no_optimizer(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    assert command("train.py", *quick, "model=mean", "optimizer.lr=-1", f"hydra.run.dir={tmp_path}/run") == 0
 
 
 def test_a_folder_is_never_used_twice(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from galaxy.config.check import check
 from galaxy.config.composition import Composer
@@ -55,7 +57,9 @@ def check_jobs(
     for index, arguments in enumerate(jobs):
         config, problems = composer.compose([*always, *arguments])
         if config is not None:
-            problems += _mistakes(loader, config) or _repeated(config, arguments, seen)
+            _set_number(config, index)
+            problems += _mistakes(loader, config)
+            problems += [] if problems else _repeated(config, arguments, seen)
         new = [problem for problem in problems if problem not in having]
         if new and config is not None:
             placed |= zip(new, _placed(new, loader, config, arguments), strict=True)
@@ -71,7 +75,7 @@ def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]
     """The overrides of each job of a sweep, as Hydra's basic sweeper expands them.
 
     Raises:
-        ConfigError: There is no job, as a `glob` matches nothing.
+        ConfigError: There is no job, as a `glob` matches nothing, or a job is there twice.
     """
     choices: dict[str, list[str]] = {}
     parser = OverridesParser.create(config_loader=loader)  # which knows the options that `glob(*)` means
@@ -87,6 +91,8 @@ def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]
             if not choices[key]:
                 options = tuple(loader.get_group_options(key))
                 raise ConfigError([Problem(key, f"sweeps over nothing: {argument}", options)])
+            if twice := [job for job, count in Counter(choices[key]).items() if count > 1]:
+                raise ConfigError([Problem(twice[0], f"is given more than once: {argument}")])
         else:
             choices[key] = [argument]
     return [list(job) for job in itertools.product(*choices.values())]
@@ -94,6 +100,13 @@ def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]
 
 def _mistakes(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
     return [*_merged_options(loader, config), *_empty_options(config), *check(config, _top_level(config))]
+
+
+def _set_number(config: DictConfig, number: int) -> None:
+    """Gives a job its number, as Hydra does when it begins, for `${hydra:job.num}`."""
+    with read_write(config.hydra.job):
+        config.hydra.job.num = number
+    HydraConfig.instance().set_config(config)
 
 
 def _repeated(config: DictConfig, arguments: Sequence[str], seen: dict[str, Sequence[str]]) -> list[Problem]:
@@ -106,15 +119,13 @@ def _repeated(config: DictConfig, arguments: Sequence[str], seen: dict[str, Sequ
     """
     content = str({key: value for key, value in config.items_ex(resolve=False) if key != "hydra"})
     earlier = seen.setdefault(content, arguments)
-    if earlier is arguments:
+    if earlier is arguments or "${hydra:" in content:  # such as the number of the job
         return []
     own, other = (
         " ".join(argument for argument in job if argument not in apart)
         for job, apart in ((arguments, earlier), (earlier, arguments))
     )
-    if not own:
-        return [Problem(" ".join(arguments), "is given twice")]
-    return [Problem(own, f"makes the same job as {other}: leave one of them out")]
+    return [Problem(own, f"makes the same job as {other}: leave out one of the two")]
 
 
 def _placed(

@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 
 # File names end at 255 bytes, and the job's number and dash take some of them.
 LONGEST_NAME = 200
+# Where Lightning looks for the number of a process, in its order.
+_RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 def job_name(number: int | str, overrides: str) -> str:
@@ -24,12 +26,13 @@ def job_name(number: int | str, overrides: str) -> str:
 
 
 def console_level() -> str:
-    """The level of what is said while a model is trained.
+    """The level of what is said on standard error while a model is trained.
 
-    At a terminal bars and tables say it; a file, such as that of a batch job, gets every line of train.log.
+    Where a terminal shows a progress bar, warnings only; elsewhere, as in a batch job, what train.log says.
     Of a distributed training that is for the first process to do.
     """
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    ranks = (os.environ.get(name) for name in _RANKS)
+    first = next((rank for rank in ranks if rank is not None), "0") == "0"
     return "INFO" if first and not sys.stdout.isatty() else "WARNING"
 
 

@@ -30,8 +30,9 @@ class Signature:
     open: bool = False
 
     def names(self, partial: bool) -> set[str]:
-        """Those that a file may set; if the call is `partial`, the program gives what is required itself."""
-        return {name for name, parameter in self.parameters.items() if not (partial and parameter.required)}
+        """Those that a file may set: not the first that a `partial` call needs, for which it waits."""
+        required = [name for name, parameter in self.parameters.items() if parameter.required]
+        return self.parameters.keys() - (required[:1] if partial else [])
 
 
 class UnknownNameError(Exception):

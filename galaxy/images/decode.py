@@ -166,7 +166,7 @@ def _jpeg_kind(data: bytes) -> tuple[int, int, str] | None:
     """Height, width and colours of a JPEG; None where libjpeg does not know, or will not have it."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except ValueError:
+    except (ValueError, KeyError):  # the latter of colours that are sampled in a way it does not know
         return None
     return (height, width, colours) if height * width <= _LARGEST else None
 
@@ -179,7 +179,8 @@ def _is_usual(colours: str, data: bytes) -> bool:
 def _usual_size(data: bytes) -> tuple[int, int] | None:
     """Height and width of a usual JPEG that says so in the usual way; None of others.
 
-    After simplejpeg has read a header, a thread may wait for Python's lock.
+    After simplejpeg has read a header, a thread may wait for Python's lock. Nobody believes the size: it is
+    that of the memory which simplejpeg is given, and the image has the size that simplejpeg finds.
     """
     if not data.startswith(_JFIF) or _EXIF in data:
         return None

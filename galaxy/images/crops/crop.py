@@ -50,6 +50,7 @@ class Crop(ABC):
         """
         if out is None:
             out = np.empty((self.size, self.size, self.channels), np.uint8)
+        assert out.flags.c_contiguous
         region = self.region(image)
         _resize(kernels.grey(region) if self.channels == 1 else region, out)
         return out
