@@ -7,14 +7,12 @@ from omegaconf import DictConfig
 from galaxy.cli import reporting, run
 from galaxy.config import plain
 from galaxy.runs import with_inherited_data
-from galaxy.startup import import_torchmetrics
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 @reporting
 def main(config: DictConfig) -> None:
     """Evaluates once."""
-    import_torchmetrics()
     from galaxy.evaluation import evaluate  # noqa: PLC0415  torch takes seconds to import
 
     evaluate(**plain(config), choice=HydraConfig.get().runtime.choices.get("data"))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from galaxy.errors import UserError
 from galaxy.runs import RunFolder
+from galaxy.startup import import_torchmetrics
 
 
 def evaluate(
@@ -40,6 +41,7 @@ def evaluate(
     if choice is None:
         choice = RunFolder.of(file).choices()["data"]
 
+    import_torchmetrics()
     from galaxy.scoring import score_checkpoint  # noqa: PLC0415  torch
 
     return score_checkpoint(file, data, choice, split, tta, None if out is None else Path(out), accelerator)
