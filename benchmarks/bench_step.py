@@ -104,7 +104,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
     ways |= {name: partial(plain, folder, kind) for name, kind in PLAIN.items()}
     ours(folder, [*common, "trainer.max_epochs=2"])  # simulates, decodes and compiles
     figures = dict(zip(ways, interleaved(list(ways.values()), options.repeats), strict=True))
-    loop, lightning = figures["raw loop"], figures["Lightning with its defaults"]
+    loop = figures["raw loop"]
+    lightning = zip(figures["Lightning with its defaults"], loop, strict=True)
+    usual = [step.median - bare.median for step, bare in lightning]
     for name, steps in figures.items():
         medians = [step.median for step in steps]
         means = [step.mean for step in steps]
@@ -112,7 +114,6 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
             report.rows.append((name, spread(medians, ".3f"), "", "", spread(means, ".3f"), ""))
             continue
         over = [step.median - bare.median for step, bare in zip(steps, loop, strict=True)]
-        usual = [step.median - bare.median for step, bare in zip(lightning, loop, strict=True)]
         mean_over = [step.mean - bare.mean for step, bare in zip(steps, loop, strict=True)]
         report.rows.append(
             (

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import torch
-from rich.progress import track
 
 from galaxy.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
@@ -14,13 +11,13 @@ from galaxy.loader import channels_last
 from galaxy.models.baselines import CenterPixel, ClosedForm, Mean
 from galaxy.models.fitted import Fitted
 from galaxy.prediction import score, values
+from galaxy.progress_bar import tracked
 
 
 def fit_at_once(model: Fitted, data: GalaxyDataModule) -> None:
     """Fits a model in one pass over the training images, which augmentation would falsify."""
     loader = data.loader("train")
-    quiet = not sys.stdout.isatty()  # where it would leave an empty line
-    batches = track(loader, "Reading train", total=len(loader), transient=True, disable=quiet)
+    batches = tracked(loader, "Reading train")
     model.fit((as_floats(batch["image"]), batch["target"]) for batch in batches)
 
 

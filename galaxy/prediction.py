@@ -5,7 +5,6 @@ Everything here is float32, whatever the precision of the training, so that a ch
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
 
 from galaxy.allocator import return_freed_memory
@@ -25,6 +23,7 @@ from galaxy.images.augment import as_floats
 from galaxy.labels import Labels
 from galaxy.metrics import FractionMetrics, metrics_for
 from galaxy.precision import use_tf32
+from galaxy.progress_bar import tracked
 from galaxy.task import GalaxyTask
 
 
@@ -66,8 +65,7 @@ def predict(
     # again.
     fractions, done = np.empty((count, 0), np.float32), 0
     with torch.inference_mode():
-        quiet = not sys.stdout.isatty()  # where it would leave an empty line
-        for batch in track(loader, f"Predicting {split}", total=len(loader), transient=True, disable=quiet):
+        for batch in tracked(loader, f"Predicting {split}"):
             images = as_floats(batch["image"].to(device))
             total = sum(model(view).fractions.double() for view in views(images, tta))
             if not done:

@@ -403,19 +403,16 @@ def test_a_damaged_jpeg_is_no_image(tmp_path: Path, kind: str) -> None:
         decode(tmp_path / "a.jpg")
 
 
-@pytest.mark.parametrize("damage", [b"", b"\xff\xd9"])
-def test_a_jpeg_sampled_in_an_unusual_way_ends_nothing(tmp_path: Path, damage: bytes) -> None:
+def test_a_jpeg_sampled_in_an_unusual_way_has_opencv_s_pixels(tmp_path: Path) -> None:
     """Simplejpeg has no name for four rows to a value of colour."""
     content = jpeg(cv2.blur(NOISE[..., :3], (9, 9)))
     sampling = content.index(b"\xff\xc0") + 11
     content = content[:sampling] + b"\x14" + content[sampling + 1 :]
-    (tmp_path / "a.jpg").write_bytes(content[: len(content) // 2] + damage + content[len(content) // 2 :])
+    (tmp_path / "a.jpg").write_bytes(content)
+    expected = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    np.testing.assert_array_equal(decode(tmp_path / "a.jpg"), expected)
     with Decoder() as decoder:
-        for _ in range(2):
-            try:
-                assert decoder(tmp_path / "a.jpg").shape == decoder.shape(tmp_path / "a.jpg")
-            except BadImageError:
-                assert damage
+        assert decoder.shape(tmp_path / "a.jpg") == expected.shape
 
 
 def test_a_jpeg_of_a_damaged_size_takes_no_memory(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_scipy_signal_is_not_imported_until_it_is_needed() -> None:
         "import importlib.util; assert importlib.util.find_spec('scipy.signal')",
     ],
 )
-def test_another_torchmetrics_may_use_more_of_it(tmp_path, use) -> None:
+def test_another_torchmetrics_may_use_more_of_it(tmp_path: Path, use: str) -> None:
     """One that is not this one, and takes something else from it."""
     (tmp_path / "torchmetrics.py").write_text(use)
     run(
