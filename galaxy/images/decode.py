@@ -37,8 +37,11 @@ _LARGEST = 2**30
 _EXIF = b"Exif\0\0"
 # How a JPEG begins whose colours are YCbCr, if it has three.
 _JFIF = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
-# The segments that tell the size of a JPEG: of sequential and progressive ones.
+# The segments that tell the size of a JPEG: of sequential and progressive ones. Beside them a usual one has
+# its name, tables and comments before the scan; behind that OpenCV looks for no EXIF data either.
 _FRAMES = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2")
+_USUAL = (*_FRAMES, b"\xff\xe0", b"\xff\xdb", b"\xff\xc4", b"\xff\xdd", b"\xff\xfe")
+_SCAN = b"\xff\xda"
 _TIFF = (b"II*\0", b"MM\0*")
 
 
@@ -182,14 +185,15 @@ def _usual_size(data: bytes) -> tuple[int, int] | None:
     After simplejpeg has read a header, a thread may wait for Python's lock. Nobody believes the size: it is
     that of the memory which simplejpeg is given, and the image has the size that simplejpeg finds.
     """
-    if not data.startswith(_JFIF) or _EXIF in data:
+    if not data.startswith(_JFIF):
         return None
-    place = 2
-    while (marker := data[place : place + 2]) not in _FRAMES:
-        if not marker.startswith(b"\xff"):
+    place, frame = 2, b""
+    while (marker := data[place : place + 2]) != _SCAN:
+        if marker not in _USUAL:  # EXIF data among them
             return None
+        if marker in _FRAMES:
+            frame = data[place + 4 : place + 10]
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
-    frame = data[place + 4 : place + 10]
     if len(frame) < 6:
         return None
     bits, height, width, colours = struct.unpack(">BHHB", frame)
