@@ -41,8 +41,9 @@ def write_submission(path: Path, root: Path, ids: NDArray[np.int64], fractions: 
     missing = order[~np.isin(order, ids)]
     if len(missing):
         raise UserError(
-            f"{benchmarks[0]} lists {len(missing):,} galaxies that were not predicted: no image in "
-            f"{root / 'images_test_rev1'}, or left out by data.limit or data.on_bad=skip:\n"
+            f"{path} is not written, but the predictions beside it are: {benchmarks[0]} lists "
+            f"{len(missing):,} galaxies that were not predicted, for they have no image in "
+            f"{root / 'images_test_rev1'}, or were left out by data.limit or data.on_bad=skip:\n"
             f"{listing([str(i) for i in missing])}"
         )
     table = table.loc[order]

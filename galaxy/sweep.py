@@ -62,10 +62,11 @@ def summarise(folder: Path) -> int:
     print_comparison(table)  # without the errors, each of which was shown when it happened
     print(f"\nSweep folder: {folder}")
     failed = int((table["status"] != "done").sum())
-    if failed:
-        print(f"{failed} of {len(table)} jobs did not finish; each has a train.log in its folder")
-    if Sweep.waiting > 0:  # it was interrupted
-        print(f"{Sweep.waiting} more did not begin")
-    if failed or Sweep.waiting > 0:
-        print(f"Run what is missing with: python train.py resume={folder}")
+    if unfinished := failed + Sweep.waiting:
+        begun = f", {Sweep.waiting} of which did not begin" if Sweep.waiting else ""
+        print(
+            f"{unfinished} of {len(table) + Sweep.waiting} jobs did not finish{begun}; "
+            "train.log in a job's folder says why\n"
+            f"Run what is missing with: python train.py resume={folder}"
+        )
     return failed

@@ -85,7 +85,8 @@ def train(
             interruption.answer()  # which a job that failed has left to be done
     if result.status == "done":
         console = Console()
-        console.print(result_table(run, result))
+        if not (done_before and in_sweep):  # the comparison at the end of the sweep has it as well
+            console.print(result_table(run, result))
         note = " (done before)" if done_before else ""
         console.print(f"Run folder: {folder}{note}", markup=False, highlight=False, soft_wrap=True)
     return result.metrics.get("val/rmse", math.nan)
@@ -112,7 +113,10 @@ def _run(
         result.status = "done"
     except BaseException as error:
         ends_here = not isinstance(error, Exception) or not in_sweep
-        _write_down(error, result, run.path, ends_here)
+        _write_down(error, result, ends_here)
+        if result.status == "interrupted" and not in_sweep:  # at whose end the same is said of the sweep
+            how = "; go on with" if run.last.exists() else " before its first last.ckpt; begin again with"
+            print(f"Interrupted{how}: python train.py resume={run.path}", file=sys.stderr)
         if ends_here:
             raise
     finally:
@@ -124,7 +128,7 @@ def _run(
     return result
 
 
-def _write_down(error: BaseException, result: Result, folder: Path, ends_here: bool) -> None:
+def _write_down(error: BaseException, result: Result, ends_here: bool) -> None:
     """Says in the result and in train.log how a run failed; `ends_here` if the program ends with it."""
     result.status = _status(error)
     result.metrics.clear()  # of the validation split, where the test split was not reached
@@ -136,9 +140,6 @@ def _write_down(error: BaseException, result: Result, folder: Path, ends_here: b
     log.log(level, "%s: %s", result.status, error, exc_info=not expected, extra=extra)
     if result.status == "interrupted":
         result.error = f"interrupted by {error}" if isinstance(error, Interrupted) else "interrupted"
-        begun = RunFolder(folder).last.exists()
-        how = "; go on with" if begun else " before its first last.ckpt; begin again with"
-        print(f"Interrupted{how}: python train.py resume={folder}", file=sys.stderr)
 
 
 def _fit(

@@ -63,7 +63,7 @@ def test_predictions_of_all_galaxies_under_eight_views(command: Command, run: Pa
 
 
 def test_kaggles_submission_follows_the_benchmark(
-    command: Command, run: Path, survey: Path, tmp_path: Path
+    command: Command, run: Path, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     challenge = tmp_path / "challenge"
     (challenge / "images_test_rev1").mkdir(parents=True)
@@ -87,6 +87,9 @@ def test_kaggles_submission_follows_the_benchmark(
 
     (challenge / "images_test_rev1" / "900003.jpg").unlink()
     assert command("evaluate.py", f"run={run}", *data) == 1
+    assert f"{file} is not written, but the predictions beside it are" in capsys.readouterr().err
+    assert not file.exists()
+    assert len(pd.read_csv(file.with_name("predictions.csv"))) == 5
 
 
 def test_the_figures_fit_a_terminal(

@@ -352,13 +352,17 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/whole") == 0
     at_step(4 * STEPS, lambda: os.kill(os.getpid(), signal.SIGINT))  # in the second job
     assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/broken") == 130
-    shown = capsys.readouterr().out
-    assert "interrupted" in shown
-    assert "1 more did not begin" in shown
-    assert f"resume={tmp_path}/broken" in shown
+    said = capsys.readouterr()
+    assert "interrupted" in said.out
+    assert "2 of 3 jobs did not finish, 1 of which did not begin" in said.out
+    assert (said.out + said.err).count("resume=") == 1  # one way to go on, that of the sweep
+    assert f"resume={tmp_path}/broken" in said.out
     first = RunFolder(next((tmp_path / "broken").glob("0-*")))
     before = {path: path.stat().st_mtime_ns for path in first.path.rglob("*") if path.is_file()}
     assert command("train.py", f"resume={tmp_path}/broken") == 0
+    shown = capsys.readouterr().out
+    assert f"Run folder: {first.path} (done before)" in shown
+    assert shown.count("best checkpoint") == 2  # the tables of the jobs that were missing
     after = {path: path.stat().st_mtime_ns for path in first.path.rglob("*") if path.is_file()}
     assert {path: time for path, time in after.items() if path.name not in ("train.log", ".lock")} == {
         path: time for path, time in before.items() if path.name not in ("train.log", ".lock")
