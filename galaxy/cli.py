@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from traceback import walk_tb
@@ -81,9 +80,11 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
 
 def _summarise() -> None:
     """Shows what became of the jobs of a sweep that Hydra did not bring to its end."""
-    if Sweep.folder is not None:
-        with suppress(UserError):  # no job has begun yet
-            summarise(Sweep.folder)
+    if Sweep.folder is not None and Sweep.folder.is_dir():
+        try:
+            summarise(Sweep.folder, Sweep.jobs)
+        except UserError as error:
+            print(error, file=sys.stderr)
 
 
 def _with_quotes(argument: str) -> str:

@@ -9,7 +9,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
-from galaxy.config.jobs import planned_jobs
+from galaxy.config.jobs import are_planned, planned_jobs
+from galaxy.errors import UserError
 
 
 class Sweep(Callback):
@@ -17,17 +18,17 @@ class Sweep(Callback):
 
     Attributes:
         folder: Of the sweep that is running, which Hydra does not end if it is interrupted.
-        waiting: How many of its jobs have not begun.
+        jobs: How many it has; 0 where another sweeper than Hydra's own chooses them as it goes.
     """
 
     folder: ClassVar[Path | None] = None
-    waiting: ClassVar[int] = 0
+    jobs: ClassVar[int] = 0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leaves out of the jobs' folder names what is the same in all of them."""
         Sweep.folder = Path(config.hydra.sweep.dir)
         jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
-        Sweep.waiting = len(jobs)
+        Sweep.jobs = len(jobs) if are_planned(config) else 0
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
         with read_write(config.hydra.overrides):
@@ -36,37 +37,46 @@ class Sweep(Callback):
                 f"hydra.job.config.override_dirname.exclude_keys=[{','.join(keys)}]"
             )
 
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Counts the jobs of a sweep."""
-        Sweep.waiting -= 1
-
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Ends with the table of the jobs, and with exit status 1 if one of them failed."""
-        Sweep.folder, Sweep.waiting = None, 0  # of another sweeper's jobs the number was not known
-        if summarise(Path(config.hydra.sweep.dir)):
+        Sweep.folder = None
+        if summarise(Path(config.hydra.sweep.dir), Sweep.jobs):
             raise SystemExit(1)
 
 
-def summarise(folder: Path) -> int:
+def summarise(folder: Path, planned: int = 0) -> int:
     """Prints the table of a sweep's jobs so far, and writes it as comparison.csv.
+
+    Args:
+        folder: Of the sweep.
+        planned: How many jobs it has, if that is known; those that have not begun have no folder.
 
     Returns:
         The number of jobs that did not finish.
+
+    Raises:
+        UserError: comparison.csv cannot be written.
     """
     # pandas takes as long to import as `--help` may take.
     from galaxy.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
     from galaxy.runs import find_runs  # noqa: PLC0415
 
-    table = comparison(find_runs(folder))
-    write_comparison(table, folder / "comparison.csv")
-    print_comparison(table)  # without the errors, each of which was shown when it happened
+    try:
+        table = comparison(find_runs(folder))
+    except UserError:  # no job has begun yet
+        table = None
+    begun = done = 0
+    if table is not None:
+        print_comparison(table)  # without the errors, each of which was shown when it happened
+        begun, done = len(table), int((table["status"] == "done").sum())
     print(f"\nSweep folder: {folder}")
-    failed = int((table["status"] != "done").sum())
-    if unfinished := failed + Sweep.waiting:
-        begun = f", {Sweep.waiting} of which did not begin" if Sweep.waiting else ""
+    total = max(begun, planned)
+    if done < total:
+        waiting = f", {total - begun} of which did not begin" if begun < total else ""
         print(
-            f"{unfinished} of {len(table) + Sweep.waiting} jobs did not finish{begun}; "
-            "train.log in a job's folder says why\n"
+            f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says why\n"
             f"Run what is missing with: python train.py resume={folder}"
         )
-    return failed
+    if table is not None:
+        write_comparison(table, folder / "comparison.csv")
+    return total - done

@@ -229,3 +229,31 @@ def test_a_sweep_does_not_repeat_what_its_jobs_said(
     shown = capsys.readouterr().out
     assert "diverged: model=deep_cnn" in shown
     assert "DivergedError" not in shown
+
+
+@pytest.mark.parametrize(
+    ("planned", "said"),
+    [
+        (0, "1 of 2 jobs did not finish;"),  # not known, of another sweeper than Hydra's own
+        (2, "1 of 2 jobs did not finish;"),
+        (4, "3 of 4 jobs did not finish, 2 of which did not begin;"),
+    ],
+)
+def test_a_sweep_counts_its_jobs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], planned: int, said: str
+) -> None:
+    write_run(tmp_path / "a", 0.1, "mean", 0.1)
+    write_run(tmp_path / "b", 0.1, "deep_cnn", None, "diverged")
+    assert summarise(tmp_path, planned) == max(planned, 2) - 1
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert f"resume={tmp_path}" in shown
+
+
+def test_a_sweep_that_was_stopped_before_its_first_job_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert summarise(tmp_path, 3) == 3
+    shown = capsys.readouterr().out
+    assert "3 of 3 jobs did not finish, 3 of which did not begin" in shown
+    assert f"resume={tmp_path}" in shown

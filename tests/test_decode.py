@@ -363,6 +363,19 @@ def test_a_jpeg_is_turned_wherever_its_exif_data_are(tmp_path: Path, segment: by
     assert decode(tmp_path / "a.jpg").shape == (24, 16, 3)
 
 
+@pytest.mark.parametrize("where", ["a comment", "behind the scan"])
+def test_bytes_that_look_like_exif_data_turn_nothing(tmp_path: Path, where: str) -> None:
+    content = jpeg(np.zeros((16, 24, 3), np.uint8))
+    if where == "a comment":
+        segment = turned(b"")[2:]
+        content = content[:2] + b"\xff\xfe" + segment + content[2:]
+    else:
+        content = turned(content, len(content) - 2)
+    (tmp_path / "a.jpg").write_bytes(content)
+    assert cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB).shape == (16, 24, 3)
+    assert decode(tmp_path / "a.jpg").shape == (16, 24, 3)
+
+
 def test_an_image_takes_the_memory_of_one_that_is_spent(tmp_path: Path) -> None:
     images = [
         cv2.blur(np.random.default_rng(i).integers(0, 256, (40, 50, 3), np.uint8), (3, 3)) for i in range(3)

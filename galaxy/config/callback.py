@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from galaxy.config.jobs import check_jobs, check_run, planned_jobs
+from galaxy.config.jobs import are_planned, check_jobs, check_run, planned_jobs
 from galaxy.config.problems import ConfigError
 
 CONFIG_ERROR = 2  # exit status, that of a wrong command line
@@ -31,11 +31,8 @@ class CheckConfig(Callback):
             _exit(ConfigError(problems))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Checks every job of a sweep.
-
-        Sweepers other than Hydra's own choose their jobs as they go; of those, Hydra checks what it can.
-        """
-        if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        """Checks every job of a sweep; where they are not known before it, Hydra checks what it can."""
+        if not are_planned(config):
             return
         # As they were written: hydra.job.num, for one, has no value yet.
         always: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)

@@ -138,6 +138,11 @@ def _placed(
     return [p if p.source else replace(p, source=origins.of(p.at or p.key)) for p in problems]
 
 
+def are_planned(config: DictConfig) -> bool:
+    """Whether the jobs of a sweep are known before it: other sweepers than Hydra's own choose as they go."""
+    return str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
+
+
 def planned_jobs(loader: ConfigLoader, config: DictConfig) -> list[list[str]]:
     """The overrides of each job of a sweep that is about to start, with those of `hydra.sweeper.params`."""
     params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
