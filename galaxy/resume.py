@@ -9,7 +9,7 @@ import yaml
 
 from galaxy.config.overrides import quoted
 from galaxy.errors import UserError
-from galaxy.runs import RunFolder
+from galaxy.runs import FREE, RunFolder
 
 # What Hydra leaves in the folder of a sweep.
 SWEEP_FILE = "multirun.yaml"
@@ -27,7 +27,7 @@ def with_resumed(arguments: list[str]) -> list[str]:
         With the overrides of the run or the sweep in DIR, its folder and `resume=auto` in place of it.
 
     Raises:
-        UserError: There is neither a run nor a sweep.
+        UserError: There is neither a run nor a sweep, or the sweep would become another one.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
     name = given[-1].partition("=")[2].strip("'\"") if given else "auto"
@@ -40,6 +40,7 @@ def with_resumed(arguments: list[str]) -> list[str]:
         # The job of a sweep is run alone, though its overrides may hold the option of sweep that swept it.
         before = [*run.overrides(), "hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"]
     elif sweep.exists():
+        _check_same_sweep(name, arguments)
         before = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
         first += [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
     else:
@@ -49,6 +50,18 @@ def with_resumed(arguments: list[str]) -> list[str]:
     place = arguments.index(given[-1])
     others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
     return [*first, *others[0], *kept, "resume=auto", *others[1]]
+
+
+def _check_same_sweep(name: str, arguments: list[str]) -> None:
+    """Refuses what would change the jobs of a sweep, in whose folder Hydra records the latest command."""
+    for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+~")
+        if argument.startswith("-") or key in ("resume", *FREE) or key.startswith("hydra."):
+            continue
+        if "=" in argument or argument.startswith("~"):
+            raise UserError(
+                f"{argument} would make another sweep of the one in {name}: leave it out, or start a new one"
+            )
 
 
 def _config_dir(arguments: list[str]) -> list[str]:

@@ -163,6 +163,7 @@ MISTAKES = {
         ["model.widht", "did you mean model.width?", "dropout", "model.widht=4"],
     ),
     "unknown key at the top": (["sede=4"], ["sede does not exist", "did you mean seed?"]),
+    "group that is no key": (["experimnt=fine"], ["experimnt does not exist", "mean experiment?"]),
     "key of an unknown node": (["modl.width=4"], ["modl.width", "did you mean model.width?"]),
     "parameter that no file lists": (["trainer.detect_anomaly=true"], ["write +trainer.detect_anomaly=true"]),
     "plus does not hide a typo": (["+model.widht=4"], ["model.widht is unknown to toy_survey.Net", "width?"]),

@@ -373,6 +373,17 @@ def test_a_sweep_goes_on_where_it_stopped(
         same_runs(RunFolder(tmp_path / "whole" / name), RunFolder(tmp_path / "broken" / name))
 
 
+@pytest.mark.parametrize("change", ["model=mlp", "~callbacks.early_stopping", "+trainer.fast_dev_run=true"])
+def test_a_sweep_does_not_become_another_one(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+) -> None:
+    recorded = "hydra: {overrides: {task: ['model=mean,mlp'], hydra: []}}"
+    (tmp_path / "multirun.yaml").write_text(recorded)
+    assert command("train.py", f"resume={tmp_path}", change) == 1
+    assert f"{change} would make another sweep of the one in {tmp_path}" in capsys.readouterr().err
+    assert (tmp_path / "multirun.yaml").read_text() == recorded
+
+
 def test_one_job_of_a_ready_made_sweep_goes_on_alone(
     command: Command,
     quick: list[str],

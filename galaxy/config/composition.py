@@ -242,7 +242,10 @@ def _unknown_key(config: DictConfig, key: str, argument: str, loader: ConfigLoad
     if name in taken:
         text = f"is not in the files, but {target} takes it: write +{argument.lstrip('+')}"
         return Problem(key, text, source=argument)
-    known = sorted({*siblings, *taken}.difference(RESERVED, ["hydra"]))
+    # Some groups, such as experiment, are not the key that they set.
+    groups = [] if owner else [str(group) for group in config.hydra.runtime.choices]
+    groups = [group for group in groups if not {"/", "@"} & set(group)]
+    known = sorted({*siblings, *taken, *groups}.difference(RESERVED, ["hydra"]))
     close = nearest(name, known)
     return Problem(
         key, "does not exist", tuple(known), f"{owner}.{close}" if close and owner else close, argument
