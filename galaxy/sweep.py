@@ -74,7 +74,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
     if done < total:
         waiting = f", {total - begun} of which did not begin" if begun < total else ""
         print(
-            f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says why\n"
+            f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
             f"Run what is missing with: python train.py resume={folder}"
         )
     if table is not None:
