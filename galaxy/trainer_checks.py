@@ -57,8 +57,10 @@ def check_trainer(config: dict[str, Any]) -> None:
     for name in ("limit_train_batches", "limit_val_batches"):
         if node.get(name) == 0:
             raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
-    clips = bool(node.get("gradient_clip_val"))
-    if clips and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
+    clip = node.get("gradient_clip_val") or 0
+    if clip < 0:
+        raise UserError(f"trainer.gradient_clip_val is {clip}; it must be above 0, or null for no clipping")
+    if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
         raise UserError(
             "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
             "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"

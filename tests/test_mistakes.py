@@ -269,6 +269,11 @@ SETTINGS = (
         ("trainer.log_every_n_steps is 0",),
     ),
     Case(
+        "clips below zero",
+        "data=kaggle data.root=/nowhere trainer.gradient_clip_val=-1",
+        ("trainer.gradient_clip_val is -1; it must be above 0, or null",),
+    ),
+    Case(
         "never validates",
         "data=kaggle data.root=/nowhere trainer.limit_val_batches=0",
         ("both trains and validates",),
