@@ -62,17 +62,18 @@ def summarise(folder: Path, planned: int = 0) -> int:
     from galaxy.runs import find_runs  # noqa: PLC0415
 
     try:
-        table = comparison(find_runs(folder))
-    except UserError:  # no job has begun yet
-        table = None
-    begun = done = 0
+        runs = find_runs(folder)
+    except UserError:
+        runs = []  # no job has begun yet
+    table = comparison(runs) if runs else None
+    done = 0
     if table is not None:
         print_comparison(table)  # without the errors, each of which was shown when it happened
-        begun, done = len(table), int((table["status"] == "done").sum())
+        done = int((table["status"] == "done").sum())
     print(f"\nSweep folder: {folder}")
-    total = max(begun, planned)
+    total = max(len(runs), planned)
     if done < total:
-        waiting = f", {total - begun} of which did not begin" if begun < total else ""
+        waiting = f", {total - len(runs)} of which did not begin" if len(runs) < total else ""
         print(
             f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
             f"Run what is missing with: python train.py resume={folder}"

@@ -243,8 +243,8 @@ def _unknown_key(config: DictConfig, key: str, argument: str, loader: ConfigLoad
         text = f"is not in the files, but {target} takes it: write +{argument.lstrip('+')}"
         return Problem(key, text, source=argument)
     # Some groups, such as experiment, are not the key that they set.
-    groups = [] if owner else [str(group) for group in config.hydra.runtime.choices]
-    groups = [group for group in groups if not {"/", "@"} & set(group)]
+    choices = [] if owner else map(str, config.hydra.runtime.choices)
+    groups = [group for group in choices if not {"/", "@"} & set(group)]
     known = sorted({*siblings, *taken, *groups}.difference(RESERVED, ["hydra"]))
     close = nearest(name, known)
     return Problem(
