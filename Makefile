@@ -34,7 +34,8 @@ format: setup ## mend what the linter can mend
 	$(BIN)/ruff format
 
 bench: setup ## run the benchmarks, each printing a table
-	@for program in benchmarks/bench_*.py; do $(BIN)/python $$program || exit 1; done
+	@for program in benchmarks/bench_*.py; do \
+		$(BIN)/python -m benchmarks.$$(basename $$program .py) || exit 1; done
 
 clean: ## remove the environment, caches and simulated galaxies, but no runs
 	rm -rf .venv cache data/simulated .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -7,10 +7,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from galaxy.cli import reporting, run
+from galaxy.cli.main import reporting, run
+from galaxy.cli.resume import with_resumed
 from galaxy.config import plain
-from galaxy.resume import with_resumed
-from galaxy.startup import import_torchmetrics
+from galaxy.system.startup import import_torchmetrics
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -18,7 +18,7 @@ from galaxy.startup import import_torchmetrics
 def main(config: DictConfig) -> float:
     """Trains once; with `-m`, Hydra calls this for each job of the sweep."""
     import_torchmetrics()
-    from galaxy.training import train  # noqa: PLC0415  torch takes seconds to import, `--help` does not
+    from galaxy.runs.train import train  # noqa: PLC0415  torch takes seconds to import, `--help` does not
 
     job = HydraConfig.get()
     return train(

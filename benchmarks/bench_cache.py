@@ -1,6 +1,6 @@
 """How fast the image cache is built, beside merely decoding the same files with as many threads.
 
-`python benchmarks/bench_cache.py` prints images/s for each crop of conf/crop, and their ratio: as it comes,
+`python -m benchmarks.bench_cache` prints images/s for each crop of conf/crop, and their ratio: as it comes,
 and with memory for the new file at hand. The host of a virtual machine may provide memory at its first use
 only, which takes as long as to compute what is written there, and which decoding alone never asks for.
 """
@@ -23,16 +23,16 @@ import cv2
 import hydra.utils
 import numpy as np
 from omegaconf import OmegaConf
-from options import add_count
-from survey import add_options, survey
-from table import Report, interleaved, peak_memory, ratios, spread
 
-from galaxy.allocator import keep_freed_memory
-from galaxy.catalogs.kaggle import read_kaggle
-from galaxy.images.cache import open_cache
+from benchmarks.options import add_count
+from benchmarks.survey import add_options, survey
+from benchmarks.table import Report, interleaved, peak_memory, ratios, spread
+from galaxy.data.cache import open_cache
 from galaxy.images.crops import Crop
 from galaxy.images.decode import Decoder
-from galaxy.processors import processors
+from galaxy.surveys.kaggle import read_kaggle
+from galaxy.system.allocator import keep_freed_memory
+from galaxy.system.processors import processors
 
 # A program of its own: the peak of this one's memory is told.
 USE_MEMORY = """

@@ -12,10 +12,10 @@ from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-from options import add_count, add_repeats
-from table import Report, interleaved, ratios, spread
 
-from galaxy.runs import RunFolder
+from benchmarks.options import add_count, add_repeats
+from benchmarks.table import Report, interleaved, ratios, spread
+from galaxy.runs.folder import RunFolder
 
 PROJECT = Path(__file__).parent.parent
 numbers = count()

@@ -1,6 +1,6 @@
 """How long the files of Galaxy Zoo 2 take to read, and how much memory.
 
-`python benchmarks/bench_gz2.py` writes files of their size and with their gaps into a temporary folder (a
+`python -m benchmarks.bench_gz2` writes files of their size and with their gaps into a temporary folder (a
 table of some 400 MB and 243,434 images without content, for reading a catalog opens none), reads them in a
 process of its own for each measurement, and checks that the published losses come out.
 """
@@ -16,11 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from gz2_files import Sizes, write_gz2
-from options import add_repeats
-from table import Report, interleaved, peak_memory, spread
-
-from galaxy.catalogs.gz2 import TABLE, read_gz2
+from benchmarks.options import add_repeats
+from benchmarks.table import Report, interleaved, peak_memory, spread
+from galaxy.surveys.gz2 import TABLE, read_gz2
+from tests.stress.gz2_files import Sizes, write_gz2
 
 # Labels, weights and votes: the default, one with twice and one with three times the columns.
 CHOICES = (("cumulative", None, False), ("weighted", "parent", False), ("weighted", "parent", True))

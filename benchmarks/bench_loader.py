@@ -1,6 +1,6 @@
 """How fast training batches come, augmentation included, beside a DataLoader over the same JPEG files.
 
-`python benchmarks/bench_loader.py` prints images/s, without any network, of each engine and residence, of the
+`python -m benchmarks.bench_loader` prints images/s, without any network, of each engine and residence, of the
 generator of Speidell's article and of galaxy_datasets (PyPI), and their ratio to a `Dataset` that decodes,
 crops and turns one image after the other with torchvision.
 """
@@ -19,21 +19,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from article import batches, read_frame, read_png, write_pngs
-from survey import add_options, survey
-from table import NOT_MEASURED, Report, interleaved, ratios, spread
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import decode_jpeg, read_file
 from torchvision.transforms import v2
 
-from galaxy.allocator import keep_freed_memory
-from galaxy.catalogs.kaggle import read_kaggle
-from galaxy.datamodule import GalaxyDataModule
+from benchmarks.article import batches, read_frame, read_png, write_pngs
+from benchmarks.survey import add_options, survey
+from benchmarks.table import NOT_MEASURED, Report, interleaved, ratios, spread
+from galaxy.data.datamodule import GalaxyDataModule
+from galaxy.data.splits import sample_rows
+from galaxy.data.targets import AsLabelled
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
-from galaxy.processors import processors
-from galaxy.splits import sample_rows
-from galaxy.targets import AsLabelled
+from galaxy.surveys.kaggle import read_kaggle
+from galaxy.system.allocator import keep_freed_memory
+from galaxy.system.processors import processors
 
 BATCH, SIDE = 64, 64
 # Those of conf/augment/affine.yaml.

@@ -1,6 +1,6 @@
 """How much memory a training takes whose images do not fit into it.
 
-`python benchmarks/bench_memory.py` makes a survey in Kaggle's layout whose image cache takes 8 GB (hard links
+`python -m benchmarks.bench_memory` makes a survey in Kaggle's layout whose image cache takes 8 GB (hard links
 to a thousand simulated galaxies, decoded like any others), trains over all of it with `data.residence=disk`,
 and evaluates. It needs that much room where temporary files go, and removes it at the end.
 """
@@ -17,11 +17,10 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from options import add_repeats
-from programs import Finished, run
-from table import Report, interleaved, spread
-
-from galaxy.simulation.survey import FIRST_ID, IMAGES, LABELS, Survey, write_survey
+from benchmarks.options import add_repeats
+from benchmarks.programs import Finished, run
+from benchmarks.table import Report, interleaved, spread
+from galaxy.surveys.simulated.survey import FIRST_ID, IMAGES, LABELS, Survey, write_survey
 
 SIDE = 212  # of conf/crop/center212.yaml
 SOURCES = 1000  # galaxies that are drawn; a file system allows some ten thousand links to a file
@@ -111,7 +110,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
     train(folder, source)  # decodes, and compiles where Numba has not yet
     add("train.py that makes the cache", images, [train(folder, large)])
     programs: dict[tuple[str, int], Callable[[], Finished]] = {
-        ("imports alone", 0): partial(run, "-c", "import galaxy.training"),
+        ("imports alone", 0): partial(run, "-c", "import galaxy.runs.train"),
         ("train.py", SOURCES): partial(train, folder, source),
         ("train.py", images): partial(train, folder, large),
         ("evaluate.py", images): partial(evaluate, folder, large),

@@ -1,6 +1,6 @@
 """How long a command takes before it trains: `--help`, a warm start up to the first step, a sweep's next job.
 
-`python benchmarks/bench_startup.py` measures `train.py` as people run it, at a terminal. Warm means that the
+`python -m benchmarks.bench_startup` measures `train.py` as people run it, at a terminal. Warm means that the
 galaxies are there, their image cache, and what Numba compiles.
 """
 
@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from clock import clock_overrides, read_times
-from options import add_count, add_repeats
-from programs import Finished, run
-from table import Report, interleaved, spread
+
+from benchmarks.clock import clock_overrides, read_times
+from benchmarks.options import add_count, add_repeats
+from benchmarks.programs import Finished, run
+from benchmarks.table import Report, interleaved, spread
 
 # What follows the first step is not measured.
 SHORT = ("trainer.max_epochs=1", "trainer.limit_train_batches=1", "trainer.limit_val_batches=1")

@@ -1,6 +1,6 @@
 """What the framework costs in each training step: `train.py` with all that is on by default, less a raw loop.
 
-`python benchmarks/bench_step.py` trains a tiny network, also with plain Lightning as it comes and with all of
+`python -m benchmarks.bench_step` trains a tiny network, also with plain Lightning as it comes and with all of
 it switched off that can be, each in a process of its own and at a terminal.
 """
 
@@ -18,12 +18,12 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-from clock import clock_overrides, read_times
-from options import add_count, add_repeats
-from programs import run
-from table import Report, interleaved, ratios, spread
 
-from galaxy.precision import best_precision
+from benchmarks.clock import clock_overrides, read_times
+from benchmarks.options import add_count, add_repeats
+from benchmarks.programs import run
+from benchmarks.table import Report, interleaved, ratios, spread
+from galaxy.system.precision import best_precision
 
 HERE = Path(__file__).parent
 # body_lr_factor=1: an optimizer goes through its groups one by one, and the loop has one.

@@ -24,18 +24,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
-import programs
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
-from options import add_count, add_repeats
-from table import NOT_MEASURED, Report, interleaved, ratios, spread
 from torch import Tensor, nn
 
-from galaxy.allocator import keep_freed_memory
-from galaxy.precision import best_precision, use_tf32
-from galaxy.questions import GALAXY_ZOO_2
-from galaxy.runs import RunFolder
+from benchmarks import programs
+from benchmarks.options import add_count, add_repeats
+from benchmarks.table import NOT_MEASURED, Report, interleaved, ratios, spread
+from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.runs.folder import RunFolder
+from galaxy.system.allocator import keep_freed_memory
+from galaxy.system.precision import best_precision, use_tf32
 
 MODELS = ("small_cnn", "deep_cnn", "resnet18", "resnet50")
 AUGMENTS = ("none", "affine")
@@ -138,7 +138,7 @@ def measure(cases: list[Case], options: argparse.Namespace, folder: Path) -> Rep
         packages=("galaxy", "torch", "lightning"),
         notes=[
             _setting(options),
-            "Both keep freed memory (galaxy.allocator), which is as much as a third of the speed on CPUs.",
+            "Both keep freed memory (galaxy.system.allocator): as much as a third of the speed on CPUs.",
         ],
     )
     common = [

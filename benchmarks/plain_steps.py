@@ -1,6 +1,6 @@
 """Trains the network of a finished run without this project's machinery; `bench_step.py` runs it.
 
-`python benchmarks/plain_steps.py loop|lightning|barebones RUN TIMES` writes the starts of the steps as
+`python -m benchmarks.plain_steps loop|lightning|barebones RUN TIMES` writes the starts of the steps as
 `clock.py` does.
 """
 
@@ -15,16 +15,16 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from clock import Clock, write_times
 from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from galaxy.allocator import keep_freed_memory
-from galaxy.precision import best_precision
-from galaxy.questions import GALAXY_ZOO_2
-from galaxy.runs import RunFolder
+from benchmarks.clock import Clock, write_times
+from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.runs.folder import RunFolder
+from galaxy.system.allocator import keep_freed_memory
+from galaxy.system.precision import best_precision
 
 Batch = tuple[Tensor, Tensor]
 

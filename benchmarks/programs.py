@@ -41,7 +41,7 @@ def run(*arguments: object) -> Finished:
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (40, 120))  # rows and columns; of none, bars draw nothing
     # What the programs take from here, such as the callback that times their steps.
-    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TERM": "xterm-256color"}
     started = time.monotonic()
     # Its end is waited for below: only `wait4` tells the memory of one child.

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from options import add_count, add_repeats
-
-from galaxy.errors import UserError
-from galaxy.simulation.survey import Survey, write_survey
+from benchmarks.options import add_count, add_repeats
+from galaxy.surveys.simulated.survey import Survey, write_survey
+from galaxy.system.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser, repeats: int, least: int = 1) -> None:

@@ -17,8 +17,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from galaxy.files import write_text
-from galaxy.processors import processors
+from galaxy.system.files import write_text
+from galaxy.system.processors import processors
 
 RESULTS = Path(__file__).parent / "results"
 # How a cell begins that says why it has no figure.

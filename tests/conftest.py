@@ -16,8 +16,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from galaxy.images.cache import CachedImages
-from galaxy.questions import GALAXY_ZOO_2
+from galaxy.data.cache import CachedImages
+from galaxy.labels.tree import GALAXY_ZOO_2
 
 
 def _gpus() -> str:

@@ -23,7 +23,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from galaxy.config.annotations import choices, describe, fits
 from galaxy.config.problems import Problem
 from galaxy.config.signatures import Signature, UnknownNameError, signature_of
-from galaxy.errors import nearest
+from galaxy.system.errors import nearest
 
 # What Hydra itself reads in a node, and what is read here.
 RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requires")

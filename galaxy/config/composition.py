@@ -20,7 +20,7 @@ from galaxy.config.check import RESERVED
 from galaxy.config.origins import display, line_of
 from galaxy.config.problems import Problem
 from galaxy.config.signatures import UnknownNameError, signature_of
-from galaxy.errors import nearest
+from galaxy.system.errors import nearest
 
 # What the grammar of the command line allows, in short.
 OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"", "'key=[a, b]'")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from galaxy.errors import UserError
+from galaxy.system.errors import UserError
 
 
 @dataclass(frozen=True)

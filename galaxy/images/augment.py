@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galaxy.errors import UserError
 from galaxy.images import kernels
+from galaxy.system.errors import UserError
 
 if TYPE_CHECKING:
     from galaxy.images.per_sample import PerSample

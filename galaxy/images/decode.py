@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from galaxy.catalogs.catalog import FitsImage, Hdf5Image, ImageSource
-from galaxy.errors import UserError
 from galaxy.images.crops import Pixels
 from galaxy.images.errors import BadImageError
 from galaxy.images.fits import read_fits
 from galaxy.images.hdf5 import Hdf5Files
+from galaxy.surveys.catalog import FitsImage, Hdf5Image, ImageSource
+from galaxy.system.errors import UserError
 
 __all__ = ["BadImageError", "Decoder", "decode"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from galaxy.errors import UserError, listing
+from galaxy.system.errors import UserError, listing
 
 
 class BadImageError(Exception):

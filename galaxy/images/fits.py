@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galaxy.catalogs.catalog import FitsImage
-from galaxy.errors import UserError
 from galaxy.images.crops import Pixels
 from galaxy.images.errors import BadImageError
+from galaxy.surveys.catalog import FitsImage
+from galaxy.system.errors import UserError
 
 # Black lies this many sky standard deviations below the sky: its noise is not cut in half, nor is whatever is
 # as faint as the noise.

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galaxy.catalogs.catalog import Hdf5Image
 from galaxy.images.crops import Pixels
 from galaxy.images.errors import BadImageError
+from galaxy.surveys.catalog import Hdf5Image
 
 if TYPE_CHECKING:
     import h5py

@@ -9,12 +9,12 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from galaxy.catalogs.catalog import ImageSource
-from galaxy.errors import UserError, listing
-from galaxy.files import replacing
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import BadImageError, Decoder
 from galaxy.images.errors import bad_images
+from galaxy.surveys.catalog import ImageSource
+from galaxy.system.errors import UserError, listing
+from galaxy.system.files import replacing
 
 # Width of one picture on the sheet in inches; at 120 dots an inch a 212-pixel crop is shown pixel for pixel.
 _CELL = 1.8

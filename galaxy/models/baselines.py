@@ -13,9 +13,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from galaxy.labels import Labels
+from galaxy.labels.labels import Labels
 from galaxy.models.fitted import Fitted
-from galaxy.output import Output
+from galaxy.models.output import Output
 
 
 class ClosedForm(Fitted):

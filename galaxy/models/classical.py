@@ -28,10 +28,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galaxy.errors import UserError
-from galaxy.labels import Labels
+from galaxy.labels.labels import Labels
 from galaxy.models.fitted import Fitted
-from galaxy.output import Output
+from galaxy.models.output import Output
+from galaxy.system.errors import UserError
 
 log = logging.getLogger(__name__)
 

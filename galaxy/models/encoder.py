@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from galaxy.errors import UserError
+from galaxy.system.errors import UserError
 
 
 class Encoder(nn.Module, ABC):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from galaxy.late_buffers import LateBuffers
-from galaxy.output import Output
+from galaxy.models.late_buffers import LateBuffers
+from galaxy.models.output import Output
 
 
 class Fitted(LateBuffers, ABC):

@@ -7,8 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from galaxy.output import Output
-from galaxy.questions import Questions
+from galaxy.labels.tree import Questions
+from galaxy.models.output import Output
 
 
 class Head(nn.Module, ABC):

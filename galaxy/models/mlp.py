@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from galaxy.errors import UserError
 from galaxy.models.encoder import Encoder, check_body_lr_factor, check_dropout, check_size
+from galaxy.system.errors import UserError
 
 
 class MLP(Encoder):

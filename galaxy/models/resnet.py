@@ -12,8 +12,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from galaxy.errors import UserError, listing
 from galaxy.models.encoder import Encoder, check_body_lr_factor, check_size
+from galaxy.system.errors import UserError, listing
 
 # Named one by one, where torchvision's "DEFAULT" may mean other weights in its next version.
 _IMAGENET = {18: "IMAGENET1K_V1", 34: "IMAGENET1K_V1", 50: "IMAGENET1K_V2"}

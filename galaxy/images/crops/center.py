@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from galaxy.errors import UserError
 from galaxy.images.crops.crop import Crop, Pixels, central_square
+from galaxy.system.errors import UserError
 
 
 class CenterCrop(Crop):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from galaxy.errors import UserError
 from galaxy.images import kernels
 from galaxy.images.crops.crop import Crop, Pixels, central_square
+from galaxy.system.errors import UserError
 
 # The frame that the project's constants are for: Galaxy Zoo 2 and Kaggle. Both scale an image by the
 # galaxy's Petrosian radius, so a smaller frame shows the same galaxy in fewer pixels and the constants shrink

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from galaxy.errors import UserError
 from galaxy.images import kernels
+from galaxy.system.errors import UserError
 
 # uint8 throughout; OpenCV's own annotations promise no more than "some number".
 Pixels: TypeAlias = NDArray[Any]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import cv2
 
-from galaxy.errors import UserError
 from galaxy.images import kernels
 from galaxy.images.crops.crop import Crop, Pixels
+from galaxy.system.errors import UserError
 
 
 class RoiCrop(Crop):

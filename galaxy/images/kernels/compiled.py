@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 
-from galaxy.errors import UserError
+from galaxy.system.errors import UserError
 
 # An option: a product and a sum in one step of the processor, rounded once.
 FMA = {"contract"}

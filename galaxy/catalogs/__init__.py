@@ -1,5 +1,0 @@
-"""Surveys as `Catalog` objects: one module per survey turns files on disk into ids, images and targets."""
-
-from galaxy.catalogs.catalog import Catalog
-
-__all__ = ["Catalog"]

@@ -1,0 +1,1 @@
+"""From a catalog to batches: targets, splits, the cache of cropped pixels and the loaders."""

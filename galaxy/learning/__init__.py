@@ -1,0 +1,1 @@
+"""How a network learns: the LightningModule, losses, metrics, optimizers and callbacks."""

@@ -1,0 +1,1 @@
+"""What is read from run folders and catalogs: tables, figures and comparisons."""

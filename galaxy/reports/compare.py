@@ -1,0 +1,308 @@
+"""Compares runs by their folders: `python -m galaxy.reports.compare FOLDER [FOLDER ...]`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from galaxy.runs.folder import FREE, Result, RunFolder, find_runs
+from galaxy.system.errors import UserError
+from galaxy.system.files import replacing
+
+# Figures that are printed: what stands above them, and how. The CSV file has them all.
+FIGURES = {
+    "val/rmse": ("val\nRMSE", ".5f"),
+    "test/rmse": ("test\nRMSE", ".5f"),
+    "test/accuracy": ("test\naccuracy", ".4f"),
+    "epochs": ("epochs", ".0f"),
+    "seconds": ("seconds", ".0f"),
+    "images_per_second": ("images\n/s", ",.0f"),
+}
+# What only some runs have; no column is printed where none of them does.
+OPTIONAL = ("test/accuracy",)
+# What is looked at, and what named the jobs of a sweep, is not what makes one run better than another.
+NOT_COMPARED = ("logger", "sweep")
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What a run folder says: the options, values and overrides by their keys, all as text."""
+
+    run: RunFolder
+    result: Result
+    choices: dict[str, str]
+    values: dict[str, str]
+    given: dict[str, str]
+
+    def setting(self, key: str) -> str:
+        """The value of a key, or the option of a group; "-" if the run has neither."""
+        return self.values.get(key) or self.choices.get(key) or self.given.get(key) or "-"
+
+
+def comparison(runs: list[RunFolder]) -> pd.DataFrame:
+    """One row a run, in groups whose errors compare: the same data, and labels that mean the same.
+
+    In each group the best validation RMSE comes first and the runs without one last.
+
+    Returns:
+        Columns: every option and value in which the runs differ; all metrics and baselines; epochs,
+        seconds, images_per_second; labels (what the targets mean), status, error and run (the folder);
+        group, and settings, which tell the runs of a group apart.
+    """
+    records = [_record(run) for run in runs]
+    figures = pd.DataFrame([_figures(record) for record in records])
+    table = pd.concat([_differing(records), figures], axis=1)
+    table["group"] = _groups(records)
+    table["settings"] = ""
+    for rows in table.groupby("group").groups.values():
+        table.loc[rows, "settings"] = _settings([records[row] for row in rows])
+    return table.sort_values(["group", "val/rmse"], na_position="last", kind="stable", ignore_index=True)
+
+
+def print_comparison(table: pd.DataFrame) -> None:
+    """Prints a table for each group: the figures that matter most, and what tells its runs apart."""
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 1000  # a file has no width at which a path would have to be broken
+    for group, rows in table.groupby("group"):
+        ordered = len(rows) > 1 and rows["val/rmse"].notna().any()
+        count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+        order = ", best validation RMSE first" if ordered else ""
+        console.print(Text(f"\n{group} ({count}{order})", style="bold"), soft_wrap=True)
+        console.print(_rendered(rows))
+        if ordered:
+            console.print(Text(f"best: {rows['run'].iloc[0]}"), soft_wrap=True)
+
+
+def print_errors(table: pd.DataFrame) -> None:
+    """Prints a line for each run that failed; the whole message is in its train.log."""
+    console = Console()
+    failed = table[table["error"].notna()]
+    if len(failed):
+        console.print()
+    for row in failed.to_dict("records"):
+        lines = str(row["error"]).split("\n")
+        shown = " ".join(map(str.strip, lines[: 2 if lines[0].endswith(":") else 1]))  # of a list, the first
+        console.print(Text(f"{row['run']}: {shown}"), soft_wrap=True)
+
+
+def write_comparison(table: pd.DataFrame, path: Path) -> None:
+    """Writes the whole table as CSV."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m galaxy.reports.compare", description="Compares every run at or below these folders."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the whole table there too")
+    options = parser.parse_args(arguments)
+    try:
+        table = comparison([run for folder in options.folders for run in find_runs(folder)])
+        print_comparison(table)
+        print_errors(table)
+        if options.csv:
+            write_comparison(table, options.csv)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _record(run: RunFolder) -> _Record:
+    try:
+        return _read(run)
+    except UserError as error:  # one damaged folder must not hide the others
+        return _Record(run, Result(status="failed", error=str(error)), {}, {}, {})
+
+
+def _read(run: RunFolder) -> _Record:
+    choices = {
+        group: str(option)
+        for group, option in run.choices().items()
+        # Those of conf/ that are settings of a run, not collections of settings.
+        if not group.startswith(("hydra/", "experiment", *NOT_COMPARED)) and "@" not in group
+    }
+    given = {}
+    for override in run.overrides():
+        key, _, value = override.partition("=")
+        given[key.lstrip("+~")] = "null" if key.startswith("~") else value
+    return _Record(run, run.result(), choices, dict(_flat(run.config())), given)
+
+
+def _figures(record: _Record) -> dict[str, Any]:
+    result = record.result
+    baselines = {f"baseline/{name}": value for name, value in result.baselines.items()}
+    return {
+        "val/rmse": None,  # a failed run has none, and a sweep may hold nothing but failed runs
+        "test/rmse": None,
+        "test/accuracy": None,
+        **result.metrics,
+        **baselines,
+        "epochs": result.epochs,
+        "seconds": result.seconds,
+        "images_per_second": result.images_per_second,
+        "labels": result.labels,
+        "status": result.status,
+        "error": result.error,
+        "run": str(record.run.path),
+    }
+
+
+def _groups(records: list[_Record]) -> list[str]:
+    """Says of each run what its errors are on: the data, the folder if there are several, and the labels."""
+    surveys = [
+        (
+            record.choices.get("data", "-"),
+            str(Path(record.values.get("data.root", "")).expanduser().resolve()),
+        )
+        for record in records
+    ]
+    known: dict[tuple[str, str], set[str]] = {survey: set() for survey in surveys}
+    for survey, record in zip(surveys, records, strict=True):
+        known[survey] |= {record.result.labels} if record.result.labels else set()
+    folders = Counter(data for data, _ in known)
+    groups = []
+    for (data, root), record in zip(surveys, records, strict=True):
+        labels = record.result.labels
+        # A run that failed before it read its labels would have had those that all others have.
+        if labels is None and len(known[data, root]) == 1:
+            labels = next(iter(known[data, root]))
+        name = f"{data} at {root}" if folders[data] > 1 else data
+        groups.append("labels: unknown" if labels is None else f"data: {name}; labels: {labels}")
+    return groups
+
+
+def _settings(records: list[_Record]) -> list[str]:
+    """What tells each run of a group from the others: options, and what its own command line set.
+
+    Settings that leave a run's results as they are, such as the residence of its images, are named where
+    nothing else tells runs apart; then the folder.
+    """
+    options = list(dict.fromkeys(key for record in records for key in record.choices))
+    keys = list(dict.fromkeys([*options, *(key for record in records for key in record.given)]))
+    differing = [
+        key
+        for key in keys
+        if not key.startswith(NOT_COMPARED) and len({record.setting(key) for record in records}) > 1
+    ]
+    # Runs of unknown labels may be on any data.
+    decisive = [key for key in differing if key not in FREE or key == "data.root"]
+    lines = _lines(records, decisive, keys)
+    alike = Counter(lines)
+    longer = _lines(records, differing, keys)
+    lines = [long if alike[line] > 1 else line for line, long in zip(lines, longer, strict=True)]
+    alike = Counter(lines)
+    return [
+        line if line and alike[line] == 1 < len(records) else f"{line} {record.run.path}".strip()
+        for line, record in zip(lines, records, strict=True)
+    ]
+
+
+def _lines(records: list[_Record], differing: list[str], keys: list[str]) -> list[str]:
+    """The settings of each run, their names shortened as far as all keys allow."""
+    known = {*keys, *(key for record in records for key in record.values)}
+    if "model" in differing or not differing:
+        differing = ["model", *(key for key in differing if key != "model")]
+    names = {key: _shortest(key, known) for key in differing}
+    return [
+        " ".join(
+            f"{names[key]}={record.setting(key)}"
+            for key in differing
+            if key in record.choices or key in record.given
+        )
+        for record in records
+    ]
+
+
+def _shortest(key: str, keys: set[str]) -> str:
+    """The end of a dotted key that no other key ends with."""
+    parts = key.split(".")
+    for start in range(len(parts) - 1, 0, -1):
+        end = ".".join(parts[start:])
+        if not any(other == end or other.endswith(f".{end}") for other in keys - {key}):
+            return end
+    return key
+
+
+def _rendered(rows: pd.DataFrame) -> Table:
+    figures = [name for name in FIGURES if name not in OPTIONAL or rows[name].notna().any()]
+    # 80 columns are few.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for name in figures:
+        table.add_column(FIGURES[name][0], justify="right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
+    for row in rows.to_dict("records"):
+        done = row["status"] == "done"
+        cells = ["-" if pd.isna(row[name]) else format(row[name], FIGURES[name][1]) for name in figures]
+        settings = row["settings"] if done else f"{row['status']}: {row['settings']}"
+        table.add_row(*cells, Text(settings), style=None if done else "red")
+    return table
+
+
+def _differing(records: list[_Record]) -> pd.DataFrame:
+    """The options and values in which runs differ, a row each; the model if they differ in nothing.
+
+    Below a group in which they took different options the values follow from those, and only what the command
+    line set is shown.
+    """
+    choices = pd.DataFrame([record.choices for record in records])
+    values = pd.DataFrame([record.values for record in records])
+    differing = [name for name in choices if choices[name].nunique(dropna=False) > 1]
+    explained = tuple(f"{name}." for name in (*differing, *NOT_COMPARED))
+    given = {key for record in records for key in record.given}
+    differing_values = [
+        name
+        for name in map(str, values)
+        if (name in given or not name.startswith(explained)) and values[name].nunique(dropna=False) > 1
+    ]
+    # `model.size` is a copy of `crop.size`, which the option of the crop already tells.
+    followed = {(_leaf(name), tuple(values[name])) for name in map(str, values) if name.startswith(explained)}
+    differing_values = [
+        name
+        for name in differing_values
+        if name in given or (_leaf(name), tuple(values[name])) not in followed
+    ]
+    table = pd.concat([choices[differing], values[differing_values]], axis=1)
+    # Of a run that cannot be read not even that is known.
+    return table if len(table.columns) else choices.reindex(columns=["model"])
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _word(value)
+
+
+def _word(value: Any) -> str:
+    """A value as the command line takes it."""
+    if value is None:
+        return "null"
+    if isinstance(value, list):
+        return f"[{','.join(map(_word, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

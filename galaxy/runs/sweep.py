@@ -1,0 +1,83 @@
+"""What a sweep needs beyond its jobs: readable folders and one table at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, read_write
+
+from galaxy.config.jobs import are_planned, planned_jobs
+from galaxy.system.errors import UserError
+
+
+class Sweep(Callback):
+    """Hydra's hooks at the two ends of a sweep.
+
+    Attributes:
+        folder: Of the sweep that is running, which Hydra does not end if it is interrupted.
+        jobs: How many it has; 0 where another sweeper than Hydra's own chooses them as it goes.
+    """
+
+    folder: ClassVar[Path | None] = None
+    jobs: ClassVar[int] = 0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Leaves out of the jobs' folder names what is the same in all of them."""
+        Sweep.folder = Path(config.hydra.sweep.dir)
+        jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
+        Sweep.jobs = len(jobs) if are_planned(config) else 0
+        constant = set(jobs[0]).intersection(*jobs)
+        keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
+        with read_write(config.hydra.overrides):
+            # Every job is composed anew, with these overrides.
+            config.hydra.overrides.hydra.append(
+                f"hydra.job.config.override_dirname.exclude_keys=[{','.join(keys)}]"
+            )
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Ends with the table of the jobs, and with exit status 1 if one of them failed."""
+        Sweep.folder = None
+        if summarise(Path(config.hydra.sweep.dir), Sweep.jobs):
+            raise SystemExit(1)
+
+
+def summarise(folder: Path, planned: int = 0) -> int:
+    """Prints the table of a sweep's jobs so far, and writes it as comparison.csv.
+
+    Args:
+        folder: Of the sweep.
+        planned: How many jobs it has, if that is known; those that have not begun have no folder.
+
+    Returns:
+        The number of jobs that did not finish.
+
+    Raises:
+        UserError: comparison.csv cannot be written.
+    """
+    # pandas takes as long to import as `--help` may take.
+    from galaxy.reports.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
+    from galaxy.runs.folder import find_runs  # noqa: PLC0415
+
+    try:
+        runs = find_runs(folder)
+    except UserError:
+        runs = []  # no job has begun yet
+    table = comparison(runs) if runs else None
+    done = 0
+    if table is not None:
+        print_comparison(table)  # without the errors, each of which was shown when it happened
+        done = int((table["status"] == "done").sum())
+    print(f"\nSweep folder: {folder}")
+    total = max(len(runs), planned)
+    if done < total:
+        waiting = f", {total - len(runs)} of which did not begin" if len(runs) < total else ""
+        print(
+            f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
+            f"Run what is missing with: python train.py resume={folder}"
+        )
+    if table is not None:
+        write_comparison(table, folder / "comparison.csv")
+    return total - done

@@ -1,0 +1,181 @@
+"""Files that are whole or absent: written under a temporary name, flushed, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rich.filesize import decimal
+
+from galaxy.system.errors import UserError
+
+# What can stand in the way of writing a file, and what to do about it.
+_REMEDIES = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space, or ask for a larger quota",
+    errno.EFBIG: "Raise the limit on the size of files (ulimit -f)",
+    errno.EACCES: "Ask for the right to write there, or choose another folder",
+    errno.EROFS: "Choose another folder, on a disk that can be written to",
+    errno.EEXIST: "Choose another folder, as a part of the path is a file",
+    errno.ENOTDIR: "Choose another folder, as a part of the path is a file",
+}
+
+
+@contextmanager
+def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, and renames it to `path` once the block has ended well.
+
+    The content is flushed to the disk before the rename, so that a reader, or a machine that lost its
+    power, sees the old file or the new one and never a part. Nothing is left behind if the block raises;
+    what a killed process left is removed when the same file is next written.
+
+    Args:
+        path: The file; missing folders are made.
+        size: Its bytes, if they are known beforehand; they are named where the disk is too small.
+
+    Raises:
+        UserError: The disk is full, or does not let us write.
+    """
+    with explained(path, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        temporary = Path(name)
+        try:
+            with suppress(OSError):  # a file system without locks, where leftovers stay
+                # The system frees it when the process dies: a temporary file that nobody holds is left over.
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield temporary
+            # mkstemp makes files that only their owner can read; results are meant to be shared.
+            temporary.chmod(0o666 & ~_umask())
+            publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+
+
+@contextmanager
+def explained(path: Path, size: int | None = None) -> Iterator[None]:
+    """Turns a full disk, a limit or a missing right that the block meets into a `UserError`.
+
+    Args:
+        path: The file that the block writes.
+        size: Its bytes, if they are known.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        needed = "" if size is None else f"It needs {decimal(size)}; "
+        raise UserError(
+            f"{path} cannot be written: {os.strerror(error.errno)}. "
+            f"{needed}{decimal(shutil.disk_usage(folder).free)} are free in {folder}.\n"
+            f"What was there before is unchanged. {_REMEDIES[error.errno]}, "
+            "then start again or resume the run."
+        ) from error
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Flushes a file and then gives it its name, in place of the file that has it."""
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+class Flusher:
+    """Brings a file to the disk, in a thread, while it is written: its last flush then has little to do.
+
+    Args:
+        file: Open for writing.
+    """
+
+    _STEP = 2**24  # bytes; a flush of less would mostly be waiting
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._thread = ThreadPoolExecutor(1)
+        self._flush: Future[None] | None = None
+        self._begun = file.tell()
+
+    def __enter__(self) -> Flusher:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._thread.shutdown()
+
+    def wrote(self) -> None:
+        """To be called after the file has grown.
+
+        Raises:
+            OSError: The disk failed, which the system says only once.
+        """
+        grown = self._file.tell() - self._begun >= self._STEP
+        if grown and (self._flush is None or self._flush.done()):
+            self.wait()
+            self._begun = self._file.tell()
+            self._flush = self._thread.submit(os.fsync, self._file.fileno())
+
+    def wait(self) -> None:
+        """Waits for the flush that has begun.
+
+        Raises:
+            OSError: The disk failed.
+        """
+        if self._flush is not None:
+            self._flush.result()
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Writes bytes, whole or not at all."""
+    with replacing(path, len(content)) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes indented JSON, whole or not at all; floats that are no numbers, which JSON lacks, as null."""
+    write_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes the temporary files of processes that were killed while they wrote `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????{glob.escape(path.suffix)}"):
+        with suppress(OSError), left.open("rb") as file:  # of a process at work, or already removed
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,125 @@
+"""Every file of conf/ composes, passes the check and builds what it describes."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, open_dict
+
+from galaxy.config import plain
+from galaxy.config.instantiation import instantiate
+from galaxy.config.jobs import check_run
+from galaxy.labels.labels import class_labels
+from galaxy.learning.lean_trainer import build_trainer
+from galaxy.learning.task import GalaxyTask
+from galaxy.models.encoder import Encoder
+from galaxy.models.fitted import Fitted
+from galaxy.models.output import Output
+from galaxy.runs import build
+from galaxy.runs.trainer_checks import check_trainer
+from galaxy.surveys.kaggle import LABELS
+
+CLASSES = class_labels(("a", "b", "c"), "Which?")
+CONF = Path(__file__).parents[2] / "conf"
+PRIMARY = ("train", "evaluate", "explore")
+# Options that only work beside others say so in `requires`; these are the others.
+COMPANIONS = {"loss=dirichlet_multinomial": ["head=tree", "data.counts=true"]}
+# What the files of `data` share, and the logging of Hydra itself, are no choices of a user.
+GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"datamodule", "hydra"})
+OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+def composed(*overrides: str, name: str = "train") -> DictConfig:
+    """Composes and checks as the command line does; returns the configuration without Hydra's node."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, [*overrides], return_hydra_config=True)
+        problems = check_run(GlobalHydra.instance().config_loader(), config, overrides)
+        assert not problems, "\n".join(map(str, problems))
+        with open_dict(config):
+            del config["hydra"]
+    return config
+
+
+def rooted(*overrides: str) -> list[str]:
+    """Surveys that are not simulated have no default folder."""
+    return [
+        "data.root=somewhere",
+        *overrides,
+        *(o for option in overrides for o in COMPANIONS.get(option, [])),
+    ]
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_is_right(option: str) -> None:
+    config: dict[str, Any] = plain(composed(*rooted(option)))
+    assert {"data", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler"} <= set(config)
+
+
+@pytest.mark.parametrize("name", PRIMARY)
+def test_every_primary_file_composes(name: str) -> None:
+    assert plain(composed("data=kaggle", "data.root=somewhere", name=name))["data"]["root"] == "somewhere"
+
+
+def test_every_group_of_the_folder_is_offered() -> None:
+    offered = set(composed("data.root=x")) | {"experiment", "sweep"}
+    assert set(GROUPS) <= offered
+
+
+@pytest.mark.parametrize("option", [o for o in OPTIONS if not o.startswith(("sweep", "experiment"))])
+def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> None:
+    config = plain(composed(*rooted(option)))
+    if config["trainer"]["accelerator"] == "gpu":
+        config["trainer"] |= {"accelerator": "cpu", "devices": 1}
+    build.datamodule(config)
+    crop = instantiate(config["crop"])
+    assert crop(torch.zeros(424, 424, 3, dtype=torch.uint8).numpy()).shape == (
+        crop.size,
+        crop.size,
+        crop.channels,
+    )
+    channels = crop.channels
+    model = built(config)
+    output = model.eval()(torch.rand(2, channels, crop.size, crop.size))
+    assert isinstance(output, Output)
+    assert output.fractions.shape == (
+        2,
+        len(CLASSES.columns if isinstance(model, Fitted) else LABELS.columns),
+    )
+    callbacks = build.callbacks(config, tmp_path / "checkpoints")
+    assert all(isinstance(callback, pl.Callback) for callback in callbacks)
+    check_trainer(config)
+    trainer = build_trainer(config, callbacks, build.loggers(config, tmp_path, metrics=""))
+    if isinstance(model, GalaxyTask):
+        model.trainer = trainer
+        model.optimizer = instantiate(config["optimizer"])
+        model.schedule = instantiate(config["scheduler"])
+        model.steps_per_epoch = 3
+        assert isinstance(model.configure_optimizers()["optimizer"], torch.optim.Optimizer)
+
+
+def built(config: dict[str, Any]) -> build.Model:
+    """The model of a configuration; of classes and fitted to a few images if it is not a network."""
+    channels, size = config["crop"]["channels"], config["crop"]["size"]
+    labels = LABELS if isinstance(instantiate(config["model"]), Encoder) else CLASSES
+    model = build.bare_model(config, labels, torch.zeros(channels), torch.ones(channels))
+    if isinstance(model, Fitted):
+        images = torch.rand(24, channels, size, size, generator=torch.Generator().manual_seed(0))
+        model.fit([(images, torch.eye(3).repeat(8, 1))])
+    return model
+
+
+@pytest.mark.parametrize("crop", [o.partition("=")[2] for o in OPTIONS if o.startswith("crop=")])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_network_works_at_every_crop(crop: str, channels: int) -> None:
+    for option in (o for o in OPTIONS if o.startswith("model=") and o != "model=resnet50"):
+        config = plain(composed(f"crop={crop}", f"crop.channels={channels}", option))
+        size = config["crop"]["size"]
+        if not isinstance(instantiate(config["model"]), Encoder):
+            continue  # these average the images to a size of their own
+        model = build.bare_model(config, LABELS, torch.zeros(channels), torch.ones(channels))
+        with torch.inference_mode():
+            assert model.eval()(torch.rand(2, channels, size, size)).fractions.shape == (2, 37)

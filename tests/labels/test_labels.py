@@ -1,0 +1,51 @@
+"""What targets mean travels through plain data and back."""
+
+import pytest
+import yaml
+
+from galaxy.labels.labels import Labels, class_labels
+from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.surveys.kaggle import LABELS
+
+CLASSES = class_labels(("round", "long"), "Which?")
+
+
+@pytest.mark.parametrize("labels", [LABELS, CLASSES])
+def test_labels_survive_yaml(labels: Labels) -> None:
+    back = Labels.from_plain(yaml.safe_load(yaml.safe_dump(labels.plain(), sort_keys=False)))
+    assert back.columns == labels.columns
+    assert back.texts == labels.texts
+    assert (back.meaning, back.kind) == (labels.meaning, labels.kind)
+    assert back.questions.structure == labels.questions.structure
+    assert back.compatible(labels)
+
+
+def test_what_does_not_compare() -> None:
+    conditional = Labels(GALAXY_ZOO_2.unrelated, LABELS.columns, "debiased")
+    assert not LABELS.compatible(conditional)
+    assert not CLASSES.compatible(LABELS)
+    assert not CLASSES.compatible(class_labels(("long", "round"), "Which?"))
+    assert not CLASSES.compatible(class_labels(("red", "blue"), "Which?"))
+    assert CLASSES.compatible(class_labels(("round", "long"), "What shape?", ("E0", "E7")))
+    assert LABELS.compatible(Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.hart16_columns("debiased"), "cumulative"))
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"a": {"text": "", "answers": {}}}, "a has no answers"),
+        ({"a": {"text": "", "answers": {"x": "x"}, "parent": "x"}}, "parent of question a is x"),
+        ({"a": {"text": "", "answers": {"x": "x"}, "parent": "z"}}, "parent of question a is z"),
+        ({"a": {"text": "", "answers": {"x": ""}}, "b": {"text": "", "answers": {"x": ""}}}, "x comes twice"),
+    ],
+)
+def test_trees_that_cannot_be(tree: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Labels.from_plain({"questions": tree, "meaning": "m", "kind": "fractions"})
+
+
+def test_kinds_are_consistent() -> None:
+    with pytest.raises(ValueError, match="one question"):
+        Labels(GALAXY_ZOO_2, LABELS.columns, "m", "classes")
+    with pytest.raises(ValueError, match="2 columns"):
+        Labels(GALAXY_ZOO_2, ("a", "b"), "m")

@@ -1,0 +1,82 @@
+"""The contact sheet through its command line."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+
+def explore(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["explore", *arguments])
+    monkeypatch.delitem(sys.modules, "galaxy.reports.explore", raising=False)
+    try:
+        runpy.run_module("galaxy.reports.explore", run_name="__main__")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+def test_help_says_what_every_key_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explore(monkeypatch, "--help") == 0
+    shown = capsys.readouterr().out
+    for key in ("crops", "count", "out", "data"):
+        assert f"\n{key} " in shown
+
+
+def test_writes_a_sheet(monkeypatch: pytest.MonkeyPatch, survey: Path, tmp_path: Path) -> None:
+    data = ["data=kaggle", f"data.root={survey}", "count=2", f"out={tmp_path}/sheet.png"]
+    assert explore(monkeypatch, "crops=[center64,roi64]", *data) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_bad_images_are_all_named_or_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a", "b", "c"):
+        cv2.imwrite(str(pictures / f"{name}.png"), np.full((80, 80, 3), 90, np.uint8))
+    for name in ("b", "c"):
+        (pictures / f"{name}.png").write_bytes(b"")
+    data = ["data=folder", f"data.root={pictures}", f"out={tmp_path}/sheet.png", "crops=[center64]"]
+    assert explore(monkeypatch, *data) == 1
+    message = capsys.readouterr().err
+    assert "2 image(s) cannot be used" in message
+    assert "b.png: the file is empty" in message
+    assert "c.png: the file is empty" in message
+    assert not (tmp_path / "sheet.png").exists()
+    assert explore(monkeypatch, *data, "data.on_bad=skip") == 0
+    shown = capsys.readouterr().out
+    assert "2 image(s) left out" in shown
+    assert "1 galaxies of" in shown
+    assert (tmp_path / "sheet.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("crops=[roy64]", "did you mean roi64"),
+        ("data.root=/nowhere", "/nowhere"),
+        ("cont=3", "count"),
+        ("crop=roi64", "did you mean 'crops=[roi64]'?"),
+    ],
+)
+def test_wrong_input_is_one_message(
+    monkeypatch: pytest.MonkeyPatch,
+    survey: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    argument: str,
+    said: str,
+) -> None:
+    data = ["data=kaggle", f"data.root={survey}", f"out={tmp_path}/sheet.png"]
+    assert explore(monkeypatch, *data, argument) != 0
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Traceback" not in message
+    assert not (tmp_path / "sheet.png").exists()

@@ -1,0 +1,125 @@
+"""What a run must not depend on: workers, caches and the number of processes."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from galaxy.runs.folder import RunFolder
+from tests.conftest import PROJECT, Command
+from tests.runs.test_resume import same
+
+AUGMENTED = ["augment=affine", "data.batch_size=12"]
+ALBUMENTATIONS = [*AUGMENTED, "augment.engine=albumentations"]
+
+
+def run(command: Command, settings: list[str], folder: Path) -> RunFolder:
+    assert command("train.py", *settings, f"hydra.run.dir={folder}") == 0
+    return RunFolder(folder)
+
+
+def same_training(first: RunFolder, second: RunFolder) -> None:
+    """Asserts that weights, optimizer, schedule, metrics and predictions are equal to the last bit."""
+    resumable = ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")
+    for name, parts in (("last.ckpt", resumable), ("best.ckpt", ("state_dict",))):
+        a, b = (torch.load(run.checkpoints / name, weights_only=True) for run in (first, second))
+        for part in parts:
+            same(a[part], b[part], f"{name}/{part}")
+    assert first.result().metrics == second.result().metrics
+    pd.testing.assert_frame_equal(*(pd.read_parquet(run.predictions_file) for run in (first, second)))
+
+
+@pytest.mark.parametrize("engine", ["batch", "albumentations"])
+def test_a_warm_cache_and_another_cold_one_change_nothing(
+    command: Command, quick: list[str], tmp_path: Path, engine: str
+) -> None:
+    settings = [*quick, *AUGMENTED, f"augment.engine={engine}", "data.workers=0"]
+    first, second = f"data.cache={tmp_path}/first", f"data.cache={tmp_path}/second"
+    cold = run(command, [*settings, first], tmp_path / "cold")
+    warm = run(command, [*settings, first], tmp_path / "warm")
+    other = run(command, [*settings, second], tmp_path / "other")
+    same_training(cold, warm)
+    same_training(cold, other)
+
+
+def test_threads_that_decode_change_nothing(command: Command, quick: list[str], tmp_path: Path) -> None:
+    runs = [
+        run(
+            command,
+            [*quick, *AUGMENTED, f"data.workers={workers}", f"data.cache={tmp_path}/cache{workers}"],
+            tmp_path / str(workers),
+        )
+        for workers in ("0", "1", "4", "null")
+    ]
+    for other in runs[1:]:
+        same_training(runs[0], other)
+
+
+@pytest.mark.slow  # each worker is a process that imports torch
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 4 worker")  # more than this machine's cores
+def test_workers_that_augment_change_nothing(command: Command, quick: list[str], tmp_path: Path) -> None:
+    runs = [
+        run(command, [*quick, *ALBUMENTATIONS, f"data.workers={workers}"], tmp_path / str(workers))
+        for workers in (0, 1, 4)
+    ]
+    for other in runs[1:]:
+        same_training(runs[0], other)
+
+
+def seen(folder: Path) -> dict[tuple[str, int], Counter[int]]:
+    """How often each row was in a batch of any process, by split and epoch."""
+    found: dict[tuple[str, int], Counter[int]] = {}
+    for file in folder.glob("*.txt"):
+        for line in file.read_text().splitlines():
+            split, epoch, *rows = line.split()
+            found.setdefault((split, int(epoch)), Counter()).update(map(int, rows))
+    return found
+
+
+def losses(run: RunFolder) -> list[float]:
+    """Those that the training logged."""
+    return pd.read_csv(run.path / "metrics.csv")["train/loss"].dropna().tolist()
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_same_network_as_one(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    # A network without dropout and batch statistics, which differ between processes by design.
+    recorder = "+callbacks.recorder={_target_: tests.helpers.recorder.Recorder, folder: FOLDER}"
+    for name in ("one", "two"):
+        (tmp_path / name / "seen").mkdir(parents=True)
+    same = [*quick, "model=sirressi_cnn", "augment=none"]
+    one = [*same, "data.batch_size=16", recorder.replace("FOLDER", f"'{tmp_path}/one/seen'")]
+    alone = run(command, one, tmp_path / "one")
+    two = [
+        *same,
+        *("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"),
+        *("trainer.max_epochs=2", "data.batch_size=8", f"hydra.run.dir={tmp_path}/two"),
+        recorder.replace("FOLDER", f"'{tmp_path}/two/seen'"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+    program = [sys.executable, PROJECT / "train.py", *two]
+    done = subprocess.run(
+        program, env=environment, timeout=120, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "sync_dist" not in done.stderr  # advice that is no news here
+    assert done.stderr.count("epoch 0: val/rmse") == 1
+    both = RunFolder(tmp_path / "two")
+    assert both.result().status == "done"
+    assert both.result().metrics == pytest.approx(alone.result().metrics, abs=1e-6)
+    # Not that of the first process; but the last batch of an epoch may not be shared evenly.
+    assert losses(both) == pytest.approx(losses(alone), rel=0.02)
+    # Each galaxy once an epoch, in one process or the other.
+    assert len(list((both.path / "seen").iterdir())) == 2
+    assert seen(both.path / "seen") == seen(alone.path / "seen")
+    for counts in seen(both.path / "seen").values():
+        assert set(counts.values()) == {1}
+    sizes = {split: len(counts) for (split, _), counts in seen(both.path / "seen").items()}
+    assert sizes == {split: both.meta()["data"][split] for split in ("train", "val")}

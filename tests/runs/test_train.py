@@ -1,0 +1,480 @@
+"""Training through the real command line, and the run folder it leaves."""
+
+import errno
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.train import TABLE_METRICS
+from tests.conftest import Command
+
+
+def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_path: Path) -> None:
+    assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/run", "seed=3") == 0
+    run = tmp_path / "run"
+    names = {file.name for file in run.iterdir()}
+    assert {
+        "config.yaml",
+        "overrides.yaml",
+        "meta.json",
+        "metrics.csv",
+        "result.json",
+        "predictions.parquet",
+        "train.log",
+    } <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert {file.name for file in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+    result = json.loads((run / "result.json").read_text())
+    assert result["status"] == "done"
+    assert result["error"] is None
+    assert result["epochs"] == 2
+    assert result["checkpoint"] == "checkpoints/best.ckpt"
+    questions = {f"test/rmse/q{i:02}" for i in range(1, 12)}
+    assert {"val/rmse", "test/rmse", "test/r2", *questions} <= set(result["metrics"])
+    assert 0 < result["baseline/mean_rmse"] < 1
+    assert result["labels"] == "cumulative"
+
+    meta = json.loads((run / "meta.json").read_text())
+    assert meta["seed"] == 3
+    assert "seed=3" in yaml.safe_load((run / "overrides.yaml").read_text())
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["batch_size"] == 16
+    assert {"torch", "lightning"} <= set(meta["versions"])
+
+    said = (run / "train.log").read_text()
+    assert "data=kaggle" in said
+    assert "epoch 1: val/rmse" in said
+
+    metrics = pd.read_csv(run / "metrics.csv")
+    assert {"train/rmse", "val/rmse", "val/rmse/q01", "images_per_second"} <= set(metrics.columns)
+    # Of two epochs the faster: the first may also have compiled something.
+    assert result["images_per_second"] == pytest.approx(metrics["images_per_second"].max(), rel=1e-3)
+
+    predictions = pd.read_parquet(run / "predictions.parquet")
+    truth = [name for name in predictions.columns if name.startswith("true/")]
+    predicted = [name.removeprefix("true/") for name in truth]
+    error = predictions[predicted].to_numpy(np.float64) - predictions[truth].to_numpy(np.float64)
+    assert np.sqrt(np.square(error).mean()) == pytest.approx(result["metrics"]["test/rmse"], abs=1e-6)
+
+
+def test_a_network_beats_the_mean_on_what_can_be_seen(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    longer = [*quick, "trainer.max_epochs=12", "augment=none", "optimizer.lr=3e-3"]
+    assert command("train.py", *longer, f"hydra.run.dir={tmp_path}/run") == 0
+    result = RunFolder(tmp_path / "run").result()
+    smooth = result.metrics["test/rmse/q01"]
+    mean = mean_rmse_of_first_question(tmp_path / "run")
+    assert smooth < 0.6 * mean
+
+
+def mean_rmse_of_first_question(run: Path) -> float:
+    table = pd.read_parquet(run / "predictions.parquet")
+    truth = table[["true/Class1.1", "true/Class1.2", "true/Class1.3"]].to_numpy()
+    return float(np.sqrt(np.square(truth - truth.mean(0)).mean()))
+
+
+def test_the_same_seed_gives_the_same_weights(command: Command, quick: list[str], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/{name}", "augment=affine") == 0
+    a, b = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("a", "b")
+    )
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("model", ["mean", "center_pixel", "average_color"])
+def test_a_baseline_is_a_run_like_any_other(
+    command: Command, quick: list[str], tmp_path: Path, model: str
+) -> None:
+    assert command("train.py", *quick, f"model={model}", f"hydra.run.dir={tmp_path}/run") == 0
+    result = RunFolder(tmp_path / "run").result()
+    assert result.status == "done"
+    assert result.epochs == 1
+    assert {file.name for file in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    if f"{model}_rmse" in result.baselines:
+        assert result.metrics["test/rmse"] == pytest.approx(result.baselines[f"{model}_rmse"], abs=1e-6)
+
+
+@pytest.mark.parametrize("setting", ["trainer.accelerator=gpu", "trainer.precision=16-mixed"])
+def test_hardware_that_is_not_there_is_named_first(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    setting: str,
+) -> None:
+    wanted = ["trainer.accelerator=auto", setting, "data.root=/nowhere"]
+    assert command("train.py", *quick, *wanted, f"hydra.run.dir={tmp_path}/run") == 1
+    message = capsys.readouterr().err
+    assert setting in message
+    assert "/nowhere" not in message
+
+
+LBFGS = ["optimizer._target_=torch.optim.LBFGS", "~optimizer.weight_decay", "~optimizer.fused"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["optimizer.weight_decay=-1"], "Invalid weight_decay value: -1 (optimizer.lr="),
+        (["+optimizer.betas=[0.9,2]"], "optimizer.betas=[0.9, 2]"),
+        (["+optimizer.foreach=true"], "`fused` and `foreach` cannot"),
+        (["scheduler=onecycle", "scheduler.scheduler.pct_start=2"], "pct_start is 2; it must be between 0"),
+        (["scheduler=plateau", "scheduler.scheduler.factor=2"], "scheduler: Factor should be"),
+        (["model=mlp", "model.body_lr_factor=0.1", *LBFGS], "LBFGS doesn't support per-parameter options"),
+    ],
+)
+def test_what_an_optimizer_refuses_is_said_before_any_data_are_read(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    settings: list[str],
+    said: str,
+) -> None:
+    nowhere = [f"data.root={tmp_path}/nowhere", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *nowhere, *settings) == 1
+    assert capsys.readouterr().err.count(said) == 1
+    assert said in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_schedule_may_differ_for_the_two_groups_of_parameters(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    least = ["+scheduler.scheduler.min_lr=[1e-6,1e-5]", "+scheduler.scheduler._convert_=all"]
+    groups = ["model=mlp", "model.pixels=8", "model.body_lr_factor=0.1"]
+    settings = [*groups, "scheduler=plateau", *least, f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *settings) == 0
+
+
+def test_what_does_not_learn_by_steps_needs_no_optimizer(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    assert command("train.py", *quick, "model=mean", "optimizer.lr=-1", f"hydra.run.dir={tmp_path}/run") == 0
+
+
+def test_a_folder_is_never_used_twice(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert command("train.py", *quick, "model=mean", folder) == 0
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    assert command("train.py", *quick, "model=mean", folder) == 1
+    assert "already holds a run" in capsys.readouterr().err
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+
+
+def test_a_run_that_failed_at_once_makes_room_for_the_corrected_one(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = f"hydra.run.dir={tmp_path}/run"
+    assert command("train.py", *quick, "optimizer.lr=-1", folder) == 1
+    assert "optimizer.lr=-1" in capsys.readouterr().err
+    failed = RunFolder(tmp_path / "run")
+    assert failed.result().status == "failed"
+    events = set(failed.path.glob("events.out.tfevents.*"))
+    assert events
+    assert command("train.py", *quick, folder) == 0
+    assert failed.result().status == "done"
+    assert "optimizer.lr=-1" not in failed.overrides()
+    assert not events & set(failed.path.glob("events.out.tfevents.*"))
+
+
+def test_a_diverged_run_says_so_and_keeps_no_bad_checkpoint(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = [*quick, "optimizer=sgd", "optimizer.lr=1e30", "head=linear"]
+    assert command("train.py", *bad, f"hydra.run.dir={tmp_path}/run") == 1
+    assert "optimizer.lr" in capsys.readouterr().err
+    result = RunFolder(tmp_path / "run").result()
+    assert result.status == "diverged"
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("loss", ["mse", "huber"])
+@pytest.mark.parametrize("precision", ["64-true", "32-true", "bf16-mixed"])
+def test_every_precision_of_the_cpu_trains(
+    command: Command, quick: list[str], tmp_path: Path, precision: str, loss: str
+) -> None:
+    settings = ["crop.channels=1", f"trainer.precision={precision}", f"loss={loss}"]
+    run = [*quick, *settings, f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *run) == 0
+    assert RunFolder(tmp_path / "run").result().status == "done"
+
+
+def test_a_network_that_learned_nothing_says_so(command: Command, quick: list[str], tmp_path: Path) -> None:
+    assert command("train.py", *quick, "optimizer.lr=1e-30", f"hydra.run.dir={tmp_path}/run") == 0
+    assert "has learned nothing" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_accumulated_batches_are_one_step_of_the_schedule(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    settings = ["trainer.accumulate_grad_batches=2", "trainer.log_every_n_steps=1", "scheduler=cosine"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
+    rates = pd.read_csv(tmp_path / "run" / "metrics.csv")["lr-AdamW/network"].dropna()
+    assert rates.iloc[0] == pytest.approx(1e-3)
+    assert rates.iloc[-1] < 4e-4  # half a cosine over all steps ends near 0
+
+
+@pytest.mark.parametrize(("interval", "rows"), [(2, 3), (50, 2)])
+def test_the_loss_is_logged_once_an_interval_and_once_an_epoch(
+    command: Command, quick: list[str], tmp_path: Path, interval: int, rows: int
+) -> None:
+    # Of its batches five make a step, or what is left of them: three steps an epoch.
+    settings = ["data.batch_size=3", "trainer.accumulate_grad_batches=5", "trainer.max_epochs=2"]
+    settings += [f"trainer.log_every_n_steps={interval}", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *settings) == 0
+    logged = pd.read_csv(tmp_path / "run" / "metrics.csv").dropna(subset="train/loss")
+    assert len(logged) == rows
+    assert logged["step"].is_unique
+
+
+def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str], tmp_path: Path) -> None:
+    simulated = [
+        "data=simulated",
+        f"data.root={tmp_path}/simulated",
+        "data.catalog.count=40",
+        "data.catalog.workers=1",
+        "loss=dirichlet_multinomial",
+    ]
+    run = [*quick[2:], *simulated, f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *run) == 0
+    result = RunFolder(tmp_path / "run").result()
+    assert 0 < result.baselines["noise_floor_rmse"] < result.baselines["mean_rmse"]
+
+
+def test_a_sweep_runs_all_jobs_and_ends_with_one_table(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = f"hydra.sweep.dir={tmp_path}/sweep"
+    status = command("train.py", "-m", *quick, "model=mean,deep_cnn", "optimizer.lr=1e-3,1e30", sweep)
+    table = pd.read_csv(tmp_path / "sweep" / "comparison.csv")
+    assert len(table) == 4
+    assert set(table["model"]) == {"mean", "deep_cnn"}
+    assert list(table["status"]) == ["done", "done", "done", "diverged"]
+    assert table["val/rmse"][:3].is_monotonic_increasing
+    assert "finite" in table["error"][3] or "optimizer.lr" in table["error"][3]
+    assert status == 1  # one job did not finish
+    shown = capsys.readouterr().out
+    assert "diverged" in shown
+    assert len(find_runs(tmp_path / "sweep")) == 4
+    names = {run.path.name for run in find_runs(tmp_path / "sweep")}
+    assert all("model=" in name and "optimizer.lr=" in name for name in names)
+
+
+def test_a_job_that_cannot_begin_leaves_the_others_alone(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["-m", *quick, "model=mean,center_pixel", f"hydra.sweep.dir={tmp_path}/sweep"]
+    (tmp_path / "sweep" / "0-model=mean").mkdir(parents=True)
+    with RunFolder(tmp_path / "sweep" / "0-model=mean").claimed():
+        assert command("train.py", *sweep) == 1
+    said = capsys.readouterr()
+    assert "another program is running in" in said.err
+    assert "center_pixel" in said.out
+    assert RunFolder(tmp_path / "sweep" / "1-model=center_pixel").result().status == "done"
+
+
+def test_a_sweep_over_all_options_of_a_group(command: Command, quick: list[str], tmp_path: Path) -> None:
+    sweep = ["-m", *quick, "model=mean", "scheduler=glob([c*,o*])", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 0
+    names = [run.path.name for run in find_runs(tmp_path / "sweep")]
+    assert names == ["0-scheduler=cosine", "1-scheduler=onecycle"]
+
+
+def test_a_sweep_over_nothing_is_a_mistake(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["-m", *quick, "scheduler=glob(zz*)", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 2
+    said = capsys.readouterr().err
+    assert "scheduler sweeps over nothing: scheduler=glob(zz*)" in said
+    assert "onecycle" in said
+
+
+@pytest.mark.parametrize("setting", ["data.cache", "hydra.run.dir"])
+def test_a_folder_that_is_a_file_is_named(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    (tmp_path / "file").write_text("taken")
+    folders = {"hydra.run.dir": f"{tmp_path}/run", setting: f"{tmp_path}/file/x"}
+    chosen = [f"{name}={folder}" for name, folder in folders.items()]
+    assert command("train.py", *quick, "model=mean", *chosen) == 1
+    message = capsys.readouterr().err
+    assert f"{tmp_path}/file" in message
+    assert "a part of the path is a file" in message
+
+
+def test_a_job_of_a_sweep_is_not_distributed(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", "-m", *quick, *two) == 1
+    assert "train the jobs one by one" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_named(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(self: Path, *arguments: object, **named: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "mkdir", refuse)
+        assert command("train.py", *quick, f"hydra.run.dir={tmp_path}/run") == 1
+    message = capsys.readouterr().err
+    assert f"{tmp_path}/run" in message
+    assert "choose another folder" in message
+
+
+def test_the_hparams_tab_shows_every_run_with_real_metrics(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    good, bad = f"hydra.run.dir={tmp_path}/good", f"hydra.run.dir={tmp_path}/bad"
+    assert command("train.py", *quick, good) == 0
+    assert command("train.py", *quick, "data.root=/nowhere", bad) == 1
+    sessions = hparams_sessions(tmp_path)
+    assert set(sessions) == {"good", "bad"}
+    assert sessions["good"]["hparams"]["model"] == "deep_cnn"
+    assert sessions["bad"]["hparams"]["model"] == "deep_cnn"
+    result = RunFolder(tmp_path / "good").result()
+    metrics = sessions["good"]["metrics"]
+    assert set(TABLE_METRICS) == set(metrics)
+    assert metrics["best/val_rmse"] == pytest.approx(result.metrics["val/rmse"], rel=1e-6)
+    assert metrics["best/test_rmse"] == pytest.approx(result.metrics["test/rmse"], rel=1e-6)
+    assert np.isnan(sessions["bad"]["metrics"]["best/test_rmse"])
+
+
+def hparams_sessions(folder: Path) -> dict[str, dict]:
+    """What the HParams tab would show, through TensorBoard's own backend."""
+    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
+    from tensorboard.context import RequestContext
+    from tensorboard.plugins import base_plugin
+    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
+
+    multiplexer = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder))
+    multiplexer.Reload()
+    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
+    context = backend_context.Context(base_plugin.TBContext(data_provider=provider))
+    asked = RequestContext()
+    experiment = context.experiment_from_metadata(
+        asked,
+        "",
+        include_metrics=True,
+        hparams_run_to_tag_to_content=context.hparams_metadata(asked, ""),
+        data_provider_hparams=context.hparams_from_data_provider(asked, "", limit=None),
+    )
+    request = api_pb2.ListSessionGroupsRequest(
+        start_index=0,
+        slice_size=100,
+        allowed_statuses=[
+            api_pb2.STATUS_UNKNOWN,
+            api_pb2.STATUS_SUCCESS,
+            api_pb2.STATUS_FAILURE,
+            api_pb2.STATUS_RUNNING,
+        ],
+        include_metrics=True,
+        col_params=[api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos],
+    )
+    handler = list_session_groups.Handler(asked, context, "", request)
+    sessions = {}
+    for group in handler.run().session_groups:
+        for session in group.sessions:
+            sessions[session.name] = {
+                "hparams": {
+                    name: value.string_value or value.number_value for name, value in group.hparams.items()
+                },
+                "metrics": {value.name.tag: value.value for value in session.metric_values},
+            }
+    return sessions
+
+
+def test_the_flag_of_a_sweep_may_stand_anywhere(command: Command, quick: list[str], tmp_path: Path) -> None:
+    sweep = [*quick, "model=mean", "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 0
+    assert len(find_runs(tmp_path / "sweep")) == 2
+
+
+def test_fused_optimizers_clip_in_mixed_precision(command: Command, quick: list[str], tmp_path: Path) -> None:
+    settings = ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1e-9", "optimizer=sgd"]
+    settings += ["scheduler=none", "~callbacks.early_stopping"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
+    run = RunFolder(tmp_path / "run")
+    first, last = (
+        torch.load(run.checkpoints / name, weights_only=True)["state_dict"]
+        for name in ("best.ckpt", "last.ckpt")
+    )
+    for name in first:  # gradients of next to nothing move nothing; batch statistics move by themselves
+        if name.endswith((".weight", ".bias")):
+            torch.testing.assert_close(first[name], last[name], atol=1e-6, rtol=0)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_the_progress_and_a_file_gets_lines(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [*quick, "trainer.enable_progress_bar=true"]
+    assert command("train.py", *settings, f"hydra.run.dir={tmp_path}/file") == 0
+    printed = capsys.readouterr()
+    assert "Epoch" not in printed.out
+    assert "epoch 1: val/rmse 0." in printed.err
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    assert command("train.py", *settings, f"hydra.run.dir={tmp_path}/terminal") == 0
+    bar = terminal.getvalue()
+    assert "Epoch 0/1: 100%" in bar
+    assert "Epoch 1/1: 100%" in bar
+    assert "val_rmse=0." in bar
+    assert "v_num" not in bar
+    assert "epoch 1" not in capsys.readouterr().err
+
+
+def test_only_whole_batches_of_training_are_compiled(
+    command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def compiled(network: Callable[[Tensor], Any], **options: Any) -> Callable[[Tensor], Any]:
+        assert options == {"mode": "default", "dynamic": False}
+        return lambda images: seen.append(len(images)) or network(images)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    # 48 galaxies train and 16 validate: a whole batch of those, too.
+    settings = ["trainer.compile=true", "data.batch_size=14"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run") == 0
+    assert seen == 2 * [14, 14, 14]
+
+
+@pytest.mark.slow  # compiling takes half a minute
+def test_a_compiled_network_has_the_same_checkpoint(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    keys = []
+    for compiled in ("false", "true"):
+        settings = [f"trainer.compile={compiled}", "trainer.max_epochs=1"]
+        assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/{compiled}") == 0
+        content = torch.load(tmp_path / compiled / "checkpoints" / "best.ckpt", weights_only=True)
+        keys.append(list(content["state_dict"]))
+    assert keys[0] == keys[1]

@@ -1,0 +1,161 @@
+"""A folder of images without labels, as a user might have it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from galaxy.data.cache import open_cache
+from galaxy.images.crops.center import CenterCrop
+from galaxy.surveys.catalog import Catalog, FitsImage, id_of
+from galaxy.surveys.files import ENDINGS, identify
+from galaxy.surveys.folder import read_folder
+from galaxy.system.errors import UserError
+from tests.conftest import pixels_of
+
+
+def read(root: Path, on_bad: str = "error") -> Catalog:
+    return read_folder(root, on_bad, bands=[2, 1, 0], softening=10.0)  # type: ignore[arg-type]
+
+
+def fill(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_finds_every_image_below_the_folder_and_nothing_else(tmp_path: Path) -> None:
+    fill(tmp_path, "b.PNG", "field7/ngc.1300.fits", "field7/deep/a.jpeg", "c.fits.FZ", "d.tif", "e.fits.gz")
+    fill(
+        tmp_path, ".hidden.png", "._b.PNG", ".cache/x.png", "notes.txt", "a.csv", "png", ".jpg", "f.jpg.part"
+    )
+    catalog = read(tmp_path)
+    names = ("b", "c", "d", "e", "field7/deep/a", "field7/ngc.1300")
+    assert catalog.names == names
+    assert catalog.ids.tolist() == [id_of(name) for name in names]
+    assert catalog.name == "folder"
+    assert catalog.labels is None
+    assert catalog.targets is None
+    assert catalog.any_frame
+    assert catalog.images == (
+        tmp_path / "b.PNG",
+        FitsImage(tmp_path / "c.fits.FZ", (2, 1, 0), 10.0),
+        tmp_path / "d.tif",
+        FitsImage(tmp_path / "e.fits.gz", (2, 1, 0), 10.0),
+        tmp_path / "field7/deep/a.jpeg",
+        FitsImage(tmp_path / "field7/ngc.1300.fits", (2, 1, 0), 10.0),
+    )
+
+
+def test_numbers_are_ids(tmp_path: Path) -> None:
+    fill(tmp_path, "12.jpg", "587722981741363294.png", "7.tif")
+    catalog = read(tmp_path)
+    assert catalog.ids.tolist() == [12, 587722981741363294, 7]  # by path
+    assert catalog.names is None
+
+
+def test_images_that_would_share_a_name_keep_their_endings(tmp_path: Path) -> None:
+    fill(tmp_path, "a.jpg", "a.png", "a.jpg.png", "b.fits", "1.jpg")
+    catalog = read(tmp_path)
+    assert catalog.names == ("1.jpg", "a.jpg", "a.jpg.png", "a.png", "b.fits")
+    assert len(set(catalog.ids.tolist())) == 5
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sets(st.tuples(NAMES, st.sampled_from(ENDINGS)), min_size=1, max_size=6))
+def test_whatever_the_names_each_image_is_one_galaxy(
+    tmp_path_factory: pytest.TempPathFactory, files: set[tuple[str, str]]
+) -> None:
+    root = tmp_path_factory.mktemp("any")
+    names = {stem + ending for stem, ending in files if not stem.startswith(".")}
+    fill(root, "plain.png", *names)
+    catalog = read(root)
+    assert {Path(str(image)).name for image in catalog.images} == {"plain.png", *names}
+    assert len(set(catalog.ids.tolist())) == len(catalog) == len(set(catalog.identifiers.tolist()))
+    assert (catalog.ids >= 0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(NAMES | st.integers(0, 2**64).map(str), unique=True), NAMES)
+def test_an_id_depends_on_its_own_name_alone(names: list[str], other: str) -> None:
+    ids, named = identify(names)
+    assert identify([*names, other])[0][:-1].tolist() == ids.tolist()
+    assert tuple(named or map(str, ids.tolist())) == tuple(names)
+
+
+def test_links_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
+    fill(tmp_path / "disk", "a.png", "deep/b.png")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "deep" / "back").symlink_to(root)
+    assert read(root).names == ("link/a", "link/deep/b")
+
+
+def test_an_empty_folder_is_told_what_images_are(tmp_path: Path) -> None:
+    fill(tmp_path, "a.txt")
+    with pytest.raises(UserError, match="No image in") as caught:
+        read(tmp_path)
+    assert all(ending in str(caught.value) for ending in ENDINGS)
+
+
+def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere does not exist; data\.root"):
+        read(tmp_path / "nowhere")
+    fill(tmp_path, "a.png")
+    with pytest.raises(UserError, match=r"a\.png is a file, not a folder; data.root"):
+        read(tmp_path / "a.png")
+
+
+def test_a_file_name_that_is_no_text_is_named_or_left_out(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")).touch()
+    except OSError:
+        pytest.skip("this file system refuses such names")
+    with pytest.raises(UserError, match=r"1 file name\(s\) that are not UTF-8") as caught:
+        read(tmp_path)
+    str(caught.value).encode()  # so that it can be printed
+    catalog = read(tmp_path, "skip")
+    assert catalog.names == ("a",)
+    assert len(catalog.skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("bands", "softening", "word"),
+    [
+        ([0, 1], 1.0, "bands"),
+        ([], 1.0, "bands"),
+        ([-1], 1.0, "bands"),
+        ([0], 0.0, "soft"),
+        ([0], np.inf, "soft"),
+    ],
+)
+def test_a_stretch_that_makes_no_sense_is_refused(
+    tmp_path: Path, bands: list[int], softening: float, word: str
+) -> None:
+    with pytest.raises(UserError, match=f"data.catalog.{word}"):
+        read_folder(tmp_path, "error", bands, softening)
+
+
+def test_pictures_of_any_size_and_format_go_through_the_cache(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    root = tmp_path / "root"
+    (root / "deep").mkdir(parents=True)
+    for name, side in (("a.png", 40), ("deep/b.tif", 70), ("c.jpg", 33)):
+        cv2.imwrite(str(root / name), rng.integers(0, 256, (side, side + 5, 3), np.uint8))
+    catalog = read(root)
+    cached = open_cache(
+        catalog.images, CenterCrop(size=16), tmp_path / "cache", "error", 1, any_frame=catalog.any_frame
+    )
+    assert pixels_of(cached).shape == (3, 16, 16, 3)
+    assert pixels_of(cached).std() > 20

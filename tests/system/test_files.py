@@ -1,0 +1,178 @@
+"""Files are whole or absent."""
+
+import errno
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+import pytest
+
+from galaxy.runs.folder import Result, RunFolder
+from galaxy.system.errors import UserError
+from galaxy.system.files import Flusher, explained, replacing, write_bytes, write_json, write_text
+from tests.helpers.full_disk import file_size_limit
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "result.txt"
+    write_text(path, "old")
+
+    def cut_short() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError, match="power cut"):
+        cut_short()
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    with replacing(path) as temporary:
+        temporary.write_text("{")
+        assert not path.exists()
+    write_json(path, {"status": "done"})
+    assert path.read_text() == '{\n  "status": "done"\n}\n'
+    assert path.stat().st_mode & 0o444 == 0o444
+
+
+def test_a_file_is_flushed_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, fsync = tmp_path / "result.json", os.fsync
+    flushed = []
+
+    def recorded(handle: int) -> None:
+        flushed.append((os.fstat(handle).st_ino, path.exists()))
+        fsync(handle)
+
+    monkeypatch.setattr("os.fsync", recorded)
+    write_bytes(path, b"{}")
+    assert flushed == [(path.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+def _die_while_writing(path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    write_text(path, "old")
+    process = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 2
+    with replacing(path) as temporary:
+        temporary.write_text("slow")
+        write_text(path, "new")  # another process's, say, which must leave this one's alone
+        assert temporary.exists()
+        assert len(list(tmp_path.iterdir())) == 2
+    assert path.read_text() == "slow"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _table() -> pd.DataFrame:
+    return pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 8))).rename(columns=str)
+
+
+def _picture() -> matplotlib.figure.Figure:
+    figure = matplotlib.figure.Figure()
+    figure.subplots().imshow(np.random.default_rng(0).normal(size=(200, 200)))
+    return figure
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: path.write_text("x" * 100_000),
+    "predictions.parquet": lambda path: _table().to_parquet(path),
+    "predictions.csv": lambda path: _table().to_csv(path),
+    "confusion.png": lambda path: _picture().savefig(path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_is_said_whatever_writes(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "run" / name
+    write_text(path, "old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            WRITERS[name](temporary)
+
+    with file_size_limit(10_000), pytest.raises(UserError) as caught:
+        write()
+    message = str(caught.value)
+    assert f"{path} cannot be written: File too large" in message
+    assert f"are free in {path.parent}" in message
+    assert "Raise the limit" in message
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+    write()
+    assert path.stat().st_size > 10_000
+
+
+def test_a_result_that_does_not_fit_leaves_the_one_before(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.write_result(Result("interrupted", epochs=3))
+    full = pytest.raises(UserError, match=r"result\.json cannot be written: .* It needs 100\.\d kB")
+    with file_size_limit(10_000), full:
+        run.write_result(Result("failed", error="x" * 100_000))
+    assert run.result() == Result("interrupted", epochs=3)
+    assert list(run.path.iterdir()) == [run.result_file]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "No space left on device"),
+        (errno.EDQUOT, "quota"),
+        (errno.EACCES, "Ask for the right"),
+        (errno.EROFS, "Choose another folder"),
+    ],
+)
+def test_what_stands_in_the_way_is_said(tmp_path: Path, number: int, words: str) -> None:
+    path = tmp_path / "missing" / "deep" / "result.json"
+    with pytest.raises(UserError) as caught, explained(path, size=3_000_000):
+        raise OSError(number, os.strerror(number))
+    message = str(caught.value)
+    assert words in message
+    assert "It needs 3.0 MB" in message
+    assert f"free in {tmp_path}" in message
+
+
+def test_other_errors_pass(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Input/output"), explained(tmp_path / "result.json"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_disk_that_fails_while_a_large_file_is_written_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        flushed.append(os.fstat(descriptor).st_size)
+        if len(flushed) == 2:
+            raise OSError(errno.EIO, "the disk failed")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    def write() -> None:
+        with (tmp_path / "large").open("wb") as file, Flusher(file) as flusher:
+            for _ in range(100):
+                file.write(bytes(2**23))
+                file.flush()
+                flusher.wrote()
+            flusher.wait()
+
+    with pytest.raises(OSError, match="the disk failed"):
+        write()
+    assert len(flushed) == 2  # not a third one, whose success would hide it
