@@ -39,7 +39,7 @@ class Clock(pl.Callback):
 
 def clock_overrides(path: Path) -> list[str]:
     """What makes `train.py` use the clock."""
-    return ["+callbacks.clock._target_=clock.Clock", f"+callbacks.clock.path={path}"]
+    return ["+callbacks.clock._target_=benchmarks.clock.Clock", f"+callbacks.clock.path={path}"]
 
 
 def write_times(path: Path, epochs: Sequence[Sequence[float]]) -> None:

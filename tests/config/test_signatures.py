@@ -67,7 +67,7 @@ def test_what_only_an_import_could_tell_is_not_checked(target: str) -> None:
 @pytest.mark.parametrize(
     ("target", "owner", "name", "meant"),
     [
-        ("galaxy.loses.MSE", "galaxy", "loses", "losses"),
+        ("galaxy.learning.loses.MSE", "galaxy.learning", "loses", "losses"),
         ("galaxy.learning.losses.MSSE", "galaxy.learning.losses", "MSSE", "MSE"),
         ("torch.optim.AdamX", "torch.optim", "AdamX", "Adam"),
         ("no_such_package.Thing", "the Python environment", "no_such_package", None),

@@ -192,8 +192,8 @@ def _against_rows(subject: Subject, root: Path, sound: Reading, now: Reading) ->
     for name, galaxy in now.galaxies.items():
         if name not in first:
             yield f"{name} is in no row"
-        elif not np.allclose(galaxy.labels.labels, first[name].labels, rtol=0, atol=1e-6):
-            yield f"{name} has {galaxy.labels.labels}, the table {first[name].labels}"
+        elif not np.allclose(galaxy.labels, first[name].labels, rtol=0, atol=1e-6):
+            yield f"{name} has {galaxy.labels}, the table {first[name].labels}"
     for line, row in rows.items():
         words = [f"line {line}", row.name or "?"]
         words += [sound.galaxies[row.name].image] if row.name in sound.galaxies else []
@@ -208,7 +208,7 @@ def _against_sound(changed: str, sound: Reading, now: Reading) -> Iterator[str]:
         yield f"{len(sound.galaxies) - len(now.galaxies)} galaxies are lost without a word"
     of_images = any(galaxy.image == changed for galaxy in sound.galaxies.values())
     for name, galaxy in now.galaxies.items():
-        if of_images and (name not in sound.galaxies or galaxy.labels.labels != sound.galaxies[name].labels):
+        if of_images and (name not in sound.galaxies or galaxy.labels != sound.galaxies[name].labels):
             yield f"{name} has other labels"
 
 
