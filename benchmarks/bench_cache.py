@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import hydra.utils
 import numpy as np
+from joblib import cpu_count
 from omegaconf import OmegaConf
 
 from benchmarks.options import add_count
@@ -31,8 +32,7 @@ from galaxy.data.cache import open_cache
 from galaxy.images.crops import Crop
 from galaxy.images.decode import Decoder
 from galaxy.surveys.kaggle import read_kaggle
-from galaxy.system.allocator import keep_freed_memory
-from galaxy.system.processors import processors
+from galaxy.system.machine import keep_freed_memory
 
 # A program of its own: the peak of this one's memory is told.
 USE_MEMORY = """
@@ -116,7 +116,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add_options(parser, repeats=5)
-    add_count(parser, "threads", processors(), "that decode")
+    add_count(parser, "threads", cpu_count(), "that decode")
     options = parser.parse_args()
     with survey(parser, options) as (root, note):
         catalog = read_kaggle(root, on_bad="error")

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from joblib import cpu_count
 from torch.utils.data import DataLoader, Dataset
 from torchvision.io import decode_jpeg, read_file
 from torchvision.transforms import v2
@@ -32,8 +33,7 @@ from galaxy.data.targets import AsLabelled
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
 from galaxy.surveys.kaggle import read_kaggle
-from galaxy.system.allocator import keep_freed_memory
-from galaxy.system.processors import processors
+from galaxy.system.machine import keep_freed_memory
 
 BATCH, SIDE = 64, 64
 # Those of conf/augment/affine.yaml.
@@ -179,7 +179,7 @@ def galaxy_datasets(files: Sequence[Path], python: str, installed: bool) -> list
     why_not = f"{NOT_MEASURED}: galaxy-datasets is not installed (pip install galaxy-datasets)"
     loaders: list[Loader] = []
     for view in ("default", "fast"):
-        speed = partial(galaxy_datasets_speed, python, view, files, processors())
+        speed = partial(galaxy_datasets_speed, python, view, files, cpu_count())
         loaders.append((f"galaxy_datasets, {view}", "JPEGs", speed if installed else why_not))
     return loaders
 
@@ -193,7 +193,7 @@ def measure(root: Path, folder: Path, options: argparse.Namespace) -> Report:
         columns=("loader", "reads", "images/s", "DataLoader", "ratio"),
         packages=("galaxy", "torch", "torchvision", "albumentations"),
         notes=[
-            f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {processors()} workers; "
+            f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {cpu_count()} workers; "
             f"files in the system's memory; n = {options.repeats} interleaved repeats, mean "
             "(least..greatest).",
             "galaxy and the DataLoader turn by any angle, mirror, shift and zoom. "
@@ -215,7 +215,7 @@ def measure(root: Path, folder: Path, options: argparse.Namespace) -> Report:
         if isinstance(speed, str):
             report.rows.append((name, source, speed, "", ""))
             continue
-        programs: list[Callable[[], float]] = [speed, partial(files_speed, files, processors())]
+        programs: list[Callable[[], float]] = [speed, partial(files_speed, files, cpu_count())]
         figures, theirs = interleaved(programs, options.repeats)
         speeds = (spread(figures, ",.0f"), spread(theirs, ",.0f"), spread(ratios(figures, theirs), ".2f"))
         report.rows.append((name, source, *speeds))

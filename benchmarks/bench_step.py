@@ -23,7 +23,7 @@ from benchmarks.clock import clock_overrides, read_times
 from benchmarks.options import add_count, add_repeats
 from benchmarks.programs import run
 from benchmarks.table import Report, interleaved, ratios, spread
-from galaxy.system.precision import best_precision
+from galaxy.system.machine import best_precision
 
 HERE = Path(__file__).parent
 # body_lr_factor=1: an optimizer goes through its groups one by one, and the loop has one.

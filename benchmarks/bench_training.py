@@ -34,8 +34,7 @@ from benchmarks.options import add_count, add_repeats
 from benchmarks.table import NOT_MEASURED, Report, interleaved, ratios, spread
 from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.runs.folder import RunFolder
-from galaxy.system.allocator import keep_freed_memory
-from galaxy.system.precision import best_precision, use_tf32
+from galaxy.system.machine import best_precision, keep_freed_memory, use_tf32
 
 MODELS = ("small_cnn", "deep_cnn", "resnet18", "resnet50")
 AUGMENTS = ("none", "affine")
@@ -85,12 +84,12 @@ def _loop(run: Path) -> float:
     # Noise costs what galaxies cost. (N, S, S, C) seen as (N, C, S, S): channels_last, in every batch too.
     images = torch.randn(count, size, size, channels, device=device)
     targets = torch.rand(count, GALAXY_ZOO_2.size, device=device)
-    encoder = instantiate(config["model"])
-    head = instantiate(config["head"])(in_features=encoder.num_features, questions=GALAXY_ZOO_2)
+    encoder = instantiate(config["model"], "model")
+    head = instantiate(config["head"], "head")(in_features=encoder.num_features, questions=GALAXY_ZOO_2)
     network = nn.Sequential(encoder, head).to(device).to(memory_format=torch.channels_last)
     if config["trainer"]["compile"]:
         network.compile(mode=config["trainer"]["compile"], dynamic=False)
-    optimizer = instantiate(config["optimizer"])(network.parameters())
+    optimizer = instantiate(config["optimizer"], "optimizer")(network.parameters())
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=mixed)
     whole = count - count % batch_size or count  # an odd batch would slow the loop
     started = 0.0
@@ -138,7 +137,7 @@ def measure(cases: list[Case], options: argparse.Namespace, folder: Path) -> Rep
         packages=("galaxy", "torch", "lightning"),
         notes=[
             _setting(options),
-            "Both keep freed memory (galaxy.system.allocator): as much as a third of the speed on CPUs.",
+            "Both keep freed memory (galaxy.system.machine): as much as a third of the speed on CPUs.",
         ],
     )
     common = [

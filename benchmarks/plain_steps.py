@@ -23,8 +23,7 @@ from torch.utils.data import DataLoader
 from benchmarks.clock import Clock, write_times
 from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.runs.folder import RunFolder
-from galaxy.system.allocator import keep_freed_memory
-from galaxy.system.precision import best_precision
+from galaxy.system.machine import best_precision, keep_freed_memory
 
 Batch = tuple[Tensor, Tensor]
 
@@ -35,10 +34,10 @@ class Plain(pl.LightningModule):
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
         config = folder.config()
-        encoder = instantiate(config["model"])
-        head = instantiate(config["head"])(in_features=encoder.num_features, questions=GALAXY_ZOO_2)
+        encoder = instantiate(config["model"], "model")
+        head = instantiate(config["head"], "head")(in_features=encoder.num_features, questions=GALAXY_ZOO_2)
         self.network = nn.Sequential(encoder, head).to(memory_format=torch.channels_last)
-        self.optimizer = instantiate(config["optimizer"])
+        self.optimizer = instantiate(config["optimizer"], "optimizer")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step."""

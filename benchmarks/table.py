@@ -13,12 +13,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
 
+from joblib import cpu_count
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from galaxy.system.files import write_text
-from galaxy.system.processors import processors
 
 RESULTS = Path(__file__).parent / "results"
 # How a cell begins that says why it has no figure.
@@ -117,7 +117,7 @@ def _machine() -> str:
     lines = names.read_text().splitlines() if names.exists() else []
     found = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = found[0] if found else platform.processor()
-    return f"{name} ({platform.machine()}), {processors()} cores, {_gpu()}, {platform.system()}"
+    return f"{name} ({platform.machine()}), {cpu_count()} cores, {_gpu()}, {platform.system()}"
 
 
 def _gpu() -> str:

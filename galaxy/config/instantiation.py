@@ -1,7 +1,8 @@
-"""The one door through which configurations become objects."""
+"""The one place where configurations become objects."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,30 +14,44 @@ from galaxy.system.errors import UserError
 
 
 @contextmanager
-def refused(key: str) -> Iterator[None]:
-    """Says which key holds the arguments that a constructor of somebody else's refuses in the block.
+def naming(key: str) -> Iterator[None]:
+    """Puts the key of a configuration in front of what a constructor in the block refuses.
+
+    A message that begins with a parameter, such as "size is 16; it must be 32 or more", becomes
+    "crop.size is 16; it must be 32 or more". Any other message comes after the key and a colon.
+
+    Args:
+        key: The dotted key of the node, such as `crop`.
 
     Raises:
-        UserError: It does, with a `ValueError` (of which Lightning's own error is one) or a `TypeError`.
+        UserError: The block raised a `ValueError` or a `TypeError`, or Hydra raised one for it.
     """
     try:
         yield
     except (InstantiationException, ValueError, TypeError) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if isinstance(cause, ValueError | TypeError):
-            raise UserError(f"{key}: {cause}") from error
-        raise
+        if isinstance(cause, UserError):
+            raise cause from None
+        if not isinstance(cause, ValueError | TypeError):
+            raise
+        parameter = re.match(r"[a-z_]\w* (is|must|and|holds|cannot|needs) ", str(cause), re.IGNORECASE)
+        raise UserError(f"{key}.{cause}" if parameter else f"{key}: {cause}") from error
 
 
-def instantiate(node: Any, **arguments: Any) -> Any:
-    """Hydra's `instantiate`, with a user's mistake said as a constructor said it.
+def instantiate(node: Any, key: str, **arguments: Any) -> Any:
+    """Builds the object that a node of the configuration describes.
+
+    Args:
+        node: The node, with a `_target_`.
+        key: The dotted key of the node, for the message if the constructor refuses its arguments.
+        **arguments: What the program adds. The node must then be `_partial_`, and the result is complete.
+
+    Returns:
+        The object; of a partial node without arguments, a function that waits for the rest.
 
     Raises:
-        UserError: A constructor refused its arguments.
+        UserError: The constructor refuses its arguments.
     """
-    try:
-        return hydra.utils.instantiate(node, **arguments)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+    with naming(key):
+        made = hydra.utils.instantiate(node)
+        return made(**arguments) if arguments else made

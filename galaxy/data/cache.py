@@ -31,6 +31,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from filelock import FileLock, Timeout
+from joblib import cpu_count
 from numpy.typing import NDArray
 from rich.filesize import decimal
 
@@ -41,7 +42,6 @@ from galaxy.images.errors import bad_images
 from galaxy.surveys.catalog import ImageSource
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import Flusher, explained, publish
-from galaxy.system.processors import processors
 
 # Raise it when a change of this package changes the pixels of a crop or the layout of the files.
 CACHE_VERSION = 6
@@ -183,7 +183,7 @@ class _Cache:
     def __init__(self, stem: Path, images: Sequence[ImageSource], crop: Crop, workers: int | None) -> None:
         self.images = images
         self.crop = crop
-        self.workers = processors() if workers is None else max(1, workers)
+        self.workers = cpu_count() if workers is None else max(1, workers)
         self.blocks = -(-len(images) // BLOCK)
         self.size = len(images) * crop.size**2 * crop.channels
         self.pixels = stem.with_suffix(".npy")

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from galaxy.data.cache import CachedImages, open_cache
@@ -25,7 +26,6 @@ from galaxy.images.draws import uniforms
 from galaxy.labels.labels import Labels
 from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError, listing
-from galaxy.system.processors import processors
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +268,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.labelled_rows("train")
         order = self._order("train", True, **self._process())
         if self._in_workers:
-            share = max(1, processors() // self.processes)  # of each process of a distributed training
+            share = max(1, cpu_count() // self.processes)  # of each process of a distributed training
             workers = share if self.workers is None else self.workers
             columns = {name: values.cpu() for name, values in self._columns.items()}
             ids, pin = torch.from_numpy(self.catalog.ids), self.device.type == "cuda"

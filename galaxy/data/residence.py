@@ -8,17 +8,15 @@ import math
 import os
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import psutil
 import torch
 from rich.filesize import decimal
 from torch import Tensor
 
 from galaxy.data.cache import CachedImages
-from galaxy.system.control_groups import control_groups
 from galaxy.system.errors import UserError
+from galaxy.system.machine import free_memory
 
 log = logging.getLogger(__name__)
 
@@ -173,14 +171,4 @@ def _free(device: torch.device, processes: int) -> int:
     if device.type == "cuda":
         torch.cuda.empty_cache()  # which else counts as taken
         return torch.cuda.mem_get_info(device)[0]
-    return min(psutil.virtual_memory().available, *map(_left, control_groups())) // processes
-
-
-def _left(group: Path) -> int:
-    """Bytes that a control group has left."""
-    try:
-        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return limit - used + int(stat["inactive_file"])  # which counts as used and can be taken
-    except (OSError, ValueError, KeyError):  # without such a limit, or "max"
-        return 1 << 62
+    return free_memory() // processes

@@ -15,10 +15,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.trainer.states import RunningStage
 
-from galaxy.config.instantiation import instantiate, refused
+from galaxy.config.instantiation import instantiate, naming
 from galaxy.learning.checkpoint_io import WholeCheckpointIO
 from galaxy.learning.progress_bar import SlowProgressBar
-from galaxy.system.precision import best_precision, use_tf32
+from galaxy.system.machine import best_precision, use_tf32
 
 # What Lightning calls in every step, of callbacks and of the module.
 STEP_HOOKS = (
@@ -114,8 +114,8 @@ def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], loggers:
         node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
-    with refused("trainer"):
-        built: Trainer = instantiate(node, _partial_=True)(
+    with naming("trainer"):
+        built: Trainer = instantiate({**node, "_partial_": True}, "trainer")(
             callbacks=callbacks,
             logger=loggers,
             plugins=[WholeCheckpointIO()],

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import TQDMProgressBar
-from rich.progress import track
-
-from galaxy.data.loader import Batch, BatchLoader
-
-
-def tracked(loader: BatchLoader, description: str) -> Iterable[Batch]:
-    """The batches, with a bar that goes away at the end; where there is no terminal it would leave a line."""
-    quiet = not sys.stdout.isatty()
-    return track(loader, description, total=len(loader), transient=True, disable=quiet)
 
 
 class SlowProgressBar(TQDMProgressBar):

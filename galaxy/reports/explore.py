@@ -24,9 +24,11 @@ def main(config: DictConfig) -> None:
     from galaxy.images.sheet import contact_sheet  # noqa: PLC0415
 
     settings = plain(config)
-    crops = {name: instantiate(OmegaConf.load(_crop_file(name))) for name in settings["crops"]}
+    crops = {
+        name: instantiate(OmegaConf.load(_crop_file(name)), f"crop={name}") for name in settings["crops"]
+    }
     data = settings["data"]
-    catalog = instantiate(data["catalog"])(root=Path(data["root"]), on_bad=data["on_bad"])
+    catalog = instantiate(data["catalog"], "data.catalog")(root=Path(data["root"]), on_bad=data["on_bad"])
     rows = sample_rows(catalog.ids, settings["count"])
     path = Path(settings["out"])
     names = map(str, catalog.identifiers[rows])

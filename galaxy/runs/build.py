@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from galaxy.config.instantiation import instantiate, refused
+from galaxy.config.instantiation import instantiate, naming
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.labels.labels import Labels
 from galaxy.learning.lean_trainer import optimizer_steps
@@ -26,10 +26,10 @@ Model = GalaxyTask | Fitted
 
 def datamodule(config: Config) -> GalaxyDataModule:
     """The data of a run, not yet set up."""
-    data: GalaxyDataModule = instantiate(config["data"])(
-        target=instantiate(config["target"]),
-        crop=instantiate(config["crop"]),
-        augment=instantiate(config["augment"]),
+    data: GalaxyDataModule = instantiate(config["data"], "data")(
+        target=instantiate(config["target"], "target"),
+        crop=instantiate(config["crop"], "crop"),
+        augment=instantiate(config["augment"], "augment"),
         seed=config["seed"],
     )
     return data
@@ -44,11 +44,11 @@ def bare_model(config: Config, labels: Labels, mean: torch.Tensor, std: torch.Te
         mean: (C,) mean of the training images.
         std: (C,) their standard deviation.
     """
-    model = instantiate(config["model"])
+    model = instantiate(config["model"], "model")
     if not isinstance(model, Encoder):  # it learns in one go, has no head and is told the labels itself
         fitted: Fitted = model(labels=labels)
         return fitted
-    return _task(config, model, instantiate(config["loss"]), labels, mean, std, weighted=False)
+    return _task(config, model, instantiate(config["loss"], "loss"), labels, mean, std, weighted=False)
 
 
 def trainable_task(
@@ -59,8 +59,8 @@ def trainable_task(
     loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]), data.labels)
     weighted = data.catalog.weights is not None
     task = _task(config, encoder, loss, data.labels, mean, std, weighted)
-    task.optimizer = instantiate(config["optimizer"])
-    task.schedule = instantiate(config["scheduler"])
+    task.optimizer = instantiate(config["optimizer"], "optimizer")
+    task.schedule = instantiate(config["scheduler"], "scheduler")
     task.seed = config["seed"]
     task.steps_per_epoch = optimizer_steps(config, data.batches_per_epoch(world_size))
     # Which every checkpoint then carries.
@@ -76,7 +76,9 @@ def loggers(config: Config, folder: Path, metrics: str) -> list[Logger]:
         folder: Of the run.
         metrics: What metrics.csv holds already, if the run is resumed.
     """
-    chosen = [instantiate(node) for node in config["logger"].values() if node is not None]
+    chosen = [
+        instantiate(node, f"logger.{name}") for name, node in config["logger"].items() if node is not None
+    ]
     table = CSVLogger(save_dir=str(folder), name="", version="")
     writer = table.experiment  # which deletes an older metrics.csv
     if metrics:
@@ -94,8 +96,8 @@ def callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
     chosen = []
     for name, node in config["callbacks"].items():
         if node is not None:
-            with refused(f"callbacks.{name}"):
-                made = instantiate(node)
+            with naming(f"callbacks.{name}"):
+                made = instantiate(node, f"callbacks.{name}")
                 chosen.append(made(dirpath=str(checkpoints)) if callable(made) else made)
     return chosen
 
@@ -109,5 +111,5 @@ def _task(
     std: torch.Tensor,
     weighted: bool,
 ) -> GalaxyTask:
-    head = instantiate(config["head"])(in_features=encoder.num_features, questions=labels.questions)
+    head = instantiate(config["head"], "head")(in_features=encoder.num_features, questions=labels.questions)
     return GalaxyTask(encoder, head, loss, labels, mean, std, weighted)

@@ -23,9 +23,9 @@ from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
 from galaxy.runs.predict import predict, score, values, write_predictions
 from galaxy.surveys.kaggle import LABELS as KAGGLE_LABELS
 from galaxy.surveys.submission import write_submission
-from galaxy.system.allocator import keep_freed_memory
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, write_json, write_text
+from galaxy.system.machine import keep_freed_memory
 
 OUTPUTS = (
     "evaluation.json",

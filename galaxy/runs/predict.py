@@ -18,13 +18,12 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics, metrics_for
-from galaxy.learning.progress_bar import tracked
 from galaxy.learning.task import GalaxyTask
 from galaxy.runs.build import Model
 from galaxy.surveys import Catalog
-from galaxy.system.allocator import return_freed_memory
 from galaxy.system.files import replacing
-from galaxy.system.precision import use_tf32
+from galaxy.system.machine import return_freed_memory, use_tf32
+from galaxy.system.terminal import tracked
 
 
 def views(images: Tensor, count: int) -> Iterator[Tensor]:

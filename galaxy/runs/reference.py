@@ -8,10 +8,10 @@ import torch
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.loader import channels_last
 from galaxy.images.augment import as_floats
-from galaxy.learning.progress_bar import tracked
 from galaxy.models.baselines import CenterPixel, ClosedForm, Mean
 from galaxy.models.fitted import Fitted
 from galaxy.runs.predict import score, values
+from galaxy.system.terminal import tracked
 
 
 def fit_at_once(model: Fitted, data: GalaxyDataModule) -> None:

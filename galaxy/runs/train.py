@@ -31,11 +31,11 @@ from galaxy.runs.predict import predict, score, values, write_predictions
 from galaxy.runs.progress import Progress
 from galaxy.runs.reference import baseline_scores, fit_at_once, mean_rmse
 from galaxy.runs.trainer_checks import check_monitors, check_optimizer, check_trainer
-from galaxy.system.allocator import keep_freed_memory
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
 from galaxy.system.interruption import Interrupted, Interruption, listening
-from galaxy.system.quiet import quieten_libraries
+from galaxy.system.machine import keep_freed_memory
+from galaxy.system.terminal import quieten_libraries
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ def _fit(
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     # Before the data: a size or weights that do not fit should not cost the decoding of a survey.
-    model, loss = instantiate(config["model"]), instantiate(config["loss"])
+    model, loss = instantiate(config["model"], "model"), instantiate(config["loss"], "loss")
     trainer = None
     if isinstance(model, Encoder):
         check_optimizer(config, model)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from galaxy.config.instantiation import instantiate, refused
+from galaxy.config.instantiation import instantiate, naming
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import CLASS_METRICS, FRACTION_METRICS
 from galaxy.learning.optimizer import build_optimizer
@@ -84,10 +84,12 @@ def check_optimizer(config: dict[str, Any], encoder: Encoder) -> None:
         UserError: They refuse their settings.
     """
     head = [nn.Parameter(torch.zeros(1))]
-    optimizer = build_optimizer(instantiate(config["optimizer"]), encoder, head)
-    with refused("scheduler"):
+    optimizer = build_optimizer(instantiate(config["optimizer"], "optimizer"), encoder, head)
+    with naming("scheduler"):
         # Of so many steps, for how many an epoch has is not known yet.
-        instantiate(config["scheduler"]).configure(optimizer, config["trainer"]["max_epochs"], 100)
+        instantiate(config["scheduler"], "scheduler").configure(
+            optimizer, config["trainer"]["max_epochs"], 100
+        )
 
 
 def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:

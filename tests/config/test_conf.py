@@ -75,7 +75,7 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
     if config["trainer"]["accelerator"] == "gpu":
         config["trainer"] |= {"accelerator": "cpu", "devices": 1}
     build.datamodule(config)
-    crop = instantiate(config["crop"])
+    crop = instantiate(config["crop"], "crop")
     assert crop(torch.zeros(424, 424, 3, dtype=torch.uint8).numpy()).shape == (
         crop.size,
         crop.size,
@@ -95,8 +95,8 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
     trainer = build_trainer(config, callbacks, build.loggers(config, tmp_path, metrics=""))
     if isinstance(model, GalaxyTask):
         model.trainer = trainer
-        model.optimizer = instantiate(config["optimizer"])
-        model.schedule = instantiate(config["scheduler"])
+        model.optimizer = instantiate(config["optimizer"], "optimizer")
+        model.schedule = instantiate(config["scheduler"], "scheduler")
         model.steps_per_epoch = 3
         assert isinstance(model.configure_optimizers()["optimizer"], torch.optim.Optimizer)
 
@@ -104,7 +104,7 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
 def built(config: dict[str, Any]) -> build.Model:
     """The model of a configuration; of classes and fitted to a few images if it is not a network."""
     channels, size = config["crop"]["channels"], config["crop"]["size"]
-    labels = LABELS if isinstance(instantiate(config["model"]), Encoder) else CLASSES
+    labels = LABELS if isinstance(instantiate(config["model"], "model"), Encoder) else CLASSES
     model = build.bare_model(config, labels, torch.zeros(channels), torch.ones(channels))
     if isinstance(model, Fitted):
         images = torch.rand(24, channels, size, size, generator=torch.Generator().manual_seed(0))
@@ -118,7 +118,7 @@ def test_every_network_works_at_every_crop(crop: str, channels: int) -> None:
     for option in (o for o in OPTIONS if o.startswith("model=") and o != "model=resnet50"):
         config = plain(composed(f"crop={crop}", f"crop.channels={channels}", option))
         size = config["crop"]["size"]
-        if not isinstance(instantiate(config["model"]), Encoder):
+        if not isinstance(instantiate(config["model"], "model"), Encoder):
             continue  # these average the images to a size of their own
         model = build.bare_model(config, LABELS, torch.zeros(channels), torch.ones(channels))
         with torch.inference_mode():

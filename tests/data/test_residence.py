@@ -18,7 +18,6 @@ from galaxy.data.residence import InMemory, OnDisk, reside
 from galaxy.images.crops.center import CenterCrop
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
-from galaxy.system.processors import processors
 from tests.conftest import Command, pixels_of
 from tests.runs.test_independence import same_training
 
@@ -117,23 +116,9 @@ def test_auto_takes_no_more_than_its_container_has(
     (tmp_path / "job" / "step").mkdir(parents=True)
     for name, text in group.items():
         (tmp_path / "job" / f"memory.{name}").write_text(f"{text}\n")
-    monkeypatch.setattr("galaxy.system.control_groups._CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr("galaxy.system.control_groups._OWN_GROUP", own)
+    monkeypatch.setattr("galaxy.system.machine._CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr("galaxy.system.machine._OWN_GROUP", own)
     assert isinstance(reside(cached, "auto", CPU), kind)
-
-
-@pytest.mark.parametrize(
-    ("limit", "count"), [("max 100000", None), ("50000 100000", 1), ("9900000 100000", None)]
-)
-def test_a_container_has_the_processors_it_was_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, count: int | None
-) -> None:
-    available = processors()
-    (tmp_path / "cpu.max").write_text(f"{limit}\n")
-    (tmp_path / "own").write_text("0::/\n")
-    monkeypatch.setattr("galaxy.system.control_groups._CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr("galaxy.system.control_groups._OWN_GROUP", tmp_path / "own")
-    assert processors() == (count or available)
 
 
 def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None:

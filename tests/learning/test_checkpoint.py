@@ -21,7 +21,7 @@ from galaxy.models.baselines import Mean
 from galaxy.runs import checkpoint
 from galaxy.surveys.kaggle import LABELS
 from galaxy.system.errors import UserError
-from galaxy.system.quiet import quieten_libraries
+from galaxy.system.terminal import quieten_libraries
 from tests.conftest import PROJECT
 from tests.helpers.full_disk import file_size_limit
 

@@ -308,7 +308,7 @@ def test_options_fit_their_models(name: str) -> None:
 
     node = OmegaConf.load(Path(__file__).parents[2] / f"conf/model/{name}.yaml")
     requires = node.pop("requires", None)
-    model = instantiate(OmegaConf.create({"seed": 3, "model": node}).model)(labels=CLASSES)
+    model = instantiate(OmegaConf.create({"seed": 3, "model": node}).model, "model")(labels=CLASSES)
     assert isinstance(model, type(ALL[name](CLASSES)))
     assert (requires is not None) == (name == "logistic")
     images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -304,7 +304,7 @@ def read_mine(root: Path, on_bad: OnBad) -> Reading:
     @reporting
     def main(config: DictConfig) -> None:
         data = plain(config)["data"]
-        catalog = instantiate(data["catalog"])(root=Path(data["root"]), on_bad=on_bad)
+        catalog = instantiate(data["catalog"], "data.catalog")(root=Path(data["root"]), on_bad=on_bad)
         readings.append(accepted(catalog, Path(data["root"]).expanduser(), on_bad))
 
     with TemporaryDirectory() as folder:

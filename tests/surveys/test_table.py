@@ -686,7 +686,9 @@ def test_a_tree_in_a_users_own_yaml_is_composed_checked_and_read(root: Path, tmp
     (tmp_path / "conf" / "data").mkdir(parents=True)
     (tmp_path / "conf" / "data" / "mine.yaml").write_text(MINE.format(root=root))
     data = composed(tmp_path / "conf", "data=mine", "data.catalog.meaning=mine")["data"]
-    labels = instantiate(data["catalog"])(root=Path(data["root"]), on_bad=data["on_bad"]).labels
+    labels = instantiate(data["catalog"], "data.catalog")(
+        root=Path(data["root"]), on_bad=data["on_bad"]
+    ).labels
     expected = read(root, questions=TREE, meaning="mine").labels
     assert labels == expected
 
@@ -697,7 +699,7 @@ def test_an_experiment_may_hold_a_tree(root: Path, tmp_path: Path) -> None:
     text = f"# @package _global_\ndefaults:\n  - override /data: table\ndata:\n{body}\n"
     (tmp_path / "conf" / "experiment" / "bars.yaml").write_text(text)
     data = composed(tmp_path / "conf", "experiment=bars")["data"]
-    catalog = instantiate(data["catalog"])(root=Path(data["root"]), on_bad="error")
+    catalog = instantiate(data["catalog"], "data.catalog")(root=Path(data["root"]), on_bad="error")
     assert catalog.labels == read(root, questions=TREE).labels
 
 
@@ -709,7 +711,7 @@ def test_columns_and_classes_from_the_command_line(root: Path) -> None:
         (["data.catalog.class_column=kind", "data.catalog.classes=[Sa10,Sa2,E]"], ("Sa10", "Sa2", "E")),
     ):
         data = composed(root, *overrides, *more)["data"]
-        labels = instantiate(data["catalog"])(root=root, on_bad="error").labels
+        labels = instantiate(data["catalog"], "data.catalog")(root=root, on_bad="error").labels
         assert labels is not None
         assert labels.columns == columns
 

@@ -8,7 +8,7 @@ import pytest
 
 CODE = """
 import numpy as np, psutil
-from galaxy.system.allocator import keep_freed_memory, return_freed_memory
+from galaxy.system.machine import keep_freed_memory, return_freed_memory
 
 def resident():
     return psutil.Process().memory_info().rss

@@ -1,35 +1,55 @@
-"""Silences what libraries say that is no news to the person who trains."""
+"""What a person sees at a terminal: log lines, warnings and progress bars."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
+from collections.abc import Iterable, Sized
+from typing import Protocol, TypeVar
+
+from rich.progress import track
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class SizedIterable(Sized, Iterable[T_co], Protocol[T_co]):
+    """Anything that can be walked through and has a length."""
+
+
+def tracked(items: SizedIterable[T_co], description: str) -> Iterable[T_co]:
+    """Yields the items and shows a progress bar, which disappears at the end.
+
+    A file would keep a line of the bar, so the bar is shown at a terminal only.
+    """
+    quiet = not sys.stdout.isatty()
+    return track(items, description, total=len(items), transient=True, disable=quiet)
 
 
 class ForConsole(logging.Filter):
-    """Lets pass what the project says, but for what is shown anyhow, and the warnings of others."""
+    """Shows this project's records (except those marked `for_file`) and warnings of other libraries."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to show this."""
+        """Returns whether to show a record."""
         ours = record.name.startswith("galaxy.") or record.levelno >= logging.WARNING
         return ours and not getattr(record, "for_file", False)
 
 
 def quieten_libraries() -> None:
-    """Leaves out advertisements, and warnings about what is meant to be so."""
+    """Hides advertisements of libraries, and warnings about things that are meant to be so."""
     # "GPU available", "Tip: try installing ...", and the precision, which config.yaml holds too.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)
     for message in (
         # metrics.csv shares the run folder with everything else.
         r"Experiment logs directory .* exists and is not empty",
-        # A resumed run finds its own.
+        # A resumed run finds its own checkpoints.
         r"Checkpoint directory .* exists and is not empty",
-        # Lightning 2.6.6 with torch 2.15; mended in Lightning's main branch.
+        # Lightning 2.6.6 with torch 2.15; Lightning's main branch has mended it.
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
         # The loaders gather whole batches by themselves; workers would only copy them.
         r"The '\w+' does not have many workers",
-        # Metrics are of all processes of a distributed training before they are logged.
+        # Metrics are summed over all processes of a distributed training before they are logged.
         r"It is recommended to use `self\.log\('\S+', \.\.\., sync_dist=True\)`",
         # torch.compile of torch 2.15 looks at the gradients of what it traces.
         r"The \.grad attribute of a Tensor that is not a leaf",
