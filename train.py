@@ -10,14 +10,12 @@ from omegaconf import DictConfig
 from galaxy.cli.main import reporting, run
 from galaxy.cli.resume import with_resumed
 from galaxy.config import plain
-from galaxy.system.startup import import_torchmetrics
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 @reporting
 def main(config: DictConfig) -> float:
     """Trains once; with `-m`, Hydra calls this for each job of the sweep."""
-    import_torchmetrics()
     from galaxy.runs.train import train  # noqa: PLC0415  torch takes seconds to import, `--help` does not
 
     job = HydraConfig.get()

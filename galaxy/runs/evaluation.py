@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
-from galaxy.system.startup import import_torchmetrics
 
 
 def evaluate(
@@ -41,7 +40,6 @@ def evaluate(
     if choice is None:
         choice = RunFolder.of(file).choices()["data"]
 
-    import_torchmetrics()
     from galaxy.runs.evaluate import score_checkpoint  # noqa: PLC0415  torch
 
     return score_checkpoint(file, data, choice, split, tta, None if out is None else Path(out), accelerator)

@@ -13,7 +13,7 @@ import psutil
 
 # The parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-# Blocks of 1 GiB still go back to the system at once: few steps have them, and other programs may need the memory.
+# Blocks of 1 GiB still go back to the system at once: few steps have them, and others may need the memory.
 # glibc before version 2.35 accepts at most 32 MiB.
 _LARGE, _LARGE_BEFORE = 1 << 30, 1 << 25
 
