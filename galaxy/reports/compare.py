@@ -1,10 +1,8 @@
-"""Compares runs by their folders: `python -m galaxy.reports.compare FOLDER [FOLDER ...]`."""
+"""Compares runs by their folders."""
 
 from __future__ import annotations
 
-import argparse
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from galaxy.runs.folder import FREE, Result, RunFolder, find_runs
+from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
@@ -104,26 +102,6 @@ def write_comparison(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(temporary, index=False)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m galaxy.reports.compare", description="Compares every run at or below these folders."
-    )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the whole table there too")
-    options = parser.parse_args(arguments)
-    try:
-        table = comparison([run for folder in options.folders for run in find_runs(folder)])
-        print_comparison(table)
-        print_errors(table)
-        if options.csv:
-            write_comparison(table, options.csv)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
 def _record(run: RunFolder) -> _Record:
     try:
         return _read(run)
@@ -147,7 +125,11 @@ def _read(run: RunFolder) -> _Record:
 
 def _figures(record: _Record) -> dict[str, Any]:
     result = record.result
-    baselines = {f"baseline/{name}": value for name, value in result.baselines.items()}
+    baselines = {
+        f"baseline/{name}/{metric}": value
+        for name, metrics in result.baselines.items()
+        for metric, value in metrics.items()
+    }
     return {
         "val/rmse": None,  # a failed run has none, and a sweep may hold nothing but failed runs
         "test/rmse": None,
@@ -202,7 +184,7 @@ def _settings(records: list[_Record]) -> list[str]:
         if not key.startswith(NOT_COMPARED) and len({record.setting(key) for record in records}) > 1
     ]
     # Runs of unknown labels may be on any data.
-    decisive = [key for key in differing if key not in FREE or key == "data.root"]
+    decisive = [key for key in differing if key not in RESUMABLE_SETTINGS or key == "data.root"]
     lines = _lines(records, decisive, keys)
     alike = Counter(lines)
     longer = _lines(records, differing, keys)
@@ -302,7 +284,3 @@ def _word(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_word, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

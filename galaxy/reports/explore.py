@@ -1,51 +1,54 @@
-"""Looking at the data before training on them.
+"""Contact sheets of a survey: each image beside what a model would see of it."""
 
-`python -m galaxy.reports.explore 'crops=[roi64,center64]' data=kaggle data.root=DIR out=crops.png`
-"""
+from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from galaxy.cli.main import reporting, run
-from galaxy.config import plain
+from galaxy.config.instantiation import instantiate, naming
+from galaxy.config.paths import CONF
+from galaxy.data.splits import sample_rows
+from galaxy.images.sheet import contact_sheet
 from galaxy.system.errors import UserError, listing, meant
 
-CROPS = Path(__file__).parents[2] / "conf" / "crop"
 
+def explore(data: dict[str, Any], crops: list[str], count: int, out: str) -> str:
+    """Writes a picture of crops beside the images they were cut from.
 
-@hydra.main(version_base="1.3", config_path="../../conf", config_name="explore")
-@reporting
-def main(config: DictConfig) -> None:
-    """Writes one contact sheet."""
-    from galaxy.config.instantiation import instantiate  # noqa: PLC0415  torch takes seconds to import, `--help` does not
-    from galaxy.data.splits import sample_rows  # noqa: PLC0415
-    from galaxy.images.sheet import contact_sheet  # noqa: PLC0415
+    Args:
+        data: The node `data` of a configuration.
+        crops: The options of the group `crop` to show.
+        count: The number of galaxies, a sample that a larger count contains.
+        out: The picture, whose ending says its format.
 
-    settings = plain(config)
-    crops = {
-        name: instantiate(OmegaConf.load(_crop_file(name)), f"crop={name}") for name in settings["crops"]
-    }
-    data = settings["data"]
-    catalog = instantiate(data["catalog"], "data.catalog")(root=Path(data["root"]), on_bad=data["on_bad"])
-    rows = sample_rows(catalog.ids, settings["count"])
-    path = Path(settings["out"])
+    Returns:
+        What was shown and what was left out, in words.
+
+    Raises:
+        UserError: A crop does not exist, or the data or the picture cannot be used.
+    """
+    files = {name: _crop_file(name) for name in crops}
+    made = {name: instantiate(OmegaConf.load(file), f"crop={name}") for name, file in files.items()}
+    reader = instantiate(data["catalog"], "data.catalog")
+    with naming("data.catalog"):
+        catalog = reader(root=Path(data["root"]).expanduser(), on_bad=data["on_bad"])
+    rows = sample_rows(catalog.ids, count)
+    path = Path(out).expanduser()
     names = map(str, catalog.identifiers[rows])
     images = [catalog.images[row] for row in rows.tolist()]
-    skipped = contact_sheet(dict(zip(names, images, strict=True)), crops, path, data["on_bad"])
-    for what, lines in (("rows or files of the survey", list(catalog.skipped)), ("image(s)", skipped)):
-        if lines:
-            print(f"{len(lines)} {what} left out:\n{listing(lines)}")
-    print(f"{len(rows) - len(skipped)} galaxies of {catalog.name}: {path}")
+    skipped = contact_sheet(dict(zip(names, images, strict=True)), made, path, data["on_bad"])
+    lines = []
+    for what, cases in (("rows or files of the survey", list(catalog.skipped)), ("image(s)", skipped)):
+        if cases:
+            lines.append(f"{len(cases)} {what} left out:\n{listing(cases)}")
+    lines.append(f"{len(rows) - len(skipped)} galaxies of {catalog.name}: {path}")
+    return "\n".join(lines)
 
 
 def _crop_file(name: str) -> Path:
-    allowed = sorted(path.stem for path in CROPS.glob("*.yaml"))
+    allowed = sorted(path.stem for path in (CONF / "crop").glob("*.yaml"))
     if name not in allowed:
         raise UserError(f"there is no crop {name}{meant(name, allowed)}\nAllowed: {', '.join(allowed)}")
-    return CROPS / f"{name}.yaml"
-
-
-if __name__ == "__main__":
-    run(main)
+    return CONF / "crop" / f"{name}.yaml"

@@ -1,21 +1,21 @@
-"""Tables and pictures that a person looks at when a run or an evaluation ends."""
+"""Tables that a person looks at when a run or an evaluation ends."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import ClassMetrics, FractionMetrics
+from galaxy.runs.confusion import class_names
+from galaxy.runs.evaluate import Evaluation
 from galaxy.runs.folder import Result, RunFolder
-from galaxy.system.files import replacing
 
 BASELINE_NAMES = {
     "mean": "mean of the training labels",
@@ -53,12 +53,12 @@ def result_table(run: RunFolder, result: Result) -> Table:
     model = run.choices()["model"]
     name = f"{model}, best checkpoint"
     rows = {
-        text: (result.baselines[f"{key}_rmse"], result.baselines.get(f"{key}_accuracy"))
+        text: (result.baselines[key]["test/rmse"], result.baselines[key].get("test/accuracy"))
         for key, text in BASELINE_NAMES.items()
-        if key != model and f"{key}_rmse" in result.baselines
+        if key != model and key in result.baselines
     }
     rows[name] = (result.metrics["test/rmse"], result.metrics.get("test/accuracy"))
-    mean = result.baselines["mean_rmse"]
+    mean = result.baselines["mean"]["test/rmse"]
     for label, (rmse, accuracy) in sorted(rows.items(), key=lambda row: -row[1][0]):
         cells = [label, f"{rmse:.5f}", f"{1 - rmse / mean:.1%}" if mean else "-"]  # 0 where labels never vary
         if has_accuracy:
@@ -97,12 +97,6 @@ def metrics_tables(labels: Labels, metrics: FractionMetrics, values: dict[str, f
     return [*tables, overall]
 
 
-def class_names(labels: Labels) -> list[str]:
-    """The columns of classes, with their words where those are others."""
-    pairs = zip(labels.columns, labels.texts, strict=True)
-    return [column if column == text else f"{column} {text}" for column, text in pairs]
-
-
 def _class_table(labels: Labels, counts: NDArray[np.int64]) -> Table:
     """How many galaxies each class has, how many of them were found, and how many finds are right."""
     table = Table(**NARROW)
@@ -117,38 +111,21 @@ def _class_table(labels: Labels, counts: NDArray[np.int64]) -> Table:
     return table
 
 
-def write_confusion(folder: Path, labels: Labels, metrics: FractionMetrics) -> None:
-    """Writes how many galaxies of each class were taken for which, as table and as picture; classes only."""
-    if not isinstance(metrics, ClassMetrics):
-        return
-    counts = metrics.confusion.cpu().numpy()
-    names = class_names(labels)
-    with replacing(folder / "confusion.csv") as temporary:
-        pd.DataFrame(counts, pd.Index(names, name="true"), names).to_csv(temporary)
-    figure = _confusion_picture(labels.texts, counts)
-    with replacing(folder / "confusion.png") as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def _confusion_picture(names: tuple[str, ...], counts: NDArray[np.int64]) -> Figure:
-    """The counts (true, predicted), coloured by their share of the true class; grey where it has none."""
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.where(totals > 0, counts / totals.clip(1), np.nan)
-    size = 2.5 + 0.55 * len(counts)  # inches: room for a number of four digits in each cell
-    # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
-    figure = Figure(figsize=(size + 1, size), layout="constrained")
-    axes = figure.subplots()
-    axes.set_facecolor("lightgrey")  # behind cells without a share
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(picture, label="share of the true class")
-    axes.set(xlabel="predicted", ylabel="true", xticks=range(len(counts)), yticks=range(len(counts)))
-    axes.set_xticklabels(names, rotation=45, ha="right")
-    axes.set_yticklabels(names)
-    for row in np.flatnonzero(totals == 0).tolist():
-        axes.text((len(counts) - 1) / 2, row, "no galaxies", ha="center", va="center", fontsize=8)
-    if len(counts) <= 30:  # more would not be readable
-        for row, column in np.argwhere(~np.isnan(shares)).tolist():
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            count = str(counts[row, column])
-            axes.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
-    return figure
+def print_evaluation(found: Evaluation) -> None:
+    """Prints what an evaluation found, and the files that it wrote."""
+    console = Console()
+    if found.scored is not None and found.true_labels is not None:
+        meaning, predicted = found.true_labels.meaning, found.labels.meaning
+        trained = "" if predicted == meaning else f", predicted as {predicted}"
+        console.print(Text(f"{found.title}; labels: {meaning}{trained}\n", style="bold"))
+        for table in metrics_tables(found.labels, found.scored, found.metrics):
+            console.print(table)
+            console.print()
+    if found.seen:
+        warning = (
+            f"The run was trained on galaxies with the ids of {found.seen:,} of these {found.galaxies:,}: "
+            "if they are the same, the figures are better than those of unseen galaxies."
+        )
+        console.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
+    for file in found.files():
+        console.print(str(file), markup=False, highlight=False, soft_wrap=True)

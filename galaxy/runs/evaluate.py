@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.text import Text
 
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS, read_splits
 from galaxy.labels.labels import Labels
-from galaxy.reports.tables import metrics_tables, write_confusion
-from galaxy.runs import build
-from galaxy.runs.checkpoint import load_model
+from galaxy.learning.metrics import FractionMetrics
+from galaxy.runs.confusion import write_confusion
+from galaxy.runs.experiment import Config, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
-from galaxy.runs.predict import predict, score, values, write_predictions
+from galaxy.runs.predict import Predictions, predict, values
 from galaxy.surveys.kaggle import LABELS as KAGGLE_LABELS
 from galaxy.surveys.submission import write_submission
 from galaxy.system.errors import UserError
@@ -39,52 +36,107 @@ OUTPUTS = (
 )
 
 
-def score_checkpoint(
-    file: Path, data: dict[str, Any], choice: str, split: str, tta: int, out: Path | None, accelerator: str
-) -> dict[str, float]:
-    """Predicts a split with a checkpoint; see `galaxy.runs.evaluation.evaluate`."""
+@dataclass
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        folder: Where the files are.
+        title: The data, the split and the number of galaxies, in words.
+        labels: What the model predicts.
+        true_labels: What the data's targets are; None where there are none.
+        scored: The metrics of the predictions; None without labels.
+        seen: The number of galaxies that have ids of the run's training galaxies.
+        galaxies: The number of galaxies.
+    """
+
+    folder: Path
+    title: str
+    labels: Labels
+    true_labels: Labels | None
+    scored: FractionMetrics | None
+    seen: int
+    galaxies: int
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def files(self) -> list[Path]:
+        """Returns the files that were written."""
+        return [self.folder / name for name in OUTPUTS if (self.folder / name).exists()]
+
+
+def evaluate(
+    file: Path,
+    data: Config,
+    choice: str,
+    split: Literal["train", "val", "test", "all"] = "test",
+    tta: Literal[1, 4, 8] = 1,
+    out: Path | None = None,
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+) -> Evaluation:
+    """Predicts a split and writes the predictions, and the metrics where there are labels.
+
+    Args:
+        file: The checkpoint.
+        data: The node `data` of a configuration.
+        choice: The name of the data, as in `data=`.
+        split: Which galaxies. All galaxies are predicted where there are no labels.
+        tta: The number of views whose predictions are averaged.
+        out: The folder of the results; None for one beside the checkpoint's run.
+        accelerator: Where to compute.
+
+    Raises:
+        UserError: The checkpoint, the data or the folder cannot be used, or the splits would leak.
+    """
     keep_freed_memory()
     device = _device(accelerator)
-    model, labels, config = load_model(file)
-    module = build.datamodule({**config, "data": data})
+    trained = load(file)
+    module = trained.data(data)
     module.device = device
     module.read()
     labelled = module.catalog.targets is not None
     if labelled:
-        _same_labels(labels, module)
+        _check_same_labels(trained.labels, module)
         if split != "all":
-            _same_splits(data, file, config["data"])
+            _check_same_splits(data, file, trained.config["data"])
     else:
         split = "all"
-    own = _subject(config["data"])
-    folder = out or _default_folder(file, choice, data, own, split if labelled else "unlabelled", tta)
+    galaxies = split if labelled else "unlabelled"
+    folder = out or _default_folder(file, choice, data, trained.config["data"], galaxies, tta)
     _make_folder(folder)
     module.setup()
-    rows = module.labelled_rows(split) if labelled and split != "all" else module.rows[split]
-    fractions = predict(model, module, split, device, tta)
-    for name in OUTPUTS:  # of an earlier evaluation, which may have had labels where this one has none
+    if labelled and split != "all":
+        module.labelled_rows(split)  # this refuses an empty split
+    predictions = predict(trained.model, trained.labels, module, split, device, tta)
+    for name in OUTPUTS:  # an earlier evaluation may have had labels where this one has none
         (folder / name).unlink(missing_ok=True)
     asked = {"checkpoint": str(file), "split": split, "tta": tta, "data": choice, **_subject(data)}
     write_json(folder / "evaluation.json", asked)
-    _write_predictions(folder, module, labels, rows, fractions)
-    title = f"data: {choice}, split={split}, tta={tta}: {len(rows):,} galaxies"
-    metrics = _write_metrics(folder, module, labels, rows, fractions, title) if labelled else {}
-    console = Console()
-    if labelled and split == "all":
-        _say_trained_on(console, file, module)
-    for name in OUTPUTS:
-        if (folder / name).exists():
-            console.print(str(folder / name), markup=False, highlight=False, soft_wrap=True)
-    return metrics
+    _write_predictions(folder, predictions, module)
+    count = len(predictions.rows)
+    found = Evaluation(
+        folder=folder,
+        title=f"data: {choice}, split={split}, tta={tta}: {count:,} galaxies",
+        labels=trained.labels,
+        true_labels=module.catalog.labels if labelled else None,
+        scored=predictions.metrics() if labelled else None,
+        seen=_count_seen(file, module) if labelled and split == "all" else 0,
+        galaxies=count,
+    )
+    if found.scored is not None:
+        found.metrics = values(found.scored)
+        facts = {"galaxies": count, "labels": module.labels.meaning, "root": str(module.root)}
+        write_json(folder / "metrics.json", {**facts, "metrics": found.metrics})
+        write_confusion(folder, module.labels, found.scored)
+    return found
 
 
 def _make_folder(folder: Path) -> None:
-    """Makes the folder of an evaluation, in which nothing but another one may have been before.
+    """Makes the folder of an evaluation, unless something else than an evaluation is in it.
 
     Raises:
-        UserError: It is something else, or cannot be made.
+        UserError: The folder holds something else, or cannot be made.
     """
-    if RunFolder(folder).overrides_file.exists():
+    if RunFolder(folder).begun:
         raise UserError(f"out={folder} is a run folder, whose files have the same names: give another folder")
     others = [name for name in OUTPUTS if (folder / name).exists()]
     if others and OUTPUTS[0] not in others:
@@ -93,66 +145,27 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_predictions(
-    folder: Path,
-    data: GalaxyDataModule,
-    labels: Labels,
-    rows: NDArray[np.int64],
-    fractions: NDArray[np.float32],
-) -> None:
-    catalog = data.catalog
+def _write_predictions(folder: Path, predictions: Predictions, data: GalaxyDataModule) -> None:
+    catalog = predictions.catalog
     for suffix in (".parquet", ".csv"):
-        write_predictions(folder / f"predictions{suffix}", labels, catalog, rows, fractions)
+        predictions.write(folder / f"predictions{suffix}")
     if catalog.skipped:
         write_text(folder / "skipped.txt", "\n".join(catalog.skipped) + "\n")
-    if catalog.targets is None and catalog.name == "kaggle" and labels.compatible(KAGGLE_LABELS):
-        write_submission(folder / "submission.csv", data.root, catalog.ids[rows], fractions)
+    if catalog.targets is None and catalog.name == "kaggle" and predictions.labels.compatible(KAGGLE_LABELS):
+        ids = catalog.ids[predictions.rows]
+        write_submission(folder / "submission.csv", data.root, ids, predictions.fractions)
 
 
-def _write_metrics(
-    folder: Path,
-    data: GalaxyDataModule,
-    labels: Labels,
-    rows: NDArray[np.int64],
-    fractions: NDArray[np.float32],
-    title: str,
-) -> dict[str, float]:
-    """Writes and prints how good the predictions are; returns it."""
-    weights = None if data.catalog.weights is None else data.catalog.weights[rows]
-    scored = score(labels, fractions, data.targets[rows], weights)
-    metrics = values(scored)
-    facts = {"galaxies": len(rows), "labels": data.labels.meaning, "root": str(data.root)}
-    write_json(folder / "metrics.json", {**facts, "metrics": metrics})
-    write_confusion(folder, data.labels, scored)
-    trained = "" if labels.meaning == data.labels.meaning else f", predicted as {labels.meaning}"
-    console = Console()
-    console.print(Text(f"{title}; labels: {data.labels.meaning}{trained}\n", style="bold"))
-    for table in metrics_tables(labels, scored, metrics):
-        console.print(table)
-        console.print()
-    return metrics
-
-
-def _say_trained_on(console: Console, file: Path, data: GalaxyDataModule) -> None:
-    """Warns that some of all galaxies are not unseen."""
+def _count_seen(file: Path, data: GalaxyDataModule) -> int:
+    """Counts the galaxies whose ids the run was trained on."""
     recorded = RunFolder.of(file).splits_file
     if not recorded.exists():
-        return
+        return 0
     names = [str(name) for name in data.catalog.identifiers.tolist()]
-    count = int((read_splits(recorded, names) == SPLITS.index("train")).sum())
-    if count:
-        warning = (
-            f"The run was trained on galaxies with the ids of {count:,} of these {len(names):,} "
-            f"({recorded}): if they are the same, the figures are better than those of unseen galaxies."
-        )
-        console.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
+    return int((read_splits(recorded, names) == SPLITS.index("train")).sum())
 
 
-def _shown(labels: Labels) -> str:
-    return ", ".join(labels.texts[:10]) + (", ..." if len(labels.texts) > 10 else "")
-
-
-def _same_labels(labels: Labels, data: GalaxyDataModule) -> None:
+def _check_same_labels(labels: Labels, data: GalaxyDataModule) -> None:
     """Refuses labels that answer other questions than those the model was asked."""
     if not labels.compatible(data.labels):
         raise UserError(
@@ -164,19 +177,22 @@ def _same_labels(labels: Labels, data: GalaxyDataModule) -> None:
         )
 
 
-def _same_splits(data: dict[str, Any], file: Path, trained: dict[str, Any]) -> None:
+def _shown(labels: Labels) -> str:
+    return ", ".join(labels.texts[:10]) + (", ..." if len(labels.texts) > 10 else "")
+
+
+def _check_same_splits(data: Config, file: Path, trained: Config) -> None:
     """Refuses splits under which a galaxy that was trained on would count as unseen."""
     run = RunFolder.of(file)
-    in_run = run.overrides_file.exists()
-    recorded = in_run and run.splits_file.exists()
+    recorded = run.begun and run.splits_file.exists()
     remedy = "evaluate split=all of galaxies that the run has not seen"
     if trained["stratify"] and not recorded:
-        # They depend on every galaxy of the catalog, whatever the settings say.
+        # Stratified splits depend on every galaxy of the catalog, whatever the settings say.
         raise UserError(
             f"{file} was trained on stratified splits, but the splits.parquet of its run folder, which "
             f"records them, is not there: evaluate it in its run folder, or {remedy}"
         )
-    settings = run.split_settings() if in_run else trained
+    settings = run.split_settings() if run.begun else trained
     for key in SPLIT_SETTINGS:
         if data[key] == settings[key]:
             continue
@@ -188,25 +204,23 @@ def _same_splits(data: dict[str, Any], file: Path, trained: dict[str, Any]) -> N
         raise UserError(f"data.{key} is {data[key]}, but {held}: leave it out, or {remedy}")
 
 
-def _subject(data: dict[str, Any]) -> dict[str, Any]:
-    """The settings that decide what is evaluated."""
+def _subject(data: Config) -> dict[str, Any]:
+    """Returns the settings that decide what is evaluated."""
     catalog = {key: value for key, value in data["catalog"].items() if key != "workers"}
     root = str(Path(data["root"]).expanduser().resolve())
     return {"root": root, "limit": data["limit"], "on_bad": data["on_bad"], "catalog": catalog}
 
 
-def _default_folder(
-    file: Path, choice: str, data: dict[str, Any], own: dict[str, Any], galaxies: str, tta: int
-) -> Path:
-    """A folder beside the checkpoint's run, named by all that tells its evaluations apart."""
+def _default_folder(file: Path, choice: str, data: Config, own: Config, galaxies: str, tta: int) -> Path:
+    """Returns a folder beside the checkpoint's run, named by all that tells its evaluations apart."""
     run = RunFolder.of(file)
-    home = run.path if run.overrides_file.exists() else file.parent
-    subject = _subject(data)
-    elsewhere = [Path(subject["root"]).name] if subject["root"] != own["root"] else []
+    home = run.path if run.begun else file.parent
+    subject, trained = _subject(data), _subject(own)
+    elsewhere = [Path(subject["root"]).name] if subject["root"] != trained["root"] else []
     other = [file.stem] if file.name != run.best.name else []
-    # Folders of one name, and other settings of the catalog.
+    # The digest tells apart folders of one name, and other settings of the catalog.
     digest = blake2b(json.dumps(subject, sort_keys=True).encode(), digest_size=4).hexdigest()
-    parts = [choice, *elsewhere, galaxies, *other, f"tta{tta}", *([digest] if subject != own else [])]
+    parts = [choice, *elsewhere, galaxies, *other, f"tta{tta}", *([digest] if subject != trained else [])]
     return home / "evaluation" / "-".join(parts)
 
 

@@ -4,15 +4,17 @@
 | --- | --- |
 | config.yaml | the whole configuration, resolved |
 | overrides.yaml | what the command line changed |
-| meta.json | command, seed, code version, package versions, hardware, fingerprint of the data |
-| metrics.csv | the metrics as they were logged |
+| meta.json | format, command, seed, code version, package versions, hardware, fingerprints of the data |
+| metrics.csv, hparams.yaml | the metrics as they were logged, and the choices that runs are compared by |
 | result.json | status, final metrics, baselines, time: see `Result` |
-| predictions.parquet | the test split: id, target and prediction of each answer |
-| confusion.csv, confusion.png | of classes: how many test galaxies of each were taken for which |
+| predictions.parquet | the test split: id, prediction and target of each answer |
+| predictions_val.parquet | the same of the validation split |
+| confusion.csv, confusion.png | of classes: how many test galaxies of each class were taken for which |
 | splits.parquet | which galaxy is in which split |
 | checkpoints/ | best.ckpt and last.ckpt |
+| evaluation/ | what `evaluate.py` found |
 | events.out.tfevents.* | TensorBoard |
-| train.log | what was said |
+| train.log | the messages of the program |
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ import json
 import logging
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -35,17 +36,19 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
-from galaxy.config.overrides import quoted
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import write_json, write_text
 
 log = logging.getLogger(__name__)
 
-# The settings of the data that decide which galaxies a run never learned from.
+# This number is raised with each change of the folder.
+FORMAT = 1
+
+# These settings of the data decide which galaxies a run never learns from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
 
-# Settings that leave a run's results as they are, and so may change when it is resumed.
-FREE = (
+# These settings leave a run's results as they are, so they may change when it is resumed.
+RESUMABLE_SETTINGS = (
     "data.root",
     "data.cache",
     "data.residence",
@@ -53,9 +56,6 @@ FREE = (
     "data.catalog.workers",
     "trainer.enable_progress_bar",
 )
-
-# What the data of a run may call: the folder may be somebody else's.
-READERS = r"galaxy\.data\.datamodule\.GalaxyDataModule|galaxy\.surveys(\.\w+)+\.read_\w+"
 
 Status = Literal["running", "done", "failed", "diverged", "interrupted"]
 
@@ -66,24 +66,23 @@ class Result:
 
     Attributes:
         status: How the run ended.
-        metrics: "val/rmse", "test/rmse", "test/rmse/q01" ..., "test/r2" of the best checkpoint. RMSE is the
-            global one over N x K. Of classes "test/accuracy", "test/balanced_accuracy" and "test/f1" too.
-        baselines: Test RMSE of predicting the training mean ("mean_rmse"), of a linear regression on the
-            central pixel ("center_pixel_rmse") and, for simulated galaxies, of the probabilities that the
-            votes were drawn from ("noise_floor_rmse"); of classes the accuracies as well. In the file they
-            are "baseline/mean_rmse" and so on.
-        labels: What the targets, and so every RMSE here, mean.
-        epochs: Epochs trained.
-        seconds: From start to end.
-        images_per_second: Training speed, validation not counted, of an epoch in the middle: the first one
-            may also compile the network.
+        metrics: The metrics of the best checkpoint: "val/rmse", "test/rmse", "test/rmse/q01", "test/r2" and
+            so on. Runs on classes add "test/accuracy", "test/balanced_accuracy" and "test/f1".
+        baselines: The metrics of simple predictors on the same galaxies, by the predictor's name: "mean" (the
+            mean of the training labels), "center_pixel" (a linear regression on the central pixel) and, where
+            the survey knows the probabilities that the votes were drawn from, "noise_floor".
+        labels: What the targets mean, and so what every RMSE here is on.
+        epochs: The number of epochs trained.
+        seconds: The time from start to end.
+        images_per_second: The training speed of an epoch in the middle, validation not counted: the first
+            epoch may also compile the network.
         checkpoint: The best checkpoint, relative to the run folder.
         error: What went wrong, if anything did.
     """
 
     status: Status
     metrics: dict[str, float] = field(default_factory=dict)
-    baselines: dict[str, float] = field(default_factory=dict)
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     labels: str | None = None
     epochs: int = 0
     seconds: float = 0.0
@@ -96,7 +95,7 @@ class RunFolder:
     """One run's folder.
 
     Args:
-        path: The folder; it need not exist yet.
+        path: The folder. It need not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,23 +104,31 @@ class RunFolder:
         self.overrides_file = path / "overrides.yaml"
         self.meta_file = path / "meta.json"
         self.result_file = path / "result.json"
-        self.predictions_file = path / "predictions.parquet"
         self.splits_file = path / "splits.parquet"
+        self.predictions_files = {
+            "val": path / "predictions_val.parquet",
+            "test": path / "predictions.parquet",
+        }
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
 
     @classmethod
     def of(cls, checkpoint: Path) -> RunFolder:
-        """The folder of the run that a checkpoint lies in, if it lies in one."""
+        """Returns the folder of the run that a checkpoint lies in, if it lies in one."""
         return cls(checkpoint.absolute().parent.parent)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run was begun here. `overrides.yaml` is the last file that the beginning writes."""
+        return self.overrides_file.exists()
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keeps other programs from running in this folder at the same time.
 
         Raises:
-            UserError: One does.
+            UserError: Another program runs here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
@@ -139,7 +146,7 @@ class RunFolder:
     def begin(
         self, config: dict[str, Any], overrides: list[str], choices: dict[str, str], resume: bool
     ) -> None:
-        """Writes down what will be run, or finds that it is what was begun here before.
+        """Writes down what will be run, or checks that it is what was begun here before.
 
         A run that failed before its first checkpoint makes room for another.
 
@@ -152,18 +159,17 @@ class RunFolder:
         Raises:
             UserError: The folder holds a run that is not to be resumed, or one of another configuration.
         """
-        if self._holds_nothing():
+        if self._failed_before_first_checkpoint():
             log.warning(
                 "the run in %s failed before its first checkpoint: this one takes its place", self.path
             )
             self.overrides_file.unlink(missing_ok=True)
-            # What says that it failed last, so that a program that is killed here can be run again.
+            # result.json goes last: if the program is killed here, the folder still says that the run failed.
             for file in (*self.path.glob("events.out.tfevents.*"), self.result_file):
                 file.unlink()
-        if not self.overrides_file.exists():  # it is written last
+        if not self.begun:
             write_text(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-            write_json(self.meta_file, {**_meta(config), "choices": choices})
-            # Last, for `find_runs` takes a folder that has it for a run.
+            write_json(self.meta_file, {"format": FORMAT, **_meta(config), "choices": choices})
             write_text(self.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
             return
         if not resume:
@@ -181,31 +187,67 @@ class RunFolder:
             again = _meta(config)
             resumed = [*self.meta().get("resumed", []), {key: again[key] for key in ("command", "commit")}]
             self.add_meta(resumed=resumed)
-            self.result_file.unlink(missing_ok=True)  # it is running again
+            self.result_file.unlink(missing_ok=True)  # the run is running again
 
-    def _holds_nothing(self) -> bool:
-        """Whether the run here failed before its first checkpoint, most often for a wrong setting."""
+    def _failed_before_first_checkpoint(self) -> bool:
         failed = self.result().status in ("failed", "diverged")
         return failed and not any(self.checkpoints.glob("*.ckpt"))
 
     def meta(self) -> dict[str, Any]:
-        """What `meta.json` says."""
+        """What `meta.json` says.
+
+        Raises:
+            UserError: The folder has another format than this version of Galaxy reads.
+        """
         values: dict[str, Any] = _parsed(self.meta_file, dict)
+        if values.get("format") != FORMAT:
+            raise UserError(
+                f"{self.path} is a run folder of format {values.get('format', 'none')}; this version of "
+                f"Galaxy reads format {FORMAT}: train the model again"
+            )
         return values
 
     def add_meta(self, **values: Any) -> None:
-        """Adds what became known later, such as the fingerprint of the data."""
+        """Adds what became known later, such as the fingerprints of the data."""
         write_json(self.meta_file, {**self.meta(), **values})
+
+    def record_data(self, description: dict[str, Any]) -> None:
+        """Writes down which data the run is on, or checks that they are those it was begun on.
+
+        Args:
+            description: See `galaxy.data.datamodule.GalaxyDataModule.description`.
+
+        Raises:
+            UserError: The run was begun on other galaxies, labels, splits or pixels.
+        """
+        before = self.meta().get("data", description)
+        if before["fingerprint"] != description["fingerprint"]:
+            raise UserError(
+                f"the data have changed since {self.path} was begun: {before['galaxies']:,} galaxies then, "
+                f"{description['galaxies']:,} now; a run cannot be resumed on other data"
+            )
+        self.add_meta(data=description)
+
+    def record_precision(self, precision: str) -> None:
+        """Writes down the precision, or checks that `precision=auto` still means the same.
+
+        Raises:
+            UserError: The run was begun with another precision.
+        """
+        before = self.meta().get("precision", precision)
+        if before != precision:
+            raise UserError(
+                f"{self.path} was begun with precision {before}, and here it would go on with {precision}: "
+                "resume it on a machine like the first one"
+            )
+        self.add_meta(precision=precision)
 
     def write_result(self, result: Result) -> None:
         """Writes result.json."""
-        values = asdict(result)
-        for name, value in values.pop("baselines").items():
-            values[f"baseline/{name}"] = value
-        write_json(self.result_file, values)
+        write_json(self.result_file, asdict(result))
 
     def config(self) -> dict[str, Any]:
-        """The configuration of the run.
+        """Returns the configuration of the run.
 
         Raises:
             UserError: This is not a run folder.
@@ -216,7 +258,7 @@ class RunFolder:
         return config
 
     def split_settings(self) -> dict[str, Any]:
-        """The settings of the data under which each galaxy goes where it went in this run."""
+        """Returns the settings of the data that send each galaxy to the split that it had in this run."""
         data: Any = self.config().get("data")
         missing = set(SPLIT_SETTINGS) - set(data if isinstance(data, dict) else ())
         if missing:
@@ -227,39 +269,36 @@ class RunFolder:
         return settings
 
     def choices(self) -> dict[str, str]:
-        """The option taken in each group of the configuration."""
+        """Returns the option taken in each group of the configuration."""
         choices = self.meta().get("choices")
         if not isinstance(choices, dict):
             raise UserError(f"{self.meta_file} is damaged: it lacks the choices")
         return choices
 
     def overrides(self) -> list[str]:
-        """What the command line of the run changed."""
+        """Returns what the command line of the run changed."""
         overrides: list[str] = _parsed(self.overrides_file, list)
         if not all(isinstance(override, str) for override in overrides):
             raise UserError(f"{self.overrides_file} is damaged: it holds something else than text")
         return overrides
 
     def result(self) -> Result:
-        """How the run ended; "running" while there is no result yet."""
+        """Returns how the run ended; the status is "running" while there is no result yet."""
         if not self.result_file.exists():
             return Result(status="running")
         values = _parsed(self.result_file, dict)
-        baselines = {}
-        for key in [key for key in values if key.startswith("baseline/")]:
-            baselines[key.removeprefix("baseline/")] = values.pop(key)
         try:
-            result = Result(**values, baselines=baselines)
-            figures = [result.epochs, result.seconds, result.images_per_second]
-            figures += [*result.metrics.values(), *baselines.values()]
-            sum(figure for figure in figures if figure is not None)  # which refuses what is no number
+            result = Result(**values)
+            figures = [result.epochs, result.seconds, result.images_per_second, *result.metrics.values()]
+            figures += [figure for metrics in result.baselines.values() for figure in metrics.values()]
+            sum(figure for figure in figures if figure is not None)  # this raises for what is no number
         except (TypeError, AttributeError) as error:
             raise UserError(f"{self.result_file} is not the result of a run: {error}") from None
         return result
 
 
 def find_runs(folder: Path) -> list[RunFolder]:
-    """Every run at or below a folder, in the order of their names.
+    """Returns every run at or below a folder, in the order of their names.
 
     Raises:
         UserError: The folder is missing or holds no run.
@@ -272,8 +311,25 @@ def find_runs(folder: Path) -> list[RunFolder]:
     return runs
 
 
+def checkpoint_of(run: str | None, checkpoint: str | None) -> Path:
+    """Returns the checkpoint that `run=DIR` or `checkpoint=FILE` names.
+
+    Raises:
+        UserError: Both or neither are given, or the run has no best checkpoint.
+    """
+    if (run is None) == (checkpoint is None):
+        raise UserError("give one of run=DIR, the folder of a run, and checkpoint=FILE")
+    if run is None:
+        return Path(str(checkpoint))
+    folder = RunFolder(Path(run))
+    folder.config()  # this says so if the folder is not a run folder
+    if not folder.best.exists():
+        raise UserError(f"{run} has no checkpoint {folder.best.name} (the run: {folder.result().status})")
+    return folder.best
+
+
 def _parsed(path: Path, kind: type) -> Any:
-    """The content of a JSON or YAML file that a run has written."""
+    """Returns the content of a JSON or YAML file that a run has written."""
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
@@ -285,12 +341,12 @@ def _parsed(path: Path, kind: type) -> Any:
 
 
 def _differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
-    """A line for each value that two configurations do not share."""
+    """Yields a line for each value that two configurations do not share."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         for name in dict.fromkeys([*recorded, *given]):
             where = f"{key}.{name}" if key else name
             yield from _differences(recorded.get(name), given.get(name), where)
-    elif recorded != given and key not in FREE:
+    elif recorded != given and key not in RESUMABLE_SETTINGS:
         yield f"{key} was {json.dumps(recorded)} and is {json.dumps(given)}"
 
 
@@ -307,7 +363,7 @@ def _meta(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gpu() -> str | None:
-    import torch  # noqa: PLC0415  compare and report read runs without it
+    import torch  # noqa: PLC0415  reports read runs without torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
@@ -318,66 +374,5 @@ def _git(*command: str) -> str | None:
             ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
         )
     except (OSError, subprocess.CalledProcessError):
-        return None  # an installed copy, or no git
+        return None  # this is an installed copy, or there is no git
     return done.stdout.strip()
-
-
-def with_inherited_data(arguments: list[str]) -> list[str]:
-    """The command line of an evaluation with the data of its run, or at least the run's splits.
-
-    They are put before the overrides, which then go before them: `+data={...}`, all that the run recorded,
-    whatever has become of the file it came from; or, where the command line chooses the data itself,
-    `data.key=value` for each setting of the splits, lest it tests on what was trained on. Nothing is put if
-    the checkpoint lies outside a run folder.
-
-    Args:
-        arguments: The command line, which names a run or a checkpoint in a run folder.
-
-    Raises:
-        UserError: The data that the run recorded would call code of somebody else's, or several runs are
-            named.
-    """
-    given = {key: value.strip("'\"") for key, _, value in (part.partition("=") for part in arguments)}
-    if "run" in given:
-        run = RunFolder(Path(given["run"]))
-        if "," in given["run"] and not run.path.exists():
-            raise UserError(
-                f"run={given['run']} names several runs: evaluate one at a time, for each has its own data"
-            )
-    elif "checkpoint" in given:
-        run = RunFolder.of(Path(given["checkpoint"]))
-    else:
-        return arguments
-    if not run.overrides_file.exists():
-        return arguments
-    splits = run.split_settings()
-    if "data" in given:
-        inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
-    else:
-        data = run.config()["data"] | splits
-        for called in _called(data):
-            if not re.fullmatch(READERS, called):
-                raise UserError(
-                    f"{run.config_file} would call {called} to read the data, which is not a reader of this "
-                    "project: give the data yourself, with data=... (and the --config-dir that has them)"
-                )
-        inherited = [f"+data={quoted(data)}"]
-    # Options such as --config-dir stay in front: the parser takes the overrides in one piece only.
-    first = next(i for i, argument in enumerate(arguments) if argument.startswith(("run=", "checkpoint=")))
-    while first and "=" in arguments[first - 1] and not arguments[first - 1].startswith("-"):
-        first -= 1
-    return [*arguments[:first], *inherited, *arguments[first:]]
-
-
-def _called(value: Any) -> Iterator[str]:
-    """All that Hydra would call to build a value, and interpolations, which could grow into more of it."""
-    if isinstance(value, dict):
-        if "_target_" in value:
-            yield str(value["_target_"])
-        for item in value.values():
-            yield from _called(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _called(item)
-    elif isinstance(value, str) and "${" in value:
-        yield value

@@ -1,4 +1,4 @@
-"""Predictions of a trained model for a whole split, and their metrics; the same for training and evaluation.
+"""Predictions of a trained model for whole splits, and their metrics; the same for training and evaluation.
 
 Everything here is float32, whatever the precision of the training, so that a checkpoint has one score.
 """
@@ -6,6 +6,7 @@ Everything here is float32, whatever the precision of the training, so that a ch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,94 @@ from galaxy.images.augment import as_floats
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics, metrics_for
 from galaxy.learning.task import GalaxyTask
-from galaxy.runs.build import Model
+from galaxy.runs.learners import Model
 from galaxy.surveys import Catalog
 from galaxy.system.files import replacing
 from galaxy.system.machine import return_freed_memory, use_tf32
 from galaxy.system.terminal import tracked
 
 
+@dataclass(frozen=True)
+class Predictions:
+    """What a model predicts for some galaxies of a catalog.
+
+    Attributes:
+        labels: What is predicted.
+        catalog: Where the galaxies come from.
+        rows: (N,) int64 rows of the catalog.
+        fractions: (N, K) float32, the predictions.
+    """
+
+    labels: Labels
+    catalog: Catalog
+    rows: NDArray[np.int64]
+    fractions: NDArray[np.float32]
+
+    def metrics(self) -> FractionMetrics:
+        """Returns the metrics of the predictions; `values` reads them. The catalog must have targets."""
+        catalog = self.catalog
+        assert catalog.targets is not None
+        weights = None if catalog.weights is None else catalog.weights[self.rows]
+        return measure(self.labels, self.fractions, catalog.targets[self.rows], weights)
+
+    def write(self, path: Path) -> None:
+        """Writes one row a galaxy: its id, the predictions and, if known, the targets as `true/<column>`.
+
+        For classes there is the likeliest class as well, by name.
+
+        Args:
+            path: The file, `.parquet` or `.csv`.
+        """
+        columns, rows = list(self.labels.columns), self.rows
+        tables = [
+            pd.DataFrame({"id": self.catalog.identifiers[rows]}),
+            pd.DataFrame(self.fractions, columns=columns),
+        ]
+        if self.labels.kind == "classes":
+            likeliest = np.array(columns, dtype=object)[self.fractions.argmax(axis=1)]
+            tables.insert(1, pd.DataFrame({"class": likeliest}))
+        if self.catalog.targets is not None:
+            true = [f"true/{name}" for name in columns]
+            tables.append(pd.DataFrame(self.catalog.targets[rows], columns=true))
+        table = pd.concat(tables, axis=1)
+        with replacing(path) as temporary:
+            if path.suffix == ".parquet":
+                table.to_parquet(temporary, index=False)
+            else:
+                table.to_csv(temporary, index=False)
+
+
+def predict(
+    model: Model, labels: Labels, data: GalaxyDataModule, split: str, device: torch.device, tta: int = 1
+) -> Predictions:
+    """Predicts the fractions of every galaxy of a split.
+
+    Args:
+        model: The trained model.
+        labels: What it predicts.
+        data: The data, set up.
+        split: "train", "val", "test" or "all".
+        device: Where to compute.
+        tta: The number of views (see `views`) whose predictions are averaged.
+    """
+    return_freed_memory()  # a training leaves much
+    use_tf32(allowed=False)
+    model.eval().to(device)
+    if isinstance(model, GalaxyTask):
+        model.float()
+    # One array for all batches: many small ones would keep the memory of the batches from being used again.
+    fractions, done = np.empty((len(data.rows[split]), len(labels.columns)), np.float32), 0
+    with torch.inference_mode():
+        for batch in tracked(data.loader(split), f"Predicting {split}"):
+            images = as_floats(batch["image"].to(device))
+            total = sum(model(view).fractions.double() for view in views(images, tta))
+            fractions[done : done + len(images)] = (total / tta).float().cpu().numpy()
+            done += len(images)
+    return Predictions(labels, data.catalog, data.rows[split], fractions)
+
+
 def views(images: Tensor, count: int) -> Iterator[Tensor]:
-    """The images as they are (1), under four quarter turns (4), and those mirrored too (8).
+    """Yields the images as they are (1), under four quarter turns (4), and those mirrored too (8).
 
     Args:
         images: (B, C, H, W) with H = W.
@@ -39,48 +119,13 @@ def views(images: Tensor, count: int) -> Iterator[Tensor]:
             yield torch.rot90(seen, turns, dims=(-2, -1)) if turns else seen  # no copy
 
 
-def predict(
-    model: Model, data: GalaxyDataModule, split: str, device: torch.device, tta: int = 1
-) -> NDArray[np.float32]:
-    """Predicts the fractions of every galaxy of a split, in the order of `data.rows[split]`.
-
-    Args:
-        model: Trained.
-        data: Set up.
-        split: "train", "val", "test" or "all".
-        device: Where to compute.
-        tta: Number of views (see `views`) whose predictions are averaged.
-
-    Returns:
-        (N, K) float32.
-    """
-    return_freed_memory()  # of training
-    use_tf32(allowed=False)
-    model.eval().to(device)
-    if isinstance(model, GalaxyTask):
-        model.float()
-    loader, count = data.loader(split), len(data.rows[split])
-    # Taken at once: small blocks that stay, one a batch, would keep the memory of the batches from being used
-    # again.
-    fractions, done = np.empty((count, 0), np.float32), 0
-    with torch.inference_mode():
-        for batch in tracked(loader, f"Predicting {split}"):
-            images = as_floats(batch["image"].to(device))
-            total = sum(model(view).fractions.double() for view in views(images, tta))
-            if not done:
-                fractions = np.empty((count, total.shape[1]), np.float32)
-            fractions[done : done + len(images)] = (total / tta).float().cpu().numpy()
-            done += len(images)
-    return fractions
-
-
-def score(
+def measure(
     labels: Labels,
     fractions: NDArray[np.float32],
     targets: NDArray[np.float32],
     weights: NDArray[np.float32] | None = None,
 ) -> FractionMetrics:
-    """The metrics of (N, K) predictions, having seen them all; `values` reads them."""
+    """Returns the metrics of (N, K) predictions; `values` reads them."""
     metrics = metrics_for(labels, weights is not None, sync_on_compute=False)  # one process has all of them
     trust = None if weights is None else torch.from_numpy(weights)
     metrics.update(torch.from_numpy(fractions), torch.from_numpy(targets), trust)
@@ -88,40 +133,5 @@ def score(
 
 
 def values(metrics: FractionMetrics) -> dict[str, float]:
-    """The metrics as plain numbers."""
+    """Returns the metrics as plain numbers."""
     return {name: float(value) for name, value in metrics.compute().items()}
-
-
-def write_predictions(
-    path: Path,
-    labels: Labels,
-    catalog: Catalog,
-    rows: NDArray[np.int64],
-    fractions: NDArray[np.float32],
-) -> None:
-    """Writes one row a galaxy: id, predictions, and the targets where there are any, as `true/<column>`.
-
-    Of classes there is the likeliest as well, by name.
-
-    Args:
-        path: `.parquet` or `.csv`.
-        labels: What is predicted.
-        catalog: Where the rows come from.
-        rows: (N,) rows of the catalog.
-        fractions: (N, K) float32.
-    """
-    columns = list(labels.columns)
-    tables = [
-        pd.DataFrame({"id": catalog.identifiers[rows]}),
-        pd.DataFrame(fractions, columns=columns),
-    ]
-    if labels.kind == "classes":
-        tables.insert(1, pd.DataFrame({"class": np.array(columns, dtype=object)[fractions.argmax(axis=1)]}))
-    if catalog.targets is not None:
-        tables.append(pd.DataFrame(catalog.targets[rows], columns=[f"true/{name}" for name in columns]))
-    table = pd.concat(tables, axis=1)
-    with replacing(path) as temporary:
-        if path.suffix == ".parquet":
-            table.to_parquet(temporary, index=False)
-        else:
-            table.to_csv(temporary, index=False)

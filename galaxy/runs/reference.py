@@ -9,35 +9,20 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.loader import channels_last
 from galaxy.images.augment import as_floats
 from galaxy.models.baselines import CenterPixel, ClosedForm, Mean
-from galaxy.models.fitted import Fitted
-from galaxy.runs.predict import score, values
-from galaxy.system.terminal import tracked
+from galaxy.runs.predict import measure, values
 
 
-def fit_at_once(model: Fitted, data: GalaxyDataModule) -> None:
-    """Fits a model in one pass over the training images, which augmentation would falsify."""
-    loader = data.loader("train")
-    batches = tracked(loader, "Reading train")
-    model.fit((as_floats(batch["image"]), batch["target"]) for batch in batches)
-
-
-def mean_rmse(data: GalaxyDataModule, split: str) -> float:
-    """RMSE of the mean of the training labels on a split."""
-    targets = data.targets[data.labelled_rows(split)]
-    mean = data.targets[data.labelled_rows("train")].mean(axis=0, dtype=np.float64)
-    return float(np.sqrt(np.square(targets - mean).mean()))
-
-
-def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
-    """How well the test split is predicted by simple means.
+def baseline_metrics(data: GalaxyDataModule) -> dict[str, dict[str, float]]:
+    """Measures how well simple means predict the validation and the test split.
 
     Returns:
-        "mean_rmse" and "center_pixel_rmse", of the training mean and of a linear regression on the central
-        pixel; "noise_floor_rmse" where the survey knows the true probabilities; and of classes the accuracy
-        too, "mean_accuracy" being that of the most frequent class.
+        The metrics "val/rmse" and "test/rmse" of "mean" (the training mean), of "center_pixel" (a linear
+        regression on the central pixel) and, where the survey knows the true probabilities, of "noise_floor".
+        For classes there are "val/accuracy" and "test/accuracy" too; that of the mean is the share of the
+        most frequent class.
     """
     labels, targets = data.labels, data.targets
-    train, test = data.labelled_rows("train"), data.labelled_rows("test")
+    train = data.labelled_rows("train")
     pixels = as_floats(channels_last(data.pixels.central_pixels().cpu()))
     models: dict[str, ClosedForm] = {
         "mean": Mean(labels),
@@ -46,13 +31,14 @@ def baseline_scores(data: GalaxyDataModule) -> dict[str, float]:
     predictions = {}
     for name, model in models.items():
         model.fit([(pixels[train], torch.from_numpy(targets[train]))])
-        predictions[name] = model(pixels[test]).fractions.numpy().astype(np.float32)
+        predictions[name] = model(pixels).fractions.numpy().astype(np.float32)
     if data.catalog.expected is not None:
-        predictions["noise_floor"] = data.catalog.expected[test]
+        predictions["noise_floor"] = data.catalog.expected
     shown = ("rmse", "accuracy") if labels.kind == "classes" else ("rmse",)
-    return {
-        f"{name}_{metric}": value
-        for name, fractions in predictions.items()
-        for metric, value in values(score(labels, fractions, targets[test])).items()
-        if metric in shown
-    }
+    metrics: dict[str, dict[str, float]] = {name: {} for name in predictions}
+    for split in ("val", "test"):
+        rows = data.labelled_rows(split)
+        for name, fractions in predictions.items():
+            found = values(measure(labels, fractions[rows], targets[rows]))
+            metrics[name] |= {f"{split}/{metric}": found[metric] for metric in shown}
+    return metrics

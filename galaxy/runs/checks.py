@@ -1,27 +1,30 @@
-"""What a trainer cannot be asked for, found before anything starts."""
+"""Settings of a run that cannot work, refused before any data are read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
-from galaxy.config.instantiation import instantiate, naming
+from galaxy.config.instantiation import naming
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import CLASS_METRICS, FRACTION_METRICS
 from galaxy.learning.optimizer import build_optimizer
+from galaxy.learning.schedule import Schedule
 from galaxy.models.encoder import Encoder
 from galaxy.system.errors import UserError, meant
 
-# Metrics that a callback or a scheduler can watch in every run; labels add their own.
+# A callback or a scheduler can watch these metrics in every run; labels add their own.
 METRICS = ("train/loss", "val/loss", *(f"{s}/{m}" for s in ("train", "val") for m in FRACTION_METRICS))
 
-# Metrics that are the better the larger they are.
+# These metrics are the better the larger they are.
 _LARGE = ("r2", *CLASS_METRICS, "images_per_second")
 
-# Arguments that a run sets itself, and what to write instead.
-OWN = {
+# A run sets these arguments of the trainer itself; the text says what to write instead.
+RESERVED_TRAINER_ARGS = {
     "callbacks": "the group callbacks",
     "logger": "the group logger",
     "default_root_dir": "hydra.run.dir",
@@ -36,16 +39,32 @@ OWN = {
 }
 
 
-def check_trainer(config: dict[str, Any]) -> None:
-    """Refuses what cannot work, before any data are read.
+def check_settings(config: dict[str, Any]) -> None:
+    """Refuses settings that no data could make right.
 
     Raises:
-        UserError: An argument is out of range or belongs to the run itself, a metric to be watched does not
-            exist, or a GPU is asked for and there is none.
+        UserError: An argument is out of range or belongs to the run itself, a watched metric does not exist,
+            or a GPU is asked for and there is none.
     """
+    if not 0 <= config["seed"] < 2**32:
+        raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     node = config["trainer"]
-    for name in OWN.keys() & node.keys():
-        raise UserError(f"trainer.{name} is set by the run itself; use {OWN[name]}")
+    _check_trainer(node)
+    clip = node.get("gradient_clip_val") or 0
+    if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
+        raise UserError(
+            "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
+            "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
+        )
+    if "best" not in config["callbacks"]:
+        raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
+    check_monitors(config, labels=None)
+    _check_hardware(node)
+
+
+def _check_trainer(node: dict[str, Any]) -> None:
+    for name in RESERVED_TRAINER_ARGS.keys() & node.keys():
+        raise UserError(f"trainer.{name} is set by the run itself; use {RESERVED_TRAINER_ARGS[name]}")
     for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
         if node.get(name, 1) is None or node.get(name, 1) < 1:
             raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
@@ -60,76 +79,12 @@ def check_trainer(config: dict[str, Any]) -> None:
     clip = node.get("gradient_clip_val") or 0
     if clip < 0:
         raise UserError(f"trainer.gradient_clip_val is {clip}; it must be above 0, or null for no clipping")
-    if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
-        raise UserError(
-            "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
-            "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
-        )
     graphs = node.get("compile") in ("reduce-overhead", "max-autotune")
     if graphs and node.get("accumulate_grad_batches", 1) > 1:
         raise UserError(
             f"trainer.compile={node['compile']} uses CUDA graphs, whose gradients the next batch overwrites: "
             "use trainer.compile=true or trainer.accumulate_grad_batches=1"
         )
-    if "best" not in config["callbacks"]:
-        raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
-    check_monitors(config, labels=None)
-    _check_hardware(node)
-
-
-def check_optimizer(config: dict[str, Any], encoder: Encoder) -> None:
-    """Makes the optimizer and its schedule, with a head of a single weight, before any data are read.
-
-    Raises:
-        UserError: They refuse their settings.
-    """
-    head = [nn.Parameter(torch.zeros(1))]
-    optimizer = build_optimizer(instantiate(config["optimizer"], "optimizer"), encoder, head)
-    with naming("scheduler"):
-        # Of so many steps, for how many an epoch has is not known yet.
-        instantiate(config["scheduler"], "scheduler").configure(
-            optimizer, config["trainer"]["max_epochs"], 100
-        )
-
-
-def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:
-    """Refuses metrics to be watched that a run does not log, or in the wrong direction.
-
-    Args:
-        config: Of the run.
-        labels: What its targets are; None while that is not known, when any metric will do that there is.
-        weighted: Whether the targets come with weights.
-
-    Raises:
-        UserError: Naming the metrics that there are, or the direction.
-    """
-    known = [*METRICS, "images_per_second"]
-    if labels is None or labels.kind == "classes":
-        known += [f"{split}/{name}" for split in ("train", "val") for name in CLASS_METRICS]
-    if weighted:
-        known.append("val/weighted_rmse")
-    keys = [] if labels is None or len(labels.questions) == 1 else [q.key for q in labels.questions]
-    watchers = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
-    for owner, watcher in {**watchers, "scheduler": config["scheduler"]}.items():
-        name = (watcher or {}).get("monitor")
-        if name is None:
-            continue
-        of, _, key = name.rpartition("/")
-        of_question = of == "val/rmse" and (labels is None or key in keys)
-        if name not in known and not of_question:
-            whose = "" if labels is None else f" on {labels.meaning} labels"
-            questions = [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
-            raise UserError(
-                f"{owner}.monitor is {name}, which no run{whose} logs{meant(name, known)}\n"
-                f"There are: {', '.join([*known, *questions])}"
-            )
-        mode, better = watcher.get("mode"), "max" if key in _LARGE else "min"
-        # Of a metric of classes, first of all, whether the labels are classes.
-        if mode not in (None, better) and (labels is not None or key not in CLASS_METRICS):
-            best = {"min": "least", "max": "greatest"}[better]
-            raise UserError(
-                f"{owner}.mode is {mode}, but the {best} {name} is the best: use {owner}.mode={better}"
-            )
 
 
 def _check_hardware(node: dict[str, Any]) -> None:
@@ -142,3 +97,57 @@ def _check_hardware(node: dict[str, Any]) -> None:
     if node["precision"] == "16-mixed":
         # Lightning would silently change it to bf16-mixed.
         raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
+
+
+def check_optimizer(
+    optimizer: Callable[..., Optimizer], schedule: Schedule, encoder: Encoder, epochs: int
+) -> None:
+    """Makes the optimizer and its schedule once, with a head of a single weight.
+
+    Raises:
+        UserError: One of them refuses its settings.
+    """
+    head = [nn.Parameter(torch.zeros(1))]
+    made = build_optimizer(optimizer, encoder, head)
+    with naming("scheduler"):
+        schedule.configure(made, epochs, steps_per_epoch=100)  # the real number is not known yet
+
+
+def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:
+    """Refuses watched metrics that a run does not log, and wrong directions.
+
+    Args:
+        config: The configuration of the run.
+        labels: What the targets are. While that is not known, None allows the metrics of all kinds of labels.
+        weighted: Whether the targets come with weights.
+
+    Raises:
+        UserError: The message names the metrics that exist, or the direction.
+    """
+    known = [*METRICS, "images_per_second"]
+    if labels is None or labels.kind == "classes":
+        known += [f"{split}/{name}" for split in ("train", "val") for name in CLASS_METRICS]
+    if weighted:
+        known.append("val/weighted_rmse")
+    keys = [] if labels is None or len(labels.questions) == 1 else [q.key for q in labels.questions]
+    watchers = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
+    for owner, watcher in {**watchers, "scheduler": config["scheduler"]}.items():
+        name = (watcher or {}).get("monitor")
+        if name is None:
+            continue
+        group, _, key = name.rpartition("/")
+        of_question = group == "val/rmse" and (labels is None or key in keys)
+        if name not in known and not of_question:
+            whose = "" if labels is None else f" on {labels.meaning} labels"
+            questions = [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
+            raise UserError(
+                f"{owner}.monitor is {name}, which no run{whose} logs{meant(name, known)}\n"
+                f"There are: {', '.join([*known, *questions])}"
+            )
+        mode, better = watcher.get("mode"), "max" if key in _LARGE else "min"
+        # A metric of classes is first checked against the labels, whose message says more.
+        if mode not in (None, better) and (labels is not None or key not in CLASS_METRICS):
+            best = {"min": "least", "max": "greatest"}[better]
+            raise UserError(
+                f"{owner}.mode is {mode}, but the {best} {name} is the best: use {owner}.mode={better}"
+            )

@@ -1,4 +1,4 @@
-"""What a sweep needs beyond its jobs: readable folders and one table at the end."""
+"""A sweep's readable folder names, and its one table at the end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Sweep(Callback):
     """Hydra's hooks at the two ends of a sweep.
 
     Attributes:
-        folder: Of the sweep that is running, which Hydra does not end if it is interrupted.
-        jobs: How many it has; 0 where another sweeper than Hydra's own chooses them as it goes.
+        folder: The folder of the sweep that is running. Hydra does not end an interrupted sweep.
+        jobs: The number of its jobs; 0 where another sweeper than Hydra's own chooses them as it goes.
     """
 
     folder: ClassVar[Path | None] = None

@@ -1,0 +1,132 @@
+"""Command lines that stand for others: `resume=DIR` for that of a run or sweep, `run=DIR` for its data."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import yaml
+
+from galaxy.config.overrides import quoted
+from galaxy.config.trust import check_data
+from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder
+from galaxy.system.errors import UserError
+
+# Hydra leaves this file in the folder of a sweep.
+SWEEP_FILE = "multirun.yaml"
+# These recorded overrides are left out, because the new command line sets them again.
+SET_AGAIN = ("hydra.mode=", "hydra.sweep.dir=", "hydra.job.config.override_dirname.exclude_keys=")
+
+
+def with_resumed(arguments: list[str]) -> list[str]:
+    """Replaces `resume=DIR` by the overrides of the run or the sweep in DIR.
+
+    Args:
+        arguments: The command line. `resume=auto` names no folder, and stays.
+
+    Returns:
+        The command line with the recorded overrides, the folder and `resume=auto` in place of `resume=DIR`.
+
+    Raises:
+        UserError: There is neither a run nor a sweep, or the sweep would become another one.
+    """
+    given = [argument for argument in arguments if argument.startswith("resume=")]
+    name = given[-1].partition("=")[2].strip("'\"") if given else "auto"
+    if name in ("auto", "null"):
+        return arguments
+    folder = Path(name)
+    run, sweep = RunFolder(folder), folder / SWEEP_FILE
+    first = [] if _config_dir(arguments) else _recorded_config_dir(folder)
+    if run.begun:
+        # A job of a sweep is run alone, although its overrides may hold the option that swept it.
+        recorded = [*run.overrides(), "hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"]
+    elif sweep.exists():
+        _check_same_sweep(name, arguments)
+        recorded = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
+        first += [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
+    else:
+        raise UserError(f"resume={name} is neither the folder of a run nor that of a sweep (nor auto)")
+    kept = [argument for argument in recorded if not argument.startswith("resume=")]
+    # Insert the recorded overrides where `resume=` stood: Hydra wants overrides contiguous, and options given
+    # after `resume=DIR` must win over recorded ones.
+    place = arguments.index(given[-1])
+    others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
+    return [*first, *others[0], *kept, "resume=auto", *others[1]]
+
+
+def with_inherited_data(arguments: list[str]) -> list[str]:
+    """Adds the data settings of the run to the command line of an evaluation.
+
+    They are put before the user's own overrides, which come later and win. If the user chose `data=` himself,
+    only the settings of the splits are added, so that training galaxies are not tested on. Nothing is added
+    if the checkpoint lies outside a run folder.
+
+    Args:
+        arguments: The command line, which names a run or a checkpoint.
+
+    Raises:
+        UserError: The recorded data would call other code than this project's, or several runs are named.
+    """
+    given = {key: value.strip("'\"") for key, _, value in (part.partition("=") for part in arguments)}
+    if "run" in given:
+        run = RunFolder(Path(given["run"]))
+        if "," in given["run"] and not run.path.exists():
+            raise UserError(
+                f"run={given['run']} names several runs: evaluate one at a time, for each has its own data"
+            )
+    elif "checkpoint" in given:
+        run = RunFolder.of(Path(given["checkpoint"]))
+    else:
+        return arguments
+    if not run.begun:
+        return arguments
+    splits = run.split_settings()
+    if "data" in given:
+        inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
+    else:
+        data = run.config()["data"] | splits
+        check_data(data, run.config_file)
+        inherited = [f"+data={quoted(data)}"]
+    # Options such as --config-dir stay in front, because Hydra wants the overrides contiguous.
+    first = next(i for i, argument in enumerate(arguments) if argument.startswith(("run=", "checkpoint=")))
+    while first and "=" in arguments[first - 1] and not arguments[first - 1].startswith("-"):
+        first -= 1
+    return [*arguments[:first], *inherited, *arguments[first:]]
+
+
+def _check_same_sweep(name: str, arguments: list[str]) -> None:
+    """Refuses what would change the jobs of a sweep, in whose folder Hydra records the latest command."""
+    for argument in arguments:
+        key = argument.partition("=")[0].lstrip("+~")
+        if argument.startswith("-") or key in ("resume", *RESUMABLE_SETTINGS) or key.startswith("hydra."):
+            continue
+        if "=" in argument or argument.startswith("~"):
+            raise UserError(
+                f"{argument} would make another sweep of the one in {name}: leave it out, or start a new one"
+            )
+
+
+def _config_dir(arguments: list[str]) -> list[str]:
+    """Returns the option that names a folder of a user's own configuration, if there is one."""
+    for place, argument in enumerate(arguments):
+        if argument in ("--config-dir", "-cd"):
+            return arguments[place : place + 2]
+        if argument.startswith("--config-dir="):
+            return [argument]
+    return []
+
+
+def _recorded_config_dir(folder: Path) -> list[str]:
+    """Returns that option of the command that began the run, or the first job of the sweep, in a folder."""
+    begun = sorted([*folder.glob("meta.json"), *folder.glob("*/meta.json")])
+    return _config_dir(shlex.split(RunFolder(begun[0].parent).meta().get("command", ""))) if begun else []
+
+
+def _overrides(sweep: Path) -> list[str]:
+    """Returns the overrides of a sweep's command line, but those that are set again."""
+    try:
+        recorded = yaml.safe_load(sweep.read_text(encoding="utf-8"))["hydra"]["overrides"]
+        overrides: list[str] = [*recorded["task"], *recorded["hydra"]]
+    except (yaml.YAMLError, OSError, LookupError, TypeError) as error:
+        raise UserError(f"{sweep} cannot be read: {error}") from error
+    return [override for override in overrides if not override.startswith(SET_AGAIN)]

@@ -1,0 +1,69 @@
+"""`galaxy evaluate` and `python evaluate.py`: score a trained model, or predict galaxies without labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from galaxy.cli.arguments import with_inherited_data
+from galaxy.cli.program import reporting, run
+from galaxy.config import plain
+from galaxy.config.paths import CONF
+from galaxy.runs.folder import RunFolder, checkpoint_of
+from galaxy.system.errors import UserError
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
+@reporting
+def evaluate(config: DictConfig) -> None:
+    """Evaluates once."""
+    settings(**plain(config), choice=HydraConfig.get().runtime.choices.get("data"))
+
+
+def settings(
+    choice: str | None = None,
+    data: dict[str, Any] | None = None,
+    run: str | None = None,
+    checkpoint: str | None = None,
+    split: Literal["train", "val", "test", "all"] = "test",
+    tta: Literal[1, 4, 8] = 1,
+    out: str | None = None,
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+) -> None:
+    """Evaluates as `conf/evaluate.yaml` says, and prints what was found.
+
+    Args:
+        choice: The name of the data, as in `data=`; None for that of the run.
+        data: The configuration of the data. It is None only where the command line names neither data nor a
+            run folder.
+        run: The folder of a run, whose best checkpoint is taken.
+        checkpoint: Or a checkpoint.
+        split: Which galaxies. Galaxies without labels are always all predicted.
+        tta: The number of views whose predictions are averaged.
+        out: The folder of the results.
+        accelerator: Where to compute.
+    """
+    file = checkpoint_of(run, checkpoint)
+    if data is None:
+        raise UserError(f"{file} is not in a run folder, so give the data as well: data=... data.root=...")
+    choice = RunFolder.of(file).choices()["data"] if choice is None else choice
+
+    # torch takes seconds to import; a mistake above is said at once.
+    from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
+    from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
+
+    folder = None if out is None else Path(out)
+    print_evaluation(evaluate_once(file, data, choice, split, tta, folder, accelerator))
+
+
+def main() -> None:
+    """Runs the program."""
+    run(evaluate, prepare=with_inherited_data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The confusion matrix of classes, as a table and as a picture: files that belong to the run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from galaxy.labels.labels import Labels
+from galaxy.learning.metrics import ClassMetrics, FractionMetrics
+from galaxy.system.files import replacing
+
+
+def class_names(labels: Labels) -> list[str]:
+    """Returns the columns of classes, followed by their words where those differ."""
+    pairs = zip(labels.columns, labels.texts, strict=True)
+    return [column if column == text else f"{column} {text}" for column, text in pairs]
+
+
+def write_confusion(folder: Path, labels: Labels, metrics: FractionMetrics) -> None:
+    """Writes how many galaxies of each class were taken for which, as table and as picture; classes only."""
+    if not isinstance(metrics, ClassMetrics):
+        return
+    counts = metrics.confusion.cpu().numpy()
+    names = class_names(labels)
+    with replacing(folder / "confusion.csv") as temporary:
+        pd.DataFrame(counts, pd.Index(names, name="true"), names).to_csv(temporary)
+    figure = _confusion_picture(labels.texts, counts)
+    with replacing(folder / "confusion.png") as temporary:
+        figure.savefig(temporary, dpi=120)
+
+
+def _confusion_picture(names: tuple[str, ...], counts: NDArray[np.int64]) -> Figure:
+    """The counts (true, predicted), coloured by their share of the true class; grey where it has none."""
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = np.where(totals > 0, counts / totals.clip(1), np.nan)
+    size = 2.5 + 0.55 * len(counts)  # inches: room for a number of four digits in each cell
+    # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
+    figure = Figure(figsize=(size + 1, size), layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor("lightgrey")  # behind cells without a share
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(picture, label="share of the true class")
+    axes.set(xlabel="predicted", ylabel="true", xticks=range(len(counts)), yticks=range(len(counts)))
+    axes.set_xticklabels(names, rotation=45, ha="right")
+    axes.set_yticklabels(names)
+    for row in np.flatnonzero(totals == 0).tolist():
+        axes.text((len(counts) - 1) / 2, row, "no galaxies", ha="center", va="center", fontsize=8)
+    if len(counts) <= 30:  # more would not be readable
+        for row, column in np.argwhere(~np.isnan(shares)).tolist():
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            count = str(counts[row, column])
+            axes.text(column, row, count, ha="center", va="center", fontsize=8, color=colour)
+    return figure

@@ -1,0 +1,318 @@
+"""From a configuration, or the one in a checkpoint, to the objects of a run.
+
+This is the only module that reads a configuration. Building an `Experiment` checks every setting that can be
+checked before the images are read.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from galaxy.config.instantiation import instantiate, naming
+from galaxy.config.trust import check_model
+from galaxy.data.datamodule import GalaxyDataModule
+from galaxy.labels.labels import Labels
+from galaxy.learning import checkpoint_io
+from galaxy.learning.callbacks import LastCheckpoint
+from galaxy.learning.checkpoint_io import WholeCheckpointIO
+from galaxy.learning.lean_trainer import Trainer
+from galaxy.learning.task import GalaxyTask
+from galaxy.models.encoder import Encoder
+from galaxy.runs.checks import check_monitors, check_optimizer, check_settings
+from galaxy.runs.learners import FitsInOneGo, Learner, Model, Progress, TrainsByGradients
+from galaxy.system.errors import UserError
+from galaxy.system.files import write_text
+from galaxy.system.interruption import Interruption
+from galaxy.system.machine import best_precision
+
+log = logging.getLogger(__name__)
+
+Config = dict[str, Any]
+
+# Predicting builds these parts of a configuration, so every checkpoint has them.
+PREDICTING = ("target", "crop", "augment", "model", "head", "loss")
+# Runs are compared by the options of these groups.
+COMPARED_GROUPS = ("data", "target", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
+# TensorBoard's table has these columns. "best/..." belong to the best checkpoint; "val/rmse" is live.
+TABLE_METRICS = ("best/val_rmse", "best/test_rmse", "best/test_accuracy", "val/rmse")
+
+
+class Experiment:
+    """The objects of one run: its data, and the model with everything that it learns by.
+
+    Args:
+        config: The whole configuration, resolved, as plain dicts and lists.
+        folder: The run folder, which checkpoints go to.
+        loggers: The loggers that the training writes to.
+        progress: Where the training goes on, if the run is resumed.
+        interruption: Asks for a checkpoint when the program is to stop.
+        in_sweep: Whether the run is a job of a sweep.
+
+    Attributes:
+        data: The catalog has been read and split; the images are still to be read.
+        learner: Trains the model.
+
+    Raises:
+        UserError: A setting is wrong, or does not fit another setting or the data.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        loggers: Sequence[Logger] = (),
+        progress: Progress | None = None,
+        interruption: Interruption | None = None,
+        in_sweep: bool = False,
+    ) -> None:
+        check_settings(config)
+        pl.seed_everything(config["seed"], workers=True, verbose=False)
+        progress = progress or Progress()
+        # The model comes first: a size or weights that do not fit should not cost the reading of a survey.
+        model = instantiate(config["model"], "model")
+        trainer = None
+        if isinstance(model, Encoder):
+            loss = instantiate(config["loss"], "loss")
+            optimizer = instantiate(config["optimizer"], "optimizer")
+            schedule = instantiate(config["scheduler"], "scheduler")
+            check_optimizer(optimizer, schedule, model, config["trainer"]["max_epochs"])
+            model.load_pretrained()
+            callbacks = _callbacks(config, folder / "checkpoints")
+            for callback in callbacks:
+                if isinstance(callback, LastCheckpoint):
+                    callback.interruption = interruption or Interruption()
+                    callback.elapsed = progress.seconds
+            trainer = _trainer(config, callbacks, loggers, in_sweep)
+        self.data = build_data(config)
+        self.data.read()
+        self.data.check_trainable()
+        weighted = self.data.catalog.weights is not None
+        check_monitors(config, self.data.labels, weighted)
+        _warn_of_unknown_targets(self.data, config["callbacks"]["best"]["monitor"])
+        # Every checkpoint carries these.
+        recipe = {"config": config, "labels": self.data.labels.plain()}
+        self.learner: Learner
+        if trainer is None:
+            with naming("model"):
+                fitted = model(labels=self.data.labels)
+            self.learner = FitsInOneGo(fitted, recipe, folder / "checkpoints")
+            return
+        questions = self.data.labels.questions
+        head = instantiate(config["head"], "head", in_features=model.num_features, questions=questions)
+        self.learner = TrainsByGradients(
+            model, head, loss, optimizer, schedule, trainer, config["seed"], recipe, progress
+        )
+
+    def read_images(self) -> None:
+        """Reads the images. With `data.on_bad=skip` fewer galaxies may be left.
+
+        Raises:
+            UserError: Some images are bad, or a split is empty without them.
+        """
+        self.data.setup()
+        self.data.check_trainable()
+        self.learner.meet(self.data)
+
+    def fit(self) -> Model:
+        """Trains the model and returns it as the training left it."""
+        return self.learner.fit(self.data)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model of a checkpoint, with its weights.
+
+    Attributes:
+        model: The model.
+        labels: What it predicts.
+        config: The configuration that it was trained under.
+    """
+
+    model: Model
+    labels: Labels
+    config: Config
+
+    def data(self, node: Config) -> GalaxyDataModule:
+        """Builds other data, which are cropped for this model; they are still to be read.
+
+        Args:
+            node: The node `data` of a configuration.
+        """
+        return build_data({**self.config, "data": node})
+
+
+def load(path: Path) -> Trained:
+    """Builds the model of a checkpoint.
+
+    Raises:
+        UserError: The file is missing or damaged, it is no checkpoint of this project, it would call other
+            code, or its weights do not fit its configuration.
+    """
+    content = read_checkpoint(path)
+    config = content["hyper_parameters"]["config"]
+    labels = Labels.from_plain(content["hyper_parameters"]["labels"])
+    model = instantiate(config["model"], "model")
+    if isinstance(model, Encoder):
+        channels = config["crop"]["channels"]
+        head = instantiate(config["head"], "head", in_features=model.num_features, questions=labels.questions)
+        loss = instantiate(config["loss"], "loss")
+        model = GalaxyTask(model, head, loss, labels, torch.zeros(channels), torch.ones(channels))
+    else:
+        model = model(labels=labels)
+    _fill(model, content, path)
+    return Trained(model, labels, config)
+
+
+def load_weights(model: Model, path: Path) -> None:
+    """Gives a model the weights of a checkpoint.
+
+    Raises:
+        UserError: See `load`.
+    """
+    _fill(model, read_checkpoint(path), path)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint, and checks what it names before anything of it is called.
+
+    Raises:
+        UserError: See `load`.
+    """
+    content = checkpoint_io.load(path)
+    try:
+        hyperparameters = content["hyper_parameters"]
+        nodes = [hyperparameters["config"][name] for name in PREDICTING]
+        Labels.from_plain(hyperparameters["labels"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
+    check_model(nodes, path)
+    return content
+
+
+def build_data(config: Config) -> GalaxyDataModule:
+    """Builds the data of a configuration; they are still to be read."""
+    data: GalaxyDataModule = instantiate(
+        config["data"],
+        "data",
+        target=instantiate(config["target"], "target"),
+        crop=instantiate(config["crop"], "crop"),
+        augment=instantiate(config["augment"], "augment"),
+        seed=config["seed"],
+    )
+    return data
+
+
+def open_loggers(
+    config: Config, choices: dict[str, str], overrides: Sequence[str], folder: Path, metrics: str
+) -> list[Logger]:
+    """Opens the chosen loggers and metrics.csv, which belongs to every run folder.
+
+    The run is declared in TensorBoard's table at once, before anything can fail. The columns of that table
+    come from one arbitrary run, so every run has the same keys. A metric is a column only if it was declared
+    with the hyperparameters; here it is NaN until it is known.
+
+    Args:
+        config: The configuration of the run.
+        choices: The option taken in each group.
+        overrides: What the command line changed.
+        folder: The run folder.
+        metrics: What metrics.csv holds already, if the run is resumed.
+    """
+    nodes = {name: node for name, node in config["logger"].items() if node is not None}
+    chosen = [instantiate(node, f"logger.{name}") for name, node in nodes.items()]
+    table = CSVLogger(save_dir=str(folder), name="", version="")
+    writer = table.experiment  # this deletes an older metrics.csv
+    if metrics:
+        write_text(Path(writer.metrics_file_path), metrics)
+        writer.metrics_keys = metrics.splitlines()[0].split(",")
+    loggers = [*(made(save_dir=str(folder)) if callable(made) else made for made in chosen), table]
+    hyperparameters = {
+        **{group: choices[group] for group in COMPARED_GROUPS},
+        "seed": config["seed"],
+        "lr": config["optimizer"]["lr"],
+        "batch_size": config["data"]["batch_size"],
+        "limit": config["data"]["limit"] or "all",
+        "max_epochs": config["trainer"]["max_epochs"],
+        "overrides": " ".join(overrides),
+    }
+    for logger in loggers:
+        if isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(hyperparameters, dict.fromkeys(TABLE_METRICS, math.nan))
+        else:
+            logger.log_hyperparams(hyperparameters)
+    return loggers
+
+
+def _callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
+    """Builds the chosen callbacks. Partial ones are given the folder of the checkpoints."""
+    chosen = []
+    for name, node in config["callbacks"].items():
+        if node is not None:
+            key = f"callbacks.{name}"
+            made = instantiate(node, key)
+            with naming(key):
+                chosen.append(made(dirpath=str(checkpoints)) if callable(made) else made)
+    return chosen
+
+
+def _trainer(
+    config: Config, callbacks: list[pl.Callback], loggers: Sequence[Logger], in_sweep: bool
+) -> Trainer:
+    """Builds the trainer; "auto" becomes the best that the hardware has.
+
+    The accelerator is a CUDA GPU or the CPU. Metrics are summed in float64, which Apple's GPUs lack.
+    """
+    node = {**config["trainer"], "_partial_": True}
+    if not torch.cuda.is_available():
+        # Otherwise every step of an optimizer looks for a GPU again, which takes 0.1 ms.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if node["accelerator"] == "auto":
+        node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
+    if node["precision"] == "auto":
+        node["precision"] = best_precision(node["accelerator"])
+    trainer: Trainer = instantiate(
+        node,
+        "trainer",
+        callbacks=callbacks,
+        logger=list(loggers),
+        plugins=[WholeCheckpointIO()],
+        use_distributed_sampler=False,
+        enable_autolog_hparams=False,
+        enable_model_summary=False,
+    )
+    if in_sweep and trainer.world_size > 1:
+        raise UserError(
+            f"trainer.devices is {node['devices']}, but each further process of a distributed "
+            "training would start the whole sweep: train the jobs one by one, or use trainer=auto"
+        )
+    return trainer
+
+
+def _warn_of_unknown_targets(data: GalaxyDataModule, monitor: str) -> None:
+    """Warns where the checkpoint is chosen by answers that nobody gave."""
+    weights = data.catalog.weights
+    unknown = 0.0 if weights is None else float((weights == 0).mean())
+    if unknown > 0.05 and "weighted" not in monitor:  # of cumulative labels it is one question in 200
+        log.warning(
+            "%.0f %% of the targets are unknown (weight 0) and stored as 0, which %s takes for the truth: "
+            "choose the checkpoint with callbacks.best.monitor=val/weighted_rmse, and early_stopping alike",
+            100 * unknown,
+            monitor,
+        )
+
+
+def _fill(model: Model, content: dict[str, Any], path: Path) -> None:
+    try:
+        model.load_state_dict(content["state_dict"])
+    except (RuntimeError, LookupError) as error:
+        raise UserError(f"{path} has other weights than its configuration describes: {error}") from error
