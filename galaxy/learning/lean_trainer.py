@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import lightning.pytorch as pl
-import torch
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.trainer.states import RunningStage
 
-from galaxy.config.instantiation import instantiate, naming
-from galaxy.learning.checkpoint_io import WholeCheckpointIO
 from galaxy.learning.progress_bar import SlowProgressBar
-from galaxy.system.machine import best_precision, use_tf32
+from galaxy.system.machine import use_tf32
 
 # What Lightning calls in every step, of callbacks and of the module.
 STEP_HOOKS = (
@@ -99,43 +93,3 @@ class _NoProfiler(PassThroughProfiler):
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         """Times nothing."""
         return self._nothing
-
-
-def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], loggers: list[Logger]) -> Trainer:
-    """Builds the trainer; "auto" becomes the best that the hardware has.
-
-    The accelerator is a CUDA GPU or the CPU: metrics are summed in float64, which Apple's GPUs lack.
-    """
-    node = dict(config["trainer"])
-    if not torch.cuda.is_available():
-        # Or else every step of an optimizer looks for a GPU anew, in 0.1 ms.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    if node["accelerator"] == "auto":
-        node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
-    if node["precision"] == "auto":
-        node["precision"] = best_precision(node["accelerator"])
-    with naming("trainer"):
-        built: Trainer = instantiate({**node, "_partial_": True}, "trainer")(
-            callbacks=callbacks,
-            logger=loggers,
-            plugins=[WholeCheckpointIO()],
-            use_distributed_sampler=False,
-            enable_autolog_hparams=False,
-            enable_model_summary=False,
-        )
-    return built
-
-
-def optimizer_steps(config: dict[str, Any], batches: int) -> int:
-    """Steps of the optimizer in an epoch of so many batches.
-
-    `Trainer.estimated_stepping_batches` says so too, but makes a resumed run forget the position of its
-    loader (Lightning issue 20550).
-    """
-    node = config["trainer"]
-    limit = node.get("limit_train_batches")
-    if isinstance(limit, float):
-        batches = int(batches * limit)
-    elif limit is not None:
-        batches = min(batches, limit)
-    return max(1, math.ceil(batches / node.get("accumulate_grad_batches", 1)))

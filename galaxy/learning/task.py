@@ -260,7 +260,7 @@ class GalaxyTask(pl.LightningModule):
         """Clips for fused optimizers too, which Lightning 2.6 refuses in any mixed precision.
 
         They divide by the loss scale in the middle of their step, after the clipping. Only float16 has such a
-        scale, and `galaxy.runs.trainer_checks.check_trainer`
+        scale, and `galaxy.runs.checks.check_settings`
         refuses a fused optimizer that should clip in it.
         """
         plugin = self.trainer.precision_plugin

@@ -87,12 +87,12 @@ class Experiment:
             schedule = instantiate(config["scheduler"], "scheduler")
             check_optimizer(optimizer, schedule, model, config["trainer"]["max_epochs"])
             model.load_pretrained()
-            callbacks = _callbacks(config, folder / "checkpoints")
+            callbacks = build_callbacks(config, folder / "checkpoints")
             for callback in callbacks:
                 if isinstance(callback, LastCheckpoint):
                     callback.interruption = interruption or Interruption()
                     callback.elapsed = progress.seconds
-            trainer = _trainer(config, callbacks, loggers, in_sweep)
+            trainer = build_trainer(config, callbacks, loggers, in_sweep)
         self.data = build_data(config)
         self.data.read()
         self.data.check_trainable()
@@ -161,14 +161,7 @@ def load(path: Path) -> Trained:
     content = read_checkpoint(path)
     config = content["hyper_parameters"]["config"]
     labels = Labels.from_plain(content["hyper_parameters"]["labels"])
-    model = instantiate(config["model"], "model")
-    if isinstance(model, Encoder):
-        channels = config["crop"]["channels"]
-        head = instantiate(config["head"], "head", in_features=model.num_features, questions=labels.questions)
-        loss = instantiate(config["loss"], "loss")
-        model = GalaxyTask(model, head, loss, labels, torch.zeros(channels), torch.ones(channels))
-    else:
-        model = model(labels=labels)
+    model = build_model(config, labels)
     _fill(model, content, path)
     return Trained(model, labels, config)
 
@@ -197,6 +190,24 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
     check_model(nodes, path)
     return content
+
+
+def build_model(config: Config, labels: Labels) -> Model:
+    """Builds the model of a configuration as it is before it has learned anything.
+
+    Args:
+        config: A configuration that has at least the parts named in `PREDICTING`.
+        labels: What the model predicts.
+    """
+    model = instantiate(config["model"], "model")
+    if not isinstance(model, Encoder):
+        with naming("model"):
+            fitted: Fitted = model(labels=labels)
+        return fitted
+    head = instantiate(config["head"], "head", in_features=model.num_features, questions=labels.questions)
+    loss = instantiate(config["loss"], "loss")
+    channels = config["crop"]["channels"]
+    return GalaxyTask(model, head, loss, labels, torch.zeros(channels), torch.ones(channels))
 
 
 def build_data(config: Config) -> GalaxyDataModule:
@@ -253,7 +264,7 @@ def open_loggers(
     return loggers
 
 
-def _callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
+def build_callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
     """Builds the chosen callbacks. Partial ones are given the folder of the checkpoints."""
     chosen = []
     for name, node in config["callbacks"].items():
@@ -265,7 +276,7 @@ def _callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
     return chosen
 
 
-def _trainer(
+def build_trainer(
     config: Config, callbacks: list[pl.Callback], loggers: Sequence[Logger], in_sweep: bool
 ) -> Trainer:
     """Builds the trainer; "auto" becomes the best that the hardware has.

@@ -14,13 +14,20 @@ from galaxy.config import plain
 from galaxy.config.instantiation import instantiate
 from galaxy.config.jobs import check_run
 from galaxy.labels.labels import class_labels
-from galaxy.learning.lean_trainer import build_trainer
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.models.output import Output
-from galaxy.runs import build
-from galaxy.runs.trainer_checks import check_trainer
+from galaxy.runs.checks import check_settings
+from galaxy.runs.experiment import (
+    COMPARED_GROUPS,
+    build_callbacks,
+    build_data,
+    build_model,
+    build_trainer,
+    open_loggers,
+)
+from galaxy.runs.learners import Model
 from galaxy.surveys.kaggle import LABELS
 
 CLASSES = class_labels(("a", "b", "c"), "Which?")
@@ -74,7 +81,7 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
     config = plain(composed(*rooted(option)))
     if config["trainer"]["accelerator"] == "gpu":
         config["trainer"] |= {"accelerator": "cpu", "devices": 1}
-    build.datamodule(config)
+    build_data(config)
     crop = instantiate(config["crop"], "crop")
     assert crop(torch.zeros(424, 424, 3, dtype=torch.uint8).numpy()).shape == (
         crop.size,
@@ -89,10 +96,12 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
         2,
         len(CLASSES.columns if isinstance(model, Fitted) else LABELS.columns),
     )
-    callbacks = build.callbacks(config, tmp_path / "checkpoints")
+    callbacks = build_callbacks(config, tmp_path / "checkpoints")
     assert all(isinstance(callback, pl.Callback) for callback in callbacks)
-    check_trainer(config)
-    trainer = build_trainer(config, callbacks, build.loggers(config, tmp_path, metrics=""))
+    check_settings(config)
+    choices = dict.fromkeys(COMPARED_GROUPS, "")
+    loggers = open_loggers(config, choices, [], tmp_path, metrics="")
+    trainer = build_trainer(config, callbacks, loggers, in_sweep=False)
     if isinstance(model, GalaxyTask):
         model.trainer = trainer
         model.optimizer = instantiate(config["optimizer"], "optimizer")
@@ -101,11 +110,11 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
         assert isinstance(model.configure_optimizers()["optimizer"], torch.optim.Optimizer)
 
 
-def built(config: dict[str, Any]) -> build.Model:
+def built(config: dict[str, Any]) -> Model:
     """The model of a configuration; of classes and fitted to a few images if it is not a network."""
     channels, size = config["crop"]["channels"], config["crop"]["size"]
     labels = LABELS if isinstance(instantiate(config["model"], "model"), Encoder) else CLASSES
-    model = build.bare_model(config, labels, torch.zeros(channels), torch.ones(channels))
+    model = build_model(config, labels)
     if isinstance(model, Fitted):
         images = torch.rand(24, channels, size, size, generator=torch.Generator().manual_seed(0))
         model.fit([(images, torch.eye(3).repeat(8, 1))])
@@ -120,6 +129,6 @@ def test_every_network_works_at_every_crop(crop: str, channels: int) -> None:
         size = config["crop"]["size"]
         if not isinstance(instantiate(config["model"], "model"), Encoder):
             continue  # these average the images to a size of their own
-        model = build.bare_model(config, LABELS, torch.zeros(channels), torch.ones(channels))
+        model = build_model(config, LABELS)
         with torch.inference_mode():
             assert model.eval()(torch.rand(2, channels, size, size)).fractions.shape == (2, 37)

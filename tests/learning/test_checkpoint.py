@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from galaxy.learning import checkpoint_io
 from galaxy.learning.checkpoint_io import WholeCheckpointIO
 from galaxy.models.baselines import Mean
-from galaxy.runs import checkpoint
+from galaxy.runs.experiment import PREDICTING, load, read_checkpoint
 from galaxy.surveys.kaggle import LABELS
 from galaxy.system.errors import UserError
 from galaxy.system.terminal import quieten_libraries
@@ -41,22 +41,23 @@ def best(tmp_path: Path) -> Path:
     model = Mean(LABELS)
     model.fit([(torch.zeros(1, 3, 8, 8), torch.full((1, 37), 0.25))])
     path = tmp_path / "checkpoints" / "best.ckpt"
-    checkpoint.write(path, model, CONFIG, LABELS)
+    recipe = {"config": CONFIG, "labels": LABELS.plain()}
+    checkpoint_io.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, path)
     return path
 
 
 def message(path: Path) -> str:
     with pytest.raises(UserError) as caught:
-        checkpoint.load_model(path)
+        load(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
 
 def test_what_was_written_is_read(best: Path) -> None:
-    model, labels, config = checkpoint.load_model(best)
-    assert torch.allclose(model(torch.zeros(2, 3, 8, 8)).fractions, torch.full((2, 37), 0.25))
-    assert labels.plain() == LABELS.plain()
-    assert config == CONFIG
+    trained = load(best)
+    assert torch.allclose(trained.model(torch.zeros(2, 3, 8, 8)).fractions, torch.full((2, 37), 0.25))
+    assert trained.labels.plain() == LABELS.plain()
+    assert trained.config == CONFIG
 
 
 def test_a_flipped_bit_is_refused_or_does_no_harm(best: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_malicious_pickle_is_refused(best: Path, tmp_path: Path, form: str) ->
     assert evil.folder.exists()  # it would have worked
 
 
-@pytest.mark.parametrize("group", checkpoint.PREDICTING)
+@pytest.mark.parametrize("group", PREDICTING)
 @pytest.mark.parametrize(
     "node",
     [
@@ -166,7 +167,7 @@ def test_a_configuration_calls_nothing_but_what_predicting_needs(
     assert not Path("executed").exists()
 
 
-@pytest.mark.parametrize("group", checkpoint.PREDICTING)
+@pytest.mark.parametrize("group", PREDICTING)
 def test_every_option_may_stand_in_a_checkpoint(best: Path, group: str) -> None:
     files = sorted((PROJECT / "conf" / group).glob("*.yaml"))
     content = checkpoint_io.load(best)
@@ -175,7 +176,7 @@ def test_every_option_may_stand_in_a_checkpoint(best: Path, group: str) -> None:
         if "_target_" in node:
             content["hyper_parameters"]["config"][group] = {"_target_": node["_target_"]}
             checkpoint_io.save(content, best)
-            checkpoint.read(best)
+            read_checkpoint(best)
     assert files
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from galaxy.reports.compare import comparison, main
+from galaxy.cli.compare import main
+from galaxy.cli.sweep import summarise
+from galaxy.reports.compare import comparison
 from galaxy.runs.folder import Result, RunFolder, Status, find_runs
-from galaxy.runs.sweep import summarise
 
 
 def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Status = "done") -> RunFolder:
@@ -18,7 +19,9 @@ def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Sta
     run.begin(config, [f"optimizer.lr={lr}"], choices, resume=False)
     metrics = {} if rmse is None else {"val/rmse": rmse, "test/rmse": rmse + 0.01}
     error = None if status == "done" else "DivergedError: the loss"
-    run.write_result(Result(status=status, metrics=metrics, baselines={"mean_rmse": 0.2}, error=error))
+    run.write_result(
+        Result(status=status, metrics=metrics, baselines={"mean": {"test/rmse": 0.2}}, error=error)
+    )
     return run
 
 
@@ -31,7 +34,7 @@ def test_the_best_comes_first_and_failures_last(tmp_path: Path) -> None:
     assert list(table["val/rmse"][:2]) == [0.1, 0.3]
     # What differs is shown; what follows from the option of a group, or is the same, is not.
     assert list(table.columns[:3]) == ["model", "optimizer.lr", "val/rmse"]
-    assert table["baseline/mean_rmse"].tolist() == [0.2, 0.2, 0.2]
+    assert table["baseline/mean/test/rmse"].tolist() == [0.2, 0.2, 0.2]
 
 
 def test_what_a_file_sets_is_compared_too(tmp_path: Path) -> None:
@@ -62,7 +65,9 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin({"seed": 1}, [], {}, resume=False)
     result = Result(
-        status="done", metrics={"val/rmse": 0.1}, baselines={"mean_rmse": 0.2, "noise_floor_rmse": 0.05}
+        status="done",
+        metrics={"val/rmse": 0.1},
+        baselines={"mean": {"test/rmse": 0.2}, "noise_floor": {"test/rmse": 0.05}},
     )
     run.write_result(result)
     assert run.result() == result
@@ -209,7 +214,7 @@ def test_the_command_writes_the_table(tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"{tmp_path}/b: DivergedError: the loss" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "all.csv")
     assert len(table) == 2
-    assert {"group", "settings", "baseline/mean_rmse"} <= set(table)
+    assert {"group", "settings", "baseline/mean/test/rmse"} <= set(table)
 
 
 @pytest.mark.parametrize("folder", ["missing", "."])

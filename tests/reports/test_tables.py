@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from galaxy.labels.labels import class_labels
-from galaxy.reports.tables import metrics_tables, result_table, write_confusion
+from galaxy.reports.tables import metrics_tables, result_table
+from galaxy.runs.confusion import write_confusion
 from galaxy.runs.folder import Result, RunFolder
-from galaxy.runs.predict import score, values
+from galaxy.runs.predict import measure, values
 from galaxy.surveys.kaggle import LABELS
 
 CLASSES = class_labels(("smooth", "disk", "star"), "Which?", ("c1", "c2", "star"))
@@ -31,7 +32,7 @@ def lines(table: object) -> list[list[str]]:
 
 
 def test_of_classes_each_has_its_recall_and_precision() -> None:
-    metrics = score(CLASSES, *predicted([0, 0, 0, 0, 1], [0, 0, 0, 1, 1]))
+    metrics = measure(CLASSES, *predicted([0, 0, 0, 0, 1], [0, 0, 0, 1, 1]))
     by_class, overall = metrics_tables(CLASSES, metrics, values(metrics))
     assert lines(by_class)[0] == ["class", "galaxies", "recall", "precision"]
     assert lines(by_class)[2:5] == [
@@ -47,7 +48,7 @@ def test_of_fractions_each_question_has_its_error() -> None:
     targets = np.zeros((2, 37), np.float32)
     fractions = targets.copy()
     fractions[:, :3] = 0.5
-    metrics = score(LABELS, fractions, targets)
+    metrics = measure(LABELS, fractions, targets)
     by_question, overall = metrics_tables(LABELS, metrics, values(metrics))
     questions = [line for line in lines(by_question) if line and line[0].startswith("q")][1:]
     assert len(questions) == 11
@@ -56,7 +57,7 @@ def test_of_fractions_each_question_has_its_error() -> None:
 
 
 def test_a_class_without_galaxies_is_no_share_of_nothing(tmp_path: Path) -> None:
-    write_confusion(tmp_path, CLASSES, score(CLASSES, *predicted([0, 1, 1], [0, 1, 2])))
+    write_confusion(tmp_path, CLASSES, measure(CLASSES, *predicted([0, 1, 1], [0, 1, 2])))
     table = pd.read_csv(tmp_path / "confusion.csv", index_col="true")
     assert list(table) == list(table.index) == ["c1 smooth", "c2 disk", "star"]
     assert table.to_numpy().tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
@@ -64,7 +65,7 @@ def test_a_class_without_galaxies_is_no_share_of_nothing(tmp_path: Path) -> None
     assert image is not None
     grey = (image == 211).all(axis=2)  # matplotlib's lightgrey
     assert grey.sum(axis=1).max() > image.shape[1] / 3  # a whole row of the matrix
-    write_confusion(tmp_path, CLASSES, score(CLASSES, *predicted([0, 1, 2], [0, 1, 2])))
+    write_confusion(tmp_path, CLASSES, measure(CLASSES, *predicted([0, 1, 2], [0, 1, 2])))
     image = cv2.imread(str(tmp_path / "confusion.png"))
     assert image is not None
     assert (image == 211).all(axis=2).sum() < 100
@@ -75,9 +76,10 @@ def test_the_result_of_a_run_fits_a_terminal(tmp_path: Path, meaning: str) -> No
     run = RunFolder(tmp_path)
     run.begin({"seed": 0, "trainer": {"max_epochs": 15}}, [], {"model": "sirressi_cnn"}, resume=False)
     run.add_meta(data={"train": 6000, "val": 1000, "test": 1234})
-    baselines = {f"{name}_{key}": 0.2 for name in ("mean", "center_pixel") for key in ("rmse", "accuracy")}
+    simple = {"test/rmse": 0.2, "test/accuracy": 0.2}
+    baselines = {"mean": simple, "center_pixel": simple, "noise_floor": {"test/rmse": 0.05}}
     metrics = {"test/rmse": 0.1, "test/accuracy": 0.75}
-    result = Result("done", metrics, {**baselines, "noise_floor_rmse": 0.05}, meaning, epochs=1, seconds=83)
+    result = Result("done", metrics, baselines, meaning, epochs=1, seconds=83)
     shown = lines(result_table(run, result))
     text = [" ".join(line) for line in shown]
     assert f"Test split: 1,234 galaxies; labels: {meaning}" in " ".join(text)

@@ -29,7 +29,7 @@ def test_a_sweep_of_methods_is_one_table(
     assert sorted(table["model"]) == sorted(MODELS.split(","))
     assert (table["status"] == "done").all()
     assert (table["labels"] == "question1 of cumulative, hard").all()
-    assert table["baseline/mean_accuracy"].nunique() == 1
+    assert table["baseline/mean/test/accuracy"].nunique() == 1
     # Round and blue galaxies are told apart by their colour alone.
     scores = table.set_index("model")["test/accuracy"]
     assert scores["random_forest"] > scores["mean"]

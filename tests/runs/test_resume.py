@@ -200,7 +200,7 @@ def test_killed_after_the_training(
     assert command("train.py", *settings, f"hydra.run.dir={whole.path}") == 0
     assert whole.result().epochs == 2
     with monkeypatch.context() as patch:
-        patch.setattr("galaxy.runs.train.write_predictions", lambda *arguments: kill())
+        patch.setattr("galaxy.runs.predict.Predictions.write", lambda *arguments: kill())
         with pytest.raises(Killed):
             command("train.py", *settings, f"hydra.run.dir={broken.path}")
     with monkeypatch.context() as patch:

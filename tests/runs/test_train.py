@@ -16,8 +16,8 @@ import torch
 import yaml
 from torch import Tensor
 
+from galaxy.runs.experiment import TABLE_METRICS
 from galaxy.runs.folder import RunFolder, find_runs
-from galaxy.runs.train import TABLE_METRICS
 from tests.conftest import Command
 
 
@@ -32,6 +32,7 @@ def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_p
         "metrics.csv",
         "result.json",
         "predictions.parquet",
+        "predictions_val.parquet",
         "train.log",
     } <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
@@ -44,10 +45,11 @@ def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_p
     assert result["checkpoint"] == "checkpoints/best.ckpt"
     questions = {f"test/rmse/q{i:02}" for i in range(1, 12)}
     assert {"val/rmse", "test/rmse", "test/r2", *questions} <= set(result["metrics"])
-    assert 0 < result["baseline/mean_rmse"] < 1
+    assert 0 < result["baselines"]["mean"]["test/rmse"] < 1
     assert result["labels"] == "cumulative"
 
     meta = json.loads((run / "meta.json").read_text())
+    assert meta["format"] == 1
     assert meta["seed"] == 3
     assert "seed=3" in yaml.safe_load((run / "overrides.yaml").read_text())
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["batch_size"] == 16
@@ -105,8 +107,8 @@ def test_a_baseline_is_a_run_like_any_other(
     assert result.status == "done"
     assert result.epochs == 1
     assert {file.name for file in (tmp_path / "run" / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    if f"{model}_rmse" in result.baselines:
-        assert result.metrics["test/rmse"] == pytest.approx(result.baselines[f"{model}_rmse"], abs=1e-6)
+    for metric, value in result.baselines.get(model, {}).items():
+        assert result.metrics[metric] == pytest.approx(value, abs=1e-6)
 
 
 @pytest.mark.parametrize("setting", ["trainer.accelerator=gpu", "trainer.precision=16-mixed"])
@@ -255,7 +257,8 @@ def test_votes_train_a_dirichlet_multinomial(command: Command, quick: list[str],
     run = [*quick[2:], *simulated, f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *run) == 0
     result = RunFolder(tmp_path / "run").result()
-    assert 0 < result.baselines["noise_floor_rmse"] < result.baselines["mean_rmse"]
+    for metric in ("val/rmse", "test/rmse"):
+        assert 0 < result.baselines["noise_floor"][metric] < result.baselines["mean"][metric]
 
 
 def test_a_sweep_runs_all_jobs_and_ends_with_one_table(

@@ -19,23 +19,24 @@ import h5py
 import hydra
 import numpy as np
 import pandas as pd
-import torch
 import yaml
 from astropy.io import fits
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from galaxy.cli.main import reporting
-from galaxy.cli.main import run as run_program
+from galaxy.cli import compare
+from galaxy.cli.arguments import with_inherited_data
+from galaxy.cli.program import reporting
+from galaxy.cli.program import run as run_program
 from galaxy.config import plain
 from galaxy.config.instantiation import instantiate
 from galaxy.data.cache import open_cache
 from galaxy.data.splits import read_splits
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.tree import GALAXY_ZOO_2
-from galaxy.reports import compare
-from galaxy.runs import build, checkpoint
-from galaxy.runs.folder import Result, RunFolder, with_inherited_data
+from galaxy.learning import checkpoint_io
+from galaxy.runs.experiment import build_model, load
+from galaxy.runs.folder import Result, RunFolder
 from galaxy.surveys import galaxy10, gz2, kaggle
 from galaxy.surveys.catalog import Catalog, Hdf5Image
 from galaxy.surveys.folder import read_folder
@@ -230,8 +231,9 @@ def write_runs(root: Path) -> None:
                 "done", {"val/rmse": error, "test/rmse": error}, {"mean_rmse": 0.3}, "cumulative", 1, 2.0, 3.0
             )
         )
-        model = build.bare_model(config, kaggle.LABELS, torch.zeros(3), torch.ones(3))
-        checkpoint.write(run.best, model, config, kaggle.LABELS)
+        model = build_model(config, kaggle.LABELS)
+        recipe = {"config": config, "labels": kaggle.LABELS.plain()}
+        checkpoint_io.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, run.best)
 
 
 # --------------------------------------------------------------------------------------------- reading them
@@ -334,7 +336,8 @@ def read_runs(root: Path, on_bad: OnBad) -> Reading:
     if errors:  # which the table has beside the sound run
         raise UserError(" ".join(errors))
     arguments = with_inherited_data([f"run={root / 'harmed'}"])
-    model, labels, _ = checkpoint.load_model(root / "harmed" / "checkpoints" / "best.ckpt")
+    trained = load(root / "harmed" / "checkpoints" / "best.ckpt")
+    model, labels = trained.model, trained.labels
     state = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
     galaxies["model"] = Galaxy((), " ".join([*arguments, *labels.columns]), state)
     return Reading(galaxies)
