@@ -28,6 +28,7 @@ from galaxy.learning.checkpoint_io import WholeCheckpointIO
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
+from galaxy.models.fitted import Fitted
 from galaxy.runs.checks import check_monitors, check_optimizer, check_settings
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, Progress, TrainsByGradients
 from galaxy.system.errors import UserError

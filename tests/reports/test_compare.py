@@ -1,9 +1,10 @@
 """Tables of run folders."""
 
-from pathlib import Path
+from pathlib import json
 from typing import Any
 
 import pandas as pd
+import Path
 import pytest
 
 from galaxy.cli.compare import main
@@ -71,7 +72,7 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
     )
     run.write_result(result)
     assert run.result() == result
-    assert '"baseline/mean_rmse": 0.2' in run.result_file.read_text()
+    assert json.loads(run.result_file.read_text())["baselines"]["mean"] == {"test/rmse": 0.2}
     run.write_result(Result(status="diverged", metrics={"val/rmse": float("nan")}))
     assert "NaN" not in run.result_file.read_text()
 

@@ -35,7 +35,7 @@ def test_a_sweep_of_methods_is_one_table(
     assert scores["random_forest"] > scores["mean"]
     for run in find_runs(folder):
         confusion = pd.read_csv(run.path / "confusion.csv", index_col="true")
-        predictions = pd.read_parquet(run.predictions_file)
+        predictions = pd.read_parquet(run.predictions_files["test"])
         assert confusion.to_numpy().sum() == len(predictions)
         right = confusion.to_numpy().trace() / len(predictions)
         assert right == pytest.approx(run.result().metrics["test/accuracy"])

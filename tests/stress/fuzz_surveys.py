@@ -225,10 +225,16 @@ def write_runs(root: Path) -> None:
         run.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
         run.overrides_file.write_text(yaml.safe_dump(["data=kaggle", "model=mean"]))
         choices = {"data": "kaggle", "model": "mean", "loss": "mse"}
-        run.meta_file.write_text(json.dumps({"seed": 0, "choices": choices}, indent=2))
+        run.meta_file.write_text(json.dumps({"format": 1, "seed": 0, "choices": choices}, indent=2))
         run.write_result(
             Result(
-                "done", {"val/rmse": error, "test/rmse": error}, {"mean_rmse": 0.3}, "cumulative", 1, 2.0, 3.0
+                "done",
+                {"val/rmse": error, "test/rmse": error},
+                {"mean": {"test/rmse": 0.3}},
+                "cumulative",
+                1,
+                2.0,
+                3.0,
             )
         )
         model = build_model(config, kaggle.LABELS)

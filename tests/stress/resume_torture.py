@@ -116,7 +116,7 @@ def _compare_runs(a: RunFolder, b: RunFolder) -> list[str]:
         lines.append("metrics.csv")
     if a.result().metrics != b.result().metrics or a.result().epochs != b.result().epochs:
         lines.append("result.json")
-    if not pd.read_parquet(a.predictions_file).equals(pd.read_parquet(b.predictions_file)):
+    if not pd.read_parquet(a.predictions_files["test"]).equals(pd.read_parquet(b.predictions_files["test"])):
         lines.append("predictions.parquet")
     return lines
 

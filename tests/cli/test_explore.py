@@ -11,9 +11,9 @@ import pytest
 
 def explore(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["explore", *arguments])
-    monkeypatch.delitem(sys.modules, "galaxy.reports.explore", raising=False)
+    monkeypatch.delitem(sys.modules, "galaxy.cli.explore", raising=False)
     try:
-        runpy.run_module("galaxy.reports.explore", run_name="__main__")
+        runpy.run_module("galaxy.cli.explore", run_name="__main__")
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
