@@ -1,10 +1,10 @@
 """Tables of run folders."""
 
-from pathlib import json
+import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import Path
 import pytest
 
 from galaxy.cli.compare import main

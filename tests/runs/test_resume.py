@@ -317,11 +317,11 @@ def test_another_precision_is_refused(
 ) -> None:
     auto = [*(o for o in quick if not o.startswith("trainer.precision")), "trainer.precision=auto"]
     here = f"hydra.run.dir={tmp_path}/run"
-    monkeypatch.setattr("galaxy.learning.lean_trainer.best_precision", lambda _: "32-true")
+    monkeypatch.setattr("galaxy.runs.experiment.best_precision", lambda _: "32-true")
     at_step(2, kill)
     with pytest.raises(Killed):
         command("train.py", *auto, here)
-    monkeypatch.setattr("galaxy.learning.lean_trainer.best_precision", lambda _: "bf16-mixed")
+    monkeypatch.setattr("galaxy.runs.experiment.best_precision", lambda _: "bf16-mixed")
     assert command("train.py", *auto, "resume=auto", here) == 1
     assert "was begun with precision 32-true, and here it would go on with bf16" in capsys.readouterr().err
 
