@@ -31,9 +31,9 @@ def same_training(first: RunFolder, second: RunFolder) -> None:
         for part in parts:
             same(a[part], b[part], f"{name}/{part}")
     assert first.result().metrics == second.result().metrics
-    pd.testing.assert_frame_equal(
-        *(pd.read_parquet(run.predictions_files["test"]) for run in (first, second))
-    )
+    for split in ("val", "test"):
+        predictions = (pd.read_parquet(run.predictions_files[split]) for run in (first, second))
+        pd.testing.assert_frame_equal(*predictions)
 
 
 @pytest.mark.parametrize("engine", ["batch", "albumentations"])

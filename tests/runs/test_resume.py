@@ -91,9 +91,9 @@ def same_runs(first: RunFolder, second: RunFolder) -> None:
     assert first.result().epochs == second.result().epochs
     tables = [pd.read_csv(run.path / "metrics.csv") for run in (first, second)]
     pd.testing.assert_frame_equal(*(table.drop(columns="images_per_second") for table in tables))
-    pd.testing.assert_frame_equal(
-        *(pd.read_parquet(run.predictions_files["test"]) for run in (first, second))
-    )
+    for split in ("val", "test"):
+        predictions = (pd.read_parquet(run.predictions_files[split]) for run in (first, second))
+        pd.testing.assert_frame_equal(*predictions)
 
 
 @pytest.mark.parametrize("every", [1, 3])
