@@ -1,4 +1,4 @@
-"""How the programs end: with a message for people's mistakes, with a traceback only for the program's own."""
+"""How a program ends: with a message if the user made a mistake, with a traceback only if the program did."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ MULTIRUN = ("-m", "--multirun")
 
 
 def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
-    """Decorates what `@hydra.main` decorates: a `UserError` in it ends the program with status 1.
+    """Decorates a function under `@hydra.main`: a `UserError` in it ends the program with status 1.
 
-    Left to Hydra, the message would come after a line with all overrides.
+    Hydra itself would print a line with all overrides before the message.
     """
 
     @wraps(task)
@@ -41,7 +41,7 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
         try:
             return task(config)
         except Exception as error:
-            # In a sweep Hydra goes on with the next job, and raises this at the end.
+            # In a sweep Hydra goes on with the next job, and raises the error at the end.
             if (mistake := user_error(error)) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             print(mistake, file=sys.stderr)
@@ -60,13 +60,13 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
         main: The function.
         prepare: Rewrites the command line first.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
     try:
-        # Hydra takes all overrides in one piece; where people write -m between them it goes to the front.
+        # Hydra wants the overrides contiguous, so a -m between them goes to the front.
         arguments = sorted(prepare(sys.argv[1:]), key=lambda argument: argument not in MULTIRUN)
         sys.argv[1:] = [_with_quotes(argument) for argument in arguments]
         main()
-    except (Interrupted, KeyboardInterrupt) as stop:  # the latter outside of a training
+    except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
         _summarise()
         sys.exit(stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT)
     except Exception as error:
@@ -79,7 +79,7 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
 
 
 def _summarise() -> None:
-    """Shows what became of the jobs of a sweep that Hydra did not bring to its end."""
+    """Prints the table of a sweep that was stopped before its end."""
     if Sweep.folder is not None and Sweep.folder.is_dir():
         try:
             summarise(Sweep.folder, Sweep.jobs)
@@ -100,7 +100,7 @@ def _with_quotes(argument: str) -> str:
 
 
 def user_error(error: BaseException) -> UserError | None:
-    """The `UserError` behind an exception: Hydra wraps those of the constructors that it calls."""
+    """Returns the `UserError` behind an exception, if any. Hydra wraps the errors of constructors."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UserError):
         cause = cause.__cause__
@@ -108,7 +108,7 @@ def user_error(error: BaseException) -> UserError | None:
 
 
 def _unwritable(error: Exception) -> UserError | None:
-    """What stands in the way of a file or folder, such as hydra.run.dir, that cannot be made."""
+    """Explains why a file or folder, such as hydra.run.dir, cannot be made."""
     if isinstance(error, OSError) and error.filename is not None:
         from galaxy.system.files import explained  # noqa: PLC0415  `--help` has no time for it
 

@@ -25,31 +25,31 @@ class Sweep(Callback):
     jobs: ClassVar[int] = 0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Leaves out of the jobs' folder names what is the same in all of them."""
+        """Makes the folder names of the jobs short: settings that all jobs share are left out."""
         Sweep.folder = Path(config.hydra.sweep.dir)
         jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
         Sweep.jobs = len(jobs) if are_planned(config) else 0
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
         with read_write(config.hydra.overrides):
-            # Every job is composed anew, with these overrides.
+            # Hydra composes every job with these overrides.
             config.hydra.overrides.hydra.append(
                 f"hydra.job.config.override_dirname.exclude_keys=[{','.join(keys)}]"
             )
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Ends with the table of the jobs, and with exit status 1 if one of them failed."""
+        """Prints the table of the jobs, and ends with exit status 1 if a job did not finish."""
         Sweep.folder = None
         if summarise(Path(config.hydra.sweep.dir), Sweep.jobs):
             raise SystemExit(1)
 
 
 def summarise(folder: Path, planned: int = 0) -> int:
-    """Prints the table of a sweep's jobs so far, and writes it as comparison.csv.
+    """Prints the table of the jobs of a sweep so far, and writes it to comparison.csv.
 
     Args:
-        folder: Of the sweep.
-        planned: How many jobs it has, if that is known; those that have not begun have no folder.
+        folder: The folder of the sweep.
+        planned: The number of its jobs, if it is known. Jobs that have not begun have no folder yet.
 
     Returns:
         The number of jobs that did not finish.
@@ -57,7 +57,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
     Raises:
         UserError: comparison.csv cannot be written.
     """
-    # pandas takes as long to import as `--help` may take.
+    # `--help` has no time for the import of pandas.
     from galaxy.reports.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
 
@@ -68,7 +68,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
     table = comparison(runs) if runs else None
     done = 0
     if table is not None:
-        print_comparison(table)  # without the errors, each of which was shown when it happened
+        print_comparison(table)  # each error was shown when it happened
         done = int((table["status"] == "done").sum())
     print(f"\nSweep folder: {folder}")
     total = max(len(runs), planned)

@@ -19,7 +19,7 @@ from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
-# Figures that are printed: what stands above them, and how. The CSV file has them all.
+# The printed figures, each with its heading and format. The CSV file has all figures.
 FIGURES = {
     "val/rmse": ("val\nRMSE", ".5f"),
     "test/rmse": ("test\nRMSE", ".5f"),
@@ -28,15 +28,15 @@ FIGURES = {
     "seconds": ("seconds", ".0f"),
     "images_per_second": ("images\n/s", ",.0f"),
 }
-# What only some runs have; no column is printed where none of them does.
+# Only some runs have these figures. Their column is printed if any run has one.
 OPTIONAL = ("test/accuracy",)
-# What is looked at, and what named the jobs of a sweep, is not what makes one run better than another.
+# These groups do not make one run better than another: one says where metrics go, the other names the jobs.
 NOT_COMPARED = ("logger", "sweep")
 
 
 @dataclass(frozen=True)
 class _Record:
-    """What a run folder says: the options, values and overrides by their keys, all as text."""
+    """The content of a run folder: options, values and overrides by their keys, all as text."""
 
     run: RunFolder
     result: Result
@@ -45,19 +45,19 @@ class _Record:
     given: dict[str, str]
 
     def setting(self, key: str) -> str:
-        """The value of a key, or the option of a group; "-" if the run has neither."""
+        """Returns the value of a key, or the option of a group; "-" if the run has neither."""
         return self.values.get(key) or self.choices.get(key) or self.given.get(key) or "-"
 
 
 def comparison(runs: list[RunFolder]) -> pd.DataFrame:
-    """One row a run, in groups whose errors compare: the same data, and labels that mean the same.
+    """Returns one row for each run, in groups whose errors compare: the same data and labels of one meaning.
 
-    In each group the best validation RMSE comes first and the runs without one last.
+    In each group the best validation RMSE comes first. Runs without one come last.
 
     Returns:
-        Columns: every option and value in which the runs differ; all metrics and baselines; epochs,
-        seconds, images_per_second; labels (what the targets mean), status, error and run (the folder);
-        group, and settings, which tell the runs of a group apart.
+        The columns are every option and value in which the runs differ; all metrics and baselines; epochs,
+        seconds and images_per_second; labels (the meaning of the targets), status, error and run (the
+        folder); group; and settings, a text that tells the runs of a group apart.
     """
     records = [_record(run) for run in runs]
     figures = pd.DataFrame([_figures(record) for record in records])
@@ -70,10 +70,10 @@ def comparison(runs: list[RunFolder]) -> pd.DataFrame:
 
 
 def print_comparison(table: pd.DataFrame) -> None:
-    """Prints a table for each group: the figures that matter most, and what tells its runs apart."""
+    """Prints a table for each group, with the most important figures and the settings of each run."""
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 1000  # a file has no width at which a path would have to be broken
+        console.width = 1000  # a file has no width, so no path has to be broken
     for group, rows in table.groupby("group"):
         ordered = len(rows) > 1 and rows["val/rmse"].notna().any()
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
@@ -85,14 +85,16 @@ def print_comparison(table: pd.DataFrame) -> None:
 
 
 def print_errors(table: pd.DataFrame) -> None:
-    """Prints a line for each run that failed; the whole message is in its train.log."""
+    """Prints a line for each failed run. The whole message is in its train.log."""
     console = Console()
     failed = table[table["error"].notna()]
     if len(failed):
         console.print()
     for row in failed.to_dict("records"):
         lines = str(row["error"]).split("\n")
-        shown = " ".join(map(str.strip, lines[: 2 if lines[0].endswith(":") else 1]))  # of a list, the first
+        shown = " ".join(
+            map(str.strip, lines[: 2 if lines[0].endswith(":") else 1])
+        )  # the first item of a list
         console.print(Text(f"{row['run']}: {shown}"), soft_wrap=True)
 
 
@@ -113,7 +115,7 @@ def _read(run: RunFolder) -> _Record:
     choices = {
         group: str(option)
         for group, option in run.choices().items()
-        # Those of conf/ that are settings of a run, not collections of settings.
+        # Experiments and sweeps are collections of settings, not settings of a run.
         if not group.startswith(("hydra/", "experiment", *NOT_COMPARED)) and "@" not in group
     }
     given = {}
@@ -131,7 +133,7 @@ def _figures(record: _Record) -> dict[str, Any]:
         for metric, value in metrics.items()
     }
     return {
-        "val/rmse": None,  # a failed run has none, and a sweep may hold nothing but failed runs
+        "val/rmse": None,  # the column exists even if all runs of a sweep failed
         "test/rmse": None,
         "test/accuracy": None,
         **result.metrics,
@@ -147,7 +149,7 @@ def _figures(record: _Record) -> dict[str, Any]:
 
 
 def _groups(records: list[_Record]) -> list[str]:
-    """Says of each run what its errors are on: the data, the folder if there are several, and the labels."""
+    """Returns, for each run, the data and labels that its errors are on; with the folder if several differ."""
     surveys = [
         (
             record.choices.get("data", "-"),
@@ -162,7 +164,7 @@ def _groups(records: list[_Record]) -> list[str]:
     groups = []
     for (data, root), record in zip(surveys, records, strict=True):
         labels = record.result.labels
-        # A run that failed before it read its labels would have had those that all others have.
+        # A run that failed before it read its labels is put with the others of its data, if they agree.
         if labels is None and len(known[data, root]) == 1:
             labels = next(iter(known[data, root]))
         name = f"{data} at {root}" if folders[data] > 1 else data
@@ -171,10 +173,10 @@ def _groups(records: list[_Record]) -> list[str]:
 
 
 def _settings(records: list[_Record]) -> list[str]:
-    """What tells each run of a group from the others: options, and what its own command line set.
+    """Returns a text that tells each run of a group from the others, by options and command-line settings.
 
-    Settings that leave a run's results as they are, such as the residence of its images, are named where
-    nothing else tells runs apart; then the folder.
+    If nothing else tells two runs apart, settings that leave the results as they are (such as the residence
+    of the images) are named too, and then the folder.
     """
     options = list(dict.fromkeys(key for record in records for key in record.choices))
     keys = list(dict.fromkeys([*options, *(key for record in records for key in record.given)]))
@@ -183,7 +185,7 @@ def _settings(records: list[_Record]) -> list[str]:
         for key in keys
         if not key.startswith(NOT_COMPARED) and len({record.setting(key) for record in records}) > 1
     ]
-    # Runs of unknown labels may be on any data.
+    # Runs with unknown labels may be on any data.
     decisive = [key for key in differing if key not in RESUMABLE_SETTINGS or key == "data.root"]
     lines = _lines(records, decisive, keys)
     alike = Counter(lines)
@@ -197,7 +199,7 @@ def _settings(records: list[_Record]) -> list[str]:
 
 
 def _lines(records: list[_Record], differing: list[str], keys: list[str]) -> list[str]:
-    """The settings of each run, their names shortened as far as all keys allow."""
+    """Returns the settings of each run, with keys as short as they can be without becoming ambiguous."""
     known = {*keys, *(key for record in records for key in record.values)}
     if "model" in differing or not differing:
         differing = ["model", *(key for key in differing if key != "model")]
@@ -213,7 +215,7 @@ def _lines(records: list[_Record], differing: list[str], keys: list[str]) -> lis
 
 
 def _shortest(key: str, keys: set[str]) -> str:
-    """The end of a dotted key that no other key ends with."""
+    """Returns the shortest end of a dotted key that no other key ends with."""
     parts = key.split(".")
     for start in range(len(parts) - 1, 0, -1):
         end = ".".join(parts[start:])
@@ -224,7 +226,7 @@ def _shortest(key: str, keys: set[str]) -> str:
 
 def _rendered(rows: pd.DataFrame) -> Table:
     figures = [name for name in FIGURES if name not in OPTIONAL or rows[name].notna().any()]
-    # 80 columns are few.
+    # A terminal of 80 columns has no room for edges.
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for name in figures:
         table.add_column(FIGURES[name][0], justify="right", no_wrap=True)
@@ -238,10 +240,10 @@ def _rendered(rows: pd.DataFrame) -> Table:
 
 
 def _differing(records: list[_Record]) -> pd.DataFrame:
-    """The options and values in which runs differ, a row each; the model if they differ in nothing.
+    """Returns the options and values in which the runs differ; the model if they differ in nothing.
 
-    Below a group in which they took different options the values follow from those, and only what the command
-    line set is shown.
+    If runs took different options of a group, the values below it follow from those options. Of such values
+    only those that a command line set are shown.
     """
     choices = pd.DataFrame([record.choices for record in records])
     values = pd.DataFrame([record.values for record in records])
@@ -253,7 +255,7 @@ def _differing(records: list[_Record]) -> pd.DataFrame:
         for name in map(str, values)
         if (name in given or not name.startswith(explained)) and values[name].nunique(dropna=False) > 1
     ]
-    # `model.size` is a copy of `crop.size`, which the option of the crop already tells.
+    # `model.size`, for example, is a copy of `crop.size`, and the option of the crop tells it already.
     followed = {(_leaf(name), tuple(values[name])) for name in map(str, values) if name.startswith(explained)}
     differing_values = [
         name
@@ -261,7 +263,7 @@ def _differing(records: list[_Record]) -> pd.DataFrame:
         if name in given or (_leaf(name), tuple(values[name])) not in followed
     ]
     table = pd.concat([choices[differing], values[differing_values]], axis=1)
-    # Of a run that cannot be read not even that is known.
+    # Of a run that cannot be read not even the model is known.
     return table if len(table.columns) else choices.reindex(columns=["model"])
 
 
@@ -278,7 +280,7 @@ def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _word(value: Any) -> str:
-    """A value as the command line takes it."""
+    """Returns a value as the command line takes it."""
     if value is None:
         return "null"
     if isinstance(value, list):

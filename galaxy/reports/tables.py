@@ -34,10 +34,10 @@ NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": Fa
 
 
 def result_table(run: RunFolder, result: Result) -> Table:
-    """The run's test RMSE, and accuracy if it has one, among the baselines; worst first."""
+    """Returns the table of a run: its test RMSE (and accuracy) among the baselines, the worst first."""
     epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
-    planned = run.config()["trainer"]["max_epochs"] or 0  # null, where Lightning has another limit
-    if result.images_per_second is not None and result.epochs < planned:  # a network's
+    planned = run.config()["trainer"]["max_epochs"] or 0
+    if result.images_per_second is not None and result.epochs < planned:  # only networks have a speed
         epochs = f"stopped early, after {epochs} of {planned}"
     title = (
         f"Test split: {run.meta()['data']['test']:,} galaxies; labels: {result.labels}\n"
@@ -60,7 +60,7 @@ def result_table(run: RunFolder, result: Result) -> Table:
     rows[name] = (result.metrics["test/rmse"], result.metrics.get("test/accuracy"))
     mean = result.baselines["mean"]["test/rmse"]
     for label, (rmse, accuracy) in sorted(rows.items(), key=lambda row: -row[1][0]):
-        cells = [label, f"{rmse:.5f}", f"{1 - rmse / mean:.1%}" if mean else "-"]  # 0 where labels never vary
+        cells = [label, f"{rmse:.5f}", f"{1 - rmse / mean:.1%}" if mean else "-"]  # labels may never vary
         if has_accuracy:
             cells.append("-" if accuracy is None else f"{accuracy:.4f}")
         table.add_row(*cells, style="bold" if label == name else None)
@@ -68,15 +68,15 @@ def result_table(run: RunFolder, result: Result) -> Table:
 
 
 def metrics_tables(labels: Labels, metrics: FractionMetrics, values: dict[str, float]) -> list[Table]:
-    """All figures of an evaluation.
+    """Returns the tables of an evaluation.
 
     Args:
         labels: What was predicted.
-        metrics: Of the predictions.
-        values: What they come to, by name.
+        metrics: The metrics of the predictions.
+        values: The same metrics as plain numbers, by name.
 
     Returns:
-        A table of each class or question, where there are several, and one of what is said of all together.
+        A table with a row for each class or question, if there are several, and a table of overall figures.
     """
     tables = []
     if isinstance(metrics, ClassMetrics):
@@ -84,7 +84,7 @@ def metrics_tables(labels: Labels, metrics: FractionMetrics, values: dict[str, f
     elif len(labels.questions) > 1:
         table = Table(**NARROW)
         table.add_column("question")
-        table.add_column("RMSE", justify="right", no_wrap=True)  # of the two, the words can wrap
+        table.add_column("RMSE", justify="right", no_wrap=True)  # the words of the question may wrap instead
         for question in labels.questions:
             table.add_row(f"{question.key}  {question.text}", f"{values[f'rmse/{question.key}']:.5f}")
         tables.append(table)
@@ -98,7 +98,7 @@ def metrics_tables(labels: Labels, metrics: FractionMetrics, values: dict[str, f
 
 
 def _class_table(labels: Labels, counts: NDArray[np.int64]) -> Table:
-    """How many galaxies each class has, how many of them were found, and how many finds are right."""
+    """Returns, for each class, the number of galaxies, the recall and the precision."""
     table = Table(**NARROW)
     table.add_column("class")
     for name in ("galaxies", "recall", "precision"):

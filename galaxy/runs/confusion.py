@@ -21,7 +21,10 @@ def class_names(labels: Labels) -> list[str]:
 
 
 def write_confusion(folder: Path, labels: Labels, metrics: FractionMetrics) -> None:
-    """Writes how many galaxies of each class were taken for which, as table and as picture; classes only."""
+    """Writes how many galaxies of each class were taken for which, as a table and as a picture.
+
+    Metrics of anything else than classes have no such matrix, and nothing is written.
+    """
     if not isinstance(metrics, ClassMetrics):
         return
     counts = metrics.confusion.cpu().numpy()
@@ -34,14 +37,14 @@ def write_confusion(folder: Path, labels: Labels, metrics: FractionMetrics) -> N
 
 
 def _confusion_picture(names: tuple[str, ...], counts: NDArray[np.int64]) -> Figure:
-    """The counts (true, predicted), coloured by their share of the true class; grey where it has none."""
+    """Draws the counts (true, predicted), coloured by their share of the true class, or grey without one."""
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.where(totals > 0, counts / totals.clip(1), np.nan)
-    size = 2.5 + 0.55 * len(counts)  # inches: room for a number of four digits in each cell
-    # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
+    size = 2.5 + 0.55 * len(counts)  # inches; a cell has room for four digits
+    # pyplot would need a display and keep the figure open.
     figure = Figure(figsize=(size + 1, size), layout="constrained")
     axes = figure.subplots()
-    axes.set_facecolor("lightgrey")  # behind cells without a share
+    axes.set_facecolor("lightgrey")  # this shows through cells without a share
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, label="share of the true class")
     axes.set(xlabel="predicted", ylabel="true", xticks=range(len(counts)), yticks=range(len(counts)))
@@ -49,7 +52,7 @@ def _confusion_picture(names: tuple[str, ...], counts: NDArray[np.int64]) -> Fig
     axes.set_yticklabels(names)
     for row in np.flatnonzero(totals == 0).tolist():
         axes.text((len(counts) - 1) / 2, row, "no galaxies", ha="center", va="center", fontsize=8)
-    if len(counts) <= 30:  # more would not be readable
+    if len(counts) <= 30:  # more numbers would not be readable
         for row, column in np.argwhere(~np.isnan(shares)).tolist():
             colour = "white" if shares[row, column] > 0.5 else "black"
             count = str(counts[row, column])
