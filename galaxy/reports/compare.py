@@ -149,7 +149,7 @@ def _figures(record: _Record) -> dict[str, Any]:
 
 
 def _groups(records: list[_Record]) -> list[str]:
-    """Returns, for each run, the data and labels that its errors are on; with the folder if several differ."""
+    """Returns, for each run, the data and labels that its errors are on, and the folder if it matters."""
     surveys = [
         (
             record.choices.get("data", "-"),
