@@ -83,7 +83,7 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
         program="bench_cache",
         title="Images/s of building the image cache over pure decoding",
         columns=("crop", "cache", "OpenCV's decoding", "ratio", "ratio, memory at hand"),
-        packages=("galaxy", "opencv-python-headless", "simplejpeg", "numba", "numpy"),
+        packages=("galaxy", "opencv-python-headless", "simplejpeg", "numpy"),
         notes=[
             f"{len(images):,} images, {threads} threads, the files in the system's memory; "
             f"n = {repeats} interleaved repeats, mean (least..greatest).",
@@ -97,7 +97,6 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
         programs = {"no crop, no cache: decoding alone": [partial(decoding_speed, images, threads, ours)]}
         for file in sorted(CROPS.glob("*.yaml")):
             crop: Crop = hydra.utils.instantiate(OmegaConf.load(file))
-            building_speed(images[:64], crop, threads)  # compiles what it needs, once on a machine
             ways = (building_speed, building_speed_at_hand)
             programs[file.stem] = [partial(way, images, crop, threads) for way in ways]
         for name, alternatives in programs.items():

@@ -107,7 +107,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
             )
         )
 
-    train(folder, source)  # decodes, and compiles where Numba has not yet
+    train(folder, source)  # decodes
     add("train.py that makes the cache", images, [train(folder, large)])
     programs: dict[tuple[str, int], Callable[[], Finished]] = {
         ("imports alone", 0): partial(run, "-c", "import galaxy.runs.train"),

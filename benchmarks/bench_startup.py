@@ -1,7 +1,7 @@
 """How long a command takes before it trains: `--help`, a warm start up to the first step, a sweep's next job.
 
 `python -m benchmarks.bench_startup` measures `train.py` as people run it, at a terminal. Warm means that the
-galaxies are there, their image cache, and what Numba compiles.
+galaxies and their image cache are there.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         ],
     )
     program = Program(folder, options.jobs)
-    program.start()  # simulates, decodes and compiles
+    program.start()  # simulates and decodes
     rows = {
         "`train.py --help`, all of it": program.help,
         "command to first step, warm": program.start,

@@ -102,7 +102,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         name: partial(ours, folder, [*common, f"augment={augment}"]) for name, augment in AUGMENTS.items()
     }
     ways |= {name: partial(plain, folder, kind) for name, kind in PLAIN.items()}
-    ours(folder, [*common, "trainer.max_epochs=2"])  # simulates, decodes and compiles
+    ours(folder, [*common, "trainer.max_epochs=2"])  # simulates and decodes
     figures = dict(zip(ways, interleaved(list(ways.values()), options.repeats), strict=True))
     loop = figures["raw loop"]
     lightning = zip(figures["Lightning with its defaults"], loop, strict=True)

@@ -38,7 +38,7 @@ from rich.filesize import decimal
 from galaxy.data.blocks import BLOCK, Block, count_intact, digest_of, last_line, offsets, read_journal
 from galaxy.data.cropping import crop_blocks
 from galaxy.images.crops import Crop
-from galaxy.images.errors import bad_images
+from galaxy.images.decode import bad_images
 from galaxy.surveys.catalog import ImageSource
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import Flusher, explained, publish

@@ -68,13 +68,12 @@ def _batch(
     rows = range(start, min(start + BLOCK, len(images)))
     pixels = np.empty((len(rows), crop.size, crop.size, crop.channels), np.uint8)
     bad: dict[int, str] = {}
-    image = None
     for row in rows:
         try:
-            image = decode(images[row], spent=image)
+            image = decode(images[row])
             if frame is not None and image.shape != frame:
                 raise BadImageError(f"the frame is {_size(image.shape)}, others are {_size(frame)}")
-            crop(image, out=pixels[row - start - len(bad)])
+            pixels[row - start - len(bad)] = crop(image)
         except BadImageError as error:
             bad[row] = str(error)
     good = pixels[: len(rows) - len(bad)]

@@ -20,9 +20,8 @@ from galaxy.data.loader import Batch, BatchLoader, Order
 from galaxy.data.residence import OnDisk, Pixels, reside
 from galaxy.data.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows
 from galaxy.data.workers import WorkerLoader
-from galaxy.images.augment import Augment
+from galaxy.images.augment import Augment, uniforms
 from galaxy.images.crops import Crop
-from galaxy.images.draws import uniforms
 from galaxy.labels.labels import Labels
 from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError, listing
@@ -271,7 +270,7 @@ class GalaxyDataModule(pl.LightningDataModule):
             share = max(1, cpu_count() // self.processes)  # of each process of a distributed training
             workers = share if self.workers is None else self.workers
             columns = {name: values.cpu() for name, values in self._columns.items()}
-            ids, pin = torch.from_numpy(self.catalog.ids), self.device.type == "cuda"
+            ids, pin = self.catalog.ids, self.device.type == "cuda"
             pixels = OnDisk(self.images)
             return WorkerLoader(pixels, columns, order, self.augment, ids, self.seed, workers, pin)
         return self._loader(order, self._planned if self.augment.active else None)
@@ -300,8 +299,8 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     def _planned(self, epoch: int) -> Batch:
         """What the batch engine will do to each galaxy in an epoch."""
-        ids = torch.from_numpy(self.catalog.ids).to(self.pixels.device)
-        return self.augment.plan(uniforms(self.seed, epoch, ids, self.augment.count))
+        draws = uniforms(self.seed, epoch, self.catalog.ids, self.augment.count)
+        return self.augment.plan(draws.to(self.pixels.device))
 
     def _loader(self, order: Order, epoch_columns: Callable[[int], Batch] | None = None) -> BatchLoader:
         """Gathers in a thread of its own where a GPU trains; it would be in the way of a CPU that does."""

@@ -15,8 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from galaxy.data.loader import Batch, BatchLoader, Order, channels_last
 from galaxy.data.residence import OnDisk
-from galaxy.images.augment import Augment
-from galaxy.images.draws import uniforms
+from galaxy.images.augment import Augment, uniforms
 from galaxy.system.interruption import SIGNALS
 
 
@@ -42,7 +41,7 @@ class WorkerLoader(BatchLoader):
         columns: Batch,
         order: Order,
         augment: Augment,
-        ids: Tensor,
+        ids: NDArray[np.int64],
         seed: int,
         workers: int,
         pin: bool,

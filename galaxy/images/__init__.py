@@ -1,1 +1,5 @@
-"""Images: decoded, cropped and cached once, augmented in training. Nothing here knows a label."""
+"""Images: decoded, cropped, augmented and shown. Nothing here knows a label."""
+
+
+class BadImageError(Exception):
+    """An image that cannot be used; the message is the reason, without the image's name."""

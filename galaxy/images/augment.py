@@ -1,4 +1,8 @@
-"""Augmentation: a galaxy turned, mirrored, moved, zoomed or recoloured is as good a galaxy."""
+"""Augmentation: random changes of training images after which a galaxy is still the same galaxy.
+
+Both engines are pure functions of (seed, epoch, galaxy id): neither the batch, nor the worker, nor the number
+of galaxies changes what happens to an image.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +11,66 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galaxy.images import kernels
-from galaxy.system.errors import UserError
-
 if TYPE_CHECKING:
-    from galaxy.images.per_sample import PerSample
+    from galaxy.images.albumentations_engine import PerSample
 
 # The columns of a sample's draws. Each change has its own, so that switching one off leaves the others alone.
 _TURN, _FLIP, _RIGHT, _DOWN, _ZOOM, _BRIGHTNESS, _COLOUR = range(7)
-_COUNT = _COLOUR + 3  # red, green, blue
+_COUNT = _COLOUR + 3  # Red, green and blue have one each.
+
+# The odd number nearest to 2^64 over the golden ratio, the step of SplitMix64's counter.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def uniforms(seed: int, epoch: int, ids: NDArray[np.int64], count: int) -> Tensor:
+    """Draws uniform numbers as a pure function of (seed, epoch, id).
+
+    Args:
+        seed: The seed of the run, any integer.
+        epoch: The epoch, 0 or more.
+        ids: (N,) int64, the galaxies' ids.
+        count: How many numbers each galaxy gets.
+
+    Returns:
+        (N, count) float32 on the CPU, multiples of 2^-24 in [0, 1).
+    """
+    state = _hashed(np.array([seed % 2**64], np.uint64))
+    state = _hashed(state + np.uint64(epoch))
+    state = _hashed(state + ids.view(np.uint64))
+    columns = np.arange(count, dtype=np.uint64) * _GOLDEN
+    bits = _hashed((state[:, None] + columns).ravel()).reshape(len(ids), count)
+    return torch.from_numpy((bits >> np.uint64(40)).astype(np.float32)) * 2**-24
+
+
+def _hashed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Hashes each 64-bit number; pandas applies the mixing function of SplitMix64 (Steele et al. 2014)."""
+    return pd.util.hash_array(numbers + _GOLDEN)  # The hash of 0 would be 0.
 
 
 class Augment:
-    """One policy of random changes on two engines.
+    """One policy of random changes, carried out by one of two engines.
 
-    What lies beyond the edge of the crop is its mirror image, so that the sky goes on with its own level and
-    noise; zeros would draw the outline of the turned square.
+    Beyond the edge of the crop lies its mirror image, so that the sky goes on with its own level and noise.
+    Zeros would draw the outline of the turned square.
 
     Args:
-        engine: `batch` changes whole batches on the device they are on; `albumentations` one uint8 image
-            after the other, in the workers.
-        rotate: `none`, `quarter` (one of four quarter turns) or `full` (any angle); all equally likely.
+        engine: `batch` changes whole batches on the device they are on; `albumentations` changes one uint8
+            image after the other, in the workers.
+        rotate: `none`, `quarter` (one of four quarter turns) or `full` (any angle); all are equally likely.
         flip: The probability of a mirror image (left to right; with turns, any axis).
         shift: The largest move along each axis, as a fraction of the side; uniform in both directions.
         zoom: The largest magnification; log-uniform between 1 / zoom and zoom.
         brightness: The largest relative change of brightness; uniform in both directions.
-        colour: The same for each channel on its own.
+        colour: The largest relative change of each channel on its own; uniform in both directions.
+
+    Raises:
+        ValueError: A parameter is out of its range.
     """
 
     def __init__(
@@ -77,23 +110,24 @@ class Augment:
 
     @property
     def count(self) -> int:
-        """How many draws a sample of the batch engine needs."""
+        """The number of draws that a sample of the batch engine needs."""
         return _COUNT if self.active else 0
 
     def plan(self, draws: Tensor) -> dict[str, Tensor]:
-        """What is to be done to each sample, worked out for as many as there are at once.
+        """Turns draws into what `batch` does to each sample.
 
         Args:
             draws: (N, count) float32, uniform in [0, 1).
 
         Returns:
-            Columns of N rows for `batch`, none if nothing is changed: "warp" (N, 2, 3) float32, where each
-            point of the changed image lies in the original, both spanning [-1, 1]; or "quarters" (N,) int64
-            turns and "mirror" (N,) bool; and "gains" (N, 3) float32, factors of the channels.
+            Columns of N rows, none if nothing is changed. "warp" (N, 2, 3) float32 takes each point of the
+            changed image to its place in the original, both spanning [-1, 1]. Where pixels are only moved
+            there are "quarters" (N,) int64 turns and "mirror" (N,) bool instead. "gains" (N, 3) float32 are
+            the factors of the channels.
         """
         planned = {}
         if self.interpolates:
-            # In float64, so that a vectorised sine and a lone one round to the same float32.
+            # float64 makes the vectorised sine and the scalar one round to the same float32.
             planned["warp"] = self._inverse(draws.double()).float()
         elif self.rotate == "quarter" or self.flip > 0:
             planned["quarters"], planned["mirror"] = self._quarters(draws), draws[:, _FLIP] < self.flip
@@ -102,18 +136,19 @@ class Augment:
         return planned
 
     def batch(self, images: Tensor, plan: dict[str, Tensor]) -> Tensor:
-        """Changes a batch; what happens to a sample depends on its own plan only.
+        """Changes a batch; what happens to a sample depends on its own row of the plan only.
 
         Args:
-            images: (B, C, S, S) uint8, C being 1 or 3.
-            plan: The samples' rows of what `plan` answered, on the images' device; other columns are left
-                alone.
+            images: (B, C, S, S) uint8, where C is 1 or 3.
+            plan: The samples' rows of the columns that `plan` returned, on the images' device. Other columns
+                are ignored.
 
         Returns:
             (B, C, S, S) float32 in [0, 1].
         """
         if "warp" in plan:
-            floats = _warped(images, plan["warp"].float())  # trainer.precision=64-true has made it double
+            # With trainer.precision=64-true, Lightning has converted the plan to float64.
+            floats = resampled(images, plan["warp"].float())
         elif "quarters" in plan:
             floats = as_floats(_turned(images, plan["quarters"], plan["mirror"]))
         else:
@@ -136,18 +171,18 @@ class Augment:
 
     @cached_property
     def _per_sample(self) -> PerSample:
-        # Imported on use: it takes seconds, which the batch engine does not owe.
-        from galaxy.images.per_sample import PerSample  # noqa: PLC0415
+        # Importing albumentations takes seconds, which the batch engine should not cost.
+        from galaxy.images.albumentations_engine import PerSample  # noqa: PLC0415
 
-        return PerSample(self)
+        return PerSample(self.rotate, self.flip, self.shift, self.zoom, self.brightness, self.colour)
 
     def _quarters(self, draws: Tensor) -> Tensor:
-        """(N,) int64, 0 to 3."""
+        """Returns the quarter turns, (N,) int64 from 0 to 3."""
         turns = draws[:, _TURN] if self.rotate == "quarter" else torch.zeros_like(draws[:, _TURN])
         return (4 * turns).long()
 
     def _inverse(self, draws: Tensor) -> Tensor:
-        """(N, 2, 3), of the type of the draws."""
+        """Returns the "warp" of a plan, (N, 2, 3), in the draws' type."""
         if self.rotate == "full":
             angle = 2 * math.pi * draws[:, _TURN]
         else:
@@ -156,38 +191,31 @@ class Augment:
         zoom = torch.exp(math.log(self.zoom) * (2 * draws[:, _ZOOM] - 1))
         cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
         linear = torch.stack([mirror * cos, -mirror * sin, sin, cos], dim=1).view(-1, 2, 2)
-        # The side is 2 in these units.
+        # Images span [-1, 1], so their side is 2.
         move = 2 * self.shift * (2 * draws[:, [_RIGHT, _DOWN], None] - 1)
         return torch.cat([linear, -linear @ move], dim=2)
 
     def _gains(self, draws: Tensor) -> Tensor:
-        """(N, 3)."""
+        """Returns the factors of the channels, (N, 3)."""
         brightness = 1 + self.brightness * (2 * draws[:, _BRIGHTNESS, None] - 1)
         return brightness * (1 + self.colour * (2 * draws[:, _COLOUR:] - 1))
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """(B, C, H, W) uint8 to float32 in [0, 1]."""
+    """Converts (B, C, H, W) uint8 to float32 in [0, 1]."""
     return images.float().div_(255)
-
-
-def _warped(images: Tensor, inverse: Tensor) -> Tensor:
-    """`resampled` in a quarter of its time where the CPU does it; up to rounding, as on any two devices."""
-    if images.device.type != "cpu":
-        return resampled(images, inverse)
-    pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
-    warped = kernels.warped(pixels, inverse.contiguous().numpy(), torch.get_num_threads())
-    return torch.from_numpy(warped).permute(0, 3, 1, 2)
 
 
 def resampled(images: Tensor, inverse: Tensor) -> Tensor:
     """Takes each pixel from another place of its image, bilinearly.
 
-    The grid is written out, as a matrix product may round a sample differently in another batch.
+    The grid is computed element by element, because the matrix product of `F.affine_grid` may round a sample
+    differently in another batch.
 
     Args:
         images: (B, C, S, S) uint8.
-        inverse: (B, 2, 3) float32, where each point of a result lies in the image, both spanning [-1, 1].
+        inverse: (B, 2, 3) float32, which takes each point of a result to its place in the image, both
+            spanning [-1, 1].
 
     Returns:
         (B, C, S, S) float32 in [0, 1], channels_last.
@@ -195,7 +223,7 @@ def resampled(images: Tensor, inverse: Tensor) -> Tensor:
     side = images.shape[-1]
     centres = (2 * torch.arange(side, device=images.device, dtype=torch.float32) + 1) / side - 1
     a = inverse[:, :, :, None, None]
-    # (B, 2, S, S); along a row all but the first term is the same.
+    # (B, 2, S, S). Along a row only the first term changes.
     points = a[:, :, 0] * centres + (a[:, :, 1] * centres[:, None] + a[:, :, 2])
     floats, points = as_floats(images).contiguous(), points.permute(0, 2, 3, 1)
     warped = F.grid_sample(floats, points, padding_mode="reflection", align_corners=False)
@@ -203,24 +231,25 @@ def resampled(images: Tensor, inverse: Tensor) -> Tensor:
 
 
 def _turned(images: Tensor, quarters: Tensor, mirror: Tensor) -> Tensor:
-    """Mirrors where `mirror` (B,), then turns by `quarters` (B,); pixels are moved, never mixed.
+    """Mirrors each image where `mirror` (B,) is true, then turns it by `quarters` (B,).
 
-    Each of the eight results is the image with rows and columns reversed or not, then transposed or not.
+    Pixels are moved and never mixed: each of the eight results is the image with rows and columns reversed or
+    not, then transposed or not.
     """
     rows = (quarters == 2) | (quarters == 3)
     columns = ((quarters == 1) | (quarters == 2)) ^ mirror
     images = torch.where(rows[:, None, None, None], images.flip(2), images)
     images = torch.where(columns[:, None, None, None], images.flip(3), images)
     even = quarters % 2 == 0
-    # The image comes first, for the result takes the memory layout of the first.
+    # `torch.where` gives the result the memory layout of its first image.
     return torch.where(even[:, None, None, None], images, images.transpose(2, 3))
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
-        raise UserError(f"augment.{name} is {value}; it must be one of {', '.join(allowed)}")
+        raise ValueError(f"{name} is {value}; it must be one of {', '.join(allowed)}")
 
 
 def _between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise UserError(f"augment.{name} is {value}; it must be between {low} and {high}")
+        raise ValueError(f"{name} is {value}; it must be between {low} and {high}")

@@ -1,12 +1,11 @@
-"""One image, wherever it is, to pixels, or the reason why not."""
+"""Reads one image, wherever it is, as pixels, or says why it cannot be used."""
 
 from __future__ import annotations
 
 import errno
-import os
-import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -14,35 +13,26 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
-from galaxy.images.errors import BadImageError
 from galaxy.images.fits import read_fits
 from galaxy.images.hdf5 import Hdf5Files
 from galaxy.surveys.catalog import FitsImage, Hdf5Image, ImageSource
-from galaxy.system.errors import UserError
+from galaxy.system.errors import UserError, listing
 
-__all__ = ["BadImageError", "Decoder", "decode"]
+__all__ = ["BadImageError", "Decoder", "bad_images", "decode"]
 
-# Errors that are a file's own: it is missing, a folder, or not ours to read.
+# These errors are the file's own: it is missing, a folder, or not readable for us. Another try cannot help.
 _LASTING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
-# Bytes read at first: more than most images have.
-_READ = 2**17
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Some writers pad a JPEG, or add bytes of their own after its end.
-_TAIL = 1024
-# Pixels of the largest image that OpenCV decodes: a damaged size must not take all memory.
-_LARGEST = 2**30
-# Begins what says, among other things, how a JPEG is to be turned.
-_EXIF = b"Exif\0\0"
-# How a JPEG begins whose colours are YCbCr, if it has three.
-_JFIF = b"\xff\xd8\xff\xe0\0\x10JFIF\0"
-# The segments that tell the size of a JPEG: of sequential and progressive ones. Beside them a usual one has
-# its name, tables and comments before the scan; behind that OpenCV looks for no EXIF data either.
-_FRAMES = (b"\xff\xc0", b"\xff\xc1", b"\xff\xc2")
-_USUAL = (*_FRAMES, b"\xff\xe0", b"\xff\xdb", b"\xff\xc4", b"\xff\xdd", b"\xff\xfe")
-_SCAN = b"\xff\xda"
 _TIFF = (b"II*\0", b"MM\0*")
+# Some writers pad a JPEG, or add bytes of their own after its end. The end must be within these last bytes.
+_TAIL = 1024
+# The largest number of pixels that OpenCV decodes. A damaged size must not take all memory.
+_LARGEST = 2**30
+# EXIF data begin with these bytes. They may say that a JPEG is to be turned.
+_EXIF = b"Exif\0\0"
 
 
 class Decoder:
@@ -56,7 +46,8 @@ class Decoder:
         self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> Decoder:
-        # Here, for threads share these filters. What astropy warns about is no mistake or is reported as one.
+        # The filters are set once and not for each image, because all threads share them. Whatever astropy
+        # warns about is either harmless or reported as an error.
         self._warnings.__enter__()
         warnings.filterwarnings("ignore", module=r"astropy\.")
         return self
@@ -70,24 +61,22 @@ class Decoder:
         self._hdf5.close()
         self._warnings.__exit__(kind, error, traceback)
 
-    def __call__(self, source: ImageSource, spent: Pixels | None = None) -> Pixels:
+    def __call__(self, source: ImageSource) -> Pixels:
         """Reads one image.
 
         Args:
-            source: A path is that of a JPEG, PNG, TIFF, BMP, WebP or whatever else OpenCV can decode. A grey
-                picture becomes RGB, transparency is dropped, a JPEG is turned as its EXIF data say, and of
-                16-bit samples the upper 8 bits are kept: pictures for eyes, not measurements. Samples of 32
-                or 64 bits, which have no white, are refused.
-            spent: An image from here that nobody needs any more. The next one may take its memory, which this
-                thread's processor still has in its cache.
+            source: The place of the image. A path leads to a JPEG, PNG, TIFF, BMP, WebP or another file that
+                OpenCV can decode. A grey picture becomes RGB, transparency is dropped, and a JPEG is turned
+                as its EXIF data say. Of 16-bit samples the upper 8 bits are kept, because pictures are for
+                eyes and are no measurements. Samples of 32 or 64 bits have no white level and are refused.
 
         Returns:
             (H, W, 3) uint8 RGB.
 
         Raises:
-            BadImageError: The file is missing, empty, truncated, not an image or not ours to read. Damage
-                inside a JPEG that leaves its end alone is noticed where libjpeg does: JPEG has no checksum,
-                and most flipped bits make another sound picture.
+            BadImageError: The file is missing, empty, truncated, not an image or not readable for us. Damage
+                inside a JPEG whose end is in place is noticed where libjpeg notices it. A JPEG has no
+                checksum, and most flipped bits give another valid picture.
             UserError: The package that reads the format is not installed, or the disk or the system failed.
         """
         match source:
@@ -96,13 +85,13 @@ class Decoder:
             case FitsImage():
                 return read_fits(source)
             case _:
-                return _read_file(source, spent)
+                return _read_file(source)
 
     def shape(self, source: ImageSource) -> tuple[int, ...]:
-        """The (H, W, 3) of an image.
+        """Finds the (H, W, 3) of an image, from the header of its file where that is enough.
 
         Raises:
-            BadImageError: As when the image is read.
+            BadImageError: The image cannot be used.
         """
         if isinstance(source, Hdf5Image):
             return self._hdf5.shape(source)
@@ -117,31 +106,23 @@ def decode(source: ImageSource) -> Pixels:
         return decoder(source)
 
 
-def _content(path: Path) -> bytes:
-    """The bytes of a file.
+def bad_images(lines: Sequence[str]) -> UserError:
+    """Makes the error for bad images where none may be left out.
 
-    By calls of the system: for a small file a file object makes twice as many, and after each a thread may
-    wait for Python's lock.
+    Args:
+        lines: One line for each bad image, with the reason.
     """
-    file = os.open(path, os.O_RDONLY)
-    try:
-        part = os.read(file, _READ)
-        if len(part) < _READ and part.endswith(_JPEG_END):  # else the end is where there is no more to read
-            return part
-        parts = []
-        while part:
-            parts.append(part)
-            part = os.read(file, _READ << len(parts))
-    finally:
-        os.close(file)
-    return b"".join(parts)
+    return UserError(
+        f"{len(lines):,} image(s) cannot be used:\n{listing(list(lines))}\n"
+        "Get these files again, or leave these galaxies out with data.on_bad=skip."
+    )
 
 
-def _read_file(path: Path, spent: Pixels | None) -> Pixels:
+def _read_file(path: Path) -> Pixels:
     try:
-        data = _content(path)
+        data = path.read_bytes()
     except OSError as error:
-        if error.errno not in _LASTING:  # another try may find the same file sound
+        if error.errno not in _LASTING:  # Another try may find the same file sound.
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         raise BadImageError(f"cannot be read ({error.strerror})") from error
     if not data:
@@ -150,7 +131,7 @@ def _read_file(path: Path, spent: Pixels | None) -> Pixels:
         if not data.endswith(_JPEG_END) and _JPEG_END not in data[-_TAIL:]:
             # OpenCV would fill the missing part with grey and say nothing.
             raise BadImageError("the file is truncated: its end is missing")
-        if (image := _decoded_jpeg(data, spent)) is not None:
+        if (image := _decoded_jpeg(data)) is not None:
             return image
     if data.startswith(_PNG):
         _check_png(data)
@@ -166,95 +147,56 @@ def _read_file(path: Path, spent: Pixels | None) -> Pixels:
 
 
 def _jpeg_kind(data: bytes) -> tuple[int, int, str] | None:
-    """Height, width and colours of a JPEG; None where libjpeg does not know, or will not have it."""
+    """Reads height, width and colours of a JPEG; None where its header is damaged, unusual or too large."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except (ValueError, KeyError):  # the latter of colours that are sampled in a way it does not know
+    except (ValueError, KeyError):  # KeyError where simplejpeg has no name for the sampling of the colours
         return None
     return (height, width, colours) if height * width <= _LARGEST else None
 
 
 def _is_usual(colours: str, data: bytes) -> bool:
-    """Whether a JPEG is as most are: grey or YCbCr, and not to be turned."""
+    """Whether a JPEG is like most others: grey or YCbCr, and not to be turned."""
     return colours in ("YCbCr", "Gray") and _EXIF not in data
 
 
-def _usual_size(data: bytes) -> tuple[int, int] | None:
-    """Height and width of a usual JPEG that says so in the usual way; None of others.
-
-    After simplejpeg has read a header, a thread may wait for Python's lock. Nobody believes the size: it is
-    that of the memory which simplejpeg is given, and the image has the size that simplejpeg finds.
-    """
-    if not data.startswith(_JFIF):
-        return None
-    place, frame = 2, b""
-    while (marker := data[place : place + 2]) != _SCAN:
-        if marker not in _USUAL:  # EXIF data among them
-            return None
-        if marker in _FRAMES:
-            frame = data[place + 4 : place + 10]
-        place += 2 + int.from_bytes(data[place + 2 : place + 4])
-    if len(frame) < 6:
-        return None
-    bits, height, width, colours = struct.unpack(">BHHB", frame)
-    usual = bits == 8 and colours in (1, 3) and 0 < height * width <= _LARGEST
-    return (height, width) if usual else None
-
-
 def _jpeg_shape(path: Path) -> tuple[int, int, int] | None:
-    """The (H, W, 3) of a usual JPEG, from its header."""
+    """Reads the (H, W, 3) of a usual JPEG from its header; None for all other files."""
     try:
-        data = _content(path)
+        data = path.read_bytes()
     except OSError:
         return None
     kind = _jpeg_kind(data)
     return (*kind[:2], 3) if kind is not None and _is_usual(kind[2], data) else None
 
 
-def _decoded_jpeg(data: bytes, spent: Pixels | None) -> Pixels | None:
-    """Decodes a usual JPEG; of others, which are for OpenCV to turn or to mix the colours of, None.
+def _decoded_jpeg(data: bytes) -> Pixels | None:
+    """Decodes a usual JPEG; None for one that OpenCV has to turn or whose colours it has to mix.
 
-    The pixels are OpenCV's, for both use libjpeg-turbo in the same way. And what libjpeg warns of, which
-    OpenCV passes over, is an error here, in whatever JPEG.
+    Simplejpeg raises an error for the damage that libjpeg warns of and OpenCV ignores. Every JPEG is decoded
+    here for that reason, also where OpenCV decodes it again. The pixels are OpenCV's, because both use
+    libjpeg-turbo in the same way.
     """
-    if (size := _usual_size(data)) is not None:
-        frame = _frame(*size, 3) if spent is None or spent.shape != (*size, 3) else spent
-        try:
-            return simplejpeg.decode_jpeg(data, "RGB", buffer=frame)
-        except ValueError:
-            pass  # what is wrong is found out below
     kind = _jpeg_kind(data)
     if kind is None:
         return None
-    height, width, colours = kind
-    inks = colours in ("CMYK", "YCCK")
-    frame = _frame(height, width, 4 if inks else 3)
+    colours = kind[2]
     try:
-        image: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if inks else "RGB", buffer=frame)
+        image: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if colours in ("CMYK", "YCCK") else "RGB")
     except ValueError as error:
         raise BadImageError(f"a damaged JPEG ({error})") from error
     return image if _is_usual(colours, data) else None
 
 
-def _frame(height: int, width: int, channels: int) -> Pixels:
-    """Memory for pixels that stay in the processor's cache until they are cropped.
-
-    libjpeg-turbo writes rows that begin at a multiple of 32 bytes past the cache. Those of the surveys' 424
-    pixels are a multiple of 8 bytes long: if the first one begins at 4, none does, and decoding and cropping
-    take a tenth less than if some do.
-    """
-    size = height * width * channels
-    memory = np.empty(size + 32, np.uint8)
-    begin = (4 - memory.ctypes.data) % 32
-    return memory[begin : begin + size].reshape(height, width, channels)
-
-
 def _check_png(data: bytes) -> None:
-    """Raises BadImageError unless a PNG is whole: OpenCV takes whatever memory a damaged length asks for."""
+    """Raises BadImageError unless a PNG is whole.
+
+    OpenCV would allocate whatever memory a damaged length asks for.
+    """
     view = memoryview(data)
     start, kind = len(_PNG), b""
     while kind != b"IEND":
-        # A chunk: 4 bytes of length, 4 of kind, the content, and 4 of a checksum of kind and content.
+        # A chunk has 4 bytes of length, 4 of kind, the content, and a 4-byte checksum of kind and content.
         end = start + 12 + int.from_bytes(data[start : start + 4])
         kind = data[start + 4 : start + 8]
         if end > len(data):

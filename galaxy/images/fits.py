@@ -1,4 +1,4 @@
-"""Images in FITS files: measured brightnesses, stretched to the 8 bits of a picture."""
+"""Images in FITS files: measured brightnesses are stretched to the 8 bits of a picture."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
-from galaxy.images.errors import BadImageError
 from galaxy.surveys.catalog import FitsImage
 from galaxy.system.errors import UserError
 
-# Black lies this many sky standard deviations below the sky: its noise is not cut in half, nor is whatever is
-# as faint as the noise.
+# Black lies this many standard deviations of the sky below the sky, so that neither its noise nor an object
+# as faint as the noise is cut in half.
 _BLACK = 2.0
-# A frame of nothing but sky gets no contrast: white is at least this far above it, in the same unit.
+# White lies at least this many standard deviations above the sky. A frame of nothing but sky stays dark then.
 _LEAST_WHITE = 20.0
-# Of the pixels, in percent, those darker than white: all but the core of a galaxy, or of a star beside it.
+# This percentage of the pixels is darker than white: all but the core of a galaxy, or of a star beside it.
 _DARKER_THAN_WHITE = 99.8
-# How compressed files begin, whatever their names.
+# Compressed files begin with these bytes, whatever their names.
 _GZIP = b"\x1f\x8b"
-# A normal distribution's standard deviation over its median absolute deviation.
+# The standard deviation of a normal distribution over its median absolute deviation.
 _NORMAL = 1.4826
 
 
 def read_fits(source: FitsImage) -> Pixels:
     """Reads the first image of a FITS file, compressed (`.fz`, `.gz`) or not, and stretches it.
 
-    Each plane p is measured against its own sky, x = (p - sky) / scatter + 2, with the median of its pixels
-    as the sky and 1.4826 times the median absolute deviation as the scatter, so that bands of unlike units or
-    depths get alike. Pixels without a value (NaN) count as sky. The stretch is that of Lupton et al. 2004
-    (PASP 116, 133), which keeps colours in bright places: with the mean I of the planes at a pixel, and white
-    w as the 99.8th percentile of I, each plane becomes
+    Each plane p is measured against its own sky, x = (p - sky) / scatter + 2. The sky is the median of its
+    pixels, and the scatter 1.4826 times their median absolute deviation, so that bands of different units or
+    depths become comparable. Pixels without a value (NaN) count as sky. The stretch is that of Lupton et al.
+    2004 (PASP 116, 133), which keeps colours in bright places. With the mean I of the planes at a pixel, and
+    white w as the 99.8th percentile of I, each plane becomes
 
-        x f(I) / I,  f(I) = min(1, asinh(I / softening) / asinh(w / softening)),
+        x f(I) / I,  f(I) = min(1, asinh(I / softening) / asinh(w / softening)).
 
-    and where a plane exceeds 1 all are divided by the largest. It is linear for I well below `softening`, and
-    logarithmic above.
+    Where a plane exceeds 1, all planes are divided by the largest. The stretch is linear for I well below
+    `softening` and logarithmic above.
 
-    The first row of a FITS image is the bottom of the picture. It becomes the last, as viewers show it.
+    The first row of a FITS image is the bottom of the picture. It becomes the last row, as viewers show it.
 
     Args:
-        source: The file, the planes to show and the softening. Of an image with two axes, `bands` is ignored.
+        source: The file, the planes to show and the softening. For an image with two axes `bands` is ignored.
 
     Returns:
-        (H, W, 3) uint8 RGB; of a single plane, three times the same.
+        (H, W, 3) uint8 RGB; a single plane is repeated three times.
 
     Raises:
-        BadImageError: The file is damaged, as far as its length and its checksums tell, or has no image, too
-            few planes, or a plane without content.
+        BadImageError: The file is damaged, as far as its length and its checksums tell. Or it has no image,
+            too few planes, or a plane without content.
         UserError: astropy is not installed.
     """
     planes, bands = _planes(source)
@@ -66,9 +66,9 @@ def read_fits(source: FitsImage) -> Pixels:
 
 
 def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
-    """The first image with two or three axes, as (planes, H, W), and those of its planes to show."""
+    """Reads the first image with two or three axes as (planes, H, W); adds which planes to show."""
     try:
-        from astropy.io import fits  # noqa: PLC0415  optional, and slow to import
+        from astropy.io import fits  # noqa: PLC0415  It is optional, and slow to import.
     except ImportError as error:
         raise UserError(
             "Images in FITS files are read with astropy, which is not installed.\n"
@@ -77,12 +77,13 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
     try:
         content = source.path.read_bytes()
         if content.startswith(_GZIP):
-            content = gzip.decompress(content)  # all of it, which checks its checksum
+            content = gzip.decompress(content)  # Reading all of it checks its checksum.
         with fits.open(io.BytesIO(content)) as file:
             hdu = next((hdu for hdu in file if hdu.is_image and len(hdu.shape) in (2, 3)), None)
             if hdu is None:
                 raise BadImageError("the file has no image with two or three axes")
-            if isinstance(hdu, fits.CompImageHDU):  # whose checksum is that of the table it is stored in
+            if isinstance(hdu, fits.CompImageHDU):
+                # The checksum of a compressed image is that of the table it is stored in.
                 with fits.open(io.BytesIO(content), disable_image_compression=True) as stored:
                     _check(stored[file.index(hdu)], len(content))
             else:
@@ -92,7 +93,7 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
         raise BadImageError("there is no such file") from error
     except BadImageError:
         raise
-    except Exception as error:  # a damaged file makes astropy raise nearly anything
+    except Exception as error:  # A damaged file makes astropy raise nearly anything.
         raise BadImageError(
             f"cannot be read as a FITS file ({str(error) or type(error).__name__})"
         ) from error
@@ -108,25 +109,25 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
 
 
 def _check(hdu: Any, length: int) -> None:
-    """Raises BadImageError where a part of a file of `length` bytes is not all there or not as written."""
+    """Raises BadImageError if a part of a file of `length` bytes is incomplete or not as it was written."""
     place = hdu.fileinfo()
     end = place["datLoc"] + place["datSpan"]
-    if end > length:  # of which astropy only warns
+    if end > length:  # Astropy only warns of it.
         raise BadImageError(f"the file is truncated: it has {length:,} of {end:,} bytes")
-    if not hdu.verify_datasum():  # of files without a checksum it thinks well
+    if not hdu.verify_datasum():  # It accepts files without a checksum.
         raise BadImageError("the file is damaged: the data do not have the checksum DATASUM")
 
 
 def _above_sky(plane: NDArray[np.generic], band: int) -> NDArray[np.float64]:
-    """The plane in standard deviations of its sky, 0 in the middle of the sky."""
-    with np.errstate(invalid="ignore"):  # raised by one of the many kinds of NaN
+    """Converts a plane to standard deviations of its sky above the sky's level."""
+    with np.errstate(invalid="ignore"):  # Converting a signalling NaN raises the flag.
         plane = plane.astype(np.float64)
     known = np.isfinite(plane)
     values = plane[known]
     if not values.size:
         raise BadImageError(f"plane {band} (from 0) has no pixel with a value")
     sky = np.median(values)
-    # Half of the pixels may have one value, as a frame filled up with zeros or a drawing has.
+    # More than half of the pixels have one value in a drawing, or in a frame that is filled up with zeros.
     scatter = _NORMAL * np.median(np.abs(values - sky)) or values.std()
     if scatter == 0:
         raise BadImageError(f"plane {band} (from 0) is empty: all its pixels are {sky:g}")

@@ -11,22 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
-from galaxy.images.errors import BadImageError
 from galaxy.surveys.catalog import Hdf5Image
 
 if TYPE_CHECKING:
     import h5py
 
 
-# What h5py raises where a file is damaged.
+# The errors that h5py raises for a damaged file.
 _DAMAGED = (OSError, RuntimeError, LookupError, TypeError, ValueError)
-# Bytes of decompressed images kept at most, where a chunk holds a part of many images.
+# The most bytes of decompressed chunks that h5py keeps, where a chunk holds parts of many images.
 _MOST_KEPT = 2**30
 
 
 class Hdf5Files:
-    """Reads images of HDF5 files, each opened once and kept open. Threads may share it: h5py takes turns."""
+    """Reads images of HDF5 files. Each file is opened once and kept open.
+
+    Threads may share an object, because h5py lets only one of them read at a time.
+    """
 
     def __init__(self) -> None:
         self._files = ExitStack()
@@ -34,7 +37,7 @@ class Hdf5Files:
         self._opening = Lock()
 
     def read(self, source: Hdf5Image) -> Pixels:
-        """One image, (H, W, 3) uint8; only its own part of the file is read.
+        """Reads one image, (H, W, 3) uint8, and no other part of the file.
 
         Raises:
             BadImageError: The file cannot be opened, or this image in it is damaged or was never written.
@@ -45,12 +48,12 @@ class Hdf5Files:
             whole = stored[source.row] and image.any()
         except _DAMAGED as error:
             raise BadImageError(f"cannot be read ({error})") from error
-        if not whole:  # HDF5 reads what it does not find as zeros
+        if not whole:  # HDF5 returns zeros for chunks that it does not find.
             raise BadImageError("is not in the file: it was never written, or its place is lost")
         return image
 
     def shape(self, source: Hdf5Image) -> tuple[int, ...]:
-        """(H, W, 3) of an image, without reading it.
+        """Finds the (H, W, 3) of an image without reading it.
 
         Raises:
             BadImageError: The file cannot be opened.
@@ -65,8 +68,8 @@ class Hdf5Files:
         self._files.close()
 
     def _dataset(self, source: Hdf5Image) -> tuple[h5py.Dataset, NDArray[np.bool_]]:
-        """The dataset, and which of its images are stored, (N,)."""
-        # Imported on use: few surveys are in HDF5.
+        """Opens a dataset; returns it, and whether each of its images is stored, (N,)."""
+        # Few surveys are in HDF5, and others need not wait for the import.
         import h5py  # noqa: PLC0415
 
         key = source.path, source.dataset
@@ -80,7 +83,7 @@ class Hdf5Files:
 
 
 def _stored(dataset: h5py.Dataset) -> NDArray[np.bool_]:
-    """Which images the file holds all of, as far as its index tells, (N,)."""
+    """Finds which images the file holds completely, as far as its index tells, (N,)."""
     if dataset.chunks is None:
         return np.full(len(dataset), dataset.id.get_storage_size() >= dataset.nbytes)
     grid = [math.ceil(side / part) for side, part in zip(dataset.shape, dataset.chunks, strict=True)]
@@ -88,7 +91,7 @@ def _stored(dataset: h5py.Dataset) -> NDArray[np.bool_]:
 
     def note(chunk: Any) -> None:
         place = [divmod(start, part) for start, part in zip(chunk.chunk_offset, dataset.chunks, strict=True)]
-        # A chunk whose place is damaged cannot be found where it should be.
+        # A chunk whose recorded place is damaged does not count: reading would not find it.
         if all(not rest and number < side for (number, rest), side in zip(place, grid, strict=True)):
             found[tuple(number for number, _ in place)] = True
 
@@ -97,15 +100,16 @@ def _stored(dataset: h5py.Dataset) -> NDArray[np.bool_]:
 
 
 def _room(dataset: h5py.Dataset) -> dict[str, int]:
-    """How a file is opened that keeps the chunks of two neighbouring images, where chunks hold several.
+    """Returns the options to open a file with, so that h5py keeps the chunks of two neighbouring images.
 
-    Left to itself h5py cuts images into chunks of some hundred pixels of some hundred images, and keeps a
-    megabyte of them: each image would cost the decompression of as many.
+    By default h5py writes chunks that hold some hundred pixels of some hundred images, and keeps a megabyte
+    of them. Each image would then cost the decompression of some hundred.
     """
     if dataset.chunks is None or dataset.chunks[0] == 1:
         return {}
     sides = zip(dataset.shape[1:], dataset.chunks[1:], strict=True)
     pieces = math.prod(math.ceil(side / part) for side, part in sides)
     size = 2 * pieces * math.prod(dataset.chunks)
-    # A hundred slots a chunk keep two from sharing one; chunks that were wholly read are the first to go.
+    # With a hundred slots for each chunk, two chunks hardly ever share one. With `rdcc_w0` at 1, chunks that
+    # were read completely are dropped first.
     return {"rdcc_nbytes": min(size, _MOST_KEPT), "rdcc_nslots": 200 * pieces + 1, "rdcc_w0": 1}

@@ -1,4 +1,4 @@
-"""Contact sheets: images as a survey has them beside what a model would see."""
+"""Contact sheets: the images of a survey beside the crops that a model would see."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from galaxy.images.crops import Crop, Pixels
-from galaxy.images.decode import BadImageError, Decoder
-from galaxy.images.errors import bad_images
+from galaxy.images.decode import BadImageError, Decoder, bad_images
 from galaxy.surveys.catalog import ImageSource
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import replacing
@@ -30,13 +29,13 @@ def contact_sheet(
     """Saves a picture with one row per image: the original, then each crop of it.
 
     Args:
-        images: Those to show, by the name that stands beside them.
-        crops: By the name that heads their column.
-        path: Where to save; a PNG, or whatever else its ending says that Matplotlib can write.
-        on_bad: Whether an image that cannot be decoded is an error or left out.
+        images: The images to show, by the name that stands beside each.
+        crops: The crops to show, by the name at the head of each column.
+        path: Where to save the sheet; its ending chooses among the formats that Matplotlib can write.
+        on_bad: "error" stops at images that cannot be decoded, "skip" leaves them out.
 
     Returns:
-        The images left out, with the reasons.
+        One line for each image left out, with the reason.
 
     Raises:
         UserError: There is nothing to show, an image cannot be decoded, or the ending of `path` is unknown.
@@ -49,7 +48,7 @@ def contact_sheet(
     if not frames:
         raise UserError(f"There are no images to show.\n{listing(bad)}")
     width, height = _CELL * (1 + len(crops)), _CELL * len(frames)
-    # A Figure of its own, not pyplot's: no display is needed and nothing stays open.
+    # A figure that is not pyplot's needs no display and does not stay open.
     figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
     formats = figure.canvas.get_supported_filetypes()
     if path.suffix[1:] not in formats:
@@ -70,7 +69,7 @@ def contact_sheet(
 
 
 def _decoded(images: Mapping[str, ImageSource]) -> tuple[dict[str, Pixels], list[str]]:
-    """The images that can be decoded, by name, and the others with the reasons."""
+    """Decodes the images; returns their pixels by name, and one line for each that cannot be decoded."""
     frames, bad = {}, []
     with Decoder() as decode:
         for name, image in images.items():
@@ -83,7 +82,7 @@ def _decoded(images: Mapping[str, ImageSource]) -> tuple[dict[str, Pixels], list
 
 def _show(cell: Axes, picture: Pixels) -> None:
     """Draws (H, W, 3) RGB or (H, W, 1) grey, with its size below."""
-    # Nearest: the reader should see the pixels that the model gets.
+    # With "nearest" the reader sees the very pixels that the model gets.
     cell.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     cell.set(xticks=[], yticks=[])
     cell.set_xlabel(f"{picture.shape[1]} x {picture.shape[0]}", fontsize=6, labelpad=1)

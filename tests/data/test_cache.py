@@ -212,14 +212,14 @@ def test_bad_images_are_all_named_and_leaving_them_out_decodes_nothing_again(
 def test_a_disk_that_fails_makes_no_image_bad(
     images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    open_file = os.open
+    read_bytes = Path.read_bytes
 
-    def fail(path: str | Path, *arguments: int) -> int:
+    def fail(path: Path) -> bytes:
         if path == images[70]:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return open_file(path, *arguments)
+        return read_bytes(path)
 
-    monkeypatch.setattr(os, "open", fail)
+    monkeypatch.setattr(Path, "read_bytes", fail)
     with pytest.raises(UserError, match=r"70\.jpg cannot be read: Input/output error"):
         open_cache(images, CROP, tmp_path / "cache", "skip")
     monkeypatch.undo()

@@ -376,23 +376,6 @@ def test_bytes_that_look_like_exif_data_turn_nothing(tmp_path: Path, where: str)
     assert decode(tmp_path / "a.jpg").shape == (16, 24, 3)
 
 
-def test_an_image_takes_the_memory_of_one_that_is_spent(tmp_path: Path) -> None:
-    images = [
-        cv2.blur(np.random.default_rng(i).integers(0, 256, (40, 50, 3), np.uint8), (3, 3)) for i in range(3)
-    ]
-    for name, content in zip("abc", [jpeg(images[0]), jpeg(images[1]), jpeg(images[2][:30])], strict=True):
-        (tmp_path / f"{name}.jpg").write_bytes(content)
-    alone = decode(tmp_path / "b.jpg")
-    with Decoder() as decoder:
-        first = decoder(tmp_path / "a.jpg")
-        second = decoder(tmp_path / "b.jpg", spent=first)
-        assert np.shares_memory(first, second)
-        np.testing.assert_array_equal(second, alone)
-        third = decoder(tmp_path / "c.jpg", spent=second)  # of another size
-        assert not np.shares_memory(second, third)
-        np.testing.assert_array_equal(second, alone)
-
-
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
 JPEGS = {
     "usual": jpeg(NOISE[..., :3]),
@@ -434,11 +417,3 @@ def test_a_jpeg_of_a_damaged_size_takes_no_memory(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(content[:size] + b"\xff\xdc" * 2 + content[size + 4 :])  # 65,500 each
     with pytest.raises(BadImageError):
         decode(tmp_path / "a.jpg")
-
-
-def test_no_row_of_a_survey_s_jpeg_is_written_past_the_cache(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(jpeg(np.zeros((424, 424, 3), np.uint8)))
-    for _ in range(8):  # wherever the memory lies
-        image = decode(tmp_path / "a.jpg")
-        assert image.flags.c_contiguous
-        assert all(row.ctypes.data % 32 for row in image)

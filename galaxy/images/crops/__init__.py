@@ -1,4 +1,4 @@
-"""Crops: which part of the frame a model sees, and at what size. One module per way of choosing it."""
+"""Crops: which part of the frame a model sees, and at what size. Each way of choosing it has one module."""
 
 from galaxy.images.crops.crop import Crop, Pixels
 

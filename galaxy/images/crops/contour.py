@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from galaxy.images import kernels
-from galaxy.images.crops.crop import Crop, Pixels, central_square
-from galaxy.system.errors import UserError
+import math
 
-# The frame that the project's constants are for: Galaxy Zoo 2 and Kaggle. Both scale an image by the
-# galaxy's Petrosian radius, so a smaller frame shows the same galaxy in fewer pixels and the constants shrink
-# with it.
+import cv2
+import numpy as np
+
+from galaxy.images.crops.crop import Crop, Pixels, central_square
+
+# The side of the frames that the project's constants are made for, those of Galaxy Zoo 2 and Kaggle. Both
+# surveys scale an image by the galaxy's Petrosian radius, so a smaller frame shows the same galaxy in fewer
+# pixels and the constants shrink with it.
 FRAME = 424
 
 
 class ContourCrop(Crop):
     """Keeps the smallest of three central squares that holds the galaxy's contour.
 
-    Aaronson, Schoenrock and Stone, "Galaxy Morphology Classification" (github.com/zachaa, README.md and
-    data_image_cleaning.ipynb): grey, Gaussian blur, threshold, dilate; of the contours with some area take
-    the one whose centroid is nearest the centre; if its bounding box lies in the inner square keep that, else
-    if it lies in the outer one keep that, else keep the whole frame. A frame without such a contour is kept
-    whole.
+    The steps are those of Aaronson, Schoenrock and Stone, "Galaxy Morphology Classification"
+    (github.com/zachaa, README.md and data_image_cleaning.ipynb): make the image grey, blur it, threshold it
+    and dilate the bright region. Of the contours with at least `min_area`, take the one whose centroid is
+    nearest to the centre. If its bounding box lies in the inner square, keep that; else, if it lies in the
+    outer square, keep that; else keep the whole frame. A frame without such a contour is kept whole.
 
-    Their text leaves the constants open; the defaults are those of their notebook, and right for the images
-    of both surveys. Lengths are in pixels of a 424 x 424 frame and are scaled to the frame at hand, where the
-    notebook knows no other frame. It also resizes bilinearly, which aliases when the whole frame shrinks four
-    times; here pixels are averaged by area.
+    Their text leaves the constants open. The defaults are those of their notebook and are right for the
+    images of both surveys. Lengths are in pixels of a 424 x 424 frame. They are scaled to other frames here;
+    the notebook handles no others. The notebook also resizes bilinearly, which aliases when the whole frame
+    shrinks four times; here pixels are averaged by area.
 
     Args:
         size: Side of the result in pixels; 106 in the project, so that the inner square keeps its pixels.
         channels: 1 for grey, as in the project, 3 for RGB.
-        blur: Side of the Gaussian kernel. 5 takes out the grain of the sky (standard deviation 1.1).
+        blur: Side of the Gaussian kernel. 5 removes the grain of the sky (standard deviation 1.1).
         threshold: Grey level (0 to 255) that a galaxy is brighter than after the blur. 30 leaves the bright
-            inner part; at the 10 of the region-of-interest crop neighbours and sky join the galaxy.
+            inner part. At 10, the level of the region-of-interest crop, neighbours and sky join the galaxy.
         dilate: Side of the square that the bright region grows by. 5 closes holes and gaps of two pixels.
         min_area: Smallest area of a contour in square pixels. 100 leaves out specks and faint stars.
         inner: Side of the inner square, a quarter of the frame.
         outer: Side of the outer square, half of the frame.
+
+    Raises:
+        ValueError: A parameter is out of its range.
     """
 
     def __init__(
@@ -52,15 +58,15 @@ class ContourCrop(Crop):
         super().__init__(size, channels)
         for name, value in (("blur", blur), ("dilate", dilate)):
             if not 1 <= value <= FRAME:
-                raise UserError(f"crop.{name} is {value}; it must be from 1 (none) to {FRAME} (pixels).")
+                raise ValueError(f"{name} is {value}; it must be from 1 (none) to {FRAME} (pixels)")
         if not 0 <= threshold <= 255:
-            raise UserError(f"crop.threshold is {threshold}; it must be from 0 to 255 (grey levels).")
+            raise ValueError(f"threshold is {threshold}; it must be from 0 to 255 (grey levels)")
         if min_area < 0:
-            raise UserError(f"crop.min_area is {min_area}; it must be 0 or more (square pixels).")
+            raise ValueError(f"min_area is {min_area}; it must be 0 or more (square pixels)")
         if not 0 < inner <= outer <= FRAME:
-            raise UserError(
-                f"crop.inner is {inner} and crop.outer is {outer}; "
-                f"they must be 0 < inner <= outer <= {FRAME} (pixels of a {FRAME} x {FRAME} frame)."
+            raise ValueError(
+                f"inner is {inner} and outer is {outer}; "
+                f"they must be 0 < inner <= outer <= {FRAME} (pixels of a {FRAME} x {FRAME} frame)"
             )
         self.blur = blur
         self.threshold = threshold
@@ -70,10 +76,10 @@ class ContourCrop(Crop):
         self.outer = outer
 
     def region(self, image: Pixels) -> Pixels:
-        """The inner or the outer square, or the whole frame."""
+        """Returns the inner or the outer square, or the whole frame."""
         height, width = image.shape[:2]
         scale = min(height, width) / FRAME
-        box = self._box(image, scale)
+        box = self._box(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), scale)
         if box is None:
             return image
         x, y, box_width, box_height = box
@@ -84,12 +90,33 @@ class ContourCrop(Crop):
                 return central_square(image, side)
         return image
 
-    def _box(self, image: Pixels, scale: float) -> tuple[int, int, int, int] | None:
-        """The bounding box (x, y, width, height) of the contour nearest the centre."""
-        blur, grow = _odd(self.blur * scale), _odd(self.dilate * scale) // 2
-        return kernels.central_contour(image, blur, self.threshold, grow, self.min_area * scale**2)
+    def _box(self, grey: Pixels, scale: float) -> tuple[int, int, int, int] | None:
+        """Finds the bounding box (x, y, width, height) of the contour nearest to the centre, if there is one.
+
+        Args:
+            grey: (H, W) uint8.
+            scale: Shorter side of the frame over 424.
+        """
+        blur, grow = _odd(self.blur * scale), _odd(self.dilate * scale)
+        smooth = cv2.GaussianBlur(grey, (blur, blur), 0)
+        _, bright = cv2.threshold(smooth, self.threshold, 255, cv2.THRESH_BINARY)
+        bright = cv2.dilate(bright, np.ones((grow, grow), np.uint8))
+        contours, _ = cv2.findContours(bright, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        height, width = grey.shape
+        nearest, box = math.inf, None
+        for contour in contours:
+            moments = cv2.moments(contour)
+            area = moments["m00"]
+            if area == 0 or area < self.min_area * scale**2:
+                continue
+            # The project rounds down to whole pixels, which decides between contours that are equally near.
+            x, y = int(moments["m10"] / area), int(moments["m01"] / area)
+            distance = math.hypot(x - width // 2, y - height // 2)
+            if distance < nearest:
+                nearest, box = distance, cv2.boundingRect(contour)
+        return None if box is None else (box[0], box[1], box[2], box[3])
 
 
 def _odd(length: float) -> int:
-    """The odd number nearest to `length`, at least 1: kernels have a middle pixel."""
+    """Returns the odd number nearest to `length`, at least 1: a kernel needs a middle pixel."""
     return max(1, 2 * round((length - 1) / 2) + 1)

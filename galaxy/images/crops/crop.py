@@ -1,4 +1,4 @@
-"""What every crop is: a region of the frame, resized to a square."""
+"""The base class of all crops: a region of the frame, resized to a square."""
 
 from __future__ import annotations
 
@@ -6,73 +6,71 @@ from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
 import cv2
-import numpy as np
 from numpy.typing import NDArray
 
-from galaxy.images import kernels
-from galaxy.system.errors import UserError
-
-# uint8 throughout; OpenCV's own annotations promise no more than "some number".
+# All pixels are uint8. The type says "any" because OpenCV's annotations promise no more than some number.
 Pixels: TypeAlias = NDArray[Any]
 
-# A slip of the keyboard must not take all memory: each thread has the crops of 128 images at once.
+# The largest size of a crop. A mistyped size must not take all memory: each thread holds the crops of 128
+# images at once.
 LARGEST = 1024
 
 
 class Crop(ABC):
     """Turns an RGB frame into a square picture of the galaxy.
 
-    A subclass chooses the region. Whatever decides its pixels must be an attribute that JSON can hold: the
-    cache of cropped images is keyed by the class's name and `vars(crop)`.
+    A subclass chooses the region. Every setting that changes its pixels must be an attribute that JSON can
+    hold, because the cache of cropped images is keyed by the class's name and `vars(crop)`.
 
-    Attributes:
-        size: Width and height of the result, in pixels.
-        channels: 3 for RGB, 1 for grey (ITU-R 601 weights).
+    Args:
+        size: Width and height of the result, 1 to 1024 pixels.
+        channels: 3 for RGB, 1 for grey (with the weights of ITU-R 601).
+
+    Raises:
+        ValueError: A parameter is out of its range.
     """
 
     def __init__(self, size: int, channels: int) -> None:
         if not 1 <= size <= LARGEST:
-            raise UserError(f"crop.size is {size}; it must be from 1 to {LARGEST} (pixels).")
+            raise ValueError(f"size is {size}; it must be from 1 to {LARGEST} (pixels)")
         if channels not in (1, 3):
-            raise UserError(f"crop.channels is {channels}; it must be 1 (grey) or 3 (RGB).")
+            raise ValueError(f"channels is {channels}; it must be 1 (grey) or 3 (RGB)")
         self.size = size
         self.channels = channels
 
-    def __call__(self, image: Pixels, out: Pixels | None = None) -> Pixels:
+    def __call__(self, image: Pixels) -> Pixels:
         """Crops one image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            out: (size, size, channels) uint8, contiguous: where the result goes; None for a new array.
 
         Returns:
-            (size, size, channels) uint8.
+            (size, size, channels) uint8, which may be a view of `image`.
         """
-        if out is None:
-            out = np.empty((self.size, self.size, self.channels), np.uint8)
-        assert out.flags.c_contiguous
         region = self.region(image)
-        _resize(kernels.grey(region) if self.channels == 1 else region, out)
-        return out
+        if self.channels == 1:
+            region = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
+        if region.shape[:2] != (self.size, self.size):
+            # INTER_AREA averages all pixels that a new one covers, so that shrinking does not alias.
+            region = cv2.resize(region, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        return region.reshape(self.size, self.size, self.channels)
 
     @abstractmethod
     def region(self, image: Pixels) -> Pixels:
-        """The part of the (H, W, 3) uint8 RGB `image` to keep, as a view of at least one pixel."""
+        """Chooses the part of the frame to keep.
 
+        Args:
+            image: (H, W, 3) uint8 RGB.
 
-def _resize(image: Pixels, out: Pixels) -> None:
-    """Fills a square with the image, its pixels averaged by area, so that shrinking does not alias."""
-    (height, width), size = image.shape[:2], len(out)
-    if (height, width) == (size, size):
-        out[:] = image.reshape(out.shape)
-    elif min(height, width) < size or (height % size == 0 and width % size == 0):
-        # Enlarging, and shrinking by whole numbers, for which OpenCV has fast ways of its own.
-        cv2.resize(image, (size, size), out, interpolation=cv2.INTER_AREA)
-    else:
-        kernels.shrink(image, out)
+        Returns:
+            A view of `image` with at least one pixel.
+        """
 
 
 def central_square(image: Pixels, side: int) -> Pixels:
-    """The central (side, side) pixels, as a view; of the two middles of an odd margin, the upper left."""
+    """Returns a view of the central (side, side) pixels.
+
+    Where the margin is odd, the square lies half a pixel above and to the left of the centre.
+    """
     top, left = ((length - side) // 2 for length in image.shape[:2])
     return image[top : top + side, left : left + side]

@@ -1,12 +1,12 @@
-"""The albumentations engine of `galaxy.images.augment`."""
+"""The albumentations engine of `galaxy.images.augment`; importing it takes seconds."""
 
 from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-# albumentations asks the network for its newest version on import unless told not to.
+# On import albumentations asks the network for its newest version unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A
@@ -14,33 +14,28 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from galaxy.images.augment import Augment
-
 
 class PerSample:
-    """Changes one image after the other as a policy says.
+    """Changes one image after the other. The arguments are those of `Augment`."""
 
-    Args:
-        policy: What to change, and how far.
-    """
-
-    def __init__(self, policy: Augment) -> None:
+    def __init__(
+        self, rotate: str, flip: float, shift: float, zoom: float, brightness: float, colour: float
+    ) -> None:
         steps: list[A.BasicTransform] = []
-        if policy.flip > 0:
-            steps.append(A.HorizontalFlip(p=policy.flip))
-        if policy.rotate == "quarter":
+        if flip > 0:
+            steps.append(A.HorizontalFlip(p=flip))
+        if rotate == "quarter":
             steps.append(A.RandomRotate90(p=1))
-        if policy.interpolates:
-            steps.append(Warp(policy.rotate == "full", policy.shift, policy.zoom))
-        for change, per_channel in ((policy.brightness, False), (policy.colour, True)):
+        if rotate == "full" or shift > 0 or zoom > 1:
+            steps.append(Warp(rotate == "full", shift, zoom))
+        for change, per_channel in ((brightness, False), (colour, True)):
             if change > 0:
                 steps.append(A.MultiplicativeNoise((1 - change, 1 + change), per_channel=per_channel, p=1))
         self.compose = A.Compose(steps)
 
     def __call__(self, image: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
         """Changes an image (S, S, C) uint8; the same seed changes it in the same way."""
-        # Compose would give all its steps the same seed, and so the same draws.
+        # `Compose.set_random_seed` would give all steps the same seed, and so the same draws.
         steps = self.compose.transforms
         for step, own in zip(steps, np.random.SeedSequence(seed).generate_state(len(steps)), strict=True):
             step.set_random_seed(int(own))
@@ -49,12 +44,14 @@ class PerSample:
 
 
 class Warp(A.ImageOnlyTransform):
-    """One bilinear warp. A.Affine's zoom is uniform and its moves whole pixels; the policy's are neither.
+    """Turns, moves and zooms in one bilinear warp.
+
+    `A.Affine` draws the zoom uniformly and moves by whole pixels; `Augment` promises neither.
 
     Args:
         turn: Whether to turn by any angle.
         shift: The largest move along each axis, as a fraction of the side.
-        zoom: The largest magnification; log-uniform.
+        zoom: The largest magnification; log-uniform between 1 / zoom and zoom.
     """
 
     def __init__(self, turn: bool, shift: float, zoom: float) -> None:
@@ -76,4 +73,4 @@ class Warp(A.ImageOnlyTransform):
     def apply(self, img: NDArray[np.uint8], matrix: NDArray[np.float64], **params: Any) -> NDArray[np.uint8]:
         """Warps an image (S, S, C)."""
         warped = cv2.warpAffine(img, matrix, img.shape[:2], borderMode=cv2.BORDER_REFLECT)
-        return np.asarray(warped, np.uint8).reshape(img.shape)  # OpenCV drops the axis of a single channel
+        return np.asarray(warped, np.uint8).reshape(img.shape)  # OpenCV drops the axis of a single channel.
