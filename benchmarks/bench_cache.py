@@ -83,7 +83,7 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
         program="bench_cache",
         title="Images/s of building the image cache over pure decoding",
         columns=("crop", "cache", "OpenCV's decoding", "ratio", "ratio, memory at hand"),
-        packages=("galaxy", "opencv-python-headless", "simplejpeg", "numba", "numpy"),
+        packages=("opencv-python-headless", "simplejpeg", "numpy"),
         notes=[
             f"{len(images):,} images, {threads} threads, the files in the system's memory; "
             f"n = {repeats} interleaved repeats, mean (least..greatest).",

@@ -55,7 +55,7 @@ def main() -> None:
         program="bench_checkpointing",
         title="Images/s of train.py with last.ckpt, over the same without",
         columns=("model", "with", "without", "ratio"),
-        packages=("galaxy", "torch", "lightning"),
+        packages=("torch", "lightning"),
         notes=[
             f"2,000 simulated galaxies, 64 px, {options.epochs} epochs of which the first is left out; "
             f"n = {options.repeats} interleaved repeats, mean (least..greatest).",

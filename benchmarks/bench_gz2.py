@@ -55,7 +55,7 @@ def measure(root: Path, sizes: Sizes, repeats: int) -> Report:
         program="bench_gz2",
         title="Reading the files of Galaxy Zoo 2",
         columns=("labels", "weights", "votes", "seconds", "of processor", "peak MiB"),
-        packages=("galaxy", "pyarrow", "pandas", "numpy"),
+        packages=("pyarrow", "pandas", "numpy"),
         notes=[
             f"{TABLE} with {sizes.rows:,} rows and 231 columns, "
             f"{(root / TABLE).stat().st_size / 1e6:,.0f} MB; n = {repeats} interleaved repeats, mean "

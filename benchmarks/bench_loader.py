@@ -191,7 +191,7 @@ def measure(root: Path, folder: Path, options: argparse.Namespace) -> Report:
         program="bench_loader",
         title="Images/s of loading and augmentation, over a DataLoader of JPEG files",
         columns=("loader", "reads", "images/s", "DataLoader", "ratio"),
-        packages=("galaxy", "torch", "torchvision", "albumentations"),
+        packages=("torch", "torchvision", "albumentations"),
         notes=[
             f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {cpu_count()} workers; "
             f"files in the system's memory; n = {options.repeats} interleaved repeats, mean "

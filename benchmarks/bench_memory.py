@@ -83,7 +83,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         program="bench_memory",
         title="Peak memory of train.py with data.residence=disk",
         columns=("program", "images", "cache GB", "n", "peak MiB", "seconds"),
-        packages=("galaxy", "torch", "lightning", "numpy"),
+        packages=("torch", "lightning", "numpy"),
         notes=[
             "model=mlp, crop=center212; augmentation and batches of 64 by default. train.py: at most "
             f"{BATCHES} batches drawn from all images, validation, and the scores of the best checkpoint; "

@@ -73,7 +73,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         program="bench_startup",
         title="Seconds before train.py trains",
         columns=("from ... to", "seconds"),
-        packages=("galaxy", "torch", "lightning", "hydra-core"),
+        packages=("torch", "lightning", "hydra-core"),
         notes=[
             f"n = {options.repeats} interleaved repeats, mean (least..greatest), the files in the system's "
             "memory.",

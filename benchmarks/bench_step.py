@@ -72,7 +72,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         program="bench_step",
         title="Milliseconds of a training step of a tiny network",
         columns=("program", "median step", "over the loop", "of Lightning's", "mean step", "over the loop"),
-        packages=("galaxy", "torch", "lightning"),
+        packages=("torch", "lightning"),
         notes=[
             f"mlp with one layer of 16 on 4 x 4 pixels, batches of {options.batch_size}, on one thread, "
             f"precision {best_precision('cpu')}; {options.epochs} epochs of which the first is left out; "

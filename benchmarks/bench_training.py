@@ -134,7 +134,7 @@ def measure(cases: list[Case], options: argparse.Namespace, folder: Path) -> Rep
         program="bench_training_gpu" if GPU else "bench_training",
         title="Training speed in images/s: train.py over a loop written by hand",
         columns=("model", "pixels", "augment", "train.py", "loop", "ratio"),
-        packages=("galaxy", "torch", "lightning"),
+        packages=("torch", "lightning"),
         notes=[
             _setting(options),
             "Both keep freed memory (galaxy.system.machine): as much as a third of the speed on CPUs.",

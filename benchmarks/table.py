@@ -18,6 +18,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from galaxy import __version__
 from galaxy.system.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
@@ -100,7 +101,7 @@ class Report:
 
     def _versions(self) -> str:
         named = [f"{name} {version(name)}" for name in self.packages]
-        return ", ".join([f"Python {platform.python_version()}", *named])
+        return ", ".join([f"Python {platform.python_version()}", f"Galaxy {__version__}", *named])
 
 
 def peak_memory() -> int:
