@@ -1,0 +1,228 @@
+"""Every command of README.md and docs/ does what it says, on a tiny survey.
+
+A comment before a block of commands makes an exception: `<!-- not run -->` where a command downloads or
+serves, `<!-- compose only -->` where it needs a machine that tests do not have.
+"""
+
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+
+from galaxy.labels.tree import GALAXY_ZOO_2
+from tests.config.test_conf import composed
+from tests.conftest import PROJECT, Command
+from tests.docs.pages import PAGES
+
+BLOCKS = re.compile(r"(?:<!-- (not run|compose only) -->\n)?```bash\n(.*?)```", re.DOTALL)
+TRAIN = (["galaxy", "train"], ["python", "train.py"])
+# The files of the worked example: their paths, and what they hold.
+EXAMPLE = re.compile(r"^`([\w/]+\.\w+)`:\n\n```\w+\n(.*?)```", re.DOTALL | re.MULTILINE)
+
+
+def commands(mark: str) -> list[str]:
+    """The commands of all pages under a mark, each once."""
+    lines = [
+        line.partition(" #")[0].strip()
+        for text in PAGES.values()
+        for found, block in BLOCKS.findall(text)
+        for line in block.splitlines()
+        if found == mark
+    ]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+RUN = [line for line in commands("") if "tiny_cnn" not in line]
+WORKED = [line for line in commands("") if "tiny_cnn" in line]
+SWEEPS = [line for line in RUN if "train -m " in line or "sweep=" in line]
+
+
+def test_the_pages_show_every_command() -> None:
+    words = [line.split() for line in RUN]
+    shown = {word[1] for word in words if word[0] == "galaxy"}
+    assert shown == {"train", "evaluate", "explore", "compare", "cache"}
+    assert {word[1] for word in words if word[0] == "python"} == {"evaluate.py"}
+    assert {word[0] for word in words} == {"galaxy", "python"}
+
+
+def test_only_downloads_and_the_commands_of_others_are_not_run() -> None:
+    programs = {" ".join(line.split()[:2]) for line in commands("not run")}
+    others = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir"}
+    assert programs == {"galaxy fetch", *others}
+
+
+def write_kaggle(root: Path, survey: Path) -> None:
+    root.mkdir(parents=True)
+    (root / "training_solutions_rev1.csv").write_bytes((survey / "training_solutions_rev1.csv").read_bytes())
+    for name in ("images_training_rev1", "images_test_rev1"):
+        (root / name).symlink_to(survey / "images_training_rev1")
+
+
+def write_gz2(root: Path, survey: Path) -> None:
+    """The same galaxies with conditional fractions."""
+    root.mkdir()
+    table = pd.read_csv(survey / "training_solutions_rev1.csv")
+    fractions, _ = GALAXY_ZOO_2.conditional(table[list(GALAXY_ZOO_2.kaggle_columns)].to_numpy())
+    labels = pd.DataFrame(fractions, columns=list(GALAXY_ZOO_2.hart16_columns("debiased")))
+    labels.insert(0, "dr7objid", table["GalaxyID"])
+    labels.to_csv(root / "gz2_hart16.csv", index=False)
+    mapping = pd.DataFrame({"objid": table["GalaxyID"], "sample": "original", "asset_id": table["GalaxyID"]})
+    mapping.to_csv(root / "gz2_filename_mapping.csv", index=False)
+    (root / "images").symlink_to(survey / "images_training_rev1")
+
+
+def write_galaxy10(root: Path, survey: Path) -> None:
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    with h5py.File(root / "Galaxy10_DECals.h5", "w") as file:
+        file["images"] = rng.integers(0, 256, (80, 256, 256, 3), dtype=np.uint8)
+        file["ans"] = (np.arange(80) % 10).astype(np.uint8)
+
+
+def write_own(root: Path, survey: Path) -> None:
+    root.mkdir()
+    table = pd.read_csv(survey / "training_solutions_rev1.csv")
+    smooth = table["Class1.1"]
+    own = pd.DataFrame({"name": table["GalaxyID"], "smooth": smooth, "disk": table["Class1.2"]})
+    own["morphology"] = np.where(smooth > 0.5, "elliptical", "spiral")
+    own.to_csv(root / "labels.csv", index=False)
+    (root / "images").symlink_to(survey / "images_training_rev1")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `ready` copies; the first test fills it."""
+    return tmp_path_factory.mktemp("prepared") / "work"
+
+
+@pytest.fixture
+def ready(
+    prepared: Path,
+    command: Command,
+    quick: list[str],
+    survey: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A folder to work in: a run, a sweep, every survey and ImageNet's weights."""
+    if not prepared.exists():
+        fill(prepared, command, quick, survey, monkeypatch)
+    folder = tmp_path / "work"
+    shutil.copytree(prepared, folder, symlinks=True)
+    (folder / "cache").symlink_to(cache)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    return folder
+
+
+def fill(
+    folder: Path, command: Command, quick: list[str], survey: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "data").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert command("train.py", *quick, "trainer.max_epochs=1", "hydra.run.dir=runs/first") == 0
+    sweep = ["-m", "model=mean", "hydra.sweep.dir=runs/mine"]
+    assert command("train.py", *sweep, *(o for o in quick if not o.startswith("model="))) == 0
+    for write in (write_kaggle, write_gz2, write_galaxy10, write_own):
+        write(folder / "data" / write.__name__.removeprefix("write_"), survey)
+    weights = folder / "torch" / "hub" / "checkpoints"
+    weights.mkdir(parents=True)
+    name = Path(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url).name
+    torch.save(torchvision.models.resnet18().state_dict(), weights / name)
+
+
+def filled(line: str, folder: Path) -> list[str]:
+    """The words of a command, with its blanks filled in."""
+    return [
+        word.replace("=DIR", f"={folder}/data/own").replace("=RUN", f"={folder}/runs/first")
+        for word in shlex.split(line)
+    ]
+
+
+def shortened(words: list[str], quick: list[str], prepared: Path) -> list[str]:
+    """A command whose training, if it trains, takes a second or two."""
+    if words[:2] not in TRAIN or any(word.startswith(("resume=", "--")) for word in words):
+        return words
+    words = [*words, *(o for o in quick if not o.startswith(("data=", "data.root", "crop=", "model=")))]
+    words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
+    if not any(word.startswith(("data=", "experiment=")) for word in words):
+        words += [f"data.root={prepared.parent}/simulated", "data.catalog.count=60", "data.catalog.workers=1"]
+    return words
+
+
+def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs `galaxy ...` or `python PROGRAM ...` in this process; returns the exit status."""
+    try:
+        if words[0] == "galaxy":
+            monkeypatch.setattr(sys, "argv", words)
+            runpy.run_module("galaxy", run_name="__main__")
+        else:
+            monkeypatch.setattr(sys, "argv", words[1:])
+            runpy.run_path(str(PROJECT / words[1]), run_name="__main__")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(
+    "line", [pytest.param(line, marks=pytest.mark.slow) if line in SWEEPS else line for line in RUN]
+)
+def test_command_runs(
+    line: str, ready: Path, prepared: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = shortened(filled(line, ready), quick, prepared)
+    assert call(words, monkeypatch) == 0
+    if "part=test" in line:
+        submissions = list((ready / "runs" / "first").rglob("submission.csv"))
+        assert len(submissions) == 1
+        assert submissions[0].read_text().startswith(f"GalaxyID,{GALAXY_ZOO_2.kaggle_columns[0]},")
+
+
+@pytest.mark.parametrize("line", commands("compose only"))
+def test_command_composes(line: str) -> None:
+    words = shlex.split(line)
+    assert words[:2] in TRAIN
+    composed(*words[2:])
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the code with the worked example in it."""
+    for name in ("galaxy", "conf"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, content in EXAMPLE.findall(PAGES["docs/house.md"]):
+        (tmp_path / path).write_text(content, encoding="utf-8")
+    return tmp_path
+
+
+def call_in(house: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs `galaxy ...` of a copy of the code, in a process of its own."""
+    command = [sys.executable, "-m", *words]
+    environment = os.environ | {"PYTHONPATH": str(house)}
+    return subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", WORKED)
+def test_the_worked_example_runs(line: str, house: Path, quick: list[str]) -> None:
+    done = call_in(house, shortened(shlex.split(line), quick, house))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_mistake_in_the_worked_example_names_its_key(house: Path, quick: list[str]) -> None:
+    line = "galaxy train model=tiny_cnn model.width=0"
+    done = call_in(house, shortened(shlex.split(line), quick, house))
+    assert done.returncode == 1
+    assert "model.width is 0; it must be 1 or more" in done.stderr
