@@ -151,14 +151,14 @@ def filled(line: str, folder: Path) -> list[str]:
     ]
 
 
-def shortened(words: list[str], quick: list[str], prepared: Path) -> list[str]:
+def shortened(words: list[str], quick: list[str], simulated: Path) -> list[str]:
     """A command whose training, if it trains, takes a second or two."""
     if words[:2] not in TRAIN or any(word.startswith(("resume=", "--")) for word in words):
         return words
     words = [*words, *(o for o in quick if not o.startswith(("data=", "data.root", "crop=", "model=")))]
     words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
     if not any(word.startswith(("data=", "experiment=")) for word in words):
-        words += [f"data.root={prepared.parent}/simulated", "data.catalog.count=60", "data.catalog.workers=1"]
+        words += [f"data.root={simulated}", "data.catalog.count=60", "data.catalog.workers=1"]
     return words
 
 
@@ -182,7 +182,7 @@ def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 def test_command_runs(
     line: str, ready: Path, prepared: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = shortened(filled(line, ready), quick, prepared)
+    words = shortened(filled(line, ready), quick, prepared.parent / "simulated")
     assert call(words, monkeypatch) == 0
     if "part=test" in line:
         submissions = list((ready / "runs" / "first").rglob("submission.csv"))
@@ -217,12 +217,12 @@ def call_in(house: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("line", WORKED)
 def test_the_worked_example_runs(line: str, house: Path, quick: list[str]) -> None:
-    done = call_in(house, shortened(shlex.split(line), quick, house))
+    done = call_in(house, shortened(shlex.split(line), quick, house / "simulated"))
     assert done.returncode == 0, done.stderr
 
 
 def test_a_mistake_in_the_worked_example_names_its_key(house: Path, quick: list[str]) -> None:
     line = "galaxy train model=tiny_cnn model.width=0"
-    done = call_in(house, shortened(shlex.split(line), quick, house))
+    done = call_in(house, shortened(shlex.split(line), quick, house / "simulated"))
     assert done.returncode == 1
     assert "model.width is 0; it must be 1 or more" in done.stderr
