@@ -22,7 +22,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
-import hydra.utils
 import numpy as np
 from joblib import cpu_count
 from omegaconf import OmegaConf
@@ -30,6 +29,8 @@ from omegaconf import OmegaConf
 from benchmarks.options import add_count
 from benchmarks.survey import add_options, survey
 from benchmarks.table import Report, interleaved, peak_memory, ratios, spread
+from galaxy.config.instantiation import instantiate
+from galaxy.config.paths import CONF
 from galaxy.data.cache import open_cache
 from galaxy.images.crops import Crop
 from galaxy.images.decode import Decoder
@@ -43,7 +44,6 @@ memory = mmap.mmap(-1, int(sys.argv[1]))
 for place in range(0, len(memory), mmap.PAGESIZE):
     memory[place] = 1
 """
-CROPS = Path(__file__).parent.parent / "conf" / "crop"
 
 
 def opencv(path: Path) -> object:
@@ -98,8 +98,8 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
     decoding_speed(images, threads)  # reads the files once, so that the system has them in memory
     with Decoder() as ours:
         programs = {"no crop, no cache: decoding alone": [partial(decoding_speed, images, threads, ours)]}
-        for file in sorted(CROPS.glob("*.yaml")):
-            crop: Crop = hydra.utils.instantiate(OmegaConf.load(file))
+        for file in sorted((CONF / "crop").glob("*.yaml")):
+            crop: Crop = instantiate(OmegaConf.load(file), "crop")
             building_speed(images[:64], crop, threads)  # a first call may be slower
             ways = (building_speed, building_speed_at_hand)
             programs[file.stem] = [partial(way, images, crop, threads) for way in ways]

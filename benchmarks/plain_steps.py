@@ -15,12 +15,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from benchmarks.clock import Clock, write_times
+from galaxy.config.instantiation import instantiate
 from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.runs.folder import RunFolder
 from galaxy.system.machine import best_precision, keep_freed_memory
