@@ -167,6 +167,7 @@ def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
     try:
         if words[0] == "galaxy":
             monkeypatch.setattr(sys, "argv", words)
+            monkeypatch.delitem(sys.modules, f"galaxy.cli.{words[1]}", raising=False)  # runpy warns of it
             runpy.run_module("galaxy", run_name="__main__")
         else:
             monkeypatch.setattr(sys, "argv", words[1:])
