@@ -100,7 +100,6 @@ def measure(images: Sequence[Path], threads: int, repeats: int) -> Report:
         programs = {"no crop, no cache: decoding alone": [partial(decoding_speed, images, threads, ours)]}
         for file in sorted((CONF / "crop").glob("*.yaml")):
             crop: Crop = instantiate(OmegaConf.load(file), "crop")
-            building_speed(images[:64], crop, threads)  # a first call may be slower
             ways = (building_speed, building_speed_at_hand)
             programs[file.stem] = [partial(way, images, crop, threads) for way in ways]
         for name, alternatives in programs.items():
