@@ -38,4 +38,4 @@ bench: setup ## run the benchmarks, each printing a table
 		$(BIN)/python -m benchmarks.$$(basename $$program .py) || exit 1; done
 
 clean: ## remove the environment, caches and simulated galaxies, but no runs
-	rm -rf .venv cache data/simulated .pytest_cache .mypy_cache .ruff_cache *.egg-info
+	rm -rf .venv build dist cache data/simulated .pytest_cache .mypy_cache .ruff_cache *.egg-info

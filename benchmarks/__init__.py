@@ -1,1 +1,1 @@
-"""Programs that measure speed and print a table: `python -m benchmarks.bench_cache`."""
+"""Programs that measure speed and print a table, such as `python -m benchmarks.bench_cache`."""

@@ -1,7 +1,8 @@
-"""How Jay Speidell's article feeds its network: one image after the other, in the process that trains.
+"""The generator of Jay Speidell's article, which feeds its network from the process that trains.
 
-"Galaxy Zoo Challenge - Image Classification with PyTorch" cuts each galaxy out of its frame and saves it as a
-PNG; a generator reads these, turns each by any angle and collects a batch. Written anew from the description.
+The article is "Galaxy Zoo Challenge - Image Classification with PyTorch". It cuts each galaxy out of its
+frame and saves it as a PNG file. Its generator reads these files one by one, turns each image by a random
+angle and collects a batch. This code was written anew from that description.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Image = NDArray[Any]
 
 
 def batches(files: Sequence[Path], size: int, read: Callable[[Path], Image]) -> Iterator[Tensor]:
-    """(B, C, S, S) float32 of all files in their order, each image turned by a random angle."""
+    """Yields (B, C, S, S) float32 batches of all files in order, each image turned by a random angle."""
     angles = np.random.default_rng(0)
     for start in range(0, len(files), size):
         turned = [
@@ -33,17 +34,21 @@ def batches(files: Sequence[Path], size: int, read: Callable[[Path], Image]) -> 
 
 
 def read_png(file: Path) -> Image:
-    """(S, S, C) float32 in [0, 1]."""
+    """Reads an image as (S, S, C) float32 in [0, 1]."""
     return imread(file)
 
 
 def read_frame(file: Path, side: int) -> Image:
-    """The region of interest of a frame, (side, side, C) float32 in [0, 1]."""
+    """Reads the region of interest of a frame as (side, side, C) float32 in [0, 1]."""
     return cut_out(file, side).astype(np.float32) / 255
 
 
 def cut_out(file: Path, side: int) -> Image:
-    """(side, side, C) uint8: the largest box around something bright, made square and padded by a fifth."""
+    """Cuts out the largest box around something bright, made square and padded by a fifth.
+
+    Returns:
+        (side, side, C) uint8.
+    """
     image = cv2.imread(str(file))
     assert image is not None
     _, bright = cv2.threshold(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), 10, 255, cv2.THRESH_BINARY)
@@ -59,7 +64,7 @@ def cut_out(file: Path, side: int) -> Image:
 
 
 def write_pngs(files: Sequence[Path], side: int, folder: Path) -> list[Path]:
-    """What the article does once: the cut-out of each file, in `folder`."""
+    """Writes the cut-out of each file into `folder`, which the article does once."""
     written = [folder / f"{file.stem}.png" for file in files]
     for file, png in zip(files, written, strict=True):
         cv2.imwrite(str(png), cut_out(file, side))

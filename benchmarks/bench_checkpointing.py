@@ -1,4 +1,4 @@
-"""What it costs that a run can be resumed: training speed with last.ckpt and without."""
+"""Measures what it costs to be able to resume a run: the speed of training with last.ckpt and without."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def train(home: Path, model: str, epochs: int, more: tuple[str, ...]) -> float:
     """Trains in a process of its own.
 
     Returns:
-        Images/s of the epochs after the first, which contains what is done once.
+        The mean images/s of all epochs but the first, which also does what is done only once.
     """
     run = RunFolder(home / str(next(numbers)))
     arguments = [
@@ -48,25 +48,25 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=["deep_cnn", "resnet18"], metavar="NAME")
-    add_count(parser, "epochs", 6, "of which the first is left out", least=2)
+    add_count(parser, "epochs", 6, "epochs; the first is left out", least=2)
     add_repeats(parser, 5)
     options = parser.parse_args()
     report = Report(
         program="bench_checkpointing",
-        title="Images/s of train.py with last.ckpt, over the same without",
+        title="Images/s of train.py with last.ckpt, compared with train.py without it",
         columns=("model", "with", "without", "ratio"),
-        packages=("galaxy", "torch", "lightning"),
+        packages=("torch", "lightning"),
         notes=[
-            f"2,000 simulated galaxies, 64 px, {options.epochs} epochs of which the first is left out; "
+            f"2,000 simulated galaxies, 64 px; {options.epochs} epochs, of which the first is left out; "
             f"n = {options.repeats} interleaved repeats, mean (least..greatest).",
-            "An opportunity to write comes every 10 steps here, ten times as often as by default; "
+            "The callback may write every 10 steps here, ten times as often as by default. "
             "max_overhead=0.01 is the default.",
         ],
     )
     with TemporaryDirectory() as folder:
         for model in options.models:
             run = partial(train, Path(folder), model, options.epochs)
-            run(())  # simulates and decodes
+            run(())  # simulates the galaxies and fills the cache
             ours, without = interleaved(
                 [
                     partial(run, ("callbacks.last.every_n_train_steps=10",)),

@@ -1,8 +1,9 @@
-"""How long the files of Galaxy Zoo 2 take to read, and how much memory.
+"""Measures how long the files of Galaxy Zoo 2 take to read, and how much memory this needs.
 
-`python -m benchmarks.bench_gz2` writes files of their size and with their gaps into a temporary folder (a
-table of some 400 MB and 243,434 images without content, for reading a catalog opens none), reads them in a
-process of its own for each measurement, and checks that the published losses come out.
+`python -m benchmarks.bench_gz2` writes files with the size and the gaps of the published ones into a
+temporary folder: a table of about 400 MB, and 243,434 empty images, because reading a catalog opens no image.
+Each measurement reads them in a new process. The program also checks that as many rows and images are left
+out as in the published files.
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ from benchmarks.table import Report, interleaved, peak_memory, spread
 from galaxy.surveys.gz2 import TABLE, read_gz2
 from tests.stress.gz2_files import Sizes, write_gz2
 
-# Labels, weights and votes: the default, one with twice and one with three times the columns.
+# Labels, weights and votes: the default, a choice that reads twice as many columns, and one that reads three
+# times as many.
 CHOICES = (("cumulative", None, False), ("weighted", "parent", False), ("weighted", "parent", True))
 
 
 class Figures(NamedTuple):
-    """Of one reading."""
+    """The figures of one reading."""
 
     seconds: float
-    busy: float  # seconds of processor time, which other programs do not lengthen as much
+    busy: float  # seconds of processor time, which other programs disturb less
     mebibytes: float
     skipped: int
     galaxies: int
 
 
 def read(root: Path, labels: str, weights: str | None, counts: bool) -> Figures:
-    """Reads once."""
+    """Reads the catalog once."""
     started, busy = time.perf_counter(), time.process_time()
     catalog = read_gz2(root, "skip", labels, weights, counts)  # type: ignore[arg-type]  # from CHOICES
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
@@ -44,23 +46,23 @@ def read(root: Path, labels: str, weights: str | None, counts: bool) -> Figures:
 
 
 def in_a_new_process(root: Path, choice: tuple[str, str | None, bool]) -> Figures:
-    """Reads where nothing else has used memory."""
+    """Reads the catalog in a process that has used no memory before."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(read, root, *choice).result()
 
 
 def measure(root: Path, sizes: Sizes, repeats: int) -> Report:
-    """One row a choice."""
+    """Measures each choice, in one row of the table."""
     report = Report(
         program="bench_gz2",
         title="Reading the files of Galaxy Zoo 2",
         columns=("labels", "weights", "votes", "seconds", "of processor", "peak MiB"),
-        packages=("galaxy", "pyarrow", "pandas", "numpy"),
+        packages=("pyarrow", "pandas", "numpy"),
         notes=[
             f"{TABLE} with {sizes.rows:,} rows and 231 columns, "
             f"{(root / TABLE).stat().st_size / 1e6:,.0f} MB; n = {repeats} interleaved repeats, mean "
-            f"(least..greatest), each in a new process whose memory is counted from its start; "
-            "one thread, the files in the system's memory."
+            f"(least..greatest). Each reading has one thread and a new process, whose memory is counted from "
+            "its start. The files are in the system's memory."
         ],
     )
     results = interleaved([partial(in_a_new_process, root, choice) for choice in CHOICES], repeats)
@@ -84,7 +86,7 @@ def measure(root: Path, sizes: Sizes, repeats: int) -> Report:
         )
     report.notes.append(
         f"Rows: {sizes.rows:,} -> {labelled:,} (empty labels) -> {galaxies:,} (no image), as published; "
-        f"{sizes.empty + sizes.lone_images:,} images of no galaxy."
+        f"{sizes.empty + sizes.lone_images:,} images belong to no galaxy."
     )
     return report
 

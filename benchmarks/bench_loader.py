@@ -1,8 +1,8 @@
-"""How fast training batches come, augmentation included, beside a DataLoader over the same JPEG files.
+"""Measures how fast augmented training batches come, compared with a DataLoader over the same JPEG files.
 
-`python -m benchmarks.bench_loader` prints images/s, without any network, of each engine and residence, of the
-generator of Speidell's article and of galaxy_datasets (PyPI), and their ratio to a `Dataset` that decodes,
-crops and turns one image after the other with torchvision.
+`python -m benchmarks.bench_loader` prints the images/s of each engine and residence, of the generator of
+Speidell's article, and of galaxy_datasets (PyPI). It prints their ratios to a `Dataset` that decodes, crops
+and turns one image after the other with torchvision. No network is trained.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from galaxy.surveys.kaggle import read_kaggle
 from galaxy.system.machine import keep_freed_memory
 
 BATCH, SIDE = 64, 64
-# Those of conf/augment/affine.yaml.
+# The settings of conf/augment/affine.yaml.
 AFFINE: dict[str, Any] = {"rotate": "full", "flip": 0.5, "shift": 0.02, "zoom": 1.3}
 OURS = (("batch", "disk"), ("batch", "memory"), ("batch", "device"), ("albumentations", "disk"))
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-# What is printed of it, what it reads, and what measures it or why nothing does.
+# A loader: its name, what it reads, and the function that measures it, or the reason why it is not measured.
 Loader = tuple[str, str, Callable[[], float] | str]
 
 
 class Files(Dataset[torch.Tensor]):
-    """What one writes first: a file, its pixels, torchvision's transforms."""
+    """The dataset that most people write first: a file, its pixels, torchvision's transforms."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = files
@@ -70,7 +70,7 @@ class Files(Dataset[torch.Tensor]):
 
 
 def files_speed(files: Sequence[Path], workers: int) -> float:
-    """Images/s of a DataLoader with workers, from its second epoch on, when they have started."""
+    """Returns the images/s of a DataLoader in its second epoch, when its workers have started."""
     loader = DataLoader(
         Files(files),
         BATCH,
@@ -88,7 +88,7 @@ def files_speed(files: Sequence[Path], workers: int) -> float:
 
 
 def our_speed(data: GalaxyDataModule, epochs: int) -> float:
-    """Images/s of the training loader and of what is done to its batches, from the second epoch on."""
+    """Returns the images/s of our training loader and augmentation, without the first epoch."""
     loader = data.train_dataloader()
     count, started = 0, 0.0
     for epoch in range(epochs + 1):
@@ -102,14 +102,17 @@ def our_speed(data: GalaxyDataModule, epochs: int) -> float:
 
 
 def article_speed(files: Sequence[Path], read: Callable[[Path], Any]) -> float:
-    """Images/s of the article's generator."""
+    """Returns the images/s of the article's generator."""
     started = time.perf_counter()
     count = sum(len(batch.to(DEVICE)) for batch in batches(files, BATCH, read))
     return count / _seconds_since(started)
 
 
 def galaxy_datasets_speed(python: str, view: str, files: Sequence[Path], workers: int) -> float:
-    """Images/s of galaxy_datasets, left on the CPU, in a process that keeps freed memory as this one does."""
+    """Returns the images/s of galaxy_datasets on the CPU.
+
+    It runs in another process, which keeps freed memory as this one does.
+    """
     program = Path(__file__).with_name("galaxy_datasets_speed.py")
     glibc = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
     done = subprocess.run(
@@ -132,7 +135,7 @@ def _seconds_since(started: float) -> float:
 
 
 def ours(root: Path, cache: Path, limit: int) -> list[Loader]:
-    """Each engine and residence; the albumentations engine reads from the disk always."""
+    """Makes a loader of each engine and residence. The albumentations engine always reads from the disk."""
     loaders: list[Loader] = []
     for engine, residence in OURS:
         name = f"galaxy, {engine}"
@@ -159,7 +162,7 @@ def ours(root: Path, cache: Path, limit: int) -> list[Loader]:
 
 
 def article(files: Sequence[Path], folder: Path) -> list[Loader]:
-    """The article's generator on its own small files, and with their making in every epoch."""
+    """Makes the article's generator over small files cut out before, and over JPEGs cut out in each epoch."""
     pngs = write_pngs(files, SIDE, folder)
     return [
         ("article", f"PNGs of {SIDE} px", partial(article_speed, pngs, read_png)),
@@ -168,14 +171,14 @@ def article(files: Sequence[Path], folder: Path) -> list[Loader]:
 
 
 def galaxy_datasets_version(python: str) -> str | None:
-    """Of the package that this Python has, if it has."""
+    """Returns the version of galaxy-datasets that this Python has; None if it has none."""
     command = [python, "-c", "from importlib.metadata import version; print(version('galaxy-datasets'))"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return None if done.returncode else done.stdout.strip()
 
 
 def galaxy_datasets(files: Sequence[Path], python: str, installed: bool) -> list[Loader]:
-    """Its default transforms and its fast ones."""
+    """Makes the loaders of galaxy_datasets: with its default transforms, and with its fast ones."""
     why_not = f"{NOT_MEASURED}: galaxy-datasets is not installed (pip install galaxy-datasets)"
     loaders: list[Loader] = []
     for view in ("default", "fast"):
@@ -185,26 +188,26 @@ def galaxy_datasets(files: Sequence[Path], python: str, installed: bool) -> list
 
 
 def measure(root: Path, folder: Path, options: argparse.Namespace) -> Report:
-    """One row for each loader."""
+    """Measures each loader, in one row of the table."""
     version = galaxy_datasets_version(options.galaxy_datasets_python)
     report = Report(
         program="bench_loader",
-        title="Images/s of loading and augmentation, over a DataLoader of JPEG files",
+        title="Images/s of loading and augmentation, compared with a DataLoader over JPEG files",
         columns=("loader", "reads", "images/s", "DataLoader", "ratio"),
-        packages=("galaxy", "torch", "torchvision", "albumentations"),
+        packages=("torch", "torchvision", "albumentations"),
         notes=[
             f"{options.images:,} images, {SIDE} px, batches of {BATCH}, {cpu_count()} workers; "
-            f"files in the system's memory; n = {options.repeats} interleaved repeats, mean "
+            f"the files are in the system's memory; n = {options.repeats} interleaved repeats, mean "
             "(least..greatest).",
-            "galaxy and the DataLoader turn by any angle, mirror, shift and zoom. "
-            "article: Speidell's generator, which turns each image that it reads from a PNG, cut out before; "
-            "and the same of JPEGs, cut out in each epoch.",
-            f"galaxy_datasets {version or '(not installed)'}: its default transforms (affine, mirror, five "
-            "erased boxes) and its fast ones, which only cut out the central pixels.",
+            "galaxy and the DataLoader turn each image by any angle, mirror, shift and zoom it. "
+            "article is Speidell's generator, which only turns. It reads PNGs that were cut out before, or "
+            "cuts out JPEGs in each epoch.",
+            f"galaxy_datasets {version or '(not installed)'}: the default transforms (affine, mirror, five "
+            "erased boxes), and the fast ones, which only cut out the central pixels.",
         ],
     )
     catalog = read_kaggle(root, on_bad="error", part="training")
-    rows = sample_rows(catalog.ids, options.images)  # as our loader takes them
+    rows = sample_rows(catalog.ids, options.images)  # our loader takes the same rows
     files = [image for image in catalog.take(rows).images if isinstance(image, Path)]
     loaders = [
         *ours(root, folder, options.images),
@@ -233,7 +236,7 @@ def main() -> None:
         help="a Python that has galaxy-datasets (default: this one)",
     )
     options = parser.parse_args()
-    keep_freed_memory()  # as train.py does
+    keep_freed_memory()  # train.py does the same
     with survey(parser, options) as (root, note), TemporaryDirectory() as folder:
         report = measure(root, Path(folder), options)
     report.notes.append(note)

@@ -1,8 +1,9 @@
-"""How much memory a training takes whose images do not fit into it.
+"""Measures how much memory a training takes when its images do not fit into memory.
 
-`python -m benchmarks.bench_memory` makes a survey in Kaggle's layout whose image cache takes 8 GB (hard links
-to a thousand simulated galaxies, decoded like any others), trains over all of it with `data.residence=disk`,
-and evaluates. It needs that much room where temporary files go, and removes it at the end.
+`python -m benchmarks.bench_memory` makes a survey in Kaggle's layout whose image cache takes 8 GB. The images
+are hard links to a thousand simulated galaxies, and are decoded like any others. The program trains over all
+of them with `data.residence=disk`, and then evaluates. It needs 8 GB in the folder for temporary files, and
+frees them at the end.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from benchmarks.programs import Finished, run
 from benchmarks.table import Report, interleaved, spread
 from galaxy.surveys.simulated.survey import FIRST_ID, IMAGES, LABELS, Survey, write_survey
 
-SIDE = 212  # of conf/crop/center212.yaml
-SOURCES = 1000  # galaxies that are drawn; a file system allows some ten thousand links to a file
-BATCHES = 100  # of 64, drawn from all images
+SIDE = 212  # the size in conf/crop/center212.yaml
+SOURCES = 1000  # galaxies that are painted; a file system allows about ten thousand links to a file
+BATCHES = 100  # batches of 64 images, drawn from all images
 NETWORK = ("model=mlp", "model.pixels=16", "model.hidden=[64]")
 
 numbers = count()
 
 
 def link_survey(source: Path, root: Path, images: int) -> None:
-    """Makes a survey of so many galaxies that are those of `source` again and again."""
+    """Makes a survey of `images` galaxies, which repeats the galaxies of `source`."""
     (root / IMAGES).mkdir(parents=True)
     header, *rows = (source / LABELS).read_text(encoding="utf-8").splitlines()
     labels = [row.partition(",")[2] for row in rows]
@@ -44,14 +45,14 @@ def link_survey(source: Path, root: Path, images: int) -> None:
 
 
 def _link(original: Path, copy: Path) -> None:
-    with suppress(OSError):  # a file system without hard links, or with few to a file
+    with suppress(OSError):  # some file systems have no hard links, or allow few to a file
         return os.link(original, copy)
     shutil.copyfile(original, copy)
     return None
 
 
 def train(folder: Path, root: Path) -> Finished:
-    """Trains over a survey, in a process of its own."""
+    """Trains over a survey in a process of its own."""
     return run(
         "train.py",
         "data=kaggle",
@@ -67,13 +68,13 @@ def train(folder: Path, root: Path) -> Finished:
 
 
 def evaluate(folder: Path, root: Path) -> Finished:
-    """Scores the validation split by a run over the same survey."""
+    """Scores the validation split with a run over the same survey."""
     trained = next((folder / "runs").glob(f"{root.name}-*"))
     return run("evaluate.py", f"run={trained}", "split=val", f"out={folder / f'evaluation-{next(numbers)}'}")
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Report:
-    """One row a program."""
+    """Measures each program, in one row of the table."""
     source = write_survey(folder, Survey(SOURCES, seed=0, volunteers=45))
     bytes_each = SIDE * SIDE * 3
     images = max(SOURCES, round(options.gigabytes * 1e9 / bytes_each))
@@ -83,15 +84,15 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         program="bench_memory",
         title="Peak memory of train.py with data.residence=disk",
         columns=("program", "images", "cache GB", "n", "peak MiB", "seconds"),
-        packages=("galaxy", "torch", "lightning", "numpy"),
+        packages=("torch", "lightning", "numpy"),
         notes=[
-            "model=mlp, crop=center212; augmentation and batches of 64 by default. train.py: at most "
-            f"{BATCHES} batches drawn from all images, validation, and the scores of the best checkpoint; "
-            "evaluate.py: the validation split.",
-            "Peak: the most that was resident, as the system tells at the end of a process (ru_maxrss); "
-            "n repeats, mean (least..greatest).",
-            "What the system keeps of the files is not in it. At the end of a process its libraries touch "
-            "another 0.1 GB, which imports alone contain.",
+            "model=mlp, crop=center212; augmentation and batches of 64 by default. train.py trains on at "
+            f"most {BATCHES} batches drawn from all images, validates, and scores the best checkpoint. "
+            "evaluate.py scores the validation split.",
+            "The peak is the largest resident memory, which the system reports when a process ends "
+            "(ru_maxrss); n repeats, mean (least..greatest).",
+            "The peak does not include the files that the system keeps in memory. When a process ends, its "
+            "libraries touch another 0.1 GB; the row of the imports alone includes it.",
         ],
     )
 
@@ -107,7 +108,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
             )
         )
 
-    train(folder, source)  # decodes
+    train(folder, source)  # fills the cache of the small survey
     add("train.py that makes the cache", images, [train(folder, large)])
     programs: dict[tuple[str, int], Callable[[], Finished]] = {
         ("imports alone", 0): partial(run, "-c", "import galaxy.runs.train"),
@@ -126,7 +127,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--gigabytes", type=float, default=8, metavar="N", help="of the cache (default 8)")
+    parser.add_argument(
+        "--gigabytes", type=float, default=8, metavar="N", help="size of the cache (default 8)"
+    )
     add_repeats(parser, 3)
     options = parser.parse_args()
     if options.gigabytes <= 0:

@@ -1,7 +1,8 @@
-"""What the framework costs in each training step: `train.py` with all that is on by default, less a raw loop.
+"""Measures what the framework costs in each training step, compared with a raw loop.
 
-`python -m benchmarks.bench_step` trains a tiny network, also with plain Lightning as it comes and with all of
-it switched off that can be, each in a process of its own and at a terminal.
+`python -m benchmarks.bench_step` trains a tiny network in four ways: with `train.py` and everything that is
+on by default, with plain Lightning, with Lightning and everything switched off that can be, and with a raw
+loop. Each training runs in a process of its own, at a terminal.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.table import Report, interleaved, ratios, spread
 from galaxy.system.machine import best_precision
 
 HERE = Path(__file__).parent
-# body_lr_factor=1: an optimizer goes through its groups one by one, and the loop has one.
+# With body_lr_factor=1 the optimizer has one group of weights, as in the loop. It takes groups one by one.
 NETWORK = ("model=mlp", "model.pixels=4", "model.hidden=[16]", "model.body_lr_factor=1")
 AUGMENTS = {"train.py": "none", "train.py, augment=affine": "affine"}
 PLAIN = {
@@ -37,27 +38,27 @@ PLAIN = {
 
 
 class Step(NamedTuple):
-    """Milliseconds of a step."""
+    """The milliseconds of a step."""
 
     median: float
     mean: float
 
 
 def ours(folder: Path, overrides: list[str]) -> Step:
-    """Of `train.py`."""
+    """Measures `train.py`."""
     rmtree(folder / "run", ignore_errors=True)
     return timed(folder, "train.py", *overrides, *clock_overrides(folder / "times"))
 
 
 def plain(folder: Path, kind: str) -> Step:
-    """Of the network of the run before this, trained in another way."""
+    """Measures the network of the run before this, trained in another way."""
     return timed(folder, HERE / "plain_steps.py", kind, folder / "run", folder / "times")
 
 
 def timed(folder: Path, *arguments: object) -> Step:
-    """Runs a program that notes the starts of its steps.
+    """Runs a program that notes when its steps start.
 
-    The first epoch is left out, and what lies between two epochs: validation belongs to no step.
+    The first epoch and the time between two epochs are left out, because validation belongs to no step.
     """
     (folder / "times").unlink(missing_ok=True)
     run(*arguments)
@@ -67,22 +68,22 @@ def timed(folder: Path, *arguments: object) -> Step:
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Report:
-    """One row for each way to train."""
+    """Measures each way to train, in one row of the table."""
     report = Report(
         program="bench_step",
         title="Milliseconds of a training step of a tiny network",
         columns=("program", "median step", "over the loop", "of Lightning's", "mean step", "over the loop"),
-        packages=("galaxy", "torch", "lightning"),
+        packages=("torch", "lightning"),
         notes=[
             f"mlp with one layer of 16 on 4 x 4 pixels, batches of {options.batch_size}, on one thread, "
-            f"precision {best_precision('cpu')}; {options.epochs} epochs of which the first is left out; "
+            f"precision {best_precision('cpu')}; {options.epochs} epochs, of which the first is left out; "
             f"n = {options.repeats} interleaved repeats, mean (least..greatest).",
-            "A step lasts from its start to that of the next in the same epoch. The mean contains what "
-            "happens in some steps only: logging, the progress bar, last.ckpt.",
-            "Of Lightning's: what the median step takes over the loop, as a part of what it takes with "
-            "Lightning's defaults.",
-            "The loop gathers its batches from a tensor of floats, train.py from bytes; Lightning "
-            "has them ready. augment=none but for one row: augmentation is work on the images.",
+            "A step lasts from its start to the start of the next step in the same epoch. The mean includes "
+            "what happens in some steps only: logging, the progress bar, last.ckpt.",
+            "`over the loop` is a step's time minus the loop's. `of Lightning's` divides it, for the median "
+            "step, by the same difference of Lightning with its defaults.",
+            "The loop gathers its batches from a tensor of floats, and train.py from bytes; Lightning has "
+            "its batches ready. All rows but one have augment=none, because augmentation is work on images.",
         ],
     )
     common = [
@@ -102,7 +103,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
         name: partial(ours, folder, [*common, f"augment={augment}"]) for name, augment in AUGMENTS.items()
     }
     ways |= {name: partial(plain, folder, kind) for name, kind in PLAIN.items()}
-    ours(folder, [*common, "trainer.max_epochs=2"])  # simulates and decodes
+    ours(folder, [*common, "trainer.max_epochs=2"])  # simulates the galaxies and fills the cache
     figures = dict(zip(ways, interleaved(list(ways.values()), options.repeats), strict=True))
     loop = figures["raw loop"]
     lightning = zip(figures["Lightning with its defaults"], loop, strict=True)
@@ -131,13 +132,13 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add_count(parser, "epochs", 15, "of 2,000 galaxies, a fifth of which do not train", least=2)
-    add_count(parser, "batch-size", 8, "images a step")
+    add_count(parser, "epochs", 15, "epochs of 2,000 galaxies, a fifth of which do not train", least=2)
+    add_count(parser, "batch-size", 8, "images in a step")
     add_repeats(parser, 3)
     options = parser.parse_args()
-    # In all of them, as train.py does by itself: else an optimizer looks for a GPU in every step, in 0.1 ms.
+    # train.py hides the GPUs by itself. Without this, an optimizer looks for a GPU in every step, for 0.1 ms.
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    # Threads that wait for each other in a network of microseconds would be timed, and not the framework.
+    # The network takes microseconds. With more threads, their waiting for each other would be measured.
     os.environ["OMP_NUM_THREADS"] = "1"
     with TemporaryDirectory() as folder:
         report = measure(options, Path(folder))

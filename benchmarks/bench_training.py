@@ -1,10 +1,10 @@
-"""How fast `train.py` trains, beside a loop written by hand.
+"""Measures how fast `train.py` trains, compared with a loop written by hand.
 
-The loop trains the same network in the same precision with the same optimizer and batch size, on images that
-lie ready on the device: no loader, no metrics, no logging, no checkpoints, no smaller last batch. Both run in
-processes of their own, and what counts is images/s from the second epoch on.
+The loop trains the same network in the same precision, with the same optimizer and batch size, on images that
+lie ready on the device. It has no loader, no metrics, no logging, no checkpoints and no smaller last batch.
+Both run in processes of their own. The figure is the images/s from the second epoch on.
 
-On a GPU both use torch.compile and CUDA graphs unless --compile says otherwise, and the table is
+On a GPU, both use torch.compile and CUDA graphs unless --compile says otherwise, and the table is
 results/bench_training_gpu.md.
 """
 
@@ -26,12 +26,12 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from benchmarks import programs
 from benchmarks.options import add_count, add_repeats
 from benchmarks.table import NOT_MEASURED, Report, interleaved, ratios, spread
+from galaxy.config.instantiation import instantiate
 from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.runs.folder import RunFolder
 from galaxy.system.machine import best_precision, keep_freed_memory, use_tf32
@@ -51,17 +51,17 @@ GPU_CASES: list[Case] = [
 
 
 def program_speed(run: Path, overrides: list[str]) -> float:
-    """Images/s of `python train.py` after its first epoch; leaves the run without its weights."""
+    """Returns the images/s of `python train.py` after its first epoch. Leaves the run without its weights."""
     shutil.rmtree(run, ignore_errors=True)
     programs.run("train.py", *overrides, f"hydra.run.dir={run}")
-    shutil.rmtree(RunFolder(run).checkpoints)  # 700 MB each with small_cnn
+    shutil.rmtree(RunFolder(run).checkpoints)  # small_cnn has 700 MB of weights in each
     speeds = pd.read_csv(run / "metrics.csv")["images_per_second"].dropna()[1:]
     return float(len(speeds) / (1 / speeds).sum())
 
 
 def loop_speed(run: Path) -> float:
-    """Images/s of a loop that trains as the finished `run` did, in a process as fresh as train.py's."""
-    # The server has imported torch and never used it: its children start at once, and cold.
+    """Returns the images/s of a loop that trains as the finished `run` did, in a new process."""
+    # The server has imported torch and never used it, so its children start at once and without warm caches.
     context = get_context("forkserver")
     context.set_forkserver_preload(["galaxy.models.resnet"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
@@ -77,11 +77,13 @@ def _loop(run: Path) -> float:
     epochs, batch_size = config["trainer"]["max_epochs"], config["data"]["batch_size"]
     device = torch.device("cuda" if GPU else "cpu")
     if not GPU:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # as train.py does: optimizers look for GPUs at each step
-    keep_freed_memory()  # as train.py does: what is compared is the framework
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            ""  # train.py does the same, because optimizers look for GPUs in each step
+        )
+    keep_freed_memory()  # train.py does the same, and only the framework shall be compared
     use_tf32(config["trainer"]["tf32"])
     torch.manual_seed(0)
-    # Noise costs what galaxies cost. (N, S, S, C) seen as (N, C, S, S): channels_last, in every batch too.
+    # Noise takes as long as galaxies. Images of shape (N, S, S, C) make every batch channels_last.
     images = torch.randn(count, size, size, channels, device=device)
     targets = torch.rand(count, GALAXY_ZOO_2.size, device=device)
     encoder = instantiate(config["model"], "model")
@@ -91,7 +93,7 @@ def _loop(run: Path) -> float:
         network.compile(mode=config["trainer"]["compile"], dynamic=False)
     optimizer = instantiate(config["optimizer"], "optimizer")(network.parameters())
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=mixed)
-    whole = count - count % batch_size or count  # an odd batch would slow the loop
+    whole = count - count % batch_size or count  # a smaller last batch would slow the loop
     started = 0.0
     for epoch in range(epochs):
         if epoch == 1:
@@ -109,7 +111,7 @@ def _loop(run: Path) -> float:
 
 
 def _affine(images: Tensor) -> Tensor:
-    """What conf/augment/affine.yaml does, with what torch has for it."""
+    """Augments as conf/augment/affine.yaml does, with the functions of torch."""
     angle, zoom, mirror, right, down = torch.rand(5, len(images), device=images.device)
     angle, zoom, mirror = 2 * math.pi * angle, 1.3 ** (2 * zoom - 1), torch.sign(mirror - 0.5)
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
@@ -122,19 +124,19 @@ def _affine(images: Tensor) -> Tensor:
 
 
 def _now() -> float:
-    """The time at which all that was asked of the device is done."""
+    """Returns the time when the device has finished its work."""
     if GPU:
         torch.cuda.synchronize()
     return time.perf_counter()
 
 
 def measure(cases: list[Case], options: argparse.Namespace, folder: Path) -> Report:
-    """One row for each model, size and augmentation."""
+    """Measures each model, size and augmentation, in one row of the table."""
     report = Report(
         program="bench_training_gpu" if GPU else "bench_training",
-        title="Training speed in images/s: train.py over a loop written by hand",
+        title="Training speed in images/s: train.py compared with a loop written by hand",
         columns=("model", "pixels", "augment", "train.py", "loop", "ratio"),
-        packages=("galaxy", "torch", "lightning"),
+        packages=("torch", "lightning"),
         notes=[
             _setting(options),
             "Both keep freed memory (galaxy.system.machine): as much as a third of the speed on CPUs.",
@@ -179,20 +181,24 @@ def _setting(options: argparse.Namespace) -> str:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    sides = "of the images in pixels (default 64 128)"
+    sides = "sides of the images in pixels (default 64 128)"
     parser.add_argument("--sizes", nargs="+", type=int, metavar="N", help=sides)
     parser.add_argument("--models", nargs="+", choices=MODELS, help="default: all but resnet50")
     parser.add_argument("--augments", nargs="+", default=AUGMENTS, choices=AUGMENTS, help="default: both")
     mode = "reduce-overhead" if GPU else "false"
-    parser.add_argument("--compile", default=mode, choices=MODES, help=f"of both (default {mode})")
-    parser.add_argument("--tf32", default=True, action=argparse.BooleanOptionalAction, help="of both")
+    parser.add_argument(
+        "--compile", default=mode, choices=MODES, help=f"mode of torch.compile in both (default {mode})"
+    )
+    parser.add_argument("--tf32", default=True, action=argparse.BooleanOptionalAction, help="in both")
     places = ("auto", "disk", "memory", "device")
-    parser.add_argument("--residence", default="auto", choices=places, help="of train.py (default auto)")
-    # On a GPU as many as Kaggle's: an epoch of fewer would be over before it began.
+    parser.add_argument(
+        "--residence", default="auto", choices=places, help="where the pixels are in train.py (default auto)"
+    )
+    # A GPU gets as many galaxies as Kaggle has, because an epoch of fewer would be too short to measure.
     galaxies, epochs, batch = (61_578, 11, 512) if GPU else (2000, 6, 64)
-    add_count(parser, "galaxies", galaxies, "a tenth validates", least=100)
-    add_count(parser, "epochs", epochs, "of which the first is left out", least=2)
-    add_count(parser, "batch-size", batch, "images a step")
+    add_count(parser, "galaxies", galaxies, "galaxies, a tenth of which validate", least=100)
+    add_count(parser, "epochs", epochs, "epochs; the first is left out", least=2)
+    add_count(parser, "batch-size", batch, "images in a step")
     add_repeats(parser, 2)
     options = parser.parse_args()
     if GPU and not options.sizes and not options.models:

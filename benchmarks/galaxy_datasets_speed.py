@@ -1,6 +1,7 @@
-"""Images/s of `CatalogDataModule` of galaxy-datasets (PyPI), which need not be installed where Galaxy is.
+"""Measures the images/s of `CatalogDataModule` of galaxy-datasets (PyPI).
 
-bench_loader.py starts this with the Python that has it, and with the list of image files on standard input.
+galaxy-datasets need not be installed beside Galaxy. bench_loader.py starts this program with the Python that
+has it, and writes the list of image files to its standard input.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from pathlib import Path
 
 import pandas as pd
 
-# mypy finds it where it is installed, which it need not be.
+# mypy finds galaxy_datasets only where it is installed.
 from galaxy_datasets import transforms  # type: ignore[import-not-found, import-untyped, unused-ignore]
 from galaxy_datasets.pytorch import galaxy_datamodule  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 
 def main() -> None:
-    """Prints the speed, from the second epoch on, when the workers have started."""
+    """Prints the speed of the second epoch, when the workers have started."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("view", choices=("default", "fast"), help="of galaxy_datasets.transforms")
+    parser.add_argument("view", choices=("default", "fast"), help="the view of galaxy_datasets.transforms")
     for name in ("side", "batch", "workers"):
         parser.add_argument(name, type=int)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Options that a benchmark counts with."""
+"""Command-line options that the benchmarks share."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ def add_count(parser: argparse.ArgumentParser, name: str, default: int, what: st
     """Adds an option for a whole number.
 
     Args:
-        parser: Of the program.
-        name: Of the option, without its dashes.
-        default: Its value where it is not given.
-        what: What the program says of it.
-        least: The smallest number that makes sense.
+        parser: The parser of the program.
+        name: The name of the option, without its dashes.
+        default: The value if the option is not given.
+        what: The text of the help.
+        least: The smallest number that is allowed.
     """
 
     def number(text: str) -> int:
@@ -27,5 +27,5 @@ def add_count(parser: argparse.ArgumentParser, name: str, default: int, what: st
 
 
 def add_repeats(parser: argparse.ArgumentParser, default: int) -> None:
-    """Adds --repeats."""
-    add_count(parser, "repeats", default, "of each measurement")
+    """Adds the option --repeats."""
+    add_count(parser, "repeats", default, "repeats of each measurement")

@@ -1,6 +1,6 @@
-"""Trains the network of a finished run without this project's machinery; `bench_step.py` runs it.
+"""Trains the network of a finished run without the machinery of this project, for `bench_step.py`.
 
-`python -m benchmarks.plain_steps loop|lightning|barebones RUN TIMES` writes the starts of the steps as
+`python -m benchmarks.plain_steps loop|lightning|barebones RUN TIMES` writes the start times of the steps as
 `clock.py` does.
 """
 
@@ -15,12 +15,12 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 import torch.nn.functional as F
-from hydra.utils import instantiate
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from benchmarks.clock import Clock, write_times
+from galaxy.config.instantiation import instantiate
 from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.runs.folder import RunFolder
 from galaxy.system.machine import best_precision, keep_freed_memory
@@ -29,7 +29,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Plain(pl.LightningModule):
-    """The network and optimizer of a run as everybody's first LightningModule."""
+    """The network and the optimizer of a run, in a LightningModule as most people write it first."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
@@ -40,24 +40,24 @@ class Plain(pl.LightningModule):
         self.optimizer = instantiate(config["optimizer"], "optimizer")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """One step."""
+        """Makes one step."""
         loss = self.loss(batch)
         self.log("train/loss", loss)
         return loss
 
     def loss(self, batch: Batch) -> Tensor:
-        """Of a batch."""
+        """Returns the loss of a batch."""
         images, targets = batch
         return F.mse_loss(self.network(images).fractions, targets)
 
     def configure_optimizers(self) -> Optimizer:
-        """That of the run."""
+        """Returns the optimizer of the run."""
         optimizer: Optimizer = self.optimizer(self.network.parameters())
         return optimizer
 
 
 def images_of(folder: RunFolder) -> tuple[Tensor, Tensor]:
-    """(N, S, S, C) and (N, K) float32 of noise, as many as the galaxies: it costs what galaxies cost."""
+    """Makes noise, which takes as long as galaxies: (N, S, S, C) images and (N, K) targets, float32."""
     config = folder.config()
     count, size = folder.meta()["data"]["train"], config["crop"]["size"]
     images = torch.randn(count, size, size, config["crop"]["channels"])
@@ -65,13 +65,13 @@ def images_of(folder: RunFolder) -> tuple[Tensor, Tensor]:
 
 
 def batches_of(images: Tensor, targets: Tensor, batch_size: int) -> Iterator[Batch]:
-    """The batches of an epoch, gathered in random order, (B, C, S, S) channels_last."""
+    """Yields the batches of an epoch in random order, (B, C, S, S) channels_last."""
     for rows in torch.randperm(len(images)).split(batch_size):
         yield images.index_select(0, rows).permute(0, 3, 1, 2), targets.index_select(0, rows)
 
 
 def loop(module: Plain, epochs: int, batches: Callable[[], Iterator[Batch]]) -> list[list[float]]:
-    """Nothing but the steps; when each of them started."""
+    """Trains with nothing but the steps, and returns when each of them started."""
     optimizer = module.configure_optimizers()
     autocast = torch.autocast("cpu", torch.bfloat16, enabled=best_precision("cpu") == "bf16-mixed")
     times: list[list[float]] = []
@@ -88,8 +88,8 @@ def loop(module: Plain, epochs: int, batches: Callable[[], Iterator[Batch]]) -> 
 
 
 def main(kind: str, run: Path, path: Path) -> None:
-    """Trains as long as the run."""
-    keep_freed_memory()  # as train.py does: what is compared is the framework
+    """Trains for as many epochs as the run."""
+    keep_freed_memory()  # train.py does the same, and only the framework shall be compared
     torch.manual_seed(0)
     folder = RunFolder(run)
     module, config = Plain(folder), folder.config()

@@ -1,4 +1,4 @@
-"""The project's programs as people run them: in a process of their own, at a terminal."""
+"""Runs the programs of this project as people do: in a process of their own, at a terminal."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Finished:
     """A program that has run.
 
     Attributes:
-        started: When, by `time.monotonic`, which all processes of a machine share.
-        seconds: How long it ran.
-        peak: The most memory it had, in bytes.
-        output: What it wrote to the terminal.
+        started: The time of its start by `time.monotonic`, which all processes of a machine share.
+        seconds: The time that it ran.
+        peak: The most memory that it had, in bytes.
+        output: The text that it wrote to the terminal.
     """
 
     started: float
@@ -33,18 +33,19 @@ class Finished:
 
 
 def run(*arguments: object) -> Finished:
-    """Runs Python with these arguments in the project's folder, and ends the benchmark if that fails.
+    """Runs Python with these arguments in the folder of the project, and ends the benchmark if that fails.
 
-    At a terminal, for progress bars do nothing elsewhere; a GPU that the caller hides stays hidden.
+    The program gets a terminal, because progress bars do nothing without one. A GPU that the caller hides
+    stays hidden.
     """
     command = [sys.executable, *map(str, arguments)]
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (40, 120))  # rows and columns; of none, bars draw nothing
-    # What the programs take from here, such as the callback that times their steps.
+    termios.tcsetwinsize(theirs, (40, 120))  # rows and columns; progress bars draw nothing without a size
+    # The programs import from this project, for example the callback that times their steps.
     path = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TERM": "xterm-256color"}
     started = time.monotonic()
-    # Its end is waited for below: only `wait4` tells the memory of one child.
+    # `wait4` below waits for the end of the program. Only `wait4` reports the memory of one child.
     child = Popen(command, cwd=PROJECT, env=environment, stdin=DEVNULL, stdout=theirs, stderr=theirs)
     os.close(theirs)
     output = b"".join(iter(lambda: _read(ours), b"")).decode(errors="replace").replace("\r\n", "\n")
@@ -58,6 +59,6 @@ def run(*arguments: object) -> Finished:
 
 
 def _read(terminal: int) -> bytes:
-    with suppress(OSError):  # Linux's way to say that nobody writes any more
+    with suppress(OSError):  # Linux raises this when nobody writes any more
         return os.read(terminal, 65_536)
     return b""

@@ -1,4 +1,4 @@
-"""The images that a benchmark measures on: somebody's own in Kaggle's layout, or simulated ones."""
+"""The images that a benchmark reads: your own in Kaggle's layout, or simulated ones."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from galaxy.system.errors import UserError
 
 
 def add_options(parser: argparse.ArgumentParser, repeats: int, least: int = 1) -> None:
-    """Adds --root, --images (at least so many) and --repeats (with this default)."""
-    parser.add_argument("--root", type=Path, metavar="DIR", help="images in Kaggle's layout (else simulated)")
-    add_count(parser, "images", 2000, "how many", least)
+    """Adds the options --root, --images (`least` or more) and --repeats (`repeats` by default)."""
+    parser.add_argument(
+        "--root", type=Path, metavar="DIR", help="images in Kaggle's layout (default: simulated)"
+    )
+    add_count(parser, "images", 2000, "number of images", least)
     add_repeats(parser, repeats)
 
 
 @contextmanager
 def survey(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Iterator[tuple[Path, str]]:
-    """The folder of the images, and a note that says which they are; a mistake ends the program in words."""
+    """Yields the folder of the images and a note that says which they are. A mistake ends the program."""
     try:
         if options.root:
-            yield options.root, "Images: those of --root."
+            yield options.root, "The images are those of --root."
             return
         with TemporaryDirectory() as folder:
             root = write_survey(Path(folder), Survey(options.images, seed=0, volunteers=45))
-            yield root, "Images: simulated, 424 x 424 JPEG."
+            yield root, "The images are simulated JPEGs of 424 x 424 pixels."
     except UserError as error:
         parser.error(str(error))

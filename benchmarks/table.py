@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved measurements, and a table that says where they were made."""
+"""Interleaved measurements, and a table that says on which machine they were made."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from galaxy import __version__
 from galaxy.system.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
-# How a cell begins that says why it has no figure.
+# A cell without a figure begins with these words and then gives the reason.
 NOT_MEASURED = "not measured"
 T = TypeVar("T")
 
@@ -30,8 +31,8 @@ def interleaved(programs: Sequence[Callable[[], T]], repeats: int) -> list[list[
     """Calls the programs in turn, `repeats` times, so that a busy spell of the machine slows all of them.
 
     Args:
-        programs: Each returns one figure, or several.
-        repeats: Calls of each, the n of the table.
+        programs: The functions to call. Each returns one figure, or several.
+        repeats: The number of calls of each program, which the table calls n.
 
     Returns:
         The figures of each program, in the order of the calls.
@@ -41,12 +42,12 @@ def interleaved(programs: Sequence[Callable[[], T]], repeats: int) -> list[list[
 
 
 def ratios(ours: Sequence[float], reference: Sequence[float]) -> list[float]:
-    """Each figure over the one that was measured beside it."""
+    """Divides each figure by the reference that was measured beside it."""
     return [a / b for a, b in zip(ours, reference, strict=True)]
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """The mean, the least and the greatest of some figures: `1,020 (980..1,050)`."""
+    """Writes the mean, the least and the greatest of some figures: `1,020 (980..1,050)`."""
     return f"{fmean(values):{form}} ({min(values):{form}}..{max(values):{form}})"
 
 
@@ -55,12 +56,12 @@ class Report:
     """A table of measurements.
 
     Attributes:
-        program: Name of the benchmark, and of its file in benchmarks/results.
-        title: What was measured.
-        columns: Their headings.
-        packages: The distributions whose versions matter.
-        notes: What else a reader has to know, a sentence each.
-        rows: One tuple of cells for each thing measured.
+        program: The name of the benchmark, and of its file in benchmarks/results.
+        title: The title, which says what was measured.
+        columns: The headings of the columns.
+        packages: The distributions whose versions matter, beside Galaxy itself.
+        notes: Sentences that a reader needs to understand the table.
+        rows: The cells, one tuple for each thing that was measured.
     """
 
     program: str
@@ -100,13 +101,15 @@ class Report:
 
     def _versions(self) -> str:
         named = [f"{name} {version(name)}" for name in self.packages]
-        return ", ".join([f"Python {platform.python_version()}", *named])
+        return ", ".join([f"Python {platform.python_version()}", f"Galaxy {__version__}", *named])
 
 
 def peak_memory() -> int:
-    """The most memory this process has had, in bytes."""
+    """Returns the most memory that this process has had, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # where Linux counts from the program's start; `getrusage` begins with its parent's
+    if (
+        status.exists()
+    ):  # Linux counts from the start of the program; `getrusage` begins with its parent's peak
         return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024  # type: ignore[index]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
@@ -121,6 +124,6 @@ def _machine() -> str:
 
 
 def _gpu() -> str:
-    import torch  # noqa: PLC0415  not before the measurements of memory and starts
+    import torch  # noqa: PLC0415  the measurements of memory and of starts come first
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

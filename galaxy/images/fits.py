@@ -72,7 +72,7 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
     except ImportError as error:
         raise UserError(
             "Images in FITS files are read with astropy, which is not installed.\n"
-            "Install it: pip install 'galaxy[fits]'"
+            "Install it: pip install 'galaxy-morphology[fits]'"
         ) from error
     try:
         content = source.path.read_bytes()

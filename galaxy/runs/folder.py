@@ -36,6 +36,7 @@ from typing import Any, Literal
 import yaml
 from filelock import FileLock, Timeout
 
+from galaxy import __version__
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import write_json, write_text
 
@@ -351,13 +352,17 @@ def _differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
 
 
 def _meta(config: dict[str, Any]) -> dict[str, Any]:
-    packages = ("galaxy", "torch", "torchvision", "lightning", "hydra-core", "opencv-python-headless")
+    packages = ("torch", "torchvision", "lightning", "hydra-core", "opencv-python-headless")
     return {
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "seed": config["seed"],
         "commit": _git("rev-parse", "HEAD"),
         "dirty": bool(_git("status", "--porcelain")),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            "galaxy": __version__,
+            **{name: version(name) for name in packages},
+        },
         "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "gpu": _gpu()},
     }
 

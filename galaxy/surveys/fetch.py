@@ -149,7 +149,8 @@ def _kaggle_client(page: str, root: Path) -> Any:
             package.api.authenticate()
     except ImportError as error:
         raise UserError(
-            f"Kaggle's client cannot be imported: {error}\nInstall it with: pip install 'galaxy[kaggle]'"
+            f"Kaggle's client cannot be imported: {error}\n"
+            "Install it with: pip install 'galaxy-morphology[kaggle]'"
         ) from error
     except SystemExit as error:
         raise UserError(

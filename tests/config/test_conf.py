@@ -13,6 +13,7 @@ from omegaconf import DictConfig, open_dict
 from galaxy.config import plain
 from galaxy.config.instantiation import instantiate
 from galaxy.config.jobs import check_run
+from galaxy.config.paths import CONF
 from galaxy.labels.labels import class_labels
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
@@ -31,7 +32,6 @@ from galaxy.runs.learners import Model
 from galaxy.surveys.kaggle import LABELS
 
 CLASSES = class_labels(("a", "b", "c"), "Which?")
-CONF = Path(__file__).parents[2] / "conf"
 PRIMARY = ("train", "evaluate", "explore")
 # Options that only work beside others say so in `requires`; these are the others.
 COMPANIONS = {"loss=dirichlet_multinomial": ["head=tree", "data.counts=true"]}

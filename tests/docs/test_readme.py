@@ -1,8 +1,15 @@
-"""Every command of README.md does what it says, on a tiny survey."""
+"""Every command of README.md and docs/ does what it says, on a tiny survey.
 
+A comment before a block of commands makes an exception: `<!-- not run -->` where a command downloads or
+serves, `<!-- compose only -->` where it needs a machine that tests do not have.
+"""
+
+import os
 import re
 import runpy
 import shlex
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,24 +21,45 @@ import torch
 import torchvision
 
 from galaxy.labels.tree import GALAXY_ZOO_2
+from tests.config.test_conf import composed
 from tests.conftest import PROJECT, Command
+from tests.docs.pages import PAGES
 
-BLOCKS = re.findall(r"```bash\n(.*?)```", (PROJECT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-COMMANDS = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.strip()]
-# make runs these tests, TensorBoard serves until it is stopped, and downloads have tests of their own.
-RUNNABLE = [command for command in COMMANDS if command.startswith("python ") and ".fetch " not in command]
-SWEEPS = [command for command in RUNNABLE if "train.py -m " in command or "sweep=" in command]
+BLOCKS = re.compile(r"(?:<!-- (not run|compose only) -->\n)?```bash\n(.*?)```", re.DOTALL)
+TRAIN = (["galaxy", "train"], ["python", "train.py"])
+# The files of the worked example: their paths, and what they hold.
+EXAMPLE = re.compile(r"^`([\w/]+\.\w+)`:\n\n```\w+\n(.*?)```", re.DOTALL | re.MULTILINE)
 
 
-def test_the_readme_has_the_commands() -> None:
-    programs = {command.split()[1] for command in RUNNABLE}
-    assert {"train.py", "evaluate.py", "-m"} <= programs
-    assert set(COMMANDS) - set(RUNNABLE) == {
-        "make train",
-        "make test",
-        "tensorboard --logdir runs",
-        "python -m galaxy.surveys.fetch gz2",
-    }
+def commands(mark: str) -> list[str]:
+    """The commands of all pages under a mark, each once."""
+    lines = [
+        line.partition(" #")[0].strip()
+        for text in PAGES.values()
+        for found, block in BLOCKS.findall(text)
+        for line in block.splitlines()
+        if found == mark
+    ]
+    return list(dict.fromkeys(line for line in lines if line))
+
+
+RUN = [line for line in commands("") if "tiny_cnn" not in line]
+WORKED = [line for line in commands("") if "tiny_cnn" in line]
+SWEEPS = [line for line in RUN if "train -m " in line or "sweep=" in line]
+
+
+def test_the_pages_show_every_command() -> None:
+    words = [line.split() for line in RUN]
+    shown = {word[1] for word in words if word[0] == "galaxy"}
+    assert shown == {"train", "evaluate", "explore", "compare", "cache"}
+    assert {word[1] for word in words if word[0] == "python"} == {"evaluate.py"}
+    assert {word[0] for word in words} == {"galaxy", "python"}
+
+
+def test_only_downloads_and_the_commands_of_others_are_not_run() -> None:
+    programs = {" ".join(line.split()[:2]) for line in commands("not run")}
+    others = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir"}
+    assert programs == {"galaxy fetch", *others}
 
 
 def write_kaggle(root: Path, survey: Path) -> None:
@@ -72,47 +100,75 @@ def write_own(root: Path, survey: Path) -> None:
     (root / "images").symlink_to(survey / "images_training_rev1")
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `ready` copies; the first test fills it."""
+    return tmp_path_factory.mktemp("prepared") / "work"
+
+
 @pytest.fixture
 def ready(
-    command: Command, quick: list[str], survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path,
+    command: Command,
+    quick: list[str],
+    survey: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
-    """A folder to work in, with one finished run, every survey and ImageNet's weights."""
-    monkeypatch.chdir(tmp_path)
+    """A folder to work in: a run, a sweep, every survey and ImageNet's weights."""
+    if not prepared.exists():
+        fill(prepared, command, quick, survey, monkeypatch)
+    folder = tmp_path / "work"
+    shutil.copytree(prepared, folder, symlinks=True)
+    (folder / "cache").symlink_to(cache)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    return folder
+
+
+def fill(
+    folder: Path, command: Command, quick: list[str], survey: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "data").mkdir(parents=True)
+    monkeypatch.chdir(folder)
     assert command("train.py", *quick, "trainer.max_epochs=1", "hydra.run.dir=runs/first") == 0
     sweep = ["-m", "model=mean", "hydra.sweep.dir=runs/mine"]
     assert command("train.py", *sweep, *(o for o in quick if not o.startswith("model="))) == 0
     for write in (write_kaggle, write_gz2, write_galaxy10, write_own):
-        write(tmp_path / "data" / write.__name__.removeprefix("write_"), survey)
-    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
-    folder = tmp_path / "torch" / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    torch.save(torchvision.models.resnet18().state_dict(), folder / Path(weights.url).name)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return tmp_path
+        write(folder / "data" / write.__name__.removeprefix("write_"), survey)
+    weights = folder / "torch" / "hub" / "checkpoints"
+    weights.mkdir(parents=True)
+    name = Path(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url).name
+    torch.save(torchvision.models.resnet18().state_dict(), weights / name)
 
 
-def arguments_of(line: str, folder: Path, quick: list[str]) -> list[str]:
-    """The words of a command, with its blanks filled in and the training made short."""
-    words = [
+def filled(line: str, folder: Path) -> list[str]:
+    """The words of a command, with its blanks filled in."""
+    return [
         word.replace("=DIR", f"={folder}/data/own").replace("=RUN", f"={folder}/runs/first")
         for word in shlex.split(line)
     ]
-    resumed = any(word.startswith("resume=") for word in words)
-    if words[1] == "train.py" and not resumed and not any(word.startswith("--") for word in words):
-        words += [o for o in quick if not o.startswith(("data=", "data.root", "crop=", "model="))]
-        words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
-        if not any(word.startswith("data=") for word in words):
-            words += [f"data.root={folder}/simulated", "data.catalog.count=60", "data.catalog.workers=1"]
+
+
+def shortened(words: list[str], quick: list[str], simulated: Path) -> list[str]:
+    """A command whose training, if it trains, takes a second or two."""
+    if words[:2] not in TRAIN or any(word.startswith(("resume=", "--")) for word in words):
+        return words
+    words = [*words, *(o for o in quick if not o.startswith(("data=", "data.root", "crop=", "model=")))]
+    words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
+    if not any(word.startswith(("data=", "experiment=")) for word in words):
+        words += [f"data.root={simulated}", "data.catalog.count=60", "data.catalog.workers=1"]
     return words
 
 
 def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """Runs `python PROGRAM ...` or `python -m MODULE ...` in this process."""
+    """Runs `galaxy ...` or `python PROGRAM ...` in this process; returns the exit status."""
     try:
-        if words[1] == "-m":
-            monkeypatch.setattr(sys, "argv", words[2:])
-            monkeypatch.delitem(sys.modules, words[2], raising=False)
-            runpy.run_module(words[2], run_name="__main__")
+        if words[0] == "galaxy":
+            monkeypatch.setattr(sys, "argv", words)
+            monkeypatch.delitem(sys.modules, f"galaxy.cli.{words[1]}", raising=False)  # runpy warns of it
+            runpy.run_module("galaxy", run_name="__main__")
         else:
             monkeypatch.setattr(sys, "argv", words[1:])
             runpy.run_path(str(PROJECT / words[1]), run_name="__main__")
@@ -122,11 +178,52 @@ def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=pytest.mark.slow) if line in SWEEPS else line for line in RUNNABLE]
+    "line", [pytest.param(line, marks=pytest.mark.slow) if line in SWEEPS else line for line in RUN]
 )
-def test_command_runs(line: str, ready: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert call(arguments_of(line, ready, quick), monkeypatch) == 0
+def test_command_runs(
+    line: str, ready: Path, prepared: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = shortened(filled(line, ready), quick, prepared.parent / "simulated")
+    assert call(words, monkeypatch) == 0
     if "part=test" in line:
         submissions = list((ready / "runs" / "first").rglob("submission.csv"))
         assert len(submissions) == 1
         assert submissions[0].read_text().startswith(f"GalaxyID,{GALAXY_ZOO_2.kaggle_columns[0]},")
+
+
+@pytest.mark.parametrize("line", commands("compose only"))
+def test_command_composes(line: str) -> None:
+    words = shlex.split(line)
+    assert words[:2] in TRAIN
+    composed(*words[2:])
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the code with the worked example in it."""
+    for name in ("galaxy", "conf"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, content in EXAMPLE.findall(PAGES["docs/house.md"]):
+        (tmp_path / path).write_text(content, encoding="utf-8")
+    return tmp_path
+
+
+def call_in(house: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Runs `galaxy ...` of a copy of the code, in a process of its own."""
+    command = [sys.executable, "-m", *words]
+    environment = os.environ | {"PYTHONPATH": str(house)}
+    return subprocess.run(command, cwd=house, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", WORKED)
+def test_the_worked_example_runs(line: str, house: Path, quick: list[str]) -> None:
+    done = call_in(house, shortened(shlex.split(line), quick, house / "simulated"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_mistake_in_the_worked_example_names_its_key(house: Path, quick: list[str]) -> None:
+    line = "galaxy train model=tiny_cnn model.width=0"
+    done = call_in(house, shortened(shlex.split(line), quick, house / "simulated"))
+    assert done.returncode == 1
+    assert "model.width is 0; it must be 1 or more" in done.stderr

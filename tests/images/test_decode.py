@@ -303,7 +303,7 @@ def test_a_fits_file_that_lost_its_last_bytes_is_refused(tmp_path: Path) -> None
 def test_astropy_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "1.fits", bands())
     monkeypatch.setitem(sys.modules, "astropy.io", None)
-    with pytest.raises(UserError, match=r"pip install 'galaxy\[fits\]'"):
+    with pytest.raises(UserError, match=r"pip install 'galaxy-morphology\[fits\]'"):
         decode(FitsImage(path, RGB, 10.0))
 
 

@@ -305,7 +305,6 @@ def report(cases: list[Case], seed: int) -> Report:
         title="Damaged files by what became of them",
         columns=("survey", "cases", *Outcome),
         packages=(
-            "galaxy",
             "opencv-python-headless",
             "simplejpeg",
             "h5py",

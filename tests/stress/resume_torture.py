@@ -167,7 +167,7 @@ def main() -> None:
         program="resume_torture" + ("_sweep" if options.sweep else ""),
         title=f"{what.capitalize()} killed with SIGKILL at random moments and resumed",
         columns=(what, "killed", "times", "bit-equal", "differing"),
-        packages=("galaxy", "torch", "lightning"),
+        packages=("torch", "lightning"),
         notes=[
             f"An undisturbed one takes {longest:.0f} s, some of them imports; the moments are uniform from "
             "20 to 90 % of that, of what is left as well.",

@@ -492,7 +492,7 @@ def test_kaggle_comes_in_the_readers_layout(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("client", "advice"),
     [
-        (None, "pip install 'galaxy[kaggle]'"),
+        (None, "pip install 'galaxy-morphology[kaggle]'"),
         (Client(give, known=False), "https://www.kaggle.com/settings"),
         (Client(refuse(401)), "not valid"),
         (Client(refuse(403)), "/competitions/galaxy-zoo-the-galaxy-challenge/rules"),
