@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.options import add_repeats
 from benchmarks.programs import Finished, run
 from benchmarks.table import Report, interleaved, spread
-from galaxy.surveys.simulated.survey import FIRST_ID, IMAGES, LABELS, Survey, write_survey
+from galaxy.surveys.simulated.survey import FIRST_ID, IMAGES, SOLUTIONS, SimulatedSurvey, write_survey
 
 SIDE = 212  # the size in conf/crop/center212.yaml
 SOURCES = 1000  # galaxies that are painted; a file system allows about ten thousand links to a file
@@ -34,9 +34,9 @@ numbers = count()
 def link_survey(source: Path, root: Path, images: int) -> None:
     """Makes a survey of `images` galaxies, which repeats the galaxies of `source`."""
     (root / IMAGES).mkdir(parents=True)
-    header, *rows = (source / LABELS).read_text(encoding="utf-8").splitlines()
+    header, *rows = (source / SOLUTIONS).read_text(encoding="utf-8").splitlines()
     labels = [row.partition(",")[2] for row in rows]
-    with (root / LABELS).open("w", encoding="utf-8") as table:
+    with (root / SOLUTIONS).open("w", encoding="utf-8") as table:
         table.write(header + "\n")
         for number in range(images):
             original, copy = FIRST_ID + number % len(rows), FIRST_ID + number
@@ -75,7 +75,7 @@ def evaluate(folder: Path, root: Path) -> Finished:
 
 def measure(options: argparse.Namespace, folder: Path) -> Report:
     """Measures each program, in one row of the table."""
-    source = write_survey(folder, Survey(SOURCES, seed=0, volunteers=45))
+    source = write_survey(folder, SimulatedSurvey(SOURCES, seed=0, volunteers=45))
     bytes_each = SIDE * SIDE * 3
     images = max(SOURCES, round(options.gigabytes * 1e9 / bytes_each))
     large = folder / "large"

@@ -32,7 +32,7 @@ from benchmarks import programs
 from benchmarks.options import add_count, add_repeats
 from benchmarks.table import NOT_MEASURED, Report, interleaved, ratios, spread
 from galaxy.config.instantiation import instantiate
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.runs.folder import RunFolder
 from galaxy.system.machine import best_precision, keep_freed_memory, use_tf32
 

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.clock import Clock, write_times
 from galaxy.config.instantiation import instantiate
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.runs.folder import RunFolder
 from galaxy.system.machine import best_precision, keep_freed_memory
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.options import add_count, add_repeats
-from galaxy.surveys.simulated.survey import Survey, write_survey
+from galaxy.surveys.simulated.survey import SimulatedSurvey, write_survey
 from galaxy.system.errors import UserError
 
 
@@ -30,7 +30,7 @@ def survey(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Iter
             yield options.root, "The images are those of --root."
             return
         with TemporaryDirectory() as folder:
-            root = write_survey(Path(folder), Survey(options.images, seed=0, volunteers=45))
+            root = write_survey(Path(folder), SimulatedSurvey(options.images, seed=0, volunteers=45))
             yield root, "The images are simulated JPEGs of 424 x 424 pixels."
     except UserError as error:
         parser.error(str(error))

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from galaxy.data.cache import CachedImages
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 
 
 def _gpus() -> str:
@@ -53,7 +53,7 @@ def write_survey(root: Path, count: int = 80, side: int = 64, seed: int = 0) -> 
         conditional[:3] = smooth * 0.9, (1 - smooth) * 0.9, 0.1
         conditional[15:18] = axis_ratio, 1 - axis_ratio, 0
         rows.append(GALAXY_ZOO_2.cumulative(conditional))
-    table = pd.DataFrame(rows, columns=list(GALAXY_ZOO_2.kaggle_columns)).round(9)
+    table = pd.DataFrame(rows, columns=list(KAGGLE_COLUMNS)).round(9)
     table.insert(0, "GalaxyID", ids)
     table.to_csv(root / "training_solutions_rev1.csv", index=False)
     return root

@@ -15,6 +15,7 @@ import torch
 from joblib import cpu_count
 from numpy.typing import NDArray
 
+from galaxy.config.instantiation import naming
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.loader import Batch, BatchLoader, Order
 from galaxy.data.residence import OnDisk, Pixels, reside
@@ -113,7 +114,9 @@ class GalaxyDataModule(pl.LightningDataModule):
         """Reads and splits the catalog, whose images are still to be read; a second call does nothing."""
         if hasattr(self, "catalog"):
             return
-        catalog = self.target(self.reader(root=self.root, on_bad=self.on_bad))
+        with naming("data.catalog"):
+            catalog = self.reader(root=self.root, on_bad=self.on_bad)
+        catalog = self.target(catalog)
         if self.counts and catalog.counts is None:
             raise UserError(f"data.counts is true, but data={catalog.name} has no vote counts")
         # Of the whole catalog, so that a galaxy's split depends neither on the limit nor on bad images.

@@ -1,4 +1,4 @@
-"""What a catalog's targets are: their tree, their columns and how they must be read."""
+"""What a catalog's targets are: the tree of questions, the columns and what the values mean."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from galaxy.labels.tree import Answer, Question, Questions
+from galaxy.system.errors import meant
 
 Kind = Literal["fractions", "classes"]
+
+_QUESTION_KEYS = ("text", "answers", "parent")
+_EXAMPLE = """A question looks like this; only answers are needed:
+  bar:                               # its name
+    text: Is there a bar?
+    answers: {bar: barred, no_bar: not barred}   # columns of the table and words; or columns: [bar, no_bar]
+    parent: disk                     # the column whose fraction these sum to"""
 
 
 @dataclass(frozen=True)
@@ -16,13 +24,19 @@ class Labels:
     """The meaning of (N, K) targets.
 
     Attributes:
-        questions: The tree whose K answers the columns are. A question's parent is the answer whose target
-            its own targets sum to; conditional labels, which sum to 1 or to nothing, have no parents.
-        columns: The K names, in order; not those that tables of predictions have beside them.
-        meaning: In the words of the tables: "cumulative" where a question's fractions sum to its parent's
-            value (Kaggle), "debiased", "classes" and so on. Errors on different meanings do not compare.
-        kind: "classes" where one question is asked and the galaxy has one answer, known for sure or not;
-            "fractions" for everything else.
+        questions: The tree with K answers, one for each column. The parent of a question is the answer to
+            whose target the targets of the question sum. Conditional labels have no parents: their targets
+            sum to 1 or to nothing in particular.
+        columns: The K names of the columns, in order. Names that tables of predictions use themselves (id,
+            class, true/...) are refused.
+        meaning: One word for what the values are: "cumulative" where the fractions of a question sum to the
+            value of its parent (Kaggle), "debiased", "classes" and so on. Errors on different meanings do not
+            compare.
+        kind: "classes" where the labels are one question and the galaxy has one answer, known for sure or
+            not; "fractions" for everything else.
+
+    Raises:
+        ValueError: The columns do not fit the questions, or a name is taken.
     """
 
     questions: Questions
@@ -32,9 +46,9 @@ class Labels:
 
     def __post_init__(self) -> None:
         if len(self.columns) != self.questions.size:
-            raise ValueError(f"{len(self.columns)} columns for {self.questions.size} answers")
+            raise ValueError(f"columns has {len(self.columns)} columns for {self.questions.size} answers")
         if self.kind == "classes" and len(self.questions) != 1:
-            raise ValueError(f"classes are the answers of one question, not of {len(self.questions)}")
+            raise ValueError(f"kind is classes; that is one question, not {len(self.questions)}")
         taken = [name for name in self.columns if name in ("id", "class") or name.startswith("true/")]
         if taken:
             raise ValueError(
@@ -48,9 +62,10 @@ class Labels:
         return tuple(answer.text for question in self.questions for answer in question.answers)
 
     def compatible(self, other: Labels) -> bool:
-        """Whether targets of the other can be compared with predictions of these.
+        """Whether targets of `other` can be compared with predictions of these labels.
 
-        The same answers in the same order, in the same tree; whatever their columns are called.
+        They can if both have the same answers in the same order of the same tree. The names of the columns do
+        not matter.
         """
         return (self.kind, self.questions.structure, self.texts) == (
             other.kind,
@@ -59,7 +74,7 @@ class Labels:
         )
 
     def plain(self) -> dict[str, Any]:
-        """As dicts, lists and strings, which a checkpoint or a YAML file can hold."""
+        """The labels as dicts, lists and strings, which a checkpoint or a YAML file can hold."""
         tree: dict[str, Any] = {}
         for question, columns, parent in zip(
             self.questions, self.questions.slices, self.questions.parents, strict=True
@@ -74,29 +89,41 @@ class Labels:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Labels:
-        """The inverse of `plain`.
+        """Makes labels from what `plain` returns, or from a tree as a user writes it in YAML.
+
+        Args:
+            values: A mapping with `questions` and perhaps `meaning` and `kind`. Each question is a mapping
+                with `answers`, which are columns or a mapping of columns to words. It may have a `text` (the
+                name of the question if left out) and a `parent`: the column of another question's answer to
+                whose fraction these answers sum. The meaning is "cumulative" if left out where a question has
+                a parent, else "fractions"; the kind is "fractions" if left out.
 
         Raises:
-            ValueError: A question has no answers, or its parent is no answer of another question.
+            ValueError: The questions do not form a tree. The first mistake is named.
         """
-        tree: Mapping[str, Any] = values["questions"]
-        columns = [column for node in tree.values() for column in node["answers"]]
+        if not values["questions"]:
+            raise ValueError(f"there is no question.\n{_EXAMPLE}")
+        nodes = {str(name): _question_node(str(name), node) for name, node in values["questions"].items()}
+        columns = [column for node in nodes.values() for column in node["answers"]]
         if len(set(columns)) < len(columns):
             twice = next(column for column in columns if columns.count(column) > 1)
             raise ValueError(f"the answer {twice} comes twice")
         place = {
-            column: (key, index) for key, node in tree.items() for index, column in enumerate(node["answers"])
+            column: (name, index)
+            for name, node in nodes.items()
+            for index, column in enumerate(node["answers"])
         }
         questions = []
-        for key, node in tree.items():
-            parent = node.get("parent")
-            if not node["answers"]:
-                raise ValueError(f"question {key} has no answers")
-            if parent is not None and (parent not in place or place[parent][0] == key):
-                raise ValueError(f"the parent of question {key} is {parent}, no answer of another question")
+        for name, node in nodes.items():
+            _check_parent(name, node["parent"], place)
             answers = tuple(Answer(text) for text in node["answers"].values())
-            questions.append(Question(key, node["text"], answers, None if parent is None else place[parent]))
-        return cls(Questions(tuple(questions)), tuple(columns), values["meaning"], values["kind"])
+            parent = None if node["parent"] is None else place[node["parent"]]
+            questions.append(Question(name, node["text"], answers, parent))
+        tree = Questions(tuple(questions))
+        _ = tree.order  # raises ValueError if there is a cycle
+        cumulative = any(question.parent is not None for question in questions)
+        meaning = values.get("meaning") or ("cumulative" if cumulative else "fractions")
+        return cls(tree, tuple(columns), meaning, values.get("kind", "fractions"))
 
 
 def class_labels(names: tuple[str, ...], text: str, columns: tuple[str, ...] | None = None) -> Labels:
@@ -104,8 +131,46 @@ def class_labels(names: tuple[str, ...], text: str, columns: tuple[str, ...] | N
 
     Args:
         names: The K classes, in order.
-        text: The question they answer.
-        columns: Names of the K columns; those of the classes if None.
+        text: The question that the classes answer.
+        columns: The names of the K columns; the names of the classes if None.
     """
     question = Question("class", text, tuple(Answer(name) for name in names))
     return Labels(Questions((question,)), columns or names, "classes", "classes")
+
+
+def _question_node(name: str, node: Any) -> dict[str, Any]:
+    """The node of a question with all its keys, and its answers as a mapping of columns to words."""
+    if not isinstance(node, Mapping):
+        raise ValueError(f"{name} is {node!r}, which is no question.\n{_EXAMPLE}")
+    for key in node:
+        if key not in _QUESTION_KEYS:
+            raise ValueError(f"{name}.{key} is unknown{meant(str(key), _QUESTION_KEYS)}\n{_EXAMPLE}")
+    answers = node.get("answers")
+    if isinstance(answers, list):
+        if any(isinstance(column, list | dict) for column in answers):
+            raise ValueError(f"{name}.answers is {answers}; answers must be columns.\n{_EXAMPLE}")
+        if len(set(map(str, answers))) < len(answers):
+            raise ValueError(f"{name}.answers names a column twice: {answers}")
+        answers = dict.fromkeys(answers)
+    if not isinstance(answers, Mapping) or not answers:
+        raise ValueError(f"{name}.answers must be columns of the table, but is {answers!r}.\n{_EXAMPLE}")
+    parent = node.get("parent")
+    for column in [*answers, *([] if parent is None else [parent])]:
+        # YAML reads yes, no, on and off as true and false, but whole numbers as they were written.
+        if not isinstance(column, str | int) or isinstance(column, bool):
+            raise ValueError(f"{name} names the column {column!r}, which is no text: put quotes around it.")
+    return {
+        "text": str(node.get("text") or name),
+        "answers": {str(column): str(column if text is None else text) for column, text in answers.items()},
+        "parent": None if parent is None else str(parent),
+    }
+
+
+def _check_parent(name: str, parent: str | None, place: Mapping[str, tuple[str, int]]) -> None:
+    """Raises a ValueError unless the parent is None or an answer of another question."""
+    others = [column for column, (question, _) in place.items() if question != name]
+    if parent is not None and parent not in others:
+        there = f"\nThere are: {', '.join(others)}" if others else ""
+        raise ValueError(
+            f"{name}.parent is {parent}, which is no answer of another question{meant(parent, others)}{there}"
+        )

@@ -18,8 +18,6 @@ from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
 from galaxy.runs.predict import Predictions, predict, values
-from galaxy.surveys.kaggle import LABELS as KAGGLE_LABELS
-from galaxy.surveys.submission import write_submission
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, write_json, write_text
 from galaxy.system.machine import keep_freed_memory
@@ -111,7 +109,7 @@ def evaluate(
         (folder / name).unlink(missing_ok=True)
     asked = {"checkpoint": str(file), "split": split, "tta": tta, "data": choice, **_subject(data)}
     write_json(folder / "evaluation.json", asked)
-    _write_predictions(folder, predictions, module)
+    _write_predictions(folder, predictions)
     count = len(predictions.rows)
     found = Evaluation(
         folder=folder,
@@ -145,15 +143,15 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_predictions(folder: Path, predictions: Predictions, data: GalaxyDataModule) -> None:
+def _write_predictions(folder: Path, predictions: Predictions) -> None:
     catalog = predictions.catalog
     for suffix in (".parquet", ".csv"):
         predictions.write(folder / f"predictions{suffix}")
     if catalog.skipped:
         write_text(folder / "skipped.txt", "\n".join(catalog.skipped) + "\n")
-    if catalog.targets is None and catalog.name == "kaggle" and predictions.labels.compatible(KAGGLE_LABELS):
+    if catalog.writer is not None:
         ids = catalog.ids[predictions.rows]
-        write_submission(folder / "submission.csv", data.root, ids, predictions.fractions)
+        catalog.writer(folder / "submission.csv", ids, predictions.labels, predictions.fractions)
 
 
 def _count_seen(file: Path, data: GalaxyDataModule) -> int:

@@ -1,9 +1,9 @@
-"""What every survey's reader returns."""
+"""The catalog, which the reader of every survey returns."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -14,7 +14,13 @@ from galaxy.labels.labels import Labels
 
 
 class Hdf5Image(NamedTuple):
-    """One image of a dataset (N, H, W, 3) uint8 in an HDF5 file."""
+    """One image of a dataset in an HDF5 file.
+
+    Attributes:
+        path: The file.
+        dataset: The name of the dataset, which is (N, H, W, 3) uint8.
+        row: The place of the image in the dataset.
+    """
 
     path: Path
     dataset: str
@@ -25,12 +31,12 @@ class Hdf5Image(NamedTuple):
 
 
 class FitsImage(NamedTuple):
-    """An image in a FITS file, to be stretched to 8 bits.
+    """An image in a FITS file, which is stretched to 8 bits when it is read.
 
     Attributes:
         path: The file.
-        bands: Planes of a cube that become red, green and blue; one plane for a grey picture.
-        softening: Of the asinh stretch, in standard deviations of the sky.
+        bands: The planes of a cube that become red, green and blue, or one plane for a grey picture.
+        softening: The softening of the asinh stretch, in standard deviations of the sky.
     """
 
     path: Path
@@ -41,33 +47,38 @@ class FitsImage(NamedTuple):
         return str(self.path)
 
 
-# Where the pixels of a galaxy are; a path is an image file.
+# The place of a galaxy's pixels. A path is an image file.
 ImageSource: TypeAlias = Path | Hdf5Image | FitsImage
+
+# Writes predictions in a survey's own format into a file, from ids (N,) and fractions (N, K) of known labels.
+Writer: TypeAlias = Callable[[Path, NDArray[np.int64], Labels, NDArray[np.float32]], None]
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Galaxies with their images and, if they have any, their labels; row i is the same galaxy everywhere.
+    """Galaxies with their images and, if they have any, their labels. Row i is the same galaxy everywhere.
 
     Attributes:
-        name: The survey, as in `data=`.
-        ids: (N,) int64, unique.
-        images: N places of images.
-        labels: What the targets are, or None where the survey has no labels at all.
-        targets: (N, K) float32 fractions in [0, 1], one-hot for classes that are known for sure; None where
-            these galaxies have no labels.
-        weights: (N, K) float32 in [0, 1], how far each target can be trusted; None if all alike.
-        counts: (N, K) float32 votes each answer got, or None where the survey does not say.
-        expected: (N, K) float32 probabilities that the votes were drawn from, known for simulated galaxies
-            only. A perfect model predicts these; its RMSE is the noise floor.
-        names: What the survey calls the galaxies, where that is not the id.
-        strata: (N,) int64 kind of each galaxy, for splits that hold each kind in the same share; None where
+        name: The name of the survey, as in `data=`.
+        ids: (N,) int64, each once.
+        images: The N places of the images.
+        labels: The meaning of the targets, or None if the survey has no labels at all.
+        targets: (N, K) float32 fractions in [0, 1], which are one-hot for classes that are known for sure;
+            None if these galaxies have no labels.
+        weights: (N, K) float32 in [0, 1], how far each target can be trusted; None if all are alike.
+        counts: (N, K) float32, the number of votes for each answer; None if the survey does not say.
+        expected: (N, K) float32, the probabilities that the votes were drawn from, which are known for
+            simulated galaxies only. A perfect model predicts them, and its RMSE is the noise floor.
+        names: The names of the galaxies; None if these are the ids.
+        strata: (N,) int64, the kind of each galaxy, for splits that hold each kind in the same share; None if
             the survey has no kinds.
-        groups: (N,) int64; galaxies of the same group belong in the same split, for they show the same
-            piece of sky. None where each galaxy stands alone.
-        any_frame: Whether the images may differ in width and height, as cutouts scaled to each galaxy do;
-            where they may not, one that does is bad.
-        skipped: One line for each row or file left out under `on_bad="skip"`.
+        groups: (N,) int64. Galaxies of one group belong in the same split because they show the same piece
+            of sky. None if each galaxy stands alone.
+        any_frame: Whether the images may differ in width and height, as cutouts scaled to each galaxy do. If
+            not, an image of another size is bad.
+        skipped: One line for each row or file that was left out under `on_bad="skip"`.
+        writer: Writes predictions in the survey's own format, for surveys that ask for predictions; called
+            with the file, ids (N,), labels and fractions (N, K). None if the survey has no such format.
     """
 
     name: str
@@ -83,17 +94,23 @@ class Catalog:
     groups: NDArray[np.int64] | None = None
     any_frame: bool = False
     skipped: tuple[str, ...] = ()
+    writer: Writer | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def identifiers(self) -> NDArray[np.generic]:
-        """What tables call the galaxies: their names, else their ids; (N,)."""
+        """The names of the galaxies in tables, (N,); their ids if they have no names."""
         return self.ids if self.names is None else np.array(self.names, dtype=object)
 
     def take(self, rows: NDArray[np.int64], skipped: tuple[str, ...] = ()) -> Catalog:
-        """The galaxies of these rows, in this order; `skipped` is added to the report of those left out."""
+        """Selects galaxies.
+
+        Args:
+            rows: The rows of the galaxies to take, in this order.
+            skipped: Lines to add to `Catalog.skipped`.
+        """
         arrays = ("ids", "targets", "weights", "counts", "expected", "strata", "groups")
         tuples = ("images", "names")
         taken: dict[str, Any] = {}
@@ -104,8 +121,3 @@ class Catalog:
             items = getattr(self, name)
             taken[name] = None if items is None else tuple(items[row] for row in rows.tolist())
         return replace(self, **taken, skipped=self.skipped + skipped)
-
-
-def id_of(name: str) -> int:
-    """The id of a galaxy that its survey calls by a name: 63 bits of a hash, the same everywhere."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1

@@ -1,60 +1,68 @@
-"""What a user's own tables and folders share: the image files, and the ids of galaxies that have names."""
+"""Image files: in the folder of a user, and in the folder of a survey that names them by ids."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
-from galaxy.surveys.catalog import FitsImage, ImageSource, id_of
-from galaxy.surveys.problems import is_id
+from galaxy.surveys.catalog import FitsImage, ImageSource
+from galaxy.surveys.ids import is_id
+from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
 
 FITS_ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fts")
-ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
 _IMAGE = re.compile(
-    rf"(?P<stem>.+?)({'|'.join(map(re.escape, ENDINGS))})", re.IGNORECASE | re.DOTALL | re.ASCII
+    rf"(?P<stem>.+?)({'|'.join(map(re.escape, IMAGE_ENDINGS))})", re.IGNORECASE | re.DOTALL | re.ASCII
 )
 
 
-class Stretch(NamedTuple):
-    """How the FITS files among the images become pictures; see `FitsImage`."""
+@dataclass(frozen=True)
+class Stretch:
+    """How FITS files become pictures; see `FitsImage`.
+
+    Attributes:
+        bands: The planes of a cube that become red, green and blue, or one plane for a grey picture; from 0.
+        softening: The softening of the asinh stretch, in standard deviations of the sky; above 0.
+
+    Raises:
+        ValueError: A number is out of range.
+    """
 
     bands: tuple[int, ...]
     softening: float
 
-    def check(self) -> None:
-        """Raises UserError where the numbers make no sense."""
+    def __post_init__(self) -> None:
         if len(self.bands) not in (1, 3) or min(self.bands) < 0:
-            raise UserError(
-                f"data.catalog.bands is {list(self.bands)}; it must be three planes of a FITS cube, counted "
-                "from 0, for red, green and blue, or one plane for a grey picture"
+            raise ValueError(
+                f"bands is {list(self.bands)}; it must be three planes of a FITS cube, counted from 0, for "
+                "red, green and blue, or one plane for a grey picture"
             )
         if not 0 < self.softening < float("inf"):
-            raise UserError(f"data.catalog.softening is {self.softening}; it must be a number above 0")
+            raise ValueError(f"softening is {self.softening}; it must be a number above 0")
 
     def source(self, path: Path) -> ImageSource:
-        """The image in a file of either kind."""
+        """The image in a file, which may or may not be a FITS file."""
         if path.name.lower().endswith(FITS_ENDINGS):
             return FitsImage(path, self.bands, self.softening)
         return path
 
 
 def image_files(folder: Path) -> dict[str, str]:
-    """The images in a folder and the folders below it.
+    """Finds the images in a folder and the folders below it.
 
-    Hidden files and folders, and files with other endings than `ENDINGS` in either case, are left out.
+    Hidden files and folders are left out, and so are files whose ending, in small or capital letters, is none
+    of `IMAGE_ENDINGS`.
 
     Args:
-        folder: Where to look. Links are followed.
+        folder: The folder. Links are followed.
 
     Returns:
-        Path relative to the folder, with "/", and the same without the ending; sorted by path.
+        The path of each image relative to the folder, with "/", and the same without the ending; sorted by
+        path.
 
     Raises:
         UserError: A folder cannot be read.
@@ -62,7 +70,7 @@ def image_files(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     seen = set()
     for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
-        # A link may lead back to a folder that was read before.
+        # A link may lead back to a folder that has been read already.
         real = os.path.realpath(parent)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real in seen:
@@ -76,17 +84,37 @@ def image_files(folder: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def identify(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:
-    """The ids of galaxies that a user calls by these names.
+def images_in(folder: Path, id_name: str, layout: str) -> tuple[dict[int, Path], Mistakes]:
+    """Finds the JPEG files in a folder that are named by the ids of the galaxies.
 
-    A name that is a whole number is the id; any other name has the id of `id_of`. So each id depends on its
-    own name alone, and galaxies stay in their splits when others are added.
+    Files with other endings, and hidden ones (macOS makes some), are ignored.
+
+    Args:
+        folder: The folder of the images.
+        id_name: The name of the ids in the survey.
+        layout: What the folder of the survey must hold, for the error.
 
     Returns:
-        (N,) int64, and the names where some are no numbers.
+        The image of each id, and the mistakes: files that are not named by an id.
+
+    Raises:
+        UserError: The folder is missing or a file.
     """
-    ids = np.array([int(name) if is_id(name) else id_of(name) for name in names], dtype=np.int64)
-    return ids, None if all(map(is_id, names)) else tuple(names)
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} {what}.\n{layout}")
+    images: dict[int, Path] = {}
+    strangers = []
+    with os.scandir(folder) as entries:
+        for name in (entry.name for entry in entries):
+            stem, ending = os.path.splitext(name)  # noqa: PTH122  a Path for each of 240,000 names takes a second
+            if ending != ".jpg" or name.startswith("."):
+                continue
+            if is_id(stem):
+                images[int(stem)] = folder / name
+            else:
+                strangers.append(f"{folder.name}/{name}: the name is not a {id_name}")
+    return images, Mistakes(f"image file name(s) that are not a {id_name}", sorted(strangers))
 
 
 def _unreadable(error: OSError) -> NoReturn:

@@ -1,7 +1,7 @@
 """Galaxy10 DECaLS: 17,736 colour images of 256 x 256 pixels, each of one of ten classes.
 
-https://astronn.readthedocs.io/en/latest/galaxy10.html (Leung and Bovy); images of the DESI Legacy Imaging
-Surveys, classes where more than 55 % of the Galaxy Zoo volunteers agreed.
+https://astronn.readthedocs.io/en/latest/galaxy10.html (Leung and Bovy). The images are from the DESI Legacy
+Imaging Surveys; the classes are those on which more than 55 % of the Galaxy Zoo volunteers agreed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from galaxy.labels.labels import class_labels
 from galaxy.surveys.catalog import Catalog, Hdf5Image
-from galaxy.surveys.problems import Problem, lines, settle, warn_of_rare
-from galaxy.surveys.sky import sky_groups
+from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.system.errors import UserError, listing, meant
 
-# In the order and the words of astroNN's documentation; its code misnames the fourth.
+# The classes, in the order and the words of astroNN's documentation. Its code misnames the fourth.
 CLASSES = {
     "disturbed": "Disturbed",
     "merging": "Merging",
@@ -48,36 +47,37 @@ def read_galaxy10(
     file: str = "Galaxy10_DECals.h5",
     separation: float = 33.0,
 ) -> Catalog:
-    """Reads the HDF5 file, all but its images.
+    """Reads the HDF5 file except its images, which are read later.
 
-    Galaxies closer on the sky than `separation` share a group, for one is in the picture of the other. In the
-    published coordinates 59 pairs of galaxies are in the very same place, and the two have different classes.
+    Galaxies that are closer on the sky than `separation` share a group because each is in the picture of the
+    other. In the published coordinates, 59 pairs of galaxies are in the very same place, with different
+    classes.
 
     Args:
         root: The folder with the file.
         on_bad: What to do about rows that cannot be used: "error" lists them and stops, "skip" leaves them
             out and lists them in `Catalog.skipped`. A file that is not as it should be always stops.
-        file: Its name. It holds `images` (N, 256, 256, 3) uint8 and `ans` (N,), the classes from 0 to 9; and
-            perhaps `ra` and `dec` (N,) in degrees, without which there are no groups.
-        separation: In seconds of arc, above 0 and at most 3600. Half the side of an image is 33.5, at 0.262
-            a pixel.
+        file: The name of the file. It holds `images` (N, 256, 256, 3) uint8 and `ans` (N,), the classes from
+            0 to 9. It may hold `ra` and `dec` (N,) in degrees; without them there are no groups.
+        separation: The distance in seconds of arc, above 0 and at most 3600. Half the side of an image is
+            33.5 seconds of arc, at 0.262 a pixel.
 
     Returns:
-        The catalog; ids are rows of the file, targets (N, 10) float32 are one-hot, strata are the classes.
+        The catalog. Ids are the rows of the file, targets (N, 10) float32 are one-hot, strata are the
+        classes.
 
     Raises:
-        UserError: The file is missing, damaged or not Galaxy10 DECaLS, a number is out of range, or (with
-            "error") rows are bad. All of them are reported at once, each for the first mistake found in it.
+        ValueError: The separation is out of range.
+        UserError: The file is missing, damaged or not Galaxy10 DECaLS, or (with "error") rows are bad. The
+            message lists all of them, each for the first mistake found in it.
     """
     if not 0 < separation <= 3600:
-        raise UserError(
-            f"data.catalog.separation is {separation}; it must be above 0 and at most 3600 (seconds of arc)."
-        )
+        raise ValueError(f"separation is {separation}; it must be above 0 and at most 3600 (seconds of arc)")
     path = Path(root).expanduser() / file
     columns = _read(path)
-    bad, problems = _bad_rows(path.name, columns)
-    skipped = settle(problems, on_bad, f"The galaxies of {path}")
-    rows = np.flatnonzero(~bad)
+    check = _check_rows(path.name, columns)
+    skipped = raise_or_list(check.mistakes, on_bad, f"The galaxies of {path}")
+    rows = np.flatnonzero(~check.bad)
     if not len(rows):
         raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}".rstrip())
     classes = columns["ans"][rows].astype(np.int64)
@@ -99,7 +99,7 @@ def read_galaxy10(
 
 def _read(path: Path) -> _Columns:
     """The columns `ans` and, if the file has coordinates, `ra` and `dec`."""
-    import h5py  # noqa: PLC0415  of use to few surveys
+    import h5py  # noqa: PLC0415  few surveys need it
 
     if path.parent.is_file():
         raise UserError(
@@ -119,7 +119,7 @@ def _read(path: Path) -> _Columns:
 
 
 def _datasets(path: Path, file: Mapping[str, Any]) -> dict[str, Any]:
-    """The datasets that are of use, by name."""
+    """The datasets that are needed, by name."""
     needed = ["images", "ans"]
     if "ra" in file or "dec" in file:
         needed += ["ra", "dec"]
@@ -147,23 +147,46 @@ def _check_layout(path: Path, columns: Mapping[str, Any]) -> None:
         raise UserError(f"{path} is not Galaxy10 DECaLS:\n{listing(wrong)}\n{_SOURCE}")
 
 
-def _bad_rows(name: str, columns: _Columns) -> tuple[NDArray[np.bool_], list[Problem]]:
-    """Whether each row is bad, (N,), and how."""
+def _check_rows(name: str, columns: _Columns) -> RowCheck:
+    """Checks the class and the coordinates of each row."""
     classes = columns["ans"]
-    bad_class: NDArray[np.bool_] = (classes < 0) | (classes >= len(CLASSES))
-    bad_place = np.zeros(len(classes), dtype=bool)
+    check = RowCheck(len(classes), lambda row: f"{name}, row {row}")
+    check.report(
+        "row(s) with a class outside 0 to 9",
+        (classes < 0) | (classes >= len(CLASSES)),
+        lambda row: f"ans is {classes[row]}",
+    )
     if "ra" in columns:
-        # NaN compares false.
-        in_range = (columns["ra"] >= 0) & (columns["ra"] <= 360) & (np.abs(columns["dec"]) <= 90)
-        bad_place = ~in_range & ~bad_class
+        ra, dec = columns["ra"], columns["dec"]
+        check.report(
+            "row(s) with ra outside 0 to 360 or dec outside -90 to 90 degrees",
+            ~((ra >= 0) & (ra <= 360) & (np.abs(dec) <= 90)),  # NaN compares false
+            lambda row: f"ra is {ra[row]:g} and dec {dec[row]:g}",
+        )
+    return check
 
-    def where(row: int) -> str:
-        return f"{name}, row {row}"
 
-    def place(row: int) -> str:
-        return f"ra is {columns['ra'][row]:g} and dec {columns['dec'][row]:g}"
+def sky_groups(
+    ids: NDArray[np.int64], ra: NDArray[np.float64], dec: NDArray[np.float64], separation: float
+) -> NDArray[np.int64]:
+    """Groups galaxies on the sky that are connected by steps of at most `separation`.
 
-    return bad_class | bad_place, [
-        lines("row(s) with a class outside 0 to 9", bad_class, where, lambda row: f"ans is {classes[row]}"),
-        lines("row(s) with ra outside 0 to 360 or dec outside -90 to 90 degrees", bad_place, where, place),
-    ]
+    Args:
+        ids: (N,) the ids of the galaxies.
+        ra: (N,) right ascension in degrees.
+        dec: (N,) declination in degrees.
+        separation: The length of a step in seconds of arc, above 0.
+
+    Returns:
+        (N,) the smallest id in each galaxy's group. A galaxy that stands alone has its own id.
+    """
+    from sklearn.cluster import DBSCAN  # noqa: PLC0415  it takes a second to import
+
+    # If one point is enough for a cluster, the clusters are the connected components.
+    steps = DBSCAN(
+        eps=np.radians(separation / 3600), min_samples=1, metric="haversine", algorithm="ball_tree"
+    )
+    cluster = steps.fit_predict(np.radians(np.column_stack([dec, ra])))
+    smallest = np.full(len(ids), np.iinfo(np.int64).max)
+    np.minimum.at(smallest, cluster, ids)
+    return smallest[cluster]

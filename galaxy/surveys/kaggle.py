@@ -1,13 +1,12 @@
 """Kaggle, *Galaxy Zoo - The Galaxy Challenge* (2013-2014): 424 x 424 images and 37 cumulative vote fractions.
 
-https://www.kaggle.com/c/galaxy-zoo-the-galaxy-challenge. 61,578 galaxies with labels, 79,975 without.
+https://www.kaggle.com/c/galaxy-zoo-the-galaxy-challenge. 61,578 galaxies have labels, 79,975 have none.
 """
 
 from __future__ import annotations
 
-import csv
-import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,30 +14,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels
-from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.problems import (
-    Problem,
-    check_header,
-    check_ids,
-    describe_fractions,
-    describe_tree,
-    fractions,
-    images_in,
-    lines,
-    settle,
-)
+from galaxy.surveys.files import images_in
+from galaxy.surveys.ids import check_ids
+from galaxy.surveys.problems import Mistakes, RowCheck, describe_fractions, describe_tree, raise_or_list
+from galaxy.surveys.tables import Table, fractions
 from galaxy.system.errors import UserError, listing
+from galaxy.system.files import replacing
 
 TABLE = "training_solutions_rev1.csv"
 FOLDERS = {"training": "images_training_rev1", "test": "images_test_rev1"}
 # The files say GalaxyID, the competition's evaluation page says GalaxyId.
 ID_COLUMNS = ("GalaxyID", "GalaxyId")
-# Labels are rounded to six decimals, so a question's sum may be off by some 1e-6. The winner's own check
+# Labels are rounded to six decimals, so the sum of a question may be off by some 1e-6. The winner's own check
 # (benanne/kaggle-galaxies, check_label_constraints.py) allows 1e-5 too.
 TREE_TOLERANCE = 1e-5
-LABELS = Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.kaggle_columns, "cumulative")
+LABELS = Labels(GALAXY_ZOO_2, KAGGLE_COLUMNS, "cumulative")
 
 _LAYOUT = f"""The folder given by data.root must hold, unpacked from the competition's zip files:
   {FOLDERS["training"]}/<GalaxyID>.jpg
@@ -59,25 +52,26 @@ def read_kaggle(
         part: "training", in the order of the CSV, or "test", which has no labels, in the order of the ids.
 
     Returns:
-        The catalog; targets (N, 37) float32 are cumulative: a question's answers sum to its parent's value.
+        The catalog. Targets (N, 37) float32 are cumulative: the answers of a question sum to the value of its
+        parent. The test part has a writer of submissions.
 
     Raises:
-        UserError: Files or columns are missing, or (with "error") rows or images are bad. All of them are
-            reported at once, each row for the first mistake found in it.
+        UserError: Files or columns are missing, or (with "error") rows or images are bad. The message lists
+            all of them, each row for the first mistake found in it.
     """
     root = Path(root).expanduser()
     needed = [FOLDERS[part], TABLE] if part == "training" else [FOLDERS[part]]
     missing = [str(root / name) for name in needed if not (root / name).exists()]
     if missing:
         raise UserError(f"Kaggle data not found:\n{listing(missing)}\n{_LAYOUT}")
-    images, problem = images_in(root / FOLDERS[part], "GalaxyID", layout=_LAYOUT)
-    problems = [problem]
+    images, bad_names = images_in(root / FOLDERS[part], "GalaxyID", _LAYOUT)
+    mistakes = [bad_names]
     if part == "training":
         ids, targets, more = _labelled(root / TABLE, images.keys())
-        problems += more
+        mistakes += more
     else:
         ids, targets = np.array(sorted(images), dtype=np.int64), None
-    skipped = settle(problems, on_bad, f"The Kaggle data in {root}")
+    skipped = raise_or_list(mistakes, on_bad, f"The Kaggle data in {root}")
     if not len(ids):
         raise UserError(f"No usable galaxy in {root}.\n{listing(list(skipped))}\n{_LAYOUT}")
     return Catalog(
@@ -87,82 +81,95 @@ def read_kaggle(
         labels=LABELS,
         targets=targets,
         skipped=skipped,
+        writer=partial(write_submission, root) if part == "test" else None,
     )
 
 
 def _labelled(
     path: Path, with_image: Iterable[int]
-) -> tuple[NDArray[np.int64], NDArray[np.float32], list[Problem]]:
-    """The ids (N,) and targets (N, 37) of the good rows, and what is wrong with the others."""
-    table = _read_csv(path)
-    ids, problem = check_ids(table[table.columns[0]], path.name, "GalaxyID")
-    labels = table.loc[ids.index, list(LABELS.columns)]
+) -> tuple[NDArray[np.int64], NDArray[np.float32], list[Mistakes]]:
+    """The ids (N,) and targets (N, 37) of the good rows, and the mistakes in the others."""
+    table = _read_solutions(path)
+    ids, bad_ids = check_ids(table["GalaxyID"], path.name)
+    labels = table.loc[ids.index, list(KAGGLE_COLUMNS)]
     pictured = np.fromiter(with_image, dtype=np.int64)
-    # A row that is left out for its labels is still a row: its image is not a stranger.
-    lone_images = np.setdiff1d(pictured, ids.to_numpy()).tolist()
-
     values, out_of_range = fractions(labels)
     off = np.abs(GALAXY_ZOO_2.residuals(values)) > TREE_TOLERANCE
-    bad_labels: NDArray[np.bool_] = np.any(out_of_range, axis=1)
-    bad_tree: NDArray[np.bool_] = np.any(off, axis=1) & ~bad_labels
-    no_image = ~np.isin(ids.to_numpy(), pictured) & ~bad_labels & ~bad_tree
-
-    def where(row: int) -> str:
-        return f"{path.name}, line {ids.index[row]}, GalaxyID {ids.iloc[row]}"
-
     folder = FOLDERS["training"]
-    problems = [
-        problem,
-        lines(
-            "row(s) with labels that are not fractions in [0, 1]",
-            bad_labels,
-            where,
-            lambda row: describe_fractions(labels.iloc[row], out_of_range[row]),
-        ),
-        lines(
-            f"row(s) with answers that do not sum to their parent's value within {TREE_TOLERANCE:g}",
-            bad_tree,
-            where,
-            lambda row: describe_tree(LABELS, values[row], off[row]),
-        ),
-        lines("row(s) without an image", no_image, where, lambda row: f"no {folder}/{ids.iloc[row]}.jpg"),
-        Problem(
-            "image(s) without a row",
-            [f"{folder}/{i}.jpg: no such GalaxyID in {path.name}" for i in lone_images],
-        ),
-    ]
-    good = ~(bad_labels | bad_tree | no_image)
-    return ids.to_numpy(np.int64)[good], values[good].astype(np.float32), problems
+    check = RowCheck(len(ids), lambda row: f"{path.name}, line {ids.index[row]}, GalaxyID {ids.iloc[row]}")
+    check.report(
+        "row(s) with labels that are not fractions in [0, 1]",
+        out_of_range.any(axis=1),
+        lambda row: describe_fractions(labels.iloc[row], out_of_range[row]),
+    )
+    check.report(
+        f"row(s) with answers that do not sum to their parent's value within {TREE_TOLERANCE:g}",
+        off.any(axis=1),
+        lambda row: describe_tree(LABELS, values[row], off[row]),
+    )
+    check.report(
+        "row(s) without an image",
+        ~np.isin(ids.to_numpy(), pictured),
+        lambda row: f"no {folder}/{ids.iloc[row]}.jpg",
+    )
+    # A row that is left out for its labels is a row all the same, so its image is no mistake.
+    lone_images = np.setdiff1d(pictured, ids.to_numpy()).tolist()
+    lone = [f"{folder}/{i}.jpg: no such GalaxyID in {path.name}" for i in lone_images]
+    mistakes = [bad_ids, *check.mistakes, Mistakes("image(s) without a row", lone)]
+    return ids.to_numpy(np.int64)[~check.bad], values[~check.bad].astype(np.float32), mistakes
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    """The CSV with its id column first, as text; the index is the line number in the file."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-        check_header(path, header, ID_COLUMNS, LABELS.columns)
-        id_column = next(name for name in header if name in ID_COLUMNS)
-        with warnings.catch_warnings():
-            # Where the first row has more fields than the header, pandas only warns.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(
-                path,
-                header=None,
-                skiprows=1,
-                names=header,
-                index_col=False,
-                dtype={id_column: "string"},
-                skip_blank_lines=False,  # the index counts them; they are dropped below
-                low_memory=False,
-                encoding="utf-8-sig",
-            )
-    except (ValueError, OSError, csv.Error, pd.errors.ParserWarning) as error:
-        # pandas' and Unicode errors are ValueErrors.
+def _read_solutions(path: Path) -> pd.DataFrame:
+    """The table of labels. Its column of ids is called GalaxyID, whichever way the file writes it."""
+    table = Table(path, published=True)
+    found = [name for name in ID_COLUMNS if name in table.header]
+    if len(found) > 1:
+        raise UserError(f"{path} has more than one column of ids: {' and '.join(found)}.")
+    column = found[0] if found else ID_COLUMNS[0]
+    table.check(dict.fromkeys([column, *KAGGLE_COLUMNS], ""))
+    return table.read([column], KAGGLE_COLUMNS).rename(columns={column: "GalaxyID"})
+
+
+def write_submission(
+    root: Path, path: Path, ids: NDArray[np.int64], labels: Labels, fractions: NDArray[np.float32]
+) -> None:
+    """Writes predictions in the format and the order of the challenge's benchmark files.
+
+    The header and the order of the galaxies are copied from a `*_benchmark.csv` in the challenge's folder, if
+    there is one. Otherwise the galaxies are in the order of their ids. Predictions with other labels than the
+    challenge's are no submission, and nothing is written.
+
+    Args:
+        root: The folder of the challenge's files.
+        path: The file to write.
+        ids: (N,) int64.
+        labels: The labels of the fractions.
+        fractions: (N, 37) float32, which are clipped to [0, 1].
+
+    Raises:
+        UserError: The benchmark lists galaxies that were not predicted, or has other columns.
+    """
+    if not labels.compatible(LABELS):
+        return
+    header = ["GalaxyID", *KAGGLE_COLUMNS]
+    order = np.sort(ids)
+    benchmarks = sorted(root.glob("*_benchmark.csv"))
+    if benchmarks:
+        benchmark = pd.read_csv(benchmarks[0])
+        if benchmark.columns[1:].tolist() != header[1:]:
+            raise UserError(f"{benchmarks[0]} has other columns than GalaxyID, {header[1]} ... {header[-1]}")
+        header = benchmark.columns.tolist()
+        order = benchmark.iloc[:, 0].to_numpy(np.int64)
+    table = pd.DataFrame(np.clip(fractions, 0, 1), index=ids, columns=list(KAGGLE_COLUMNS))
+    missing = order[~np.isin(order, ids)]
+    if len(missing):
         raise UserError(
-            f"{path} cannot be read as a CSV file: {str(error).strip()}\nDownload or unpack it again."
-        ) from error
-    table.index += 2  # the header is line 1
-    table = table[[id_column, *LABELS.columns]].dropna(how="all")
-    if table.empty:
-        raise UserError(f"{path} has a header and no rows.\nDownload or unpack it again.")
-    return table
+            f"{path} is not written, but the predictions beside it are: {benchmarks[0]} lists "
+            f"{len(missing):,} galaxies that were not predicted. They have no image in "
+            f"{root / FOLDERS['test']}, or were left out by data.limit or data.on_bad=skip:\n"
+            f"{listing([str(i) for i in missing])}"
+        )
+    table = table.loc[order]
+    table.insert(0, header[0], order)
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, header=header, float_format="%.9g")

@@ -1,43 +1,32 @@
-"""A user's own table, CSV or Parquet: galaxies with images and, if it has them, fractions or classes."""
+"""A table of the user, CSV or Parquet: galaxies with images and perhaps with fractions or classes."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from galaxy.labels.described import tree_labels
 from galaxy.labels.labels import Labels, class_labels
-from galaxy.surveys.catalog import Catalog, id_of
-from galaxy.surveys.files import ENDINGS as IMAGE_ENDINGS
-from galaxy.surveys.files import Stretch, identify, image_files
-from galaxy.surveys.problems import (
-    Problem,
-    describe_fractions,
-    describe_tree,
-    fractions,
-    is_float,
-    lines,
-    refuse_all,
-    refuse_floats,
-    settle,
-    warn_of_rare,
-)
-from galaxy.surveys.tables import ENDINGS, Table
+from galaxy.surveys.catalog import Catalog
+from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files
+from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
+from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree, raise_or_list, warn_of_rare
+from galaxy.surveys.tables import TABLE_ENDINGS, Table, fractions
 from galaxy.system.errors import UserError, listing, meant
 
-# By how much a fraction misses that is rounded to two decimals; a question's answers and their parent miss
-# each other by no more than all of them together. Conditional fractions given for cumulative ones miss by far
-# more.
+# The largest error of a fraction that is rounded to two decimals. The sum of a question's answers differs
+# from the parent by no more than all their errors together. Conditional fractions that are given as
+# cumulative ones differ by far more.
 ROUNDING = 0.005
-# A column with more classes than this, or with a new one every other row, holds something else.
+# A column with more values than this, or with more than FEW_CLASSES and a new one in every other row, does
+# not hold classes.
 MAX_CLASSES = 1000
 FEW_CLASSES = 20
 _KEY = "data.catalog"
@@ -62,41 +51,41 @@ def read_table(
     """Reads a table with a row for each galaxy.
 
     The targets are the fractions of `columns` or of the answers of `questions`, or the classes of
-    `class_column`; with none of the three the galaxies have no labels and can be predicted only. Rows in
-    which every column is empty are no galaxies. Images that have no row are of no concern: a folder may hold
-    more than a table is about.
+    `class_column`. With none of the three the galaxies have no labels and can only be predicted. Rows in
+    which every column is empty are ignored. Images without a row are ignored as well, because a folder may
+    hold more images than a table is about.
 
     Args:
-        root: Folder of the table and the images.
+        root: The folder of the table and the images.
         on_bad: What to do about rows that cannot be used: "error" lists them and stops, "skip" leaves them
             out and lists them in `Catalog.skipped`. A missing file or column always stops.
-        bands: Planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0.
-        softening: Of the stretch of FITS images; see `FitsImage`.
+        bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0.
+        softening: The softening of the stretch of FITS images; see `FitsImage`.
         file: The table, inside `root` or absolute; None for the only one in `root`.
-        id_column: Numbers or names of the galaxies, each once; None for the first column or, where there is
-            an image column, for that one. A name that is no number becomes an id by `id_of`.
-        image_column: Image files, inside `root` or absolute, each once: two rows that show the same pixels
-            could be trained and tested on. None where files are called by the names of the galaxies.
-        images: Folder of these files, inside `root` or absolute: an image is `<name>.<ending>` in it, or in a
-            folder below it.
-        columns: Fractions in [0, 1], each a question of its own.
-        class_column: The class of each galaxy.
-        classes: All classes, in order; None for those of the table, sorted.
-        questions: A tree whose answers are columns of fractions; see `tree_labels`.
-        meaning: Of the fractions, in the words of the tables; None for "cumulative" where questions have
-            parents, else "fractions".
-        group_column: Words or numbers that galaxies have in common which must share a split, such as two
-            observations of one; where it is empty, a galaxy stands alone.
+        id_column: The column of the numbers or names of the galaxies, each once. None for the image column
+            or, without one, for the first column. A name that is no number becomes an id by `id_of`.
+        image_column: The column of the image files, inside `root` or absolute, each once. Two rows with the
+            same pixels could be trained and tested on. None if files have the names of the galaxies.
+        images: The folder of these files, inside `root` or absolute. An image is `<name>.<ending>` in it, or
+            in a folder below it.
+        columns: Columns of fractions in [0, 1], each a question of its own.
+        class_column: The column of the class of each galaxy.
+        classes: All classes, in order; None for the classes in the table, sorted.
+        questions: A tree whose answers are columns of fractions; see `Labels.from_plain`.
+        meaning: The meaning of the fractions; see `Labels`. None for "cumulative" if questions have parents,
+            else "fractions".
+        group_column: A column of words or numbers. Galaxies with the same one share a split, as two
+            observations of one galaxy must. A galaxy without one stands alone.
 
     Returns:
-        The catalog, in the order of the table. `strata` are the classes; a group is its smallest id.
+        The catalog, in the order of the table. `strata` are the classes.
 
     Raises:
-        UserError: The arguments contradict each other, files or columns are missing, or (with "error") rows
-            are bad. All of them are reported at once, each row for the first mistake found in it.
+        ValueError: The arguments are out of range or contradict each other.
+        UserError: The questions are no tree, files or columns are missing, or (with "error") rows are bad.
+            The message lists all of them, each row for the first mistake found in it.
     """
     stretch = Stretch(tuple(bands), softening)
-    stretch.check()
     labels = _fraction_labels(columns, class_column, classes, questions, meaning)
     root = Path(root).expanduser()
     table = Table(_find(root, file))
@@ -129,30 +118,20 @@ def read_table(
     )
 
 
-class _Rows:
-    """The rows of a table, and what is wrong with them; of each row the first mistake is reported."""
+class _Rows(RowCheck):
+    """The rows of a table, the names of their galaxies, and what is wrong with them."""
 
     def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str]) -> None:
+        super().__init__(len(frame), self._where)
         self.file = file
         self.frame = frame
         self.names = names
-        self.bad: NDArray[np.bool_] = np.zeros(len(frame), dtype=bool)
-        self.problems: list[Problem] = []
-
-    def report(self, what: str, bad: ArrayLike, describe: Callable[[int], str]) -> None:
-        """Adds a problem of the rows where `bad` is true, (N,), that were not reported before."""
-        bad = np.array(bad, dtype=bool)
-        refuse_all(what, bad, self.where, describe)
-        new = bad & ~self.bad
-        self.bad |= new
-        self.problems.append(lines(what, new, self.where, describe))
 
     def place(self, row: int) -> str:
-        """Such as "line 7"."""
+        """The place of a row in the file, such as "line 7"."""
         return f"{self.frame.index.name} {self.frame.index[row]}"
 
-    def where(self, row: int) -> str:
-        """Such as "labels.csv, line 7, J094651.40-010228.5"."""
+    def _where(self, row: int) -> str:
         return ", ".join(part for part in (self.file, self.place(row), self.names[row]) if part)
 
 
@@ -163,27 +142,35 @@ def _fraction_labels(
     questions: dict[str, dict[str, Any]] | None,
     meaning: str | None,
 ) -> Labels | None:
-    """The labels that the arguments describe, or None where these are classes or none."""
+    """The labels that the arguments describe; None if these are classes, or none at all."""
     given = {"columns": columns, "questions": questions, "class_column": class_column}
-    used = [f"{_KEY}.{name}" for name, value in given.items() if value is not None]
+    used = [name for name, value in given.items() if value is not None]
     if len(used) > 1:
-        raise UserError(f"{' and '.join(used)} are given; the targets can be one of them only")
+        raise ValueError(
+            f"{used[0]} is given together with {' and '.join(used[1:])}; the targets are one of them"
+        )
     if classes is not None and class_column is None:
-        raise UserError(f"{_KEY}.classes is given without {_KEY}.class_column, the column they stand in")
+        raise ValueError("classes is given without class_column, the column that holds them")
     if meaning is not None and columns is None and questions is None:
-        raise UserError(f"{_KEY}.meaning is given without fractions: give {_KEY}.columns or {_KEY}.questions")
+        raise ValueError("meaning is given without fractions, which columns or questions would name")
     if questions is not None:
-        return tree_labels(questions, meaning, f"{_KEY}.questions")
+        return _tree_labels("questions", questions, meaning)
     if columns is None:
         return None
     if not columns or len(set(columns)) < len(columns):
-        raise UserError(f"{_KEY}.columns is {columns}; it must name one column or more, each once")
-    alone = {column: {"answers": [column]} for column in columns}
-    return tree_labels(alone, meaning, f"{_KEY}.columns")
+        raise ValueError(f"columns is {columns}; it must name one column or more, each once")
+    return _tree_labels("columns", {column: {"answers": [column]} for column in columns}, meaning)
+
+
+def _tree_labels(parameter: str, questions: Mapping[str, Any], meaning: str | None) -> Labels:
+    try:
+        return Labels.from_plain({"questions": questions, "meaning": meaning})
+    except ValueError as error:
+        raise UserError(f"{_KEY}.{parameter}: {error}") from error
 
 
 def _find(root: Path, file: str | None) -> Path:
-    """The table."""
+    """The path of the table."""
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}; data.root must be the folder of the table and its images.")
@@ -192,23 +179,25 @@ def _find(root: Path, file: str | None) -> Path:
     found = sorted(
         path.name
         for path in root.iterdir()
-        if path.name.lower().endswith(ENDINGS) and not path.name.startswith(".")
+        if path.name.lower().endswith(TABLE_ENDINGS) and not path.name.startswith(".")
     )
     if not found:
-        raise UserError(f"{root} holds no table ({', '.join(ENDINGS)}); say where it is: {_KEY}.file=...")
+        raise UserError(
+            f"{root} holds no table ({', '.join(TABLE_ENDINGS)}); say where it is: {_KEY}.file=..."
+        )
     if len(found) > 1:
         raise UserError(f"{root} holds {len(found)} tables; choose one with {_KEY}.file:\n{listing(found)}")
     return root / found[0]
 
 
 def _read_rows(table: Table, roles: dict[str, str | None], labels: Labels | None, key: str) -> _Rows:
-    """The columns that are needed, with names checked.
+    """Reads the columns that are needed and checks the names of the galaxies.
 
     Args:
-        table: Where they are.
-        roles: The columns of text, each by the end of the key that names it.
-        labels: Whose columns are numbers, if any.
-        key: That names those.
+        table: The table.
+        roles: The columns of text; the first holds the names. Each has the last part of its key.
+        labels: The labels whose columns are numbers, if there are any.
+        key: The key that names these columns.
     """
     text = {column: f"{_KEY}.{role}" for role, column in roles.items() if column is not None}
     numbers = dict.fromkeys(labels.columns if labels else (), key)
@@ -224,7 +213,7 @@ def _check_names(rows: _Rows, column: str) -> None:
     names = rows.names
     refuse_floats(names, column, rows.file)
     rows.report(f"row(s) without a {column}", [not name for name in names], lambda _: f"{column} is empty")
-    # Where all are numbers, an id with a decimal point or an exponent was a whole number before.
+    # If all names are numbers, one with a decimal point or an exponent was a whole number before.
     numbers = all(name.lstrip("+-").isdigit() or is_float(name) for name in names if name)
     floats = [numbers and is_float(name) for name in names]
     rows.report(
@@ -243,8 +232,12 @@ def _check_names(rows: _Rows, column: str) -> None:
 def _good_rows(
     rows: _Rows, on_bad: Literal["error", "skip"], path: Path
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """The rows without a mistake, and a line for each of the others; stops where it must."""
-    skipped = settle(rows.problems, on_bad, f"The galaxies in {path}")
+    """The rows without a mistake, and a line for each of the others.
+
+    Raises:
+        UserError: There are mistakes and `on_bad` is "error", or no row is good.
+    """
+    skipped = raise_or_list(rows.mistakes, on_bad, f"The galaxies in {path}")
     good = np.flatnonzero(~rows.bad)
     if not len(good):
         raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}")
@@ -257,7 +250,7 @@ def _read_targets(
     class_column: str | None,
     classes: Sequence[str] | Sequence[int] | None,
 ) -> tuple[Labels | None, NDArray[np.float32] | None, NDArray[np.int64] | None]:
-    """The labels, those given or of the classes; (N, K) targets; and of classes their numbers (N,)."""
+    """The labels, the targets (N, K) and the number of each galaxy's class (N,); None if there are none."""
     if class_column is not None:
         of_classes, codes = _read_classes(rows, class_column, classes)
         return of_classes, np.eye(of_classes.questions.size, dtype=np.float32)[codes], codes
@@ -265,7 +258,7 @@ def _read_targets(
 
 
 def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
-    """(N, K) targets; NaN in bad rows."""
+    """The targets (N, K), NaN in bad rows."""
     table = rows.frame[list(labels.columns)]
     values, out_of_range = fractions(table)
     rows.report(
@@ -274,9 +267,9 @@ def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
         lambda row: describe_fractions(table.iloc[row], out_of_range[row]),
     )
     residuals = labels.questions.residuals(values)
-    # Without any parent, fractions may sum to what they like.
+    # Without any parent, fractions may have any sum.
     cumulative = any(parent is not None for parent in labels.questions.parents)
-    # A single answer is a part of its parent's fraction, of which the rest has no column.
+    # A single answer is a part of its parent's fraction. The rest of that fraction has no column.
     alone = np.array(labels.questions.sizes) == 1
     tolerance = ROUNDING * (np.array(labels.questions.sizes) + 1) + 1e-9
     off = cumulative & (np.where(alone, residuals, np.abs(residuals)) > tolerance)
@@ -291,7 +284,7 @@ def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
 def _read_classes(
     rows: _Rows, column: str, classes: Sequence[str] | Sequence[int] | None
 ) -> tuple[Labels, NDArray[np.int64]]:
-    """The labels, and the number of each row's class (N,), 0 in bad rows."""
+    """The labels, and the number of each row's class (N,), which is 0 in bad rows."""
     texts = [_class_name(text) for text in rows.frame[column].tolist()]
     found = set(texts) - {""}
     names = tuple(sorted(found, key=_natural) if classes is None else (_class_name(str(c)) for c in classes))
@@ -321,19 +314,19 @@ def _read_classes(
 
 
 def _class_name(text: str) -> str:
-    """A column of whole numbers with gaps is often saved as 1.0, 2.0."""
+    """The name of a class. A column of whole numbers with gaps is often saved as 1.0, 2.0."""
     return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
 
 
 def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
-    """The id of each galaxy's group (N,), its own where the group has no name."""
-    # By its name, so that galaxies that are added to a group join it in its split.
+    """The id of each galaxy's group (N,). A galaxy without a group has its own id."""
+    # The id follows from the group's name, so that galaxies that are added to a group join its split.
     groups = {name: id_of(f"group {name}") for name in names.unique()}
     return np.where(names == "", ids, names.map(groups)).astype(np.int64)
 
 
 def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
-    """The path of each row's image, "" in bad rows, where a column says it."""
+    """The path of each row's image according to a column, "" in bad rows."""
     texts = rows.frame[column].tolist()
     paths = [str(root / text) if text else "" for text in texts]
     rows.report(f"row(s) without a {column}", [not path for path in paths], lambda _: f"{column} is empty")
@@ -346,7 +339,7 @@ def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
 
 
 def _named(rows: _Rows, folder: Path) -> list[str]:
-    """The path of each row's image, "" in bad rows, where it is called by the galaxy's name."""
+    """The path of each row's image according to the galaxy's name, "" in bad rows."""
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(
@@ -374,7 +367,7 @@ def _named(rows: _Rows, folder: Path) -> list[str]:
 
 
 def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:
-    """Refuses an image of two galaxies: the same pixels could be trained and tested on."""
+    """Refuses an image that two rows share, because the same pixels could be trained and tested on."""
     first: dict[str, int] = {}
     again = []
     for row, path in enumerate(map(os.path.normpath, paths)):
@@ -388,7 +381,8 @@ def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:
 
 
 def _natural(text: str) -> tuple[list[str | int], str]:
-    """Sorts Sa2 before Sa10, and upper with lower case."""
-    # Words and numbers alternate, so that like is compared with like. 18 digits: Python refuses thousands.
+    """A key that sorts Sa2 before Sa10, and ignores case."""
+    # Words and numbers alternate, so that like is compared with like. Python refuses to read thousands of
+    # digits.
     parts = re.split(r"([0-9]{1,18})", text)
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], text

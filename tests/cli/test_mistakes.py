@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from astropy.io import fits
 
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
 from tests.conftest import Command, write_survey
 
 COUNT = 40
@@ -44,10 +44,10 @@ def surveys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kaggle = write_survey(root / "kaggle", COUNT, side=32)
     shutil.copytree(kaggle / IMAGES, kaggle / "images_test_rev1")
     table = pd.read_csv(kaggle / KAGGLE)
-    fractions, _ = GALAXY_ZOO_2.conditional(table[list(GALAXY_ZOO_2.kaggle_columns)].to_numpy())
+    fractions, _ = GALAXY_ZOO_2.conditional(table[list(KAGGLE_COLUMNS)].to_numpy())
 
     shutil.copytree(kaggle / IMAGES, root / "gz2" / "images")
-    labels = pd.DataFrame(fractions, columns=list(GALAXY_ZOO_2.hart16_columns("debiased")))
+    labels = pd.DataFrame(fractions, columns=list(hart16_columns("debiased")))
     labels.insert(0, "dr7objid", 587_722_981_741_363_294 + table["GalaxyID"])
     labels.to_csv(root / "gz2" / HART, index=False)
     mapping = pd.DataFrame({"objid": labels["dr7objid"], "sample": "original", "asset_id": table["GalaxyID"]})
@@ -358,7 +358,7 @@ SETTINGS = (
     Case(
         "two kinds of targets",
         f"data=table {CLASSES} data.catalog.columns=[disk] data.catalog.class_column=kind",
-        ("data.catalog.columns and data.catalog.class_column",),
+        ("data.catalog.columns is given together with class_column",),
     ),
 )
 
@@ -369,13 +369,13 @@ STOPS = (
     Case(
         "Kaggle with another column",
         "data=kaggle",
-        ("missing: Class11.6; did you mean Class11_6?",),
+        ("no column Class11.6; did you mean Class11_6?",),
         damage=(rename(KAGGLE, Class11__6="Class11_6"),),
     ),
     Case(
         "Kaggle with a column twice",
         "data=kaggle",
-        ("twice: Class1.2", "missing: Class1.1"),
+        ("more than one column Class1.2", "no column Class1.1"),
         damage=(rename(KAGGLE, Class1__1="Class1.2"),),
     ),
     Case("Kaggle with an empty table", "data=kaggle", (KAGGLE, "is empty"), damage=(content(KAGGLE, b""),)),
@@ -411,7 +411,7 @@ STOPS = (
     Case(
         "Galaxy Zoo 2 without a column",
         "data=gz2",
-        ("missing: asset_id", MAPPING),
+        ("no column asset_id", MAPPING),
         damage=(rename(MAPPING, asset_id="asset"),),
     ),
     Case("Galaxy Zoo 2 without votes", "data=gz2 data.catalog.labels=counts", ("lacks the votes", "_count")),
@@ -454,7 +454,7 @@ STOPS = (
     Case(
         "tree with a parent that is none",
         "data=table data.catalog.questions={{bar:{{answers:[bar,no_bar],parent:disc}}}}",
-        ("questions.bar.parent is disc",),
+        ("data.catalog.questions: bar.parent is disc",),
     ),
 )
 

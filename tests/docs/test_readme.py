@@ -20,7 +20,7 @@ import pytest
 import torch
 import torchvision
 
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
 from tests.config.test_conf import composed
 from tests.conftest import PROJECT, Command
 from tests.docs.pages import PAGES
@@ -73,8 +73,8 @@ def write_gz2(root: Path, survey: Path) -> None:
     """The same galaxies with conditional fractions."""
     root.mkdir()
     table = pd.read_csv(survey / "training_solutions_rev1.csv")
-    fractions, _ = GALAXY_ZOO_2.conditional(table[list(GALAXY_ZOO_2.kaggle_columns)].to_numpy())
-    labels = pd.DataFrame(fractions, columns=list(GALAXY_ZOO_2.hart16_columns("debiased")))
+    fractions, _ = GALAXY_ZOO_2.conditional(table[list(KAGGLE_COLUMNS)].to_numpy())
+    labels = pd.DataFrame(fractions, columns=list(hart16_columns("debiased")))
     labels.insert(0, "dr7objid", table["GalaxyID"])
     labels.to_csv(root / "gz2_hart16.csv", index=False)
     mapping = pd.DataFrame({"objid": table["GalaxyID"], "sample": "original", "asset_id": table["GalaxyID"]})
@@ -188,7 +188,7 @@ def test_command_runs(
     if "part=test" in line:
         submissions = list((ready / "runs" / "first").rglob("submission.csv"))
         assert len(submissions) == 1
-        assert submissions[0].read_text().startswith(f"GalaxyID,{GALAXY_ZOO_2.kaggle_columns[0]},")
+        assert submissions[0].read_text().startswith(f"GalaxyID,{KAGGLE_COLUMNS[0]},")
 
 
 @pytest.mark.parametrize("line", commands("compose only"))

@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, hart16_columns
 from galaxy.labels.labels import Labels, class_labels
-from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.surveys.kaggle import LABELS
 
 CLASSES = class_labels(("round", "long"), "Which?")
@@ -27,15 +27,15 @@ def test_what_does_not_compare() -> None:
     assert not CLASSES.compatible(class_labels(("long", "round"), "Which?"))
     assert not CLASSES.compatible(class_labels(("red", "blue"), "Which?"))
     assert CLASSES.compatible(class_labels(("round", "long"), "What shape?", ("E0", "E7")))
-    assert LABELS.compatible(Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.hart16_columns("debiased"), "cumulative"))
+    assert LABELS.compatible(Labels(GALAXY_ZOO_2, hart16_columns("debiased"), "cumulative"))
 
 
 @pytest.mark.parametrize(
     ("tree", "said"),
     [
-        ({"a": {"text": "", "answers": {}}}, "a has no answers"),
-        ({"a": {"text": "", "answers": {"x": "x"}, "parent": "x"}}, "parent of question a is x"),
-        ({"a": {"text": "", "answers": {"x": "x"}, "parent": "z"}}, "parent of question a is z"),
+        ({"a": {"text": "", "answers": {}}}, "a.answers must be columns"),
+        ({"a": {"text": "", "answers": {"x": "x"}, "parent": "x"}}, "a.parent is x"),
+        ({"a": {"text": "", "answers": {"x": "x"}, "parent": "z"}}, "a.parent is z"),
         ({"a": {"text": "", "answers": {"x": ""}}, "b": {"text": "", "answers": {"x": ""}}}, "x comes twice"),
     ],
 )

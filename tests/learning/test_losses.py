@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from scipy.stats import dirichlet_multinomial
 from sklearn.utils.class_weight import compute_class_weight
 
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.labels.labels import Labels, class_labels
-from galaxy.labels.tree import GALAXY_ZOO_2, Answer, Question, Questions
+from galaxy.labels.tree import Answer, Question, Questions
 from galaxy.learning.losses import MSE, CrossEntropy, DirichletMultinomial, Huber, Loss, WeightedMSE
 from galaxy.models.heads import Tree
 from galaxy.models.output import Output

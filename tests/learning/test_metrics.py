@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.labels.labels import class_labels
-from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.learning.metrics import ClassMetrics, FractionMetrics, metrics_for
 from galaxy.surveys.kaggle import LABELS
 

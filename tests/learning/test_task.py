@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.learning.losses import MSE, WeightedMSE
 from galaxy.learning.schedule import Schedule, one_cycle
 from galaxy.learning.task import DivergedError, GalaxyTask

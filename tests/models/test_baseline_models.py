@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels
-from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.models.baselines import AverageColor, CenterPixel, ClosedForm, Mean
 
-LABELS = Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.kaggle_columns, "cumulative")
+LABELS = Labels(GALAXY_ZOO_2, KAGGLE_COLUMNS, "cumulative")
 K = GALAXY_ZOO_2.size
 
 

@@ -12,8 +12,8 @@ import torch
 from omegaconf import OmegaConf
 from sklearn import ensemble, linear_model, neighbors, pipeline, preprocessing, tree
 
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels, class_labels
-from galaxy.labels.tree import GALAXY_ZOO_2
 from galaxy.models.classical import (
     Classical,
     DecisionTree,
@@ -26,7 +26,7 @@ from galaxy.system.errors import UserError
 SIDE, PIXELS = 12, 4
 CLASSES = class_labels(("round", "disc", "edge-on", "merger"), "What is it?")
 TWICE = class_labels(("smooth", "again"), "Is it?")
-FRACTIONS = Labels(GALAXY_ZOO_2, GALAXY_ZOO_2.kaggle_columns, "cumulative")
+FRACTIONS = Labels(GALAXY_ZOO_2, KAGGLE_COLUMNS, "cumulative")
 
 Maker = Callable[[Labels], Classical]
 AVERAGES: dict[str, Maker] = {

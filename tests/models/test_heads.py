@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from galaxy.labels.tree import GALAXY_ZOO_2, Answer, Question, Questions
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
+from galaxy.labels.tree import Answer, Question, Questions
 from galaxy.models.heads import Linear, Sigmoid, Tree
 
 # Two questions on, and the child first: nothing may depend on Galaxy Zoo 2 or on the order of its columns.

@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import nn
 
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.models.deep_cnn import DeepCNN
 from galaxy.models.encoder import Encoder
 from galaxy.models.heads import Sigmoid

@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from galaxy.config.overrides import quoted
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.runs.folder import RunFolder
 from tests.conftest import PROJECT, Command
 
@@ -58,7 +58,7 @@ def test_predictions_of_all_galaxies_under_eight_views(command: Command, run: Pa
     assert table["id"].dtype == np.int64
     parquet = pd.read_parquet(folder / "predictions.parquet")
     np.testing.assert_allclose(parquet["Class1.1"], table["Class1.1"], atol=1e-6)
-    fractions = table[list(GALAXY_ZOO_2.kaggle_columns)].to_numpy()
+    fractions = table[list(KAGGLE_COLUMNS)].to_numpy()
     assert np.abs(GALAXY_ZOO_2.residuals(fractions)).max() < 1e-5  # the mean of trees is a tree
 
 
@@ -71,7 +71,7 @@ def test_kaggles_submission_follows_the_benchmark(
     ids = [900_006, 900_001, 900_005, 900_002, 900_004, 900_003]
     for i, source in zip(ids, sources, strict=True):
         (challenge / "images_test_rev1" / f"{i}.jpg").write_bytes(source.read_bytes())
-    header = ["GalaxyID", *GALAXY_ZOO_2.kaggle_columns]
+    header = ["GalaxyID", *KAGGLE_COLUMNS]
     benchmark = pd.DataFrame(0.5, index=range(6), columns=header[1:])
     benchmark.insert(0, "GalaxyID", ids)
     benchmark.to_csv(challenge / "central_pixel_benchmark.csv", index=False)

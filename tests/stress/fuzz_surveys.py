@@ -33,7 +33,7 @@ from galaxy.config.instantiation import instantiate
 from galaxy.data.cache import open_cache
 from galaxy.data.splits import read_splits
 from galaxy.images.crops.center import CenterCrop
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
 from galaxy.learning import checkpoint_io
 from galaxy.runs.experiment import build_model, load
 from galaxy.runs.folder import Result, RunFolder
@@ -135,7 +135,7 @@ def write_kaggle(root: Path) -> None:
     ids = [100_008, 100_023, 100_053, 999_999_999_999_999_999, 7]
     write_pictures(root / kaggle.FOLDERS["training"], [f"{i}.jpg" for i in ids])
     answers, _ = GALAXY_ZOO_2.conditional(np.random.default_rng(0).random((COUNT, GALAXY_ZOO_2.size)))
-    table = pd.DataFrame(GALAXY_ZOO_2.cumulative(answers), columns=list(GALAXY_ZOO_2.kaggle_columns))
+    table = pd.DataFrame(GALAXY_ZOO_2.cumulative(answers), columns=list(KAGGLE_COLUMNS))
     table.insert(0, "GalaxyID", ids)
     table.to_csv(root / kaggle.TABLE, index=False, float_format="%.6f")
 
@@ -425,14 +425,14 @@ SUBJECTS = (
         write_kaggle,
         lambda root, on_bad: accepted(kaggle.read_kaggle(root, on_bad), root, on_bad),
         ("*.csv", "*/*.jpg"),
-        plain_rows(kaggle.TABLE, kaggle.ID_COLUMNS, GALAXY_ZOO_2.kaggle_columns),
+        plain_rows(kaggle.TABLE, kaggle.ID_COLUMNS, KAGGLE_COLUMNS),
     ),
     Subject(
         "gz2",
         write_galaxy_zoo_2,
         lambda root, on_bad: accepted(gz2.read_gz2(root, on_bad, "debiased", "counts"), root, on_bad),
         (gz2.TABLE, gz2.TABLE, gz2.MAPPING, "*/1.jpg"),
-        plain_rows(gz2.TABLE, ("dr7objid",), GALAXY_ZOO_2.hart16_columns("debiased")),
+        plain_rows(gz2.TABLE, ("dr7objid",), hart16_columns("debiased")),
     ),
     Subject(
         "galaxy10",

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, hart16_columns
 from galaxy.surveys.gz2 import CLASS, IMAGES, MAPPING, SUFFIXES, TABLE
 
 CHUNK = 20_000  # rows in memory
@@ -100,7 +100,7 @@ def _labels(
     }
     for answer in range(GALAXY_ZOO_2.size):
         for suffix in SUFFIXES:
-            name = GALAXY_ZOO_2.hart16_columns(suffix)[answer]
+            name = hart16_columns(suffix)[answer]
             mask = nulls[:, answer] if suffix == "debiased" else None
             columns[name] = pyarrow.array(values[suffix][:, answer], mask=mask)
     return pyarrow.table(columns)

@@ -20,9 +20,9 @@ import pytest
 import requests
 from filelock import FileLock
 
-from galaxy.surveys import downloads, gz2, kaggle
-from galaxy.surveys.downloads import Download
-from galaxy.surveys.fetch import SURVEYS, Survey, fetch, main
+from galaxy.surveys import fetch as fetching
+from galaxy.surveys import gz2, kaggle
+from galaxy.surveys.fetch import SURVEYS, Download, PublishedSurvey, fetch, main
 from galaxy.system.errors import UserError
 
 TABLE = b"dr7objid,t01\n" + b"587722981742084144,0.5\n" * 100
@@ -105,7 +105,7 @@ def sha256(content: bytes) -> str:
 
 
 @pytest.fixture
-def survey(server: Server) -> Survey:
+def survey(server: Server) -> PublishedSurvey:
     """One file of each kind."""
     images = {f"images/{i}.jpg": f"picture {i}".encode() for i in range(5)}
     server.files = {
@@ -115,7 +115,7 @@ def survey(server: Server) -> Survey:
         ),
         "big.h5": BIG,
     }
-    return Survey(
+    return PublishedSurvey(
         (
             Download(f"{server.url}/a/table.csv.gz", "table.csv", 1000),
             Download(f"{server.url}/b/images.zip", "images", 1000, sha256(server.files["images.zip"])),
@@ -125,11 +125,11 @@ def survey(server: Server) -> Survey:
 
 
 @pytest.fixture
-def big(survey: Survey) -> Survey:
-    return Survey(survey.files[2:])
+def big(survey: PublishedSurvey) -> PublishedSurvey:
+    return PublishedSurvey(survey.files[2:])
 
 
-def error(survey: Survey, root: Path, mirror: str | None = None) -> str:
+def error(survey: PublishedSurvey, root: Path, mirror: str | None = None) -> str:
     with pytest.raises(UserError) as caught:
         fetch(survey, root, mirror)
     return str(caught.value)
@@ -149,7 +149,7 @@ def assert_whole(root: Path) -> None:
 
 
 def test_a_survey_comes_in_the_readers_layout(
-    survey: Survey, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    survey: PublishedSurvey, server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = tmp_path / "data" / "survey"
     fetch(survey, root)
@@ -162,7 +162,7 @@ def test_a_survey_comes_in_the_readers_layout(
     assert_whole(root)
 
 
-def test_only_what_is_missing_is_downloaded(survey: Survey, server: Server, tmp_path: Path) -> None:
+def test_only_what_is_missing_is_downloaded(survey: PublishedSurvey, server: Server, tmp_path: Path) -> None:
     fetch(survey, tmp_path)
     (tmp_path / "table.csv").unlink()
     server.files = {"table.csv.gz": server.files["table.csv.gz"]}
@@ -170,18 +170,20 @@ def test_only_what_is_missing_is_downloaded(survey: Survey, server: Server, tmp_
     assert_whole(tmp_path)
 
 
-def test_a_mirror_takes_the_place_of_every_address(survey: Survey, server: Server, tmp_path: Path) -> None:
+def test_a_mirror_takes_the_place_of_every_address(
+    survey: PublishedSurvey, server: Server, tmp_path: Path
+) -> None:
     files = tuple(
         Download(f"https://unreachable.invalid/{file.name}", file.becomes, file.size, file.checksum)
         for file in survey.files
     )
-    fetch(Survey(files), tmp_path, f"{server.url}/mirror/")
+    fetch(PublishedSurvey(files), tmp_path, f"{server.url}/mirror/")
     assert_whole(tmp_path)
 
 
 @pytest.mark.parametrize("knows_ranges", [True, False])
 def test_a_download_that_was_cut_off_is_continued(
-    big: Survey, server: Server, tmp_path: Path, knows_ranges: bool
+    big: PublishedSurvey, server: Server, tmp_path: Path, knows_ranges: bool
 ) -> None:
     server.knows_ranges = knows_ranges
     server.cut_after = 2_500_000
@@ -199,14 +201,14 @@ def test_a_download_that_was_cut_off_is_continued(
     assert names(tmp_path) == ["big.h5"]
 
 
-def test_a_part_that_is_too_long_is_dropped(big: Survey, server: Server, tmp_path: Path) -> None:
+def test_a_part_that_is_too_long_is_dropped(big: PublishedSurvey, server: Server, tmp_path: Path) -> None:
     (tmp_path / "big.h5.part").write_bytes(BIG + b"more")
     fetch(big, tmp_path)
     assert server.ranges == [f"bytes={len(BIG) + 4}-", None]
     assert (tmp_path / "big.h5").read_bytes() == BIG
 
 
-def test_a_part_of_another_file_does_not_pass(big: Survey, server: Server, tmp_path: Path) -> None:
+def test_a_part_of_another_file_does_not_pass(big: PublishedSurvey, server: Server, tmp_path: Path) -> None:
     (tmp_path / "big.h5.part").write_bytes(b"another")
     assert "does not match" in error(big, tmp_path)
     assert names(tmp_path) == []
@@ -214,15 +216,17 @@ def test_a_part_of_another_file_does_not_pass(big: Survey, server: Server, tmp_p
     assert (tmp_path / "big.h5").read_bytes() == BIG
 
 
-def test_bytes_are_kept_as_they_are_published(survey: Survey, server: Server, tmp_path: Path) -> None:
+def test_bytes_are_kept_as_they_are_published(
+    survey: PublishedSurvey, server: Server, tmp_path: Path
+) -> None:
     server.headers = {"Content-Encoding": "gzip"}  # as some servers call .gz files
-    fetch(Survey(survey.files[:1]), tmp_path)
+    fetch(PublishedSurvey(survey.files[:1]), tmp_path)
     assert (tmp_path / "table.csv").read_bytes() == TABLE
 
 
 @pytest.mark.parametrize(("status", "text"), [(404, "404"), (500, "500"), (429, "429")])
 def test_a_refusal_says_what_and_where(
-    big: Survey, server: Server, tmp_path: Path, status: int, text: str
+    big: PublishedSurvey, server: Server, tmp_path: Path, status: int, text: str
 ) -> None:
     server.status = status
     message = error(big, tmp_path)
@@ -231,7 +235,7 @@ def test_a_refusal_says_what_and_where(
     assert names(tmp_path) == []
 
 
-def test_no_connection(big: Survey, tmp_path: Path) -> None:
+def test_no_connection(big: PublishedSurvey, tmp_path: Path) -> None:
     with Server() as closed:
         url = closed.url
     assert f"{url}/big.h5 cannot be downloaded" in error(big, tmp_path, url)
@@ -239,14 +243,14 @@ def test_no_connection(big: Survey, tmp_path: Path) -> None:
 
 
 def test_a_server_that_does_not_answer(
-    big: Survey, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    big: PublishedSurvey, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(downloads, "TIMEOUT", 0.1)
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.1)
     server.stay_silent = True
     assert "timed out" in error(big, tmp_path)
 
 
-def test_wrong_bytes_are_deleted(big: Survey, server: Server, tmp_path: Path) -> None:
+def test_wrong_bytes_are_deleted(big: PublishedSurvey, server: Server, tmp_path: Path) -> None:
     server.files["big.h5"] = BIG[::-1]
     message = error(big, tmp_path)
     assert f"{server.url}/c/big.h5 does not give the published file" in message
@@ -254,7 +258,9 @@ def test_wrong_bytes_are_deleted(big: Survey, server: Server, tmp_path: Path) ->
     assert names(tmp_path) == []
 
 
-def test_a_file_of_the_users_own_is_not_replaced(big: Survey, server: Server, tmp_path: Path) -> None:
+def test_a_file_of_the_users_own_is_not_replaced(
+    big: PublishedSurvey, server: Server, tmp_path: Path
+) -> None:
     (tmp_path / "big.h5").write_bytes(b"a hundred of them")
     message = error(big, tmp_path)
     assert str(tmp_path / "big.h5") in message
@@ -287,14 +293,14 @@ def test_a_damaged_archive_leaves_nothing(
     server: Server, tmp_path: Path, name: str, becomes: str, content: bytes
 ) -> None:
     server.files[name] = content
-    survey = Survey((Download(f"{server.url}/{name}", becomes, 1000),))
+    survey = PublishedSurvey((Download(f"{server.url}/{name}", becomes, 1000),))
     assert "is damaged and was deleted" in error(survey, tmp_path)
     assert names(tmp_path) == []
 
 
 def test_an_archive_of_something_else(server: Server, tmp_path: Path) -> None:
     server.files["images.zip"] = zipped({"pictures/1.jpg": b"1"})
-    survey = Survey((Download(f"{server.url}/images.zip", "images", 1000),))
+    survey = PublishedSurvey((Download(f"{server.url}/images.zip", "images", 1000),))
     assert "holds no images" in error(survey, tmp_path)
 
 
@@ -302,14 +308,14 @@ def test_nothing_is_unpacked_outside_of_the_folder(server: Server, tmp_path: Pat
     evil = dict.fromkeys(("../a.jpg", "images/../../b.jpg", f"{tmp_path}/c.jpg", "images/1.jpg"), b"")
     server.files["images.zip"] = zipped(evil)
     root = tmp_path / "data" / "survey"
-    fetch(Survey((Download(f"{server.url}/images.zip", "images", 1000),)), root)
+    fetch(PublishedSurvey((Download(f"{server.url}/images.zip", "images", 1000),)), root)
     assert names(root) == ["images"]
     assert names(tmp_path / "data") == ["survey"]
     assert names(tmp_path) == ["data"]
 
 
 def test_a_half_unpacked_archive_is_not_taken_for_a_whole_one(
-    survey: Survey, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    survey: PublishedSurvey, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the middle; and killed, which leaves what lay there."""
     extract = zipfile.ZipFile.extract
@@ -333,13 +339,13 @@ def test_a_half_unpacked_archive_is_not_taken_for_a_whole_one(
     assert_whole(tmp_path)
 
 
-def test_the_disk_is_too_small(big: Survey, server: Server, tmp_path: Path) -> None:
-    survey = Survey((Download(f"{server.url}/big.zip", "big", 10**18),))
+def test_the_disk_is_too_small(big: PublishedSurvey, server: Server, tmp_path: Path) -> None:
+    survey = PublishedSurvey((Download(f"{server.url}/big.zip", "big", 10**18),))
     assert "2000000000.0 GB are needed" in error(survey, tmp_path)
     assert server.ranges == []
 
 
-def test_one_download_at_a_time(big: Survey, tmp_path: Path) -> None:
+def test_one_download_at_a_time(big: PublishedSurvey, tmp_path: Path) -> None:
     with FileLock(tmp_path / ".fetch.lock"):
         assert "Another process" in error(big, tmp_path)
 
@@ -348,7 +354,7 @@ def test_one_download_at_a_time(big: Survey, tmp_path: Path) -> None:
 
 
 def test_main_prints_the_command_to_train(
-    survey: Survey,
+    survey: PublishedSurvey,
     server: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -365,7 +371,10 @@ def test_main_prints_the_command_to_train(
 
 
 def test_main_on_a_folder_that_is_a_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, survey: Survey
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    survey: PublishedSurvey,
 ) -> None:
     monkeypatch.setitem(SURVEYS, "gz2", survey)
     (tmp_path / "file").touch()
@@ -374,7 +383,7 @@ def test_main_on_a_folder_that_is_a_file(
 
 
 def test_ctrl_c_keeps_the_part(
-    big: Survey,
+    big: PublishedSurvey,
     server: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -382,7 +391,7 @@ def test_ctrl_c_keeps_the_part(
 ) -> None:
     monkeypatch.setitem(SURVEYS, "gz2", big)
     with monkeypatch.context() as patch:
-        patch.setattr(downloads.os, "fsync", interrupt)  # after the last byte
+        patch.setattr(fetching.os, "fsync", interrupt)  # after the last byte
         assert main(["gz2", "--root", str(tmp_path)]) == 130
     assert str(tmp_path) in capsys.readouterr().err
     assert (tmp_path / "big.h5.part").read_bytes() == BIG
@@ -463,7 +472,7 @@ def install(monkeypatch: pytest.MonkeyPatch, client: Client | None) -> None:
     package = None if client is None else types.SimpleNamespace(api=client)
     monkeypatch.setitem(sys.modules, "kaggle", package)
     tiny = tuple(Download(file.url, file.becomes, 1000) for file in SURVEYS["kaggle"].files)
-    monkeypatch.setitem(SURVEYS, "kaggle", Survey(tiny, SURVEYS["kaggle"].competition))
+    monkeypatch.setitem(SURVEYS, "kaggle", PublishedSurvey(tiny, SURVEYS["kaggle"].competition))
 
 
 def run(root: Path) -> tuple[int, str]:

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galaxy.labels.tree import GALAXY_ZOO_2
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.surveys.kaggle import FOLDERS, TABLE, read_kaggle
 from galaxy.system.errors import UserError
 
-COLUMNS = list(GALAXY_ZOO_2.kaggle_columns)
+COLUMNS = list(KAGGLE_COLUMNS)
 IDS = [100008, 100023, 100053, 999999999999999999]
 
 
@@ -57,7 +57,7 @@ def test_reads_a_sound_folder(root: Path) -> None:
     assert catalog.name == "kaggle"
     assert catalog.labels is not None
     assert catalog.labels.meaning == "cumulative"
-    assert catalog.labels.columns == GALAXY_ZOO_2.kaggle_columns
+    assert catalog.labels.columns == KAGGLE_COLUMNS
     assert catalog.ids.dtype == np.int64
     assert catalog.ids.tolist() == IDS  # 18 digits survive: never a float
     assert [path.stem for path in catalog.images] == [str(i) for i in IDS]
@@ -98,14 +98,14 @@ def test_missing_files_are_named_with_the_layout(tmp_path: Path, on_bad: str) ->
 def test_wrong_columns_are_named(root: Path, on_bad: str) -> None:
     write(root, table().rename(columns={"Class1.1": "Class1_1"}).drop(columns="Class11.6"))
     message = error(root, on_bad)
-    assert "missing: Class1.1; did you mean Class1_1?" in message
-    assert "missing: Class11.6" in message
+    assert "no column Class1.1; did you mean Class1_1?" in message
+    assert "no column Class11.6" in message
 
 
 def test_a_column_that_comes_twice_is_named(root: Path) -> None:
     text = (root / TABLE).read_text()
     (root / TABLE).write_text(text.replace("Class1.1,", "Class1.2,", 1))
-    assert "twice: Class1.2" in error(root)
+    assert "more than one column Class1.2" in error(root)
 
 
 @pytest.mark.parametrize(

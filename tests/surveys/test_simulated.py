@@ -8,15 +8,25 @@ import cv2
 import numpy as np
 import pytest
 
-from galaxy.labels.tree import GALAXY_ZOO_2
-from galaxy.surveys.simulated.artefacts import add_artefact
-from galaxy.surveys.simulated.oddities import paint_odd_galaxy
-from galaxy.surveys.simulated.population import ARTEFACTS, ODD_FEATURES, SimulatedGalaxy, draw_galaxy
-from galaxy.surveys.simulated.probabilities import answer_probabilities
-from galaxy.surveys.simulated.profiles import Array, pixel_grid
-from galaxy.surveys.simulated.render import render
-from galaxy.surveys.simulated.survey import IMAGES, LABELS, PROBABILITIES, VOTES, Survey, write_survey
-from galaxy.surveys.simulated.volunteers import vote, vote_fractions
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
+from galaxy.surveys.simulated.crowd import vote, vote_fractions
+from galaxy.surveys.simulated.light import Array, paint_odd_galaxy, pixel_grid
+from galaxy.surveys.simulated.picture import add_artefact, render
+from galaxy.surveys.simulated.population import (
+    ARTEFACTS,
+    ODD_FEATURES,
+    SimulatedGalaxy,
+    answer_probabilities,
+    draw_galaxy,
+)
+from galaxy.surveys.simulated.survey import (
+    IMAGES,
+    PROBABILITIES,
+    SOLUTIONS,
+    VOTES,
+    SimulatedSurvey,
+    write_survey,
+)
 from galaxy.system.errors import UserError
 from tests.helpers.full_disk import file_size_limit
 
@@ -126,7 +136,7 @@ SPIRAL = SimulatedGalaxy(
 
 
 def answer(column: str) -> int:
-    return GALAXY_ZOO_2.kaggle_columns.index(column)
+    return KAGGLE_COLUMNS.index(column)
 
 
 def paint(galaxy: SimulatedGalaxy, seed: int = 0) -> Array:
@@ -326,30 +336,35 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_survey_is_the_same_whatever_the_number_of_workers(tmp_path):
-    survey = Survey(count=101, seed=3, volunteers=45)  # two pieces of work
+    survey = SimulatedSurvey(count=101, seed=3, volunteers=45)  # two pieces of work
     alone = write_survey(tmp_path / "alone", survey, workers=1)
     together = write_survey(tmp_path / "together", survey, workers=2)
     files = files_of(alone)
     assert len([name for name in files if name.startswith(IMAGES)]) == 101
-    assert {LABELS, VOTES, PROBABILITIES} < set(files)
+    assert {SOLUTIONS, VOTES, PROBABILITIES} < set(files)
     assert files_of(together) == files
 
 
 def test_small_survey_begins_a_larger_one_and_votes_leave_the_pictures_alone(tmp_path):
     small, large, fewer, other = (
         files_of(write_survey(tmp_path, survey, workers=1))
-        for survey in (Survey(2, 0, 45), Survey(4, 0, 45), Survey(2, 0, 9), Survey(2, 1, 45))
+        for survey in (
+            SimulatedSurvey(2, 0, 45),
+            SimulatedSurvey(4, 0, 45),
+            SimulatedSurvey(2, 0, 9),
+            SimulatedSurvey(2, 1, 45),
+        )
     )
     pictures = [name for name in small if name.startswith(IMAGES)]
     assert all(small[name] == large[name] == fewer[name] for name in pictures)
-    assert large[LABELS].startswith(small[LABELS])
-    assert small[LABELS] != fewer[LABELS]
+    assert large[SOLUTIONS].startswith(small[SOLUTIONS])
+    assert small[SOLUTIONS] != fewer[SOLUTIONS]
     assert small[PROBABILITIES] == fewer[PROBABILITIES]
     assert all(small[name] != other[name] for name in pictures)
 
 
 def test_survey_cut_short_is_written_again(tmp_path):
-    survey = Survey(2, 0, 45)
+    survey = SimulatedSurvey(2, 0, 45)
     part = tmp_path / f".{survey.folder}.part-1" / IMAGES
     part.mkdir(parents=True)
     (part / "1.jpg").write_bytes(b"half a pict")
@@ -360,7 +375,7 @@ def test_survey_cut_short_is_written_again(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_survey_that_does_not_fit_leaves_nothing(tmp_path, workers):
-    survey = Survey(101, 0, 45)
+    survey = SimulatedSurvey(101, 0, 45)
     with (
         file_size_limit(1000),
         pytest.raises(UserError, match="v1 cannot be written: File too large"),
@@ -370,11 +385,11 @@ def test_survey_that_does_not_fit_leaves_nothing(tmp_path, workers):
 
 
 def test_survey_is_written_once_by_those_who_start_together(tmp_path):
-    survey = Survey(6, 0, 45)
+    survey = SimulatedSurvey(6, 0, 45)
     with ThreadPoolExecutor(3) as pool:
         folders = list(pool.map(lambda _: write_survey(tmp_path, survey, workers=1), range(3)))
     assert set(folders) == {tmp_path / survey.folder}
-    before = (folders[0] / LABELS).stat().st_mtime_ns
+    before = (folders[0] / SOLUTIONS).stat().st_mtime_ns
     write_survey(tmp_path, survey, workers=1)
-    assert (folders[0] / LABELS).stat().st_mtime_ns == before
+    assert (folders[0] / SOLUTIONS).stat().st_mtime_ns == before
     assert cv2.imread(str(folders[0] / IMAGES / "100006.jpg")).shape == (424, 424, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from galaxy.config.instantiation import instantiate
 from galaxy.config.jobs import check_run
 from galaxy.data.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
-from galaxy.surveys.catalog import Catalog, FitsImage, id_of
+from galaxy.surveys.catalog import Catalog, FitsImage
+from galaxy.surveys.ids import id_of
 from galaxy.surveys.table import read_table
 from galaxy.system.errors import UserError
 from tests.conftest import pixels_of
@@ -275,25 +277,25 @@ def test_answers_that_predictions_could_not_be_told_from_are_refused(root: Path)
 @pytest.mark.parametrize(
     ("questions", "words"),
     [
-        ({}, "data.catalog.questions is empty"),
-        ({"a": ["smooth"]}, "data.catalog.questions.a is ['smooth'], no question"),
-        ({"a": {"answer": ["smooth"]}}, "questions.a.answer is unknown; did you mean answers?"),
-        ({"a": {"text": "?"}}, "questions.a.answers must be columns"),
-        ({"a": {"answers": []}}, "questions.a.answers must be columns"),
-        ({"a": {"answers": "smooth"}}, "questions.a.answers must be columns"),
-        ({"a": {"answers": ["smooth", "smooth"]}}, "questions.a.answers names a column twice"),
+        ({}, "data.catalog.questions: there is no question"),
+        ({"a": ["smooth"]}, "data.catalog.questions: a is ['smooth'], which is no question"),
+        ({"a": {"answer": ["smooth"]}}, "questions: a.answer is unknown; did you mean answers?"),
+        ({"a": {"text": "?"}}, "questions: a.answers must be columns"),
+        ({"a": {"answers": []}}, "questions: a.answers must be columns"),
+        ({"a": {"answers": "smooth"}}, "questions: a.answers must be columns"),
+        ({"a": {"answers": ["smooth", "smooth"]}}, "questions: a.answers names a column twice"),
         (
             {"a": {"answers": [True, False]}},
-            "questions.a names the column True, which is no text: put quotes",
+            "questions: a names the column True, which is no text: put quotes",
         ),
         ({"a": {"answers": ["smooth"]}, "b": {"answers": ["smooth"]}}, "the answer smooth comes twice"),
         (
             {"a": {"answers": ["smooth", "disk"]}, "b": {"answers": ["bar"], "parent": "dsk"}},
-            "questions.b.parent is dsk, no answer of another question; did you mean disk?",
+            "questions: b.parent is dsk, which is no answer of another question; did you mean disk?",
         ),
         (
             {"a": {"answers": ["smooth"], "parent": "smooth"}},
-            "questions.a.parent is smooth, no answer of another",
+            "questions: a.parent is smooth, which is no answer of another",
         ),
         (
             {"a": {"answers": ["smooth"], "parent": "disk"}, "b": {"answers": ["disk"], "parent": "smooth"}},
@@ -443,12 +445,6 @@ def test_missing_files_and_folders_are_named(root: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"columns": ["smooth"], "class_column": "kind"}, "columns and data.catalog.class_column are given"),
-        ({"columns": ["smooth"], "questions": TREE}, "columns and data.catalog.questions are given"),
-        ({"columns": []}, "data.catalog.columns is []"),
-        ({"columns": ["smooth", "smooth"]}, "each once"),
-        ({"classes": ["a", "b"]}, "data.catalog.classes is given without data.catalog.class_column"),
-        ({"meaning": "debiased"}, "data.catalog.meaning is given without fractions"),
         ({"columns": ["smoth"]}, "no column smoth (data.catalog.columns); did you mean smooth?"),
         ({"class_column": "kinds"}, "no column kinds (data.catalog.class_column); did you mean kind?"),
         ({"id_column": "iauname"}, "no column iauname (data.catalog.id_column)"),
@@ -458,6 +454,24 @@ def test_missing_files_and_folders_are_named(root: Path) -> None:
 @pytest.mark.parametrize("on_bad", ["error", "skip"])
 def test_wrong_arguments_are_named(root: Path, arguments: dict[str, Any], words: str, on_bad: str) -> None:
     assert words in error(root, on_bad, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"columns": ["smooth"], "class_column": "kind"}, "columns is given together with class_column"),
+        ({"columns": ["smooth"], "questions": TREE}, "columns is given together with questions"),
+        ({"columns": []}, "columns is []"),
+        ({"columns": ["smooth", "smooth"]}, "columns is ['smooth', 'smooth']"),
+        ({"classes": ["a", "b"]}, "classes is given without class_column"),
+        ({"meaning": "debiased"}, "meaning is given without fractions"),
+    ],
+)
+def test_arguments_that_contradict_each_other_are_refused(
+    root: Path, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        read(root, **arguments)
 
 
 HEADER = b"name,smooth\n"

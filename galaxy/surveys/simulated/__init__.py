@@ -1,1 +1,1 @@
-"""Made-up galaxies whose answers' probabilities are known: population -> picture, crowd -> survey folder."""
+"""Simulated galaxies, for whose answers the probabilities are known: population, crowd, picture, survey."""

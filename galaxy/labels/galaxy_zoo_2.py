@@ -1,0 +1,158 @@
+"""The decision tree of Galaxy Zoo 2: 11 questions, 37 answers, and the names of their columns.
+
+The tree is Table 2 of Willett et al. 2013 (MNRAS 435, 2835). No other module knows its questions and answers.
+
+Two orders must not be confused. *Navigation* says which question a volunteer sees next: spiral arms lead to
+the bulge question. The *parent* of a question says to which answer's fraction its cumulative fractions sum:
+everyone who answers "not edge-on" meets the bar, spiral and bulge questions, so their parent is Class2.2, and
+everyone meets the odd question, so it has no parent.
+"""
+
+from __future__ import annotations
+
+from galaxy.labels.tree import Answer, Question, Questions
+
+# Each question: key, text, parent, beginning of its columns in `gz2_hart16.csv`, and its answers. Each
+# answer: text, end of the column's stem, and key of the question that is shown next.
+_TREE: list[tuple[str, str, tuple[str, int] | None, str, list[tuple[str, str, str | None]]]] = [
+    (
+        "q01",
+        "Is the galaxy simply smooth and rounded, with no sign of a disk?",
+        None,
+        "t01_smooth_or_features",
+        [
+            ("smooth", "a01_smooth", "q07"),
+            ("features or disk", "a02_features_or_disk", "q02"),
+            ("star or artifact", "a03_star_or_artifact", None),
+        ],
+    ),
+    (
+        "q02",
+        "Could this be a disk viewed edge-on?",
+        ("q01", 1),
+        "t02_edgeon",
+        [("yes", "a04_yes", "q09"), ("no", "a05_no", "q03")],
+    ),
+    (
+        "q03",
+        "Is there a sign of a bar feature through the centre of the galaxy?",
+        ("q02", 1),
+        "t03_bar",
+        [("bar", "a06_bar", "q04"), ("no bar", "a07_no_bar", "q04")],
+    ),
+    (
+        "q04",
+        "Is there any sign of a spiral arm pattern?",
+        ("q02", 1),
+        "t04_spiral",
+        [("spiral", "a08_spiral", "q10"), ("no spiral", "a09_no_spiral", "q05")],
+    ),
+    (
+        "q05",
+        "How prominent is the central bulge, compared with the rest of the galaxy?",
+        ("q02", 1),
+        "t05_bulge_prominence",
+        [
+            ("no bulge", "a10_no_bulge", "q06"),
+            ("just noticeable", "a11_just_noticeable", "q06"),
+            ("obvious", "a12_obvious", "q06"),
+            ("dominant", "a13_dominant", "q06"),
+        ],
+    ),
+    (
+        "q06",
+        "Is there anything odd?",
+        None,
+        "t06_odd",
+        [("yes", "a14_yes", "q08"), ("no", "a15_no", None)],
+    ),
+    (
+        "q07",
+        "How rounded is it?",
+        ("q01", 0),
+        "t07_rounded",
+        [
+            ("completely round", "a16_completely_round", "q06"),
+            ("in between", "a17_in_between", "q06"),
+            ("cigar shaped", "a18_cigar_shaped", "q06"),
+        ],
+    ),
+    (
+        "q08",
+        "Is the odd feature a ring, or is the galaxy disturbed or irregular?",
+        ("q06", 0),
+        "t08_odd_feature",
+        [
+            ("ring", "a19_ring", None),
+            ("lens or arc", "a20_lens_or_arc", None),
+            ("disturbed", "a21_disturbed", None),
+            ("irregular", "a22_irregular", None),
+            ("other", "a23_other", None),
+            ("merger", "a24_merger", None),
+            # The number jumps because this answer was added late.
+            ("dust lane", "a38_dust_lane", None),
+        ],
+    ),
+    (
+        "q09",
+        "Does the galaxy have a bulge at its centre? If so, what shape?",
+        ("q02", 0),
+        "t09_bulge_shape",
+        [
+            ("rounded", "a25_rounded", "q06"),
+            ("boxy", "a26_boxy", "q06"),
+            ("no bulge", "a27_no_bulge", "q06"),
+        ],
+    ),
+    (
+        "q10",
+        "How tightly wound do the spiral arms appear?",
+        ("q04", 0),
+        "t10_arms_winding",
+        [
+            ("tight", "a28_tight", "q11"),
+            ("medium", "a29_medium", "q11"),
+            ("loose", "a30_loose", "q11"),
+        ],
+    ),
+    (
+        "q11",
+        "How many spiral arms are there?",
+        ("q04", 0),
+        "t11_arms_number",
+        [
+            ("1", "a31_1", "q05"),
+            ("2", "a32_2", "q05"),
+            ("3", "a33_3", "q05"),
+            ("4", "a34_4", "q05"),
+            # There is no a35.
+            ("more than 4", "a36_more_than_4", "q05"),
+            ("can't tell", "a37_cant_tell", "q05"),
+        ],
+    ),
+]
+
+GALAXY_ZOO_2 = Questions(
+    tuple(
+        Question(key, text, tuple(Answer(answer) for answer, _, _ in answers), parent)
+        for key, text, parent, _, answers in _TREE
+    )
+)
+
+# Class1.1 to Class11.6, the columns of the Kaggle challenge.
+KAGGLE_COLUMNS = tuple(
+    f"Class{question}.{answer}"
+    for question, size in enumerate(GALAXY_ZOO_2.sizes, 1)
+    for answer in range(1, size + 1)
+)
+
+# The columns of `gz2_hart16.csv` (Hart et al. 2016) begin with these stems, one for each answer.
+HART16_STEMS = tuple(f"{prefix}_{stem}" for _, _, _, prefix, answers in _TREE for _, stem, _ in answers)
+
+# The key of the question that each of the 37 answers leads to, or None where the volunteer is done.
+NEXT_QUESTION = tuple(following for *_, answers in _TREE for _, _, following in answers)
+
+
+def hart16_columns(suffix: str) -> tuple[str, ...]:
+    """The 37 columns of `gz2_hart16.csv` with an ending, such as debiased, weighted_fraction or count."""
+    return tuple(f"{stem}_{suffix}" for stem in HART16_STEMS)
