@@ -110,7 +110,7 @@ class Table:
 
     def _open(self) -> IO[str]:
         opener = gzip.open if self.path.name.lower().endswith(".gz") else open
-        return opener(self.path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[return-value]
+        return opener(self.path, "rt", encoding="utf-8-sig", newline="")
 
     def _csv_header(self) -> list[str]:
         with self._open() as file:
@@ -124,24 +124,24 @@ class Table:
         self._check_lengths()
         places = {self.header.index(name): name in text for name in dict.fromkeys([*text, *numbers])}
         try:
-            frame = self._parse(places, dtype=float)
+            frame = self._parse(places, as_floats=True)
         except ValueError:
             # A value is no number, and its row will be named. A file that is no CSV file fails again.
-            frame = self._parse(places, dtype=None)
+            frame = self._parse(places, as_floats=False)
         blank = frame.isna().all(axis=1)
         if blank.any():  # but a blank row is empty in the other columns, too
-            everything = self._parse(dict.fromkeys(range(len(self.header)), True), dtype=None)
+            everything = self._parse(dict.fromkeys(range(len(self.header)), True), as_floats=False)
             blank &= everything.isna().all(axis=1)
         frame.columns = pd.Index([self.header[int(place)] for place in frame.columns])
         frame.index = pd.RangeIndex(2, len(frame) + 2, name="line")  # the header is line 1
         return frame[~blank.to_numpy()]
 
-    def _parse(self, places: Mapping[int, bool], dtype: type | None) -> pd.DataFrame:
+    def _parse(self, places: Mapping[int, bool], as_floats: bool) -> pd.DataFrame:
         """Some columns of a CSV file, named by their places, "0", "1" and so on.
 
         Args:
             places: The place of each column, and whether it is text.
-            dtype: The type of columns that are no text; None to infer it for each.
+            as_floats: Whether all other columns must hold numbers. Otherwise their types are inferred.
         """
         # The columns are named by their places because names that nobody asks for may come twice.
         is_text = {str(place): is_text for place, is_text in places.items()}
@@ -153,13 +153,11 @@ class Table:
             names=[str(place) for place in range(len(self.header))],
             usecols=list(is_text),
             index_col=False,
-            dtype={
-                place: str if text else dtype for place, text in is_text.items() if text or dtype is not None
-            },
+            dtype={name: str if text else float for name, text in is_text.items() if text or as_floats},
             keep_default_na=False,  # "NA" and "None" may be names of classes
             na_values={place: [""] if text else _MISSING for place, text in is_text.items()},
             skip_blank_lines=False,  # the index counts them
-            low_memory=dtype is not None,  # which would infer a type for each piece of the file
+            low_memory=as_floats,  # which would infer a type for each piece of the file
             encoding="utf-8-sig",
         )
 
