@@ -157,7 +157,7 @@ class Table:
             keep_default_na=False,  # "NA" and "None" may be names of classes
             na_values={place: [""] if text else _MISSING for place, text in is_text.items()},
             skip_blank_lines=False,  # the index counts them
-            low_memory=as_floats,  # which would infer a type for each piece of the file
+            low_memory=as_floats,  # types must not be inferred for each piece of the file
             encoding="utf-8-sig",
         )
 

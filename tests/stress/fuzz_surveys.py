@@ -1,4 +1,4 @@
-"""Small sound surveys and run folders, what reading one yields, and when that can be right."""
+"""Small sound surveys and run folders, what a reader accepts of them, and whether that can be right."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ CROP = CenterCrop(size=16, fraction=1.0)
 COUNT = 5
 SIDE = 24
 CLASSES = ["disk", "smooth", "star"]
-# Of the readers of cumulative fractions, and a little for float32.
+# The tolerances of the readers of cumulative fractions, and a little more for float32.
 TREE_TOLERANCES = {"kaggle": 1.1e-5, "table": 0.0201}
 OnBad = Literal["error", "skip"]
-csv.field_size_limit(2**31 - 1)  # what other readers take, the plain one must
+csv.field_size_limit(2**31 - 1)  # the plain reader must accept what others accept
 
 
 @dataclass(frozen=True)
 class Galaxy:
-    """What was accepted of one galaxy: its labels, where its image is, and the pixels of the crop."""
+    """The accepted data of one galaxy: its labels, the place of its image, and the pixels of the crop."""
 
     labels: tuple[float, ...]
     image: str
@@ -66,7 +66,7 @@ class Galaxy:
 
 @dataclass
 class Reading:
-    """What was accepted of a survey, and whatever in it contradicts itself."""
+    """The accepted data of a survey, and the contradictions in them."""
 
     galaxies: dict[str, Galaxy]
     skipped: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table as a plain parser has it; a label that is no number is NaN."""
+    """A row of a table as a plain parser reads it. A label that is no number is NaN."""
 
     name: str
     labels: tuple[float, ...]
@@ -83,7 +83,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Subject:
-    """Files and their reader.
+    """The files of a survey and their reader.
 
     Attributes:
         name: In the table of results.
@@ -107,7 +107,7 @@ class Subject:
 
 
 def pictures() -> list[NDArray[np.uint8]]:
-    """A galaxy each, (SIDE, SIDE, 3), with so much noise that no two are alike."""
+    """Pictures of galaxies, (SIDE, SIDE, 3), with so much noise that no two are alike."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[:SIDE, :SIDE] - SIDE / 2
     made = []
@@ -118,7 +118,7 @@ def pictures() -> list[NDArray[np.uint8]]:
 
 
 def write_pictures(folder: Path, names: list[str]) -> None:
-    """Image files; the endings of the names say of which kind."""
+    """Image files, of the kinds that the endings of their names say."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, picture in zip(names, pictures(), strict=True):
         path = folder / name
@@ -147,7 +147,7 @@ def write_galaxy_zoo_2(root: Path) -> None:
 
 
 def write_galaxy10(root: Path) -> None:
-    """Galaxy10 DECaLS, an image a chunk."""
+    """Galaxy10 DECaLS, with one image in each chunk."""
     images = np.stack([cv2.resize(picture, (256, 256)) for picture in pictures()])
     with h5py.File(root / "Galaxy10_DECals.h5", "w") as file:
         file.create_dataset("images", data=images, chunks=(1, 256, 256, 3), compression="gzip")
@@ -173,7 +173,7 @@ def write_table(root: Path, name: str, ending: str) -> None:
 
 
 def write_folder(root: Path) -> None:
-    """Images of every kind, and one below."""
+    """Images of every kind, one of them in a sub-folder."""
     write_pictures(root, ["a.jpg", "b.png", "c.tif", "d.fits", "e.fits.gz"])
     (root / "below").mkdir()
     (root / "a.jpg").rename(root / "below" / "a.jpg")
@@ -215,7 +215,7 @@ def write_mine(root: Path) -> None:
 
 
 def write_runs(root: Path) -> None:
-    """Two runs; the second is what is damaged."""
+    """Two runs, of which the second will be damaged."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("train", ["data=kaggle", "data.root=/data", "model=mean", "crop.size=16"])
     config = plain(composed)
@@ -246,7 +246,7 @@ def write_runs(root: Path) -> None:
 
 
 def accepted(catalog: Catalog, root: Path, on_bad: OnBad) -> Reading:
-    """Reads the images, and looks for contradictions in what was accepted."""
+    """Reads the images, and looks for contradictions in the accepted data."""
     with TemporaryDirectory() as folder:
         cached = open_cache(catalog.images, CROP, Path(folder), on_bad, 1, catalog.any_frame)
         catalog = catalog.take(cached.kept, cached.skipped)
@@ -280,7 +280,7 @@ def _contradictions(catalog: Catalog, names: list[str], places: list[str]) -> It
     tolerance = TREE_TOLERANCES.get(catalog.name)
     if tolerance and catalog.labels is not None and catalog.targets is not None:
         questions = catalog.labels.questions
-        # First questions sum to 1 in the Galaxy Challenge; in a user's table they need not.
+        # First questions sum to 1 in the Galaxy Challenge, but need not in a user's table.
         bound = [parent is not None or catalog.name == "kaggle" for parent in questions.parents]
         if (np.abs(questions.residuals(catalog.targets)) > tolerance)[:, bound].any():
             yield "the tree is not obeyed"
@@ -339,7 +339,7 @@ def read_runs(root: Path, on_bad: OnBad) -> Reading:
         errors += [row["error"]] if isinstance(row["error"], str) else []
     if galaxies["sound"].labels != (0.1, 0.1):
         raise RuntimeError("the sound run has other figures")
-    if errors:  # which the table has beside the sound run
+    if errors:  # the table lists them beside the sound run
         raise UserError(" ".join(errors))
     arguments = with_inherited_data([f"run={root / 'harmed'}"])
     trained = load(root / "harmed" / "checkpoints" / "best.ckpt")
@@ -361,7 +361,7 @@ def called_with(*arguments: str) -> Iterator[None]:
 
 @contextmanager
 def redirect_error() -> Iterator[io.StringIO]:
-    """Collects what is said on standard error."""
+    """Collects the text on standard error."""
     before, sys.stderr = sys.stderr, io.StringIO()
     try:
         yield sys.stderr

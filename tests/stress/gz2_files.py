@@ -1,4 +1,4 @@
-"""Files in the layout of Galaxy Zoo 2, of its size and with its gaps, but with invented galaxies."""
+"""Files of invented galaxies in the layout of Galaxy Zoo 2, with the size and the gaps of the real ones."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, hart16_columns
 from galaxy.surveys.gz2 import CLASS, IMAGES, MAPPING, SUFFIXES, TABLE
 
 CHUNK = 20_000  # rows in memory
-FIRST_ID = 587_722_981_741_363_294  # of the real table: floats cannot tell it from its neighbours
-VOLUNTEERS = 44  # a galaxy, in the mean (Willett et al. 2013)
+FIRST_ID = 587_722_981_741_363_294  # a real id; floats cannot tell it from its neighbours
+VOLUNTEERS = 44  # the mean number for each galaxy (Willett et al. 2013)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; the published files' own figures unless others are given.
+    """The sizes of the files. The defaults are those of the published files.
 
     Attributes:
-        rows: Of the label table.
-        empty: Rows with an empty debiased fraction.
-        unpictured: Other rows, whose image is missing.
-        lone_images: Images of galaxies that are not in the label table.
-        objids: Galaxies of the mapping.
-        twice: Those of them with a second asset, without an image.
+        rows: The number of rows of the label table.
+        empty: The number of rows with an empty debiased fraction.
+        unpictured: The number of other rows whose image is missing.
+        lone_images: The number of images of galaxies that are not in the label table.
+        objids: The number of galaxies in the mapping.
+        twice: The number of these galaxies with a second asset, which has no image.
     """
 
     rows: int = 239_695
@@ -69,7 +69,7 @@ def _labels(
     objids: NDArray[np.int64], rows: NDArray[np.int64], empty: NDArray[np.int64], rng: np.random.Generator
 ) -> pyarrow.Table:
     """A piece of the label table, with its columns in their order."""
-    # The fourth power makes fractions as uneven as volunteers are agreed.
+    # The fourth power makes the fractions as uneven as those of real volunteers, who mostly agree.
     chances, _ = GALAXY_ZOO_2.conditional(rng.random((len(rows), GALAXY_ZOO_2.size)) ** 4)
     of_question = GALAXY_ZOO_2.question_of
     asked = np.round(VOLUNTEERS * GALAXY_ZOO_2.reach(chances))[:, of_question]
@@ -107,7 +107,7 @@ def _labels(
 
 
 def _classes(debiased: NDArray[np.float64]) -> list[str]:
-    """`gz2_class` of each galaxy by the rules of Willett et al. 2013, appendix."""
+    """The `gz2_class` of each galaxy by the rules of Willett et al. 2013, appendix."""
     best = [debiased[:, columns].argmax(axis=1).tolist() for columns in GALAXY_ZOO_2.slices]
     classes = []
     for first, edge_on, bar, spiral, bulge, odd, round_, feature, shape, winding, arms in zip(
