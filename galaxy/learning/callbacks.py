@@ -13,39 +13,39 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from galaxy.system.errors import UserError
+from galaxy.learning.checkpoint import Progress
 from galaxy.system.interruption import Interruption
 
 
 class LastCheckpoint(Checkpoint):
     """Keeps last.ckpt, from which a training goes on as if it had never stopped.
 
-    It is written where Lightning can take up the thread exactly: after a batch that is not the last of its
-    epoch, between two epochs with all that belongs to the first logged, and at the end. The metrics that have
-    been logged go with it, so that those of lost steps are not told twice.
+    Lightning 2.6 resumes exactly from three places only, and the checkpoint is written there: after a batch
+    that is not the last of its epoch, between two epochs when the first has been logged to its end, and at
+    the end of the training. The metrics that have been logged go with it, so that a resumed run does not log
+    the metrics of lost steps twice.
+
+    The lines that read or change the state of Lightning's loops name the behaviour of Lightning 2.6.6 that
+    makes them needed. Much of it came with `RestartStage` (Lightning pull request 20379).
 
     Args:
-        dirpath: Folder of the checkpoint.
-        every_n_train_steps: Steps of the optimizer between two opportunities within an epoch.
-        max_overhead: Share of the time that may go into writing; opportunities that would exceed it pass,
-            but for the end and for an interruption.
+        dirpath: The folder of the checkpoint.
+        every_n_train_steps: The number of the optimizer's steps between two opportunities within an epoch.
+        max_overhead: The share of the time that may go into writing. An opportunity that would exceed it is
+            left out, except at the end and when the run is asked to stop.
 
     Attributes:
         interruption: Asks for a checkpoint at the next opportunity.
         elapsed: Seconds that the run took before it was resumed.
     """
 
-    _SPEED = 3e8  # bytes/s of a checkpoint that is copied, written and flushed, as on a common disk
+    _SPEED = 3e8  # bytes/s for copying, writing and flushing a checkpoint on a common disk
 
     def __init__(self, dirpath: str, every_n_train_steps: int = 100, max_overhead: float = 0.01) -> None:
         if every_n_train_steps < 1:
-            raise UserError(
-                f"callbacks.last.every_n_train_steps is {every_n_train_steps}; it must be 1 or more"
-            )
+            raise ValueError(f"every_n_train_steps is {every_n_train_steps}; it must be 1 or more")
         if not 0 < max_overhead <= 1:
-            raise UserError(
-                f"callbacks.last.max_overhead is {max_overhead}; it must be above 0 and at most 1"
-            )
+            raise ValueError(f"max_overhead is {max_overhead}; it must be above 0 and at most 1")
         self.path = Path(dirpath) / "last.ckpt"
         self.interruption = Interruption()
         self.elapsed = 0.0
@@ -58,32 +58,40 @@ class LastCheckpoint(Checkpoint):
         self._changed = False
         self._between_epochs = False
         self._finished = False
-        # What callbacks watch, as it was when the run was stopped.
+        # The metrics that other callbacks watch, as they were when the run was stopped.
         self._metrics: dict[str, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From now on a signal waits for a checkpoint."""
-        # The other processes of a distributed run would wait for the first one for ever.
+        # In a distributed run the other processes would wait for ever for the one that got the signal.
         if trainer.world_size == 1:
             self.interruption.deferred = True
-            self.interruption.listen()  # Lightning ends the program at SIGTERM, with status 0
+            # Lightning has put its own handlers in front. They end the program with status 0 at SIGTERM
+            # (Lightning issue 19916).
+            self.interruption.listen()
+        # Lightning does not keep the metrics that callbacks and schedulers watch (Lightning issue 18595).
         trainer.callback_metrics.update(self._metrics)
-        # Until one has been written: weights and the two averages that Adam keeps of their gradients.
+        # Guess the cost of the first checkpoint: weights, and the two averages of their gradients that Adam
+        # keeps.
         self._cost = 3 * sum(weights.nbytes for weights in pl_module.parameters()) / self._SPEED
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """An opportunity every few steps."""
+        """Writes a checkpoint every few steps, if it is worth it or the run is asked to stop."""
         if not self._changed:
-            # For Lightning a resumed epoch restarts until its end, and then passes over ReduceLROnPlateau.
+            # Lightning keeps `restarting=True` for the whole resumed epoch and therefore skips
+            # ReduceLROnPlateau at its end (Lightning issue 14699, pull request 14702).
             trainer.fit_loop.restarting = False
         self._changed = True
-        # Gradients that wait for an optimizer step, and the sums of other processes, are in no checkpoint.
+        # The gradients that wait for an optimizer step are in no checkpoint.
         accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if (
+            # A run that is resumed after the last batch takes the epoch for complete and skips its
+            # validation, metrics and schedules (`_FitLoop.reset`, pull request 20379).
             trainer.is_last_batch
             or not accumulated
+            # The sums of the metrics in other processes are in no checkpoint.
             or trainer.world_size > 1
             or _validates(trainer, batch_idx)
         ):
@@ -94,7 +102,10 @@ class LastCheckpoint(Checkpoint):
             self.interruption.answer()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """An opportunity between epochs: only now the one before has been logged to its end."""
+        """Writes a checkpoint between two epochs, if it is worth it or the run is asked to stop.
+
+        No earlier hook will do: Lightning logs the metrics of an epoch after the last hook of its end.
+        """
         asked = self.interruption.signum is not None
         # All processes of a distributed run save, or none.
         if self._changed and trainer.strategy.broadcast(asked or self._worth_it()):
@@ -104,40 +115,43 @@ class LastCheckpoint(Checkpoint):
         self.interruption.answer()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The last checkpoint, which only needs scoring."""
+        """Writes the last checkpoint. A run that is resumed from it only has to be scored."""
         self._finished = True
         self._save(trainer)
         self.interruption.answer()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """What follows, such as scoring, can be stopped anywhere."""
+        """From now on a signal stops the program at once, because scoring can be stopped anywhere."""
         self.interruption.deferred = False
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds what Lightning does not keep."""
+        """Adds what Lightning does not keep to any checkpoint of a whole training state."""
         if self._between_epochs:
-            # Lightning has counted the next epoch as ready; resumed from there, it would skip its batches.
+            # Lightning counts an epoch as ready before `on_train_epoch_start`. A run that is resumed with
+            # that count would take the batches of the epoch before for those of the new one, and skip them
+            # all (`RESTARTED_ON_EPOCH_START`, pull request 20379).
             for progress in checkpoint["loops"]["fit_loop"]["epoch_progress"].values():
                 progress["ready"] -= 1
         watched = trainer.callback_metrics.items()
         checkpoint["callback_metrics"] = {name: value for name, value in watched if name != Throughput.METRIC}
-        checkpoint["progress"] = {
-            "epochs": trainer.current_epoch,
-            "finished": self._finished,
-            "seconds": self.elapsed + time.monotonic() - self._started,
-            "metrics": _logged(trainer),
-        }
+        checkpoint["progress"] = Progress(
+            epochs=trainer.current_epoch,
+            finished=self._finished,
+            seconds=self.elapsed + time.monotonic() - self._started,
+            metrics=_logged(trainer),
+        ).plain()
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Takes up what Lightning does not restore."""
+        """Restores what Lightning does not restore."""
         self._metrics = checkpoint["callback_metrics"]
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.state_key in checkpoint["callbacks"]:
                 state = checkpoint["callbacks"][callback.state_key]
+                # ModelCheckpoint saves this value and does not load it.
                 callback.current_score = state["current_score"]
                 _move(state, str(callback.dirpath))
 
@@ -153,7 +167,11 @@ class LastCheckpoint(Checkpoint):
 
 
 def _validates(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Whether validation follows this batch, which a resumed run would take to be over."""
+    """Returns whether validation within the epoch follows this batch.
+
+    Lightning winds its counters forward to the end of such a validation when it resumes there, and so skips
+    it (Lightning issue 14579, `_TrainingEpochLoop.advance`).
+    """
     interval = trainer.val_check_batch
     if interval is None or math.isinf(interval):
         return False
@@ -162,7 +180,11 @@ def _validates(trainer: pl.Trainer, batch_idx: int) -> bool:
 
 
 def _move(state: dict[str, Any], folder: str) -> None:
-    """Tells a ModelCheckpoint's state where its files are; in another folder it would forget the best one."""
+    """Writes another folder into the state of a ModelCheckpoint.
+
+    A ModelCheckpoint forgets its best checkpoint where the state names another folder than its own, as it
+    does when a run folder has been moved (Lightning issues 11379 and 14443).
+    """
 
     def moved(path: str) -> str:
         return str(Path(folder) / Path(path).name) if path else path
@@ -174,7 +196,7 @@ def _move(state: dict[str, Any], folder: str) -> None:
 
 
 def _logged(trainer: pl.Trainer) -> str:
-    """The text of metrics.csv, with all that has been logged; the first process writes it."""
+    """Returns the text of metrics.csv with all that has been logged; only the first process writes one."""
     for logger in trainer.loggers:
         if isinstance(logger, CSVLogger) and trainer.is_global_zero:
             logger.save()
@@ -184,9 +206,9 @@ def _logged(trainer: pl.Trainer) -> str:
 
 
 class Throughput(pl.Callback):
-    """Logs the training speed of each epoch as `images_per_second`, validation not counted.
+    """Logs the training speed of each epoch as `images_per_second`, without the time for validation.
 
-    Of an epoch that was resumed it is that of the batches since.
+    For an epoch that was resumed it is the speed since then.
     """
 
     METRIC = "images_per_second"
@@ -198,19 +220,22 @@ class Throughput(pl.Callback):
 
     @property
     def speed(self) -> float | None:
-        """Images/s of an epoch in the middle; of two the faster, for the first also compiles the network."""
+        """The median of the epochs' speeds in images/s.
+
+        Of two epochs it is the faster one, because the first may also have compiled the network.
+        """
         return median_high(self._speeds) if self._speeds else None
 
     def state_dict(self) -> dict[str, Any]:
-        """The speeds so far, for a resumed training."""
+        """Returns the speeds so far, for a resumed training."""
         return {"speeds": self._speeds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes them up again."""
+        """Takes the speeds up again."""
         self._speeds = list(state_dict["speeds"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock of an epoch that is resumed."""
+        """Starts the clock in an epoch that is resumed, whose start Lightning does not announce again."""
         self._start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -222,7 +247,7 @@ class Throughput(pl.Callback):
         self._paused = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lets it go on."""
+        """Lets the clock go on."""
         self._started += time.perf_counter() - self._paused
 
     def _start(self) -> None:
@@ -232,7 +257,7 @@ class Throughput(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Counts; the clock stops with the last batch, before validation starts."""
+        """Counts the images. The clock stops with the last batch, before validation starts."""
         self._epoch_images += len(batch["row"])
         if trainer.is_last_batch:
             if trainer.strategy.root_device.type == "cuda":

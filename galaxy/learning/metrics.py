@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 from galaxy.labels.labels import Labels
 
-# Those of every run, and those that classes add.
+# The metrics of every run, and the metrics that classes add.
 FRACTION_METRICS = ("rmse", "r2")
 CLASS_METRICS = ("accuracy", "balanced_accuracy", "f1")
 
@@ -16,11 +16,11 @@ CLASS_METRICS = ("accuracy", "balanced_accuracy", "f1")
 class FractionMetrics(Metric):
     """RMSE and R2 of vote fractions.
 
-    Sums over galaxies are kept for each of the K columns in float64: however the galaxies are split into
-    batches or processes, the metrics agree to 1e-12.
+    Sums over galaxies are kept for each of the K columns in float64, so the metrics agree to 1e-12 however
+    the galaxies are split into batches or processes.
 
     Args:
-        labels: What the columns are.
+        labels: The labels that the columns hold.
         weighted: Whether the targets come with weights.
         sync_on_compute: Whether the processes of a distributed run add up their sums.
     """
@@ -49,11 +49,11 @@ class FractionMetrics(Metric):
         """Adds a batch.
 
         Args:
-            fractions: (B, K), predicted.
-            targets: (B, K), true.
+            fractions: (B, K), the predictions.
+            targets: (B, K), the truth.
             weights: (B, K), how far each target can be trusted.
         """
-        # In place: an assignment to an attribute of a module takes longer than such a sum.
+        # The sums are changed in place, because assigning an attribute of a module takes longer than a sum.
         true = targets.double()
         squares = (fractions - true).square_()
         self.squared_errors.add_(squares.sum(dim=0))
@@ -65,18 +65,17 @@ class FractionMetrics(Metric):
         self.galaxies.add_(len(targets))
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics of all batches so far.
+        """Computes the metrics of all batches so far.
 
         Returns:
-            Scalars, float64: "rmse", the root of the mean over N x K (Kaggle's definition; not a mean over
-            columns); "r2", the mean over columns of the coefficient of determination, columns in which all
-            targets are equal having none and being left out; where there are several questions "rmse/q01" and
-            so on, over a question's columns; where there are weights "weighted_rmse", the root of the
-            weighted mean.
+            Scalars, float64. "rmse" is the root of the mean over N x K (Kaggle's definition; not a mean over
+            columns). "r2" is the mean over columns of the coefficient of determination, without the columns
+            in which all targets are equal. Several questions add "rmse/q01" and so on, each over the columns
+            of a question. Weights add "weighted_rmse", the root of the weighted mean.
         """
         mean_squares = self.squared_errors / self.galaxies
         spread = self.squared_targets - self.targets.square() / self.galaxies
-        # A constant column leaves rounding (1e-16 of the sum) in place of 0.
+        # The spread of a constant column is not exactly 0 but rounding, about 1e-16 of the sum.
         varies = spread > 1e-12 * self.squared_targets
         r2 = torch.where(varies, 1 - self.squared_errors / spread, torch.nan).nanmean()
         values = {"rmse": mean_squares.mean().sqrt(), "r2": r2}
@@ -89,11 +88,11 @@ class FractionMetrics(Metric):
 
 
 class ClassMetrics(FractionMetrics):
-    """What `FractionMetrics` says of the probabilities, and how often the likeliest class is the true one.
+    """`FractionMetrics` of the probabilities of classes, with accuracy, balanced accuracy and F1.
 
-    The root mean square error of probabilities is that of the Brier score over K classes: a proper score, and
-    a smoother one to choose a checkpoint by than accuracy. Where the targets are soft, the true class is the
-    likeliest.
+    The squared RMSE of probabilities is the Brier score divided by K. It is a proper score, and smoother than
+    accuracy for choosing a checkpoint. Where the targets are soft, the likeliest class counts as the true
+    one.
     """
 
     confusion: Tensor
@@ -108,16 +107,18 @@ class ClassMetrics(FractionMetrics):
         """Adds a batch; see `FractionMetrics.update`."""
         super().update(fractions, targets, weights)
         predicted, true = fractions.argmax(dim=1), targets.argmax(dim=1)
-        # torchmetrics counts with `bincount`, for which a GPU has to say what the least and the greatest are.
+        # `bincount`, which torchmetrics uses, waits for the GPU to learn the value range; `scatter_add_` does
+        # not.
         cells = true * self.classes + predicted
         self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
 
     def compute(self) -> dict[str, Tensor]:
-        """The metrics of all batches so far.
+        """Computes the metrics of all batches so far.
 
         Returns:
-            Those of `FractionMetrics`, and as in scikit-learn: "accuracy"; "balanced_accuracy", the mean
-            recall of the classes that occur; "f1", the mean F1 of the classes that occur or are predicted.
+            The metrics of `FractionMetrics`, and three as in scikit-learn: "accuracy"; "balanced_accuracy",
+            the mean recall of the classes that occur; "f1", the mean F1 of the classes that occur or are
+            predicted.
         """
         right = self.confusion.diagonal().double()
         true, predicted = self.confusion.sum(dim=1), self.confusion.sum(dim=0)
@@ -129,6 +130,32 @@ class ClassMetrics(FractionMetrics):
 
 
 def metrics_for(labels: Labels, weighted: bool = False, sync_on_compute: bool = True) -> FractionMetrics:
-    """The metrics that suit the labels; see `FractionMetrics` for the arguments."""
+    """Returns the metrics that suit the labels; see `FractionMetrics` for the arguments."""
     kind = ClassMetrics if labels.kind == "classes" else FractionMetrics
     return kind(labels, weighted, sync_on_compute)
+
+
+class RunningMean:
+    """The mean of a loss since it was last taken, summed on the device.
+
+    Attributes:
+        total: The sum so far; None if there was no step.
+        steps: The number of steps in the sum.
+    """
+
+    def __init__(self) -> None:
+        self.total: Tensor | None = None
+        self.steps = 0
+
+    def add(self, loss: Tensor) -> None:
+        """Adds the loss of a step, a scalar, without waiting for the device."""
+        self.total = loss.detach() if self.total is None else self.total + loss.detach()
+        self.steps += 1
+
+    def take(self) -> float | None:
+        """Returns the mean, which waits for the device, and starts again; None if there was no step."""
+        if self.total is None:
+            return None
+        mean = float(self.total) / self.steps
+        self.total, self.steps = None, 0
+        return mean

@@ -1,8 +1,8 @@
-"""What can be predicted without looking closely: the bar that a network has to clear.
+"""Baselines: what can be predicted without looking closely. A network has to be better.
 
-Linear regressions on a few numbers of each image, fitted in closed form in one pass over the training
-batches. Speidell's figures on the Kaggle data: 0.1639 for the mean, 0.1599 for the average colour and 0.1564
-for the central pixel.
+They are linear regressions on a few numbers of each image, fitted in closed form in one pass over the
+training batches. On the Kaggle data Speidell reached RMSE 0.1639 with the mean, 0.1599 with the average
+colour and 0.1564 with the central pixel.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from torch import Tensor
 
 from galaxy.labels.labels import Labels
 from galaxy.models.fitted import Fitted
-from galaxy.models.output import Output
+from galaxy.models.heads.head import Output
 
 
 class ClosedForm(Fitted):
-    """Least squares with an intercept, by the normal equations of all batches.
+    """Least squares with an intercept, solved by the normal equations summed over all batches.
 
-    A linear regression predicts the same whether its images are normalised or not. The sums and the solution
-    are float64.
+    The images need not be normalised, because a linear regression predicts the same either way. The sums and
+    the solution are float64.
 
     Args:
-        inputs: F, how many numbers `features` takes from an image.
-        labels: What its K targets are.
+        inputs: The number F of values that `features` takes from an image.
+        labels: The labels that the K targets hold.
     """
 
     coefficients: Tensor
@@ -38,11 +38,11 @@ class ClosedForm(Fitted):
 
     @abstractmethod
     def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, F)."""
+        """Takes F numbers from each image: (B, C, H, W) to (B, F)."""
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Solves the normal equations; where features repeat each other, by the smallest coefficients."""
+        """Solves the normal equations; redundant features get the smallest coefficients that fit."""
         rows, columns = self.coefficients.shape
         gram = self.coefficients.new_zeros(rows, rows)
         moments = self.coefficients.new_zeros(rows, columns)
@@ -50,12 +50,12 @@ class ClosedForm(Fitted):
             design = self._design(images)
             gram += design.T @ design
             moments += design.T @ targets.double()
-        # The tolerance lies above the rounding of the sums, so that three equal channels count as one, and
-        # far below the spread of any real feature.
+        # The tolerance is larger than the rounding of the sums, so that three equal channels count as one,
+        # and far smaller than the spread of any real feature.
         self.coefficients.copy_(torch.linalg.pinv(gram, rtol=1e-12, hermitian=True) @ moments)
 
     def forward(self, images: Tensor) -> Output:
-        """(B, C, H, W) to an output of (B, K) float32; a regression has no logits of its own."""
+        """Predicts (B, K) float32 from images (B, C, H, W); a regression has no logits of its own."""
         fractions = (self._design(images) @ self.coefficients).float()
         return Output(fractions, fractions)
 
@@ -65,33 +65,33 @@ class ClosedForm(Fitted):
 
 
 class Mean(ClosedForm):
-    """The training set's mean fractions for every galaxy; no image is looked at.
+    """Predicts the mean fractions of the training set for every galaxy, without looking at an image.
 
     Args:
-        labels: What the targets are.
+        labels: The labels that the targets hold.
     """
 
     def __init__(self, labels: Labels) -> None:
         super().__init__(0, labels)
 
     def features(self, images: Tensor) -> Tensor:
-        """Nothing: (B, 0)."""
+        """Takes nothing: (B, 0)."""
         return images.new_empty(len(images), 0)
 
 
 class CenterPixel(ClosedForm):
-    """Linear regression on the central pixel: Speidell's, not Kaggle's benchmark of that name (0.16194).
+    """Linear regression on the central pixel, as Speidell's. Kaggle's benchmark of that name got 0.16194.
 
     Args:
-        channels: Channels of the images.
-        labels: What the targets are.
+        channels: The channels of the images.
+        labels: The labels that the targets hold.
     """
 
     def __init__(self, channels: int, labels: Labels) -> None:
         super().__init__(channels, labels)
 
     def features(self, images: Tensor) -> Tensor:
-        """The pixel below and right of the centre: (B, C)."""
+        """Takes the pixel below and right of the centre: (B, C)."""
         return images[:, :, images.shape[2] // 2, images.shape[3] // 2]
 
 
@@ -99,13 +99,13 @@ class AverageColor(ClosedForm):
     """Linear regression on the mean of each channel over the image (Speidell).
 
     Args:
-        channels: Channels of the images.
-        labels: What the targets are.
+        channels: The channels of the images.
+        labels: The labels that the targets hold.
     """
 
     def __init__(self, channels: int, labels: Labels) -> None:
         super().__init__(channels, labels)
 
     def features(self, images: Tensor) -> Tensor:
-        """The mean colour: (B, C)."""
+        """Takes the mean colour: (B, C)."""
         return images.mean(dim=(2, 3))

@@ -1,17 +1,18 @@
-"""The classical methods that Galaxy Zoo's images were first tried on, learned by scikit-learn.
+"""Classical methods on the pixels, fitted by scikit-learn.
 
-Sirressi classified with logistic regression (72 % of 100 galaxies into three classes, 800 to learn from);
-github.com/Alexandria-Ransom/Galaxy_DECALS_10 with logistic regression (22 %), a decision tree (24 %), nearest
-neighbours (29 %) and a random forest (39 %) on 2,672 galaxies of ten equal classes of Galaxy10.
+Sirressi put 72 % of 100 galaxies into the right one of three classes with logistic regression, after learning
+from 800. github.com/Alexandria-Ransom/Galaxy_DECALS_10 used 2,672 galaxies of ten equal classes of Galaxy10.
+Of these, 22 % were right with logistic regression, 24 % with a decision tree, 29 % with nearest neighbours
+and 39 % with a random forest.
 
-scikit-learn fits, PyTorch predicts, from the arrays that the fit left: a checkpoint then holds numbers
-instead of Python objects, so that reading it runs no code, needs no scikit-learn of the same version, and
+scikit-learn fits, and PyTorch predicts from the arrays that the fit left. A checkpoint then holds numbers
+instead of Python objects: reading it runs no code, needs no scikit-learn of the same version, and the model
 predicts on any device.
 
-Trees, forests and neighbours average the targets of training galaxies. Such an average obeys whatever sums
-the targets obey, the tree of questions included; and of one-hot targets it is what scikit-learn's
-classifiers call a probability. The squared error of one-hot targets is moreover proportional to Gini's
-impurity, so that regression grows the trees that a classifier would: one model serves fractions and classes.
+Decision trees, forests and nearest neighbours average the targets of training galaxies. Such an average obeys
+the same sums as the targets, the tree of questions included. For one-hot targets it is what scikit-learn's
+classifiers call a probability. The squared error of one-hot targets is proportional to Gini's impurity, so
+regression grows the same trees as classification. One model therefore serves fractions and classes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch import Tensor
 
 from galaxy.labels.labels import Labels
 from galaxy.models.fitted import Fitted
-from galaxy.models.output import Output
+from galaxy.models.heads.head import Output
 from galaxy.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -38,12 +39,12 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float32]
 
 
-class Classical(Fitted):
-    """A method that learns from all training images at once, each a row of D = C x pixels x pixels numbers.
+class PixelModel(Fitted):
+    """A model that learns from all training images at once, each a row of D = C x pixels x pixels numbers.
 
     Args:
         pixels: The side in pixels that images are reduced to, by pixel area.
-        labels: What the targets are.
+        labels: The labels that the targets hold.
     """
 
     def __init__(self, pixels: int, labels: Labels) -> None:
@@ -54,15 +55,15 @@ class Classical(Fitted):
 
     @abstractmethod
     def learn(self, features: Array, targets: Array) -> None:
-        """Fills the buffers from (N, D) features and (N, K) targets."""
+        """Fills the buffers from features (N, D) and targets (N, K)."""
 
     @abstractmethod
     def predict(self, features: Tensor) -> Output:
-        """(B, D) float32 to an output of (B, K) float32."""
+        """Predicts (B, K) float32 from features (B, D) float32."""
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Reduces all images, and learns."""
+        """Reduces all images and learns from them; see `Fitted.fit`."""
         rows = [(self.features(images), targets) for images, targets in batches]
         features, targets = (torch.cat(parts).numpy() for parts in zip(*rows, strict=True))
         log.info(
@@ -71,29 +72,29 @@ class Classical(Fitted):
         self.learn(features, targets)
 
     def forward(self, images: Tensor) -> Output:
-        """(B, C, H, W) to an output of (B, K) float32."""
+        """Predicts (B, K) float32 from images (B, C, H, W)."""
         return self.predict(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C x pixels x pixels), each a mean over an area of the image."""
+        """Reduces images (B, C, H, W) to (B, C x pixels x pixels), each number a mean over an area."""
         if images.shape[-1] < self.pixels:
-            raise UserError(f"model.pixels is {self.pixels}; it must not exceed crop.size={images.shape[-1]}")
+            raise ValueError(f"pixels is {self.pixels}; the images are {images.shape[-1]} pixels wide")
         return F.interpolate(images, size=(self.pixels, self.pixels), mode="area").flatten(1)
 
 
-class LogisticRegression(Classical):
+class LogisticRegression(PixelModel):
     """Multinomial logistic regression on the likeliest class of each galaxy, as Sirressi's.
 
     Pixels are scaled to mean 0 and variance 1 before the fit, and the scaling becomes part of the weights.
-    The L2-penalised loss has one minimum, which L-BFGS finds in fewer passes than Sirressi's `sag`: its
-    steps know how strongly neighbouring pixels go together. A class without training galaxies has
-    probability 0.
+    The L2-penalised loss has one minimum. L-BFGS finds it in fewer passes than Sirressi's `sag`, because its
+    steps take account of how strongly neighbouring pixels are correlated. A class without training galaxies
+    has probability 0.
 
     Args:
         pixels: The side in pixels that images are reduced to, by pixel area.
         C: The inverse of the penalty, above 0; smaller is smoother.
-        max_iter: Steps after which the fit stops, converged or not.
-        labels: What the targets are: classes.
+        max_iter: The number of steps after which the fit stops, converged or not.
+        labels: The labels that the targets hold; they must be classes.
     """
 
     weight: Tensor
@@ -102,9 +103,9 @@ class LogisticRegression(Classical):
     def __init__(self, pixels: int, C: float, max_iter: int, labels: Labels) -> None:  # noqa: N803  scikit-learn's
         super().__init__(pixels, labels)
         if labels.kind != "classes":
-            raise UserError("model=logistic predicts classes, not fractions: use target=question1")
+            raise ValueError("logistic regression predicts classes, not fractions: use target=question1")
         if not 0 < C < np.inf:
-            raise UserError(f"model.C is {C}; it must be a number above 0")
+            raise ValueError(f"C is {C}; it must be a number above 0")
         check_whole("max_iter", max_iter, 1)
         self.C = C
         self.max_iter = max_iter
@@ -126,7 +127,7 @@ class LogisticRegression(Classical):
         scaler = preprocessing.StandardScaler().fit(features)
         model = linear_model.LogisticRegression(C=self.C, max_iter=self.max_iter)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # said in our words below
+            warnings.simplefilter("ignore", exceptions.ConvergenceWarning)  # the log says so below
             model.fit(scaler.transform(features), classes)
         if model.n_iter_[0] >= self.max_iter:
             log.warning(
@@ -134,7 +135,7 @@ class LogisticRegression(Classical):
                 "or lower model.C",
                 self.max_iter,
             )
-        # Of two classes scikit-learn only has the second one's weights: the logit between the two.
+        # For two classes scikit-learn only has the weights of the second: the logit between the two.
         first = np.zeros((1 if len(present) == 2 else 0, 1))
         weight = np.vstack([first * model.coef_[:1], model.coef_]) / scaler.scale_
         bias = np.append(first, model.intercept_) - weight @ scaler.mean_
@@ -144,21 +145,21 @@ class LogisticRegression(Classical):
         self.bias[present] = torch.from_numpy(bias)
 
     def predict(self, features: Tensor) -> Output:
-        """(B, D) to logits and probabilities (B, K)."""
+        """Predicts logits and probabilities (B, K) from features (B, D)."""
         logits = F.linear(features.double(), self.weight, self.bias).float()
         return Output(logits, logits.softmax(dim=1))
 
 
-class NearestNeighbors(Classical):
+class NearestNeighbors(PixelModel):
     """The mean targets of the training galaxies whose pixels are nearest.
 
-    Nothing is fitted: the checkpoint holds the training images, reduced. Pixels are compared as they are,
-    for they share a unit; scaled to equal variance, the empty corners would count as much as the galaxy.
+    Nothing is fitted: the checkpoint holds the reduced training images. Pixels are compared without scaling,
+    because they share a unit. Scaled to equal variance, the empty corners would count as much as the galaxy.
 
     Args:
         pixels: The side in pixels that images are reduced to, by pixel area.
-        n_neighbors: How many training galaxies are averaged.
-        labels: What the targets are.
+        n_neighbors: The number of training galaxies that are averaged.
+        labels: The labels that the targets hold.
     """
 
     known: Tensor
@@ -172,28 +173,28 @@ class NearestNeighbors(Classical):
         self.register_buffer("answers", torch.zeros(0, labels.questions.size))
 
     def learn(self, features: Array, targets: Array) -> None:
-        """Keeps everything."""
+        """Keeps all features and targets."""
         if len(features) < self.n_neighbors:
-            raise UserError(
-                f"model.n_neighbors is {self.n_neighbors}; the training split has {len(features)} images"
+            raise ValueError(
+                f"n_neighbors is {self.n_neighbors}; the training split has {len(features)} images"
             )
         self.known, self.answers = torch.from_numpy(features), torch.from_numpy(targets)
 
     def predict(self, features: Tensor) -> Output:
-        """(B, D) to (B, K)."""
+        """Predicts (B, K) from features (B, D)."""
         nearest = torch.cdist(features, self.known).topk(self.n_neighbors, largest=False).indices
         fractions = self.answers[nearest].mean(dim=1)
         return Output(fractions, fractions)
 
 
-class Trees(Classical):
-    """Regression trees, whose predictions are averaged.
+class RegressionTrees(PixelModel):
+    """Regression trees whose predictions are averaged.
 
-    The trees stand one after the other in arrays over all M nodes; a leaf leads to itself.
+    The arrays hold one tree after the other, with M nodes in all. Both ways from a leaf lead to the leaf.
 
     Args:
         pixels: The side in pixels that images are reduced to, by pixel area.
-        labels: What the targets are.
+        labels: The labels that the targets hold.
     """
 
     feature: Tensor
@@ -207,18 +208,18 @@ class Trees(Classical):
 
     def __init__(self, pixels: int, labels: Labels) -> None:
         super().__init__(pixels, labels)
-        for name in ("feature", "left", "right", "leaf"):  # (M,): which pixel, next nodes, row of `answers`
+        for name in ("feature", "left", "right", "leaf"):  # (M,): pixel, next nodes, row of `answers`
             self.register_buffer(name, torch.zeros(0, dtype=torch.int64))
-        self.register_buffer("threshold", torch.zeros(0, dtype=torch.float64))  # (M,): left up to and with it
+        self.register_buffer("threshold", torch.zeros(0, dtype=torch.float64))  # (M,): left if <= this
         self.register_buffer("roots", torch.zeros(0, dtype=torch.int64))
         self.register_buffer("depth", torch.zeros((), dtype=torch.int64))
         self.register_buffer("answers", torch.zeros(0, labels.questions.size))  # (leaves, K)
 
-    def take(self, trees: list[Any]) -> None:
-        """Fills the buffers.
+    def keep(self, trees: list[Any]) -> None:
+        """Fills the buffers with fitted trees.
 
         Args:
-            trees: The `tree_` of fitted scikit-learn regressors.
+            trees: The attributes `tree_` of scikit-learn's regressors.
         """
         roots = np.cumsum([0] + [tree.node_count for tree in trees[:-1]])
         leaf = np.concatenate([tree.children_left for tree in trees]) < 0
@@ -238,7 +239,7 @@ class Trees(Classical):
         self.depth = torch.tensor(max(tree.max_depth for tree in trees))
 
     def predict(self, features: Tensor) -> Output:
-        """(B, D) to (B, K): every galaxy walks down all trees at once."""
+        """Predicts (B, K) from features (B, D). All galaxies walk down all trees at the same time."""
         node = self.roots.expand(len(features), -1)
         for _ in range(int(self.depth)):
             goes_left = features.gather(1, self.feature[node]) <= self.threshold[node]
@@ -247,15 +248,15 @@ class Trees(Classical):
         return Output(fractions, fractions)
 
 
-class DecisionTree(Trees):
-    """One tree: galaxies are split by one pixel after the other, each time to the smallest squared error.
+class DecisionTree(RegressionTrees):
+    """One decision tree. Each node splits galaxies by the pixel that leaves the smallest squared error.
 
     Args:
         pixels: The side in pixels that images are reduced to, by pixel area.
-        min_samples_leaf: The fewest training galaxies that an answer is the mean of.
-        max_depth: The most pixels that are asked about one galaxy; None for no limit.
-        seed: Decides between splits that are equally good.
-        labels: What the targets are.
+        min_samples_leaf: The smallest number of training galaxies in a leaf.
+        max_depth: The largest number of splits from the root to a leaf; None for no limit.
+        seed: The seed that decides between equally good splits.
+        labels: The labels that the targets hold.
     """
 
     def __init__(
@@ -272,24 +273,25 @@ class DecisionTree(Trees):
         }
 
     def learn(self, features: Array, targets: Array) -> None:
-        """Grows the tree."""
+        """Grows the tree from features (N, D) and targets (N, K)."""
         from sklearn.tree import DecisionTreeRegressor  # noqa: PLC0415  takes a second
 
-        self.take([DecisionTreeRegressor(**self.options).fit(features, _outputs(targets)).tree_])
+        self.keep([DecisionTreeRegressor(**self.options).fit(features, _outputs(targets)).tree_])
 
 
-class RandomForest(Trees):
-    """Trees that see different galaxies, drawn with replacement, and different pixels at each split.
+class RandomForest(RegressionTrees):
+    """Many decision trees. Each sees galaxies drawn with replacement, and other pixels at each split.
 
     Args:
         pixels: The side in pixels that images are reduced to, by pixel area.
         n_estimators: The number of trees.
-        min_samples_leaf: The fewest training galaxies that an answer is the mean of.
-        max_depth: The most pixels that are asked about one galaxy; None for no limit.
-        max_features: How many of the D numbers a split chooses from: their root, their logarithm, or a share.
-        n_jobs: Trees grown at a time; -1 for as many as there are processors. It changes no tree.
-        seed: Of what the trees see.
-        labels: What the targets are.
+        min_samples_leaf: The smallest number of training galaxies in a leaf.
+        max_depth: The largest number of splits from the root to a leaf; None for no limit.
+        max_features: The number of pixels that a split chooses from: the root of D, its logarithm, or a
+            share.
+        n_jobs: The number of trees grown at a time; -1 for one on each processor. It changes no tree.
+        seed: The seed that draws the galaxies and the pixels.
+        labels: The labels that the targets hold.
     """
 
     def __init__(
@@ -309,35 +311,33 @@ class RandomForest(Trees):
         check_whole("max_depth", max_depth, 1)
         check_whole("seed", seed, 0, 2**32 - 1)
         if not isinstance(max_features, str) and not 0 < max_features <= 1:
-            raise UserError(
-                f"model.max_features is {max_features}; as a share it must be above 0 and at most 1"
-            )
+            raise ValueError(f"max_features is {max_features}; as a share it must be above 0 and at most 1")
         if n_jobs != -1 and n_jobs < 1:
-            raise UserError(f"model.n_jobs is {n_jobs}; it must be 1 or more, or -1 for all processors")
+            raise ValueError(f"n_jobs is {n_jobs}; it must be 1 or more, or -1 for all processors")
         self.options = {
             "n_estimators": n_estimators,
             "min_samples_leaf": min_samples_leaf,
             "max_depth": max_depth,
-            # scikit-learn takes a whole number for a count: 1 would be one pixel instead of all.
+            # scikit-learn takes a whole number as a count, so 1 would be one pixel instead of all.
             "max_features": max_features if isinstance(max_features, str) else float(max_features),
             "n_jobs": n_jobs,
             "random_state": seed,
         }
 
     def learn(self, features: Array, targets: Array) -> None:
-        """Grows the trees."""
+        """Grows the trees from features (N, D) and targets (N, K)."""
         from sklearn.ensemble import RandomForestRegressor  # noqa: PLC0415  takes a second
 
         forest = RandomForestRegressor(**self.options).fit(features, _outputs(targets))
-        self.take([tree.tree_ for tree in forest.estimators_])
+        self.keep([tree.tree_ for tree in forest.estimators_])
 
 
 def _outputs(targets: Array) -> Array:
-    """(N, K) targets as scikit-learn wants them: (N,) where K is 1."""
+    """Returns targets (N, K) as scikit-learn wants them, which is (N,) where K is 1."""
     return targets[:, 0] if targets.shape[1] == 1 else targets
 
 
-def check_whole(key: str, value: int | None, smallest: int, largest: int = 2**31 - 1) -> None:
-    """Raises UserError where an option is too small, or too large for scikit-learn; None passes."""
+def check_whole(name: str, value: int | None, smallest: int, largest: int = 2**31 - 1) -> None:
+    """Raises ValueError where a parameter is too small, or too large for scikit-learn; None passes."""
     if value is not None and not smallest <= value <= largest:
-        raise UserError(f"model.{key} is {value}; it must be from {smallest:,} to {largest:,}")
+        raise ValueError(f"{name} is {value}; it must be from {smallest:,} to {largest:,}")

@@ -11,15 +11,16 @@ class DeepCNN(Encoder):
     """Three convolutions and two dense layers, published for 106 px grey images.
 
     Aaronson, Schoenrock and Stone, github.com/zachaa/Galaxy_Morphology_Classification, without its last layer
-    (`head=sigmoid` is theirs): RMSE 0.2265 on the labels of Hart et al. (2016). Convolutions are not padded
-    and weights start as in Keras.
+    (`head=sigmoid` is theirs). It reached RMSE 0.2265 on the labels of Hart et al. (2016). Convolutions are
+    not padded and weights start as in Keras.
 
     Args:
-        channels: Channels of the images.
-        size: Their side in pixels, 22 or more.
-        filters: Filters of the three 3x3 convolutions.
-        dense: Widths of the two dense layers.
-        dropout: The share dropped in training, after the convolutions and after the first dense layer.
+        channels: The channels of the images.
+        size: The side of the images in pixels, 22 or more.
+        filters: The numbers of filters of the three 3x3 convolutions.
+        dense: The widths of the two dense layers.
+        dropout: The share of features dropped in training, after the convolutions and after the first dense
+            layer.
     """
 
     def __init__(
@@ -52,5 +53,5 @@ class DeepCNN(Encoder):
         self.num_features = dense[1]
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) to (B, 64)."""
+        """Encodes images (B, channels, size, size) as features (B, 64)."""
         return self.layers(images)

@@ -1,4 +1,4 @@
-"""The contract of an encoder, and what encoders share."""
+"""The base of all encoders, and what encoders share."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from galaxy.system.errors import UserError
-
 
 class Encoder(nn.Module, ABC):
-    """Images to features; a head turns the features into answers.
+    """A network from images to features; a head turns the features into answers.
 
-    A new encoder sets `num_features` and writes `forward`. One that may start from pretrained weights also
-    writes `load_pretrained`, and may ask for a gentler training by the two attributes below.
+    A new encoder sets `num_features` and writes `forward`. An encoder that may start from pretrained weights
+    also writes `load_pretrained`, and may ask for a gentler training by the two attributes below.
 
     Attributes:
         num_features: The width of the features.
-        frozen_epochs: The number of epochs, from the first, in which the encoder stays as it is, its
-            batch-norm statistics included, and only the head learns.
-        body_lr_factor: The encoder's learning rate over the head's.
+        frozen_epochs: The number of epochs at the start in which only the head learns. The encoder then keeps
+            its weights and its batch-norm statistics.
+        body_lr_factor: The encoder's learning rate divided by the head's.
     """
 
     num_features: int
@@ -27,9 +25,10 @@ class Encoder(nn.Module, ABC):
     body_lr_factor: float = 1.0
 
     def load_pretrained(self) -> None:
-        """Takes pretrained weights, if any are asked for.
+        """Loads pretrained weights, if the constructor was asked for any.
 
-        Called once when a training starts. Construction reads no weights, for a checkpoint may fill them in.
+        The program calls this once when a training starts. The constructor reads no weights, because an
+        encoder is also built to be filled from a checkpoint.
         """
 
     @abstractmethod
@@ -40,30 +39,30 @@ class Encoder(nn.Module, ABC):
             images: (B, channels, size, size) float32, each channel with mean 0 and standard deviation 1.
 
         Returns:
-            (B, num_features).
+            Features (B, num_features).
         """
 
 
 def check_size(name: str, size: int, smallest: int) -> None:
-    """Raises UserError where a network would leave no pixel of an image."""
+    """Raises ValueError where the network `name` would leave no pixel of an image."""
     if size < smallest:
-        raise UserError(f"crop.size is {size}; {name} needs {smallest} or more")
+        raise ValueError(f"size is {size}; {name} needs {smallest} or more")
 
 
 def check_dropout(dropout: float) -> None:
-    """Raises UserError unless dropout leaves any feature."""
+    """Raises ValueError unless dropout is a share that leaves some features."""
     if not 0 <= dropout < 1:
-        raise UserError(f"model.dropout is {dropout}; it must be 0 or more and less than 1")
+        raise ValueError(f"dropout is {dropout}; it must be 0 or more and less than 1")
 
 
 def check_body_lr_factor(factor: float) -> None:
-    """Raises UserError unless the encoder learns at all."""
+    """Raises ValueError unless the encoder learns at all."""
     if factor <= 0:
-        raise UserError(f"model.body_lr_factor is {factor}; it must be more than 0")
+        raise ValueError(f"body_lr_factor is {factor}; it must be more than 0")
 
 
 def keras_initialised(module: nn.Module) -> None:
-    """Gives a layer Keras' default start, for `nn.Module.apply`: Glorot uniform weights, biases of 0."""
+    """Starts a layer as Keras does: Glorot uniform weights, biases of 0. It is meant for `Module.apply`."""
     if isinstance(module, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

@@ -6,24 +6,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from galaxy.models.encoder import Encoder, check_body_lr_factor, check_dropout, check_size
-from galaxy.system.errors import UserError
 
 
 class MLP(Encoder):
-    """Dense layers on the pixels of a reduced image: what a network learns without convolutions.
+    """Dense layers on the pixels of a reduced image. It shows what a network learns without convolutions.
 
-    Ransom et al., github.com/Alexandria-Ransom/Galaxy_DECALS_10, its "basic neural network" without the last
-    layer: two layers of 2,053, the mean of the 4,096 pixels of its 64 px grey images and its 10 classes.
-    Accuracy 0.36 on ten equal classes of Galaxy10, and 0.41 with convolutions.
+    This is the "basic neural network" of Ransom et al., github.com/Alexandria-Ransom/Galaxy_DECALS_10,
+    without its last layer. It has two layers of 2,053, the mean of the 4,096 pixels of its 64 px grey images
+    and its 10 classes. It reached accuracy 0.36 on ten equal classes of Galaxy10, and 0.41 with convolutions.
 
     Args:
-        channels: Channels of the images.
-        size: Their side in pixels, `pixels` or more.
+        channels: The channels of the images.
+        size: The side of the images in pixels, `pixels` or more.
         pixels: The side in pixels that images are reduced to, by pixel area.
-        hidden: Widths of the dense layers, each followed by a ReLU.
-        dropout: The share dropped in training after each of them; the source drops nothing.
-        body_lr_factor: The encoder's learning rate over the head's. A step of 0.001 in each of thousands of
-            weights moves a sum by more than one, from where softmax and sigmoid never come back.
+        hidden: The widths of the dense layers, each followed by a ReLU.
+        dropout: The share of features dropped in training after each layer; the source drops nothing.
+        body_lr_factor: The encoder's learning rate divided by the head's. A step of 0.001 in each of
+            thousands of weights moves a sum by more than one, and softmax and sigmoid never come back from
+            there.
     """
 
     def __init__(
@@ -37,12 +37,10 @@ class MLP(Encoder):
     ) -> None:
         super().__init__()
         if pixels < 1:
-            raise UserError(f"model.pixels is {pixels}; it must be 1 or more")
-        check_size(f"mlp with model.pixels={pixels}", size, pixels)
+            raise ValueError(f"pixels is {pixels}; it must be 1 or more")
+        check_size(f"mlp with pixels={pixels}", size, pixels)
         if not hidden or min(hidden) < 1:
-            raise UserError(
-                f"model.hidden is {list(hidden)}; it must hold at least one width, each 1 or more"
-            )
+            raise ValueError(f"hidden is {list(hidden)}; it must hold at least one width, each 1 or more")
         check_dropout(dropout)
         check_body_lr_factor(body_lr_factor)
         self.body_lr_factor = body_lr_factor
@@ -56,6 +54,6 @@ class MLP(Encoder):
         self.num_features = width
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) to (B, width of the last layer)."""
+        """Encodes images (B, channels, size, size) as features (B, width of the last layer)."""
         reduced = F.interpolate(images, size=(self.pixels, self.pixels), mode="area")
         return self.layers(reduced.flatten(1))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from galaxy.models.encoder import Encoder, check_body_lr_factor, check_size
 from galaxy.system.errors import UserError, listing
 
-# Named one by one, where torchvision's "DEFAULT" may mean other weights in its next version.
+# The weights are named one by one, because torchvision's "DEFAULT" may mean others in its next version.
 _IMAGENET = {18: "IMAGENET1K_V1", 34: "IMAGENET1K_V1", 50: "IMAGENET1K_V2"}
 
 
@@ -23,17 +23,17 @@ class ResNet(Encoder):
     """torchvision's ResNet without its last layer (He et al. 2016, arXiv:1512.03385).
 
     Pretrained weights expect three channels. For any other number C the first convolution's weights are
-    summed over their input channels and divided by C: a grey image repeated over C channels then gives
+    summed over their input channels and divided by C. A grey image repeated over C channels then gives
     exactly the features that the same image gives as red = green = blue.
 
     Args:
-        depth: Number of layers.
-        channels: Channels of the images.
-        size: Their side in pixels, 32 or more, for the network halves it five times.
-        weights: null to start from random weights, `imagenet` to start from torchvision's, or the path of a
+        depth: The number of layers.
+        channels: The channels of the images.
+        size: The side of the images in pixels, 32 or more, because the network halves it five times.
+        weights: None to start from random weights, `imagenet` to start from torchvision's, or the path of a
             state dict (.pt or .pth) of a torchvision ResNet of this depth, with or without its last layer.
-        frozen_epochs: Epochs at the start in which only the head learns.
-        body_lr_factor: The encoder's learning rate over the head's.
+        frozen_epochs: The number of epochs at the start in which only the head learns.
+        body_lr_factor: The encoder's learning rate divided by the head's.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class ResNet(Encoder):
     ) -> None:
         super().__init__()
         if depth not in _IMAGENET:
-            raise UserError(f"model.depth is {depth}; it must be one of {', '.join(map(str, _IMAGENET))}")
+            raise ValueError(f"depth is {depth}; it must be one of {', '.join(map(str, _IMAGENET))}")
         check_size(f"resnet{depth}", size, 32)
         if frozen_epochs < 0:
-            raise UserError(f"model.frozen_epochs is {frozen_epochs}; it must be 0 or more")
+            raise ValueError(f"frozen_epochs is {frozen_epochs}; it must be 0 or more")
         check_body_lr_factor(body_lr_factor)
         self.depth = depth
         self.weights = weights
@@ -61,18 +61,18 @@ class ResNet(Encoder):
         self.body.fc = nn.Identity()
         if channels != 3:
             self.body.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-            # torchvision's own start for its convolutions.
+            # This is how torchvision starts its convolutions.
             nn.init.kaiming_normal_(self.body.conv1.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) to (B, 512), or (B, 2048) for depth 50."""
+        """Encodes images (B, channels, size, size) as features (B, 512), or (B, 2048) for depth 50."""
         return self.body(images)
 
     def load_pretrained(self) -> None:
-        """Takes the weights that were asked for.
+        """Loads the weights that the constructor was asked for.
 
         Raises:
-            UserError: If they cannot be had or do not fit.
+            UserError: The weights cannot be had or do not fit.
         """
         if self.weights is None:
             return
@@ -83,7 +83,7 @@ class ResNet(Encoder):
         first, channels = state.get("conv1.weight"), expected["conv1.weight"].shape[1]
         if first is not None and first.ndim == 4 and first.shape[1] != channels:
             state["conv1.weight"] = first.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
-        # Files written before PyTorch 0.4.1 do not count batches; nothing here uses the count.
+        # Files from before PyTorch 0.4.1 hold no count of batches, and nothing here uses it.
         missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
         problems = [f"missing: {key}" for key in missing]
         problems += [f"unexpected: {key}" for key in state if key not in expected]

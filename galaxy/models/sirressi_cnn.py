@@ -12,14 +12,14 @@ class SirressiCNN(Encoder):
 
     Sirressi, "The Galaxy Zoo Challenge", project report, Stockholm University 2020, sections 4.2 and 5,
     without its last layer. The report names 10 filters of 7x7, a pool of 4, "smaller filters 5x5", a pool of
-    2 and 128 neurons in tensorflow.keras. It does not say how many 5x5 filters there are (10 here, as in the
-    first convolution) nor the activations (ReLU here); convolutions are not padded and weights start as in
+    2 and 128 neurons in tensorflow.keras. It says neither how many 5x5 filters there are (10 here, as in the
+    first convolution) nor which activations (ReLU here). Convolutions are not padded and weights start as in
     Keras.
 
     Args:
-        channels: Channels of the images.
-        size: Their side in pixels, 30 or more.
-        filters: Filters of the first and the second convolution.
+        channels: The channels of the images.
+        size: The side of the images in pixels, 30 or more.
+        filters: The numbers of filters of the first and the second convolution.
         dense: The width of the dense layer.
     """
 
@@ -45,5 +45,5 @@ class SirressiCNN(Encoder):
         self.num_features = dense
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) to (B, dense)."""
+        """Encodes images (B, channels, size, size) as features (B, dense)."""
         return self.layers(images)

@@ -6,28 +6,29 @@ from torch import Tensor, nn
 
 from galaxy.models.encoder import Encoder, check_body_lr_factor, check_dropout, check_size
 
-_SIDE = 15  # pixels of the map that reaches the dense layers: a 64 px image after both pools
+_SIDE = 15  # side in pixels of the map that reaches the dense layers: a 64 px image after both pools
 
 
 class SmallCNN(Encoder):
     """Two convolutions and two wide dense layers: RMSE 0.11025 on 64 px regions of interest.
 
     Speidell, "Galaxy Zoo Challenge - Image Classification with PyTorch" (jayspeidell.github.io, project 7),
-    without its last layer. His text gives that layer a sigmoid and his code none: `head=linear` is his code.
-    As in the code, the 9x9 convolution is padded by 2 and dropout comes before the activation.
+    without its last layer. His text gives that layer a sigmoid and his code gives it none; `head=linear` is
+    his code. As in the code, the 9x9 convolution is padded by 2 and dropout comes before the activation.
 
-    His dense layers are an eighth of their input (21,600 features at 64 px) and a quarter of that. The same
-    formula makes 10^9 weights at 128 px, so other sizes are max-pooled to the 15 x 15 map of 64 px images:
-    the dense layers, 60 million weights, are then those of the article at every size.
+    His first dense layer is an eighth as wide as its input (21,600 features at 64 px), and the second a
+    quarter as wide as the first. The same formula makes 10^9 weights at 128 px. Other sizes are therefore
+    max-pooled to the 15 x 15 map of 64 px images, so the dense layers have the article's 60 million weights
+    at every size.
 
     Args:
-        channels: Channels of the images.
-        size: Their side in pixels, 8 or more.
-        filters: Filters of the first and the second convolution.
+        channels: The channels of the images.
+        size: The side of the images in pixels, 8 or more.
+        filters: The numbers of filters of the first and the second convolution.
         dropout: The share of the dense features that is dropped in training.
-        body_lr_factor: The encoder's learning rate over the head's. A step of 0.001 in each of 21,600 weights
-            moves a sum by ten, from where softmax and sigmoid never come back; a tenth of it learns. The
-            article's linear head recovers from full steps.
+        body_lr_factor: The encoder's learning rate divided by the head's. A step of 0.001 in each of 21,600
+            weights moves a sum by ten, and softmax and sigmoid never come back from there; a tenth of the
+            step learns. The article's linear head recovers from full steps.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class SmallCNN(Encoder):
             nn.BatchNorm2d(second),
             nn.ReLU(),
             nn.MaxPool2d(2),
-            # Left out where it would change nothing: its gradient has no deterministic kernel on GPUs.
+            # Pooling is left out where it changes nothing: its gradient has no deterministic kernel on GPUs.
             nn.Identity() if side == _SIDE else nn.AdaptiveMaxPool2d(_SIDE),
         )
         flat = second * _SIDE**2
@@ -70,5 +71,5 @@ class SmallCNN(Encoder):
         self.num_features = flat // 8 // 4
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, channels, size, size) to (B, 675)."""
+        """Encodes images (B, channels, size, size) as features (B, 675)."""
         return self.dense(self.convolutions(images))

@@ -12,8 +12,7 @@ from torch.optim import Optimizer
 from galaxy.config.instantiation import naming
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import CLASS_METRICS, FRACTION_METRICS
-from galaxy.learning.optimizer import build_optimizer
-from galaxy.learning.schedule import Schedule
+from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.models.encoder import Encoder
 from galaxy.system.errors import UserError, meant
 
@@ -108,8 +107,9 @@ def check_optimizer(
         UserError: One of them refuses its settings.
     """
     head = [nn.Parameter(torch.zeros(1))]
-    made = build_optimizer(optimizer, encoder, head)
-    with naming("scheduler"):
+    with naming("optimizer"):
+        made = build_optimizer(optimizer, encoder, head)
+    with naming("scheduler.scheduler"):
         schedule.configure(made, epochs, steps_per_epoch=100)  # the real number is not known yet
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,9 @@ from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.trust import check_model
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.labels.labels import Labels
-from galaxy.learning import checkpoint_io
+from galaxy.learning import checkpoint
 from galaxy.learning.callbacks import LastCheckpoint
-from galaxy.learning.checkpoint_io import WholeCheckpointIO
+from galaxy.learning.checkpoint import WholeCheckpointIO
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
@@ -182,7 +181,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: See `load`.
     """
-    content = checkpoint_io.load(path)
+    content = checkpoint.load(path)
     try:
         hyperparameters = content["hyper_parameters"]
         nodes = [hyperparameters["config"][name] for name in PREDICTING]
@@ -285,9 +284,6 @@ def build_trainer(
     The accelerator is a CUDA GPU or the CPU. Metrics are summed in float64, which Apple's GPUs lack.
     """
     node = {**config["trainer"], "_partial_": True}
-    if not torch.cuda.is_available():
-        # Otherwise every step of an optimizer looks for a GPU again, which takes 0.1 ms.
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if node["accelerator"] == "auto":
         node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if node["precision"] == "auto":

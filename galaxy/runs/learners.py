@@ -17,13 +17,14 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from galaxy.config.instantiation import naming
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
-from galaxy.learning import checkpoint_io
+from galaxy.learning import checkpoint
 from galaxy.learning.callbacks import Throughput
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.losses import Loss
-from galaxy.learning.schedule import Schedule
+from galaxy.learning.optim import Schedule
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
@@ -81,12 +82,13 @@ class FitsInOneGo:
     def fit(self, data: GalaxyDataModule) -> Fitted:
         """Fits on the training images as they are: augmentation would falsify them."""
         batches = tracked(data.loader("train"), "Reading train")
-        self.model.fit((as_floats(batch["image"]), batch["target"]) for batch in batches)
+        with naming("model"):
+            self.model.fit((as_floats(batch["image"]), batch["target"]) for batch in batches)
         self.epochs = 1
         # The files have the form of those that a trainer writes.
         content = {"state_dict": self.model.state_dict(), "hyper_parameters": self.recipe}
         for name in ("best.ckpt", "last.ckpt"):
-            checkpoint_io.save(content, self.checkpoints / name)
+            checkpoint.save(content, self.checkpoints / name)
         return self.model
 
 
@@ -181,7 +183,7 @@ class TrainsByGradients:
         if progress.finished:  # perhaps early: only the scoring is left
             trainer.fit_loop.max_epochs = progress.epochs
         if progress.checkpoint is not None:
-            log.info("resumed in epoch %d, from %s", progress.epochs, progress.checkpoint)
+            log.info("resumed in epoch %d, from %s", progress.epochs + 1, progress.checkpoint)
         trainer.fit(task, datamodule=data, ckpt_path=progress.checkpoint, weights_only=True)
         return task
 
@@ -189,11 +191,19 @@ class TrainsByGradients:
         mean, std = (torch.from_numpy(x) for x in data.channel_statistics())
         self.loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]), data.labels)
         weighted = data.catalog.weights is not None
-        task = GalaxyTask(self.encoder, self.head, self.loss, data.labels, mean, std, weighted)
-        task.optimizer = self.optimizer
-        task.schedule = self.schedule
-        task.seed = self.seed
-        task.steps_per_epoch = self._steps_per_epoch(data)
+        task = GalaxyTask(
+            self.encoder,
+            self.head,
+            self.loss,
+            data.labels,
+            mean,
+            std,
+            weighted,
+            optimizer=self.optimizer,
+            schedule=self.schedule,
+            seed=self.seed,
+            steps_per_epoch=self._steps_per_epoch(data),
+        )
         task.hparams.update(self.recipe)
         return task
 

@@ -323,7 +323,7 @@ SETTINGS = (
     Case(
         "crop too small",
         "data=kaggle data.root=/nowhere model=deep_cnn",
-        ("crop.size is 16; deep_cnn needs",),
+        ("model.size is 16; deep_cnn needs",),
     ),
     Case(
         "loss out of range",

@@ -18,7 +18,7 @@ from galaxy.labels.labels import class_labels
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
-from galaxy.models.output import Output
+from galaxy.models.heads import Output
 from galaxy.runs.checks import check_settings
 from galaxy.runs.experiment import (
     COMPARED_GROUPS,

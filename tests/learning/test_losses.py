@@ -14,11 +14,15 @@ from sklearn.utils.class_weight import compute_class_weight
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.labels.tree import Answer, Question, Questions
-from galaxy.learning.losses import MSE, CrossEntropy, DirichletMultinomial, Huber, Loss, WeightedMSE
-from galaxy.models.heads import Tree
-from galaxy.models.output import Output
+from galaxy.learning.losses import Loss
+from galaxy.learning.losses.cross_entropy import CrossEntropy
+from galaxy.learning.losses.dirichlet_multinomial import DirichletMultinomial
+from galaxy.learning.losses.huber import Huber
+from galaxy.learning.losses.mse import MSE
+from galaxy.learning.losses.weighted_mse import WeightedMSE
+from galaxy.models import Output
+from galaxy.models.heads.tree import TreeHead
 from galaxy.surveys.kaggle import LABELS
-from galaxy.system.errors import UserError
 
 K = GALAXY_ZOO_2.size
 
@@ -29,7 +33,7 @@ def example(seed: int = 0, scale: float = 1.0) -> tuple[Output, dict[str, torch.
     target = torch.rand(6, K, generator=generator)
     counts = torch.randint(0, 15, (6, K), generator=generator).float()
     counts[0, GALAXY_ZOO_2.slices[8]] = 0  # a question nobody answered
-    return Output(logits, Tree(1, GALAXY_ZOO_2).fractions(logits)), {"target": target, "counts": counts}
+    return Output(logits, TreeHead(1, GALAXY_ZOO_2).fractions(logits)), {"target": target, "counts": counts}
 
 
 def arrays(output: Output, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
@@ -153,15 +157,15 @@ def test_tree_head_predicts_the_dirichlet_mean() -> None:
         optimizer.zero_grad()
         loss(Output(logits, logits), {"counts": counts}).backward()
         optimizer.step()
-    fractions = Tree(1, GALAXY_ZOO_2).fractions(logits.detach())
+    fractions = TreeHead(1, GALAXY_ZOO_2).fractions(logits.detach())
     torch.testing.assert_close(fractions[0, :3], shares, rtol=0, atol=0.01)
 
 
 def test_losses_name_what_is_wrong() -> None:
     for number in (0, -1, math.nan, math.inf):
-        with pytest.raises(UserError, match=rf"loss.delta is {number}; it must be a number above 0"):
+        with pytest.raises(ValueError, match=rf"^delta is {number}; it must be a number above 0"):
             Huber(number)
-        with pytest.raises(UserError, match=rf"loss.max_concentration is {number}; it must be a number"):
+        with pytest.raises(ValueError, match=rf"^max_concentration is {number}; it must be a number"):
             DirichletMultinomial(number)
 
 
@@ -201,7 +205,7 @@ def test_cross_entropy_of_a_tree_is_that_of_its_ways() -> None:
     labels = Labels(questions, ("x", "y", "z"), "cumulative")
     targets = torch.tensor([[0.8, 0.2, 0.2]])  # z given x: 1/4
     logits = torch.tensor([[math.log(4.0), 0.0, math.log(1 / 3)]], requires_grad=True)
-    fractions = Tree(1, questions).fractions(logits)
+    fractions = TreeHead(1, questions).fractions(logits)
     torch.testing.assert_close(fractions, targets)
     loss = entropy(labels, targets)(Output(logits, fractions), {"target": targets})
     loss.backward()

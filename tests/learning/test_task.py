@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
-from galaxy.learning.losses import MSE, WeightedMSE
-from galaxy.learning.schedule import Schedule, one_cycle
+from galaxy.learning.losses import Loss
+from galaxy.learning.losses.mse import MSE
+from galaxy.learning.losses.weighted_mse import WeightedMSE
+from galaxy.learning.optim import Schedule, one_cycle
 from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.models.heads import Tree
+from galaxy.models.heads.tree import TreeHead
 from galaxy.surveys.kaggle import LABELS
 
 
@@ -35,19 +37,23 @@ class TinyEncoder(Encoder):
         return self.layers(images)
 
 
-def tiny_task(encoder: Encoder | None = None, lr: float = 0.1, **settings: object) -> GalaxyTask:
-    task = GalaxyTask(
+def tiny_task(
+    encoder: Encoder | None = None,
+    lr: float = 0.1,
+    loss: Loss | None = None,
+    schedule: Schedule | None = None,
+) -> GalaxyTask:
+    return GalaxyTask(
         encoder=encoder or TinyEncoder(),
-        head=Tree(4, GALAXY_ZOO_2),
-        loss=settings.pop("loss", MSE()),  # type: ignore[arg-type]
+        head=TreeHead(4, GALAXY_ZOO_2),
+        loss=loss or MSE(),
         labels=LABELS,
         mean=torch.zeros(3),
         std=torch.ones(3),
+        optimizer=lambda groups: torch.optim.SGD(groups, lr=lr),
+        schedule=schedule,
+        steps_per_epoch=4,
     )
-    task.optimizer = lambda groups: torch.optim.SGD(groups, lr=lr)
-    task.schedule = settings.pop("schedule", Schedule())  # type: ignore[assignment]
-    task.steps_per_epoch = 4
-    return task
 
 
 def batches(count: int = 4) -> list[dict[str, Tensor]]:
@@ -191,7 +197,9 @@ def test_the_encoder_sees_images_centred_and_divided(channels: int) -> None:
 
     generator = torch.Generator().manual_seed(0)
     mean, std = torch.rand(2, channels, generator=generator).double()
-    task = GalaxyTask(Seeing(), Tree(channels, GALAXY_ZOO_2), MSE(), LABELS, mean.clone(), std + 0.1).double()
+    task = GalaxyTask(
+        Seeing(), TreeHead(channels, GALAXY_ZOO_2), MSE(), LABELS, mean.clone(), std + 0.1
+    ).double()
     images = torch.rand(4, channels, 6, 10, generator=generator).double().requires_grad_()
     with torch.inference_mode():
         task(images)

@@ -15,10 +15,10 @@ from sklearn import ensemble, linear_model, neighbors, pipeline, preprocessing, 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.models.classical import (
-    Classical,
     DecisionTree,
     LogisticRegression,
     NearestNeighbors,
+    PixelModel,
     RandomForest,
 )
 from galaxy.system.errors import UserError
@@ -28,7 +28,7 @@ CLASSES = class_labels(("round", "disc", "edge-on", "merger"), "What is it?")
 TWICE = class_labels(("smooth", "again"), "Is it?")
 FRACTIONS = Labels(GALAXY_ZOO_2, KAGGLE_COLUMNS, "cumulative")
 
-Maker = Callable[[Labels], Classical]
+Maker = Callable[[Labels], PixelModel]
 AVERAGES: dict[str, Maker] = {
     "knn": lambda labels: NearestNeighbors(PIXELS, 5, labels),
     "decision_tree": lambda labels: DecisionTree(PIXELS, 3, None, 1, labels),
@@ -61,12 +61,12 @@ def fractions(count: int = 150, seed: int = 0) -> tuple[torch.Tensor, torch.Tens
     return images_of(targets[:, :3].argmax(axis=1), seed), torch.from_numpy(targets)
 
 
-def fitted(model: Classical, images: torch.Tensor, targets: torch.Tensor) -> Classical:
+def fitted(model: PixelModel, images: torch.Tensor, targets: torch.Tensor) -> PixelModel:
     model.fit(zip(images.split(64), targets.split(64), strict=True))
     return model
 
 
-def predicted(model: Classical, images: torch.Tensor) -> np.ndarray:
+def predicted(model: PixelModel, images: torch.Tensor) -> np.ndarray:
     with torch.inference_mode():
         found = model(images).fractions
     assert found.dtype == torch.float32
@@ -161,7 +161,7 @@ def test_logistic_takes_the_likeliest_of_soft_targets() -> None:
 
 
 def test_logistic_refuses_what_has_no_classes() -> None:
-    with pytest.raises(UserError, match=r"predicts classes, not fractions: use target=question1"):
+    with pytest.raises(ValueError, match=r"predicts classes, not fractions: use target=question1"):
         ALL["logistic"](FRACTIONS)
     images = images_of(np.zeros(20))
     with pytest.raises(UserError, match=r"two classes; in the training split all are disc"):
@@ -250,32 +250,32 @@ MOST = "2,147,483,647"
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: NearestNeighbors(0, 5, CLASSES), f"model.pixels is 0; it must be from 1 to {MOST}"),
+        (lambda: NearestNeighbors(0, 5, CLASSES), f"^pixels is 0; it must be from 1 to {MOST}"),
         (
             lambda: NearestNeighbors(PIXELS, 0, CLASSES),
-            "model.n_neighbors is 0",
+            "^n_neighbors is 0",
         ),
-        (lambda: NearestNeighbors(PIXELS, 2**63, CLASSES), "model.n_neighbors is 9223372036854775808"),
-        (lambda: LogisticRegression(PIXELS, 0.0, 9, CLASSES), "model.C is 0.0; it must be a number above 0"),
-        (lambda: LogisticRegression(PIXELS, np.nan, 9, CLASSES), "model.C is nan"),
-        (lambda: LogisticRegression(PIXELS, np.inf, 9, CLASSES), "model.C is inf"),
-        (lambda: LogisticRegression(PIXELS, 1.0, 0, CLASSES), "model.max_iter is 0"),
-        (lambda: DecisionTree(PIXELS, 0, None, 0, CLASSES), "model.min_samples_leaf is 0"),
-        (lambda: DecisionTree(PIXELS, 1, 0, 0, CLASSES), "model.max_depth is 0"),
+        (lambda: NearestNeighbors(PIXELS, 2**63, CLASSES), "^n_neighbors is 9223372036854775808"),
+        (lambda: LogisticRegression(PIXELS, 0.0, 9, CLASSES), "^C is 0.0; it must be a number above 0"),
+        (lambda: LogisticRegression(PIXELS, np.nan, 9, CLASSES), "^C is nan"),
+        (lambda: LogisticRegression(PIXELS, np.inf, 9, CLASSES), "^C is inf"),
+        (lambda: LogisticRegression(PIXELS, 1.0, 0, CLASSES), "^max_iter is 0"),
+        (lambda: DecisionTree(PIXELS, 0, None, 0, CLASSES), "^min_samples_leaf is 0"),
+        (lambda: DecisionTree(PIXELS, 1, 0, 0, CLASSES), "^max_depth is 0"),
         (
             lambda: DecisionTree(PIXELS, 1, None, -1, CLASSES),
-            "seed is -1; it must be from 0 to 4,294",
+            "^seed is -1; it must be from 0 to 4,294",
         ),
-        (lambda: RandomForest(PIXELS, 0, 1, None, "sqrt", 1, 0, CLASSES), "model.n_estimators is 0"),
-        (lambda: RandomForest(PIXELS, 1, 1, 2**31, "sqrt", 1, 0, CLASSES), "model.max_depth is 2147483648"),
-        (lambda: RandomForest(PIXELS, 1, 1, None, 1.5, 1, 0, CLASSES), "model.max_features is 1.5"),
-        (lambda: RandomForest(PIXELS, 1, 1, None, np.nan, 1, 0, CLASSES), "model.max_features is nan"),
-        (lambda: RandomForest(PIXELS, 1, 1, None, "sqrt", 0, 0, CLASSES), "model.n_jobs is 0"),
-        (lambda: RandomForest(PIXELS, 1, 1, None, "sqrt", 1, 2**32, CLASSES), "model.seed is 4294967296"),
+        (lambda: RandomForest(PIXELS, 0, 1, None, "sqrt", 1, 0, CLASSES), "^n_estimators is 0"),
+        (lambda: RandomForest(PIXELS, 1, 1, 2**31, "sqrt", 1, 0, CLASSES), "^max_depth is 2147483648"),
+        (lambda: RandomForest(PIXELS, 1, 1, None, 1.5, 1, 0, CLASSES), "^max_features is 1.5"),
+        (lambda: RandomForest(PIXELS, 1, 1, None, np.nan, 1, 0, CLASSES), "^max_features is nan"),
+        (lambda: RandomForest(PIXELS, 1, 1, None, "sqrt", 0, 0, CLASSES), "^n_jobs is 0"),
+        (lambda: RandomForest(PIXELS, 1, 1, None, "sqrt", 1, 2**32, CLASSES), "^seed is 4294967296"),
     ],
 )
-def test_options_are_checked(make: Callable[[], Classical], message: str) -> None:
-    with pytest.raises(UserError, match=message):
+def test_options_are_checked(make: Callable[[], PixelModel], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         make()
 
 
@@ -295,9 +295,9 @@ def test_a_single_column_is_learned_as_several_are(name: str) -> None:
 
 def test_data_that_are_too_small_are_named() -> None:
     images, targets = classes(4)
-    with pytest.raises(UserError, match=r"n_neighbors is 5; the training split has 4 images"):
+    with pytest.raises(ValueError, match=r"^n_neighbors is 5; the training split has 4 images"):
         fitted(ALL["knn"](CLASSES), images, targets)
-    with pytest.raises(UserError, match=rf"pixels is {SIDE + 1}; it must not exceed crop.size={SIDE}"):
+    with pytest.raises(ValueError, match=rf"^pixels is {SIDE + 1}; the images are {SIDE} pixels wide"):
         fitted(NearestNeighbors(SIDE + 1, 1, CLASSES), images, targets)
 
 
@@ -308,7 +308,7 @@ def test_options_fit_their_models(name: str) -> None:
 
     node = OmegaConf.load(Path(__file__).parents[2] / f"conf/model/{name}.yaml")
     requires = node.pop("requires", None)
-    model = instantiate(OmegaConf.create({"seed": 3, "model": node}).model, "model")(labels=CLASSES)
+    model = instantiate(OmegaConf.create({"seed": 3, "model": node}).model)(labels=CLASSES)
     assert isinstance(model, type(ALL[name](CLASSES)))
     assert (requires is not None) == (name == "logistic")
     images = torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -6,7 +6,9 @@ import torch
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.labels.tree import Answer, Question, Questions
-from galaxy.models.heads import Linear, Sigmoid, Tree
+from galaxy.models.heads.linear import LinearHead
+from galaxy.models.heads.sigmoid import SigmoidHead
+from galaxy.models.heads.tree import TreeHead
 
 # Two questions on, and the child first: nothing may depend on Galaxy Zoo 2 or on the order of its columns.
 CHILD_FIRST = Questions(
@@ -22,7 +24,7 @@ CHILD_FIRST = Questions(
 def test_tree_obeys_every_sum(scale: float, questions: Questions) -> None:
     torch.manual_seed(0)
     logits = scale * torch.randn(500, questions.size)
-    fractions = Tree(4, questions).fractions(logits).numpy()
+    fractions = TreeHead(4, questions).fractions(logits).numpy()
     assert fractions.dtype == np.float32
     assert np.abs(questions.residuals(fractions)).max() < 1e-6
     assert fractions.min() >= 0
@@ -35,10 +37,10 @@ def test_tree_is_softmax_times_parent() -> None:
     weights = np.exp(logits.numpy().astype(np.float64))
     conditional, _ = GALAXY_ZOO_2.conditional(weights)
     expected = GALAXY_ZOO_2.cumulative(conditional)
-    np.testing.assert_allclose(Tree(4, GALAXY_ZOO_2).fractions(logits).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(TreeHead(4, GALAXY_ZOO_2).fractions(logits).numpy(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("head", [Linear, Sigmoid, Tree])
+@pytest.mark.parametrize("head", [LinearHead, SigmoidHead, TreeHead])
 def test_heads_are_float32_under_autocast(head: type) -> None:
     torch.manual_seed(0)
     module = head(16, GALAXY_ZOO_2)
@@ -54,15 +56,15 @@ def test_heads_are_float32_under_autocast(head: type) -> None:
 def test_linear_and_sigmoid() -> None:
     torch.manual_seed(0)
     features = torch.randn(8, 16)
-    linear = Linear(16, GALAXY_ZOO_2)(features)
+    linear = LinearHead(16, GALAXY_ZOO_2)(features)
     assert torch.equal(linear.fractions, linear.logits)
-    sigmoid = Sigmoid(16, GALAXY_ZOO_2)(features)
+    sigmoid = SigmoidHead(16, GALAXY_ZOO_2)(features)
     torch.testing.assert_close(sigmoid.fractions, 1 / (1 + torch.exp(-sigmoid.logits)))
 
 
 def test_tree_learns_any_fractions_that_obey_the_tree() -> None:
     torch.manual_seed(0)
-    tree = Tree(1, GALAXY_ZOO_2)
+    tree = TreeHead(1, GALAXY_ZOO_2)
     target = tree.fractions(2 * torch.randn(4, GALAXY_ZOO_2.size))
     logits = torch.zeros(4, GALAXY_ZOO_2.size, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.1)

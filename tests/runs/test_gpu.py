@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from galaxy.learning import checkpoint_io
+from galaxy.learning.checkpoint import load
 from galaxy.runs.folder import RunFolder
 from tests.conftest import GPUS, PROJECT, Command
 
@@ -46,7 +46,7 @@ def train(run: Path, *overrides: str, status: int = 0) -> RunFolder:
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:
     """Those that a training ended with."""
-    return checkpoint_io.load(run.last)["state_dict"]  # which takes them to the CPU
+    return load(run.last)["state_dict"]  # which takes them to the CPU
 
 
 def assert_same_weights(first: RunFolder, second: RunFolder) -> None:
@@ -101,7 +101,7 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(on_gpu: list[str], tm
     whole = train(tmp_path / "whole", *settings)
     stopper = ["+callbacks.stopper._target_=tests.helpers.gpu_callbacks.Stopper", "+callbacks.stopper.step=1"]
     broken = train(tmp_path / "broken", *settings, *stopper, status=143)
-    assert checkpoint_io.load(broken.last)["global_step"] == 1
+    assert load(broken.last)["global_step"] == 1
     train(broken.path, f"resume={broken.path}")
     assert_same_weights(whole, broken)
 

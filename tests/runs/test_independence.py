@@ -112,7 +112,7 @@ def test_two_processes_train_the_same_network_as_one(
     )
     assert done.returncode == 0, done.stderr
     assert "sync_dist" not in done.stderr  # advice that is no news here
-    assert done.stderr.count("epoch 0: val/rmse") == 1
+    assert done.stderr.count("epoch 1/2: val/rmse") == 1
     both = RunFolder(tmp_path / "two")
     assert both.result().status == "done"
     assert both.result().metrics == pytest.approx(alone.result().metrics, abs=1e-6)

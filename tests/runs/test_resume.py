@@ -428,7 +428,7 @@ def test_a_run_that_failed_after_a_checkpoint_makes_no_room_for_another(
     assert command("train.py", *settings) == 1
     assert "already holds a run" in capsys.readouterr().err
     assert command("train.py", f"resume={run.path}") == 0
-    assert "resumed in epoch 1" in (run.path / "train.log").read_text()
+    assert "resumed in epoch 2" in (run.path / "train.log").read_text()
     assert run.result().status == "done"
 
 

@@ -34,7 +34,7 @@ from galaxy.data.cache import open_cache
 from galaxy.data.splits import read_splits
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
-from galaxy.learning import checkpoint_io
+from galaxy.learning import checkpoint
 from galaxy.runs.experiment import build_model, load
 from galaxy.runs.folder import Result, RunFolder
 from galaxy.surveys import galaxy10, gz2, kaggle
@@ -239,7 +239,7 @@ def write_runs(root: Path) -> None:
         )
         model = build_model(config, kaggle.LABELS)
         recipe = {"config": config, "labels": kaggle.LABELS.plain()}
-        checkpoint_io.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, run.best)
+        checkpoint.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, run.best)
 
 
 # --------------------------------------------------------------------------------------------- reading them

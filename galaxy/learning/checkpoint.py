@@ -5,22 +5,50 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from io import BytesIO
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins import CheckpointIO
+from torch import Tensor
 
 from galaxy.system.errors import UserError
-from galaxy.system.files import write_bytes
+from galaxy.system.files import replacing
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training had come when last.ckpt was written; Lightning does not keep these values.
+
+    Attributes:
+        epochs: The number of epochs that are over.
+        finished: Whether the training is over.
+        seconds: The time that the run has taken.
+        metrics: The text of metrics.csv at that time.
+    """
+
+    epochs: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+    metrics: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """Returns the values as a dictionary, which a checkpoint can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: dict[str, Any]) -> Progress:
+        """Takes the values from such a dictionary."""
+        return cls(**values)
 
 
 class WholeCheckpointIO(CheckpointIO):
     """Writes and reads the checkpoints of a `Trainer(plugins=[WholeCheckpointIO()])`.
 
-    Lightning 2.6 writes them to the system's folder of temporary files first, which may be on another disk,
-    and neither flushes them nor checks what it reads.
+    Lightning 2.6 writes a checkpoint to memory and then to the system's folder for temporary files, which may
+    lie on another disk (Lightning issues 21253 and 21823). It neither flushes what it writes nor checks what
+    it reads.
     """
 
     def save_checkpoint(
@@ -44,19 +72,24 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
     """Writes a checkpoint, whole or not at all.
 
     Raises:
-        UserError: The disk is full, or does not let us write; the checkpoint that was there still is.
+        UserError: The disk is full or does not let us write. The checkpoint that was there is unchanged.
     """
-    # In memory first: of a full disk `torch.save` says no more than "unexpected pos 1344 vs 1302".
-    content = BytesIO()
-    torch.save(checkpoint, content)
-    write_bytes(path, content.getbuffer())
+    with replacing(path, _tensor_bytes(checkpoint)) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:
+            # torch ends its archive after a failed write as well, and that fails with "unexpected pos 1344 vs
+            # 1302". The error of the write itself is the context of this one.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def load(path: Path) -> dict[str, Any]:
     """Reads a checkpoint to the CPU with `weights_only=True`.
 
-    Every byte is compared with its checksum before, which PyTorch writes and does not look at: some 10 ms for
-    the 45 MB of a ResNet-18.
+    Every byte is compared with its checksum first, because PyTorch writes checksums and does not look at
+    them. That takes some 10 ms for the 45 MB of a ResNet-18.
 
     Raises:
         UserError: There is no such file, it is damaged, or it holds more than weights and plain values.
@@ -78,7 +111,7 @@ def load(path: Path) -> dict[str, Any]:
             f"{path} holds more than weights and plain values{named}: reading it could run somebody else's "
             "code, so it is refused"
         ) from None
-    except Exception as error:  # whatever zipfile and PyTorch make of bytes that could be anything
+    except Exception as error:  # zipfile and PyTorch raise anything on bytes that could be anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         others = [str(other) for other in sorted(path.parent.glob("*.ckpt")) if other != path]
         remedy = f"Use {' or '.join(others)} instead, or train" if others else "Train"
@@ -88,3 +121,14 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a checkpoint of this project: it holds a {type(content).__name__}")
     return content
+
+
+def _tensor_bytes(value: Any) -> int:
+    """Returns the bytes of all tensors within a value, which are nearly all that its file will take."""
+    if isinstance(value, Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return 0
+    return sum(map(_tensor_bytes, value))

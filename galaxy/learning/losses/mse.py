@@ -1,0 +1,16 @@
+"""The mean squared error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from galaxy.learning.losses.loss import Batch, Loss, weighted_mean
+from galaxy.models.heads.head import Output
+
+
+class MSE(Loss):
+    """The mean squared error over B x K. Its root is Kaggle's metric."""
+
+    def forward(self, output: Output, batch: Batch) -> Tensor:
+        """Computes the loss of a batch; see `Loss.forward`."""
+        return weighted_mean((output.fractions - batch["target"]).square(), batch)
