@@ -63,8 +63,8 @@ def _largest_box(bright: Pixels) -> tuple[int, int, int, int]:
     Args:
         bright: (H, W) uint8, 255 where the image is bright and 0 elsewhere.
     """
-    # Two components never share a 2 x 2 block, so 16-bit labels suffice for frames up to 510 pixels. They take
-    # half the time.
+    # Two components never share a 2 x 2 block, so 16-bit labels suffice for frames up to 510 pixels. They are
+    # found in half the time.
     label_type = cv2.CV_16U if max(bright.shape) <= 510 else cv2.CV_32S
     boxes = cv2.connectedComponentsWithStats(bright, connectivity=8, ltype=label_type)[2][1:, :4]
     areas = boxes[:, 2] * boxes[:, 3]
