@@ -13,8 +13,8 @@ from galaxy.models.heads.tree import TreeHead
 # Two questions on, and the child first: nothing may depend on Galaxy Zoo 2 or on the order of its columns.
 CHILD_FIRST = Questions(
     (
-        Question("child", "", (Answer("a", ""), Answer("b", ""), Answer("c", "")), parent=("root", 1)),
-        Question("root", "", (Answer("d", ""), Answer("e", ""))),
+        Question("child", "", (Answer("a"), Answer("b"), Answer("c")), parent=("root", 1)),
+        Question("root", "", (Answer("d"), Answer("e"))),
     )
 )
 
