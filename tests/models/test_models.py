@@ -1,5 +1,7 @@
 """Encoders."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +258,9 @@ def _no_network(*args: object, **kwargs: object) -> None:
 def test_resnet_names_what_is_wrong(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ResNet(**{"depth": 18, "channels": 3, "size": 64, **arguments})  # type: ignore[arg-type]
+
+
+def test_the_bases_import_neither_scikit_learn_nor_torchvision() -> None:
+    check = "import sys, galaxy.models; assert not {'sklearn', 'torchvision'} & set(sys.modules)"
+    project = str(Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", check], cwd=project, check=True)
