@@ -23,13 +23,13 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.labels.labels import Labels
 from galaxy.learning import checkpoint
 from galaxy.learning.callbacks import LastCheckpoint
-from galaxy.learning.checkpoint import WholeCheckpointIO
+from galaxy.learning.checkpoint import Progress, WholeCheckpointIO
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.runs.checks import check_monitors, check_optimizer, check_settings
-from galaxy.runs.learners import FitsInOneGo, Learner, Model, Progress, TrainsByGradients
+from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 from galaxy.system.interruption import Interruption
@@ -54,7 +54,7 @@ class Experiment:
         config: The whole configuration, resolved, as plain dicts and lists.
         folder: The run folder, which checkpoints go to.
         loggers: The loggers that the training writes to.
-        progress: Where the training goes on, if the run is resumed.
+        progress: How far `last.ckpt` in the folder has come; None starts from the beginning.
         interruption: Asks for a checkpoint when the program is to stop.
         in_sweep: Whether the run is a job of a sweep.
 
@@ -77,7 +77,6 @@ class Experiment:
     ) -> None:
         check_settings(config)
         pl.seed_everything(config["seed"], workers=True, verbose=False)
-        progress = progress or Progress()
         # The model comes first: a size or weights that do not fit should not cost the reading of a survey.
         model = instantiate(config["model"], "model")
         trainer = None
@@ -91,7 +90,7 @@ class Experiment:
             for callback in callbacks:
                 if isinstance(callback, LastCheckpoint):
                     callback.interruption = interruption or Interruption()
-                    callback.elapsed = progress.seconds
+                    callback.elapsed = 0.0 if progress is None else progress.seconds
             trainer = build_trainer(config, callbacks, loggers, in_sweep)
         self.data = build_data(config)
         self.data.read()
@@ -109,8 +108,9 @@ class Experiment:
             return
         questions = self.data.labels.questions
         head = instantiate(config["head"], "head", in_features=model.num_features, questions=questions)
+        last = folder / "checkpoints" / "last.ckpt"
         self.learner = TrainsByGradients(
-            model, head, loss, optimizer, schedule, trainer, config["seed"], recipe, progress
+            model, head, loss, optimizer, schedule, trainer, config["seed"], recipe, last, progress
         )
 
     def read_images(self) -> None:

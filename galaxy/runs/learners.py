@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
 from galaxy.learning import checkpoint
 from galaxy.learning.callbacks import Throughput
+from galaxy.learning.checkpoint import Progress
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.losses import Loss
 from galaxy.learning.optim import Schedule
@@ -35,25 +35,6 @@ log = logging.getLogger(__name__)
 
 # A model that predicts: called with images (B, C, S, S) float32 in [0, 1], it answers with an `Output`.
 Model = GalaxyTask | Fitted
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run had come when it stopped; see `galaxy.learning.callbacks.LastCheckpoint`.
-
-    Attributes:
-        checkpoint: The last checkpoint, or None if the training starts from the beginning.
-        epochs: The number of epochs that are over.
-        finished: Whether all of the training is over.
-        seconds: The time that the run has taken.
-        metrics: The text of metrics.csv at that time.
-    """
-
-    checkpoint: Path | None = None
-    epochs: int = 0
-    finished: bool = False
-    seconds: float = 0.0
-    metrics: str = ""
 
 
 class FitsInOneGo:
@@ -104,7 +85,8 @@ class TrainsByGradients:
         trainer: The trainer.
         seed: The seed of the dropout.
         recipe: The configuration and the labels, which the checkpoints carry.
-        progress: Where the training goes on.
+        last: The checkpoint that a resumed training goes on from.
+        progress: How far that checkpoint has come; None starts from the beginning.
     """
 
     def __init__(
@@ -117,7 +99,8 @@ class TrainsByGradients:
         trainer: Trainer,
         seed: int,
         recipe: dict[str, Any],
-        progress: Progress,
+        last: Path,
+        progress: Progress | None = None,
     ) -> None:
         self.encoder = encoder
         self.head = head
@@ -127,6 +110,7 @@ class TrainsByGradients:
         self.trainer = trainer
         self.seed = seed
         self.recipe = recipe
+        self.last = last
         self.progress = progress
 
     @property
@@ -170,7 +154,7 @@ class TrainsByGradients:
                 )
 
     def fit(self, data: GalaxyDataModule) -> GalaxyTask:
-        """Trains from where the progress says."""
+        """Trains from the beginning, or from where the progress says."""
         trainer, progress = self.trainer, self.progress
         task = self._task(data)
         # A short epoch is logged at least once.
@@ -180,11 +164,13 @@ class TrainsByGradients:
             task.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
         parameters = sum(parameter.numel() for parameter in task.parameters())
         log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
+        if progress is None:
+            trainer.fit(task, datamodule=data)
+            return task
         if progress.finished:  # perhaps early: only the scoring is left
             trainer.fit_loop.max_epochs = progress.epochs
-        if progress.checkpoint is not None:
-            log.info("resumed in epoch %d, from %s", progress.epochs + 1, progress.checkpoint)
-        trainer.fit(task, datamodule=data, ckpt_path=progress.checkpoint, weights_only=True)
+        log.info("resumed in epoch %d, from %s", progress.epochs + 1, self.last)
+        trainer.fit(task, datamodule=data, ckpt_path=self.last, weights_only=True)
         return task
 
     def _task(self, data: GalaxyDataModule) -> GalaxyTask:

@@ -13,11 +13,12 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from galaxy.data.splits import SPLITS, write_splits
+from galaxy.learning.checkpoint import Progress
 from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, Experiment, load_weights, open_loggers, read_checkpoint
 from galaxy.runs.folder import Result, RunFolder, Status
-from galaxy.runs.learners import Model, Progress
+from galaxy.runs.learners import Model
 from galaxy.runs.predict import predict, values
 from galaxy.runs.reference import baseline_metrics
 from galaxy.system.errors import UserError
@@ -90,11 +91,11 @@ class _Attempt:
         """Trains and scores. Whatever happens, the folder says so."""
         started = time.perf_counter()
         result = Result(status="running")
-        progress = Progress()
+        progress: Progress | None = None
         loggers: list[Logger] = []
         try:
             progress = _progress(self.run)
-            loggers += self._loggers(progress)
+            loggers += self._loggers("" if progress is None else progress.metrics)
             experiment = Experiment(
                 self.config, self.run.path, loggers, progress, interruption, self.in_sweep
             )
@@ -110,7 +111,8 @@ class _Attempt:
             if ends_program:
                 raise
         finally:
-            result.seconds = round(progress.seconds + time.perf_counter() - started, 3)
+            before = 0.0 if progress is None else progress.seconds
+            result.seconds = round(before + time.perf_counter() - started, 3)
             self.run.write_result(result)
             for logger in loggers:
                 logger.finalize("success" if result.status == "done" else "failed")
@@ -119,14 +121,14 @@ class _Attempt:
 
     def help_to_train(self, resume: bool) -> None:
         """Trains as a further process of a distributed run. The first process keeps the folder."""
-        progress = _progress(self.run) if resume else Progress()
-        loggers = self._loggers(Progress())
+        progress = _progress(self.run) if resume else None
+        loggers = self._loggers()
         experiment = Experiment(self.config, self.run.path, loggers, progress)
         experiment.read_images()
         experiment.fit()
 
-    def _loggers(self, progress: Progress) -> list[Logger]:
-        return open_loggers(self.config, self.choices, self.overrides, self.run.path, progress.metrics)
+    def _loggers(self, metrics: str = "") -> list[Logger]:
+        return open_loggers(self.config, self.choices, self.overrides, self.run.path, metrics)
 
     def _fit(self, experiment: Experiment, result: Result) -> Model:
         """Reads the images and trains; says in the folder on what, and in the result how far it came."""
@@ -185,14 +187,14 @@ class _Attempt:
         print(f"Interrupted{how}: python train.py resume={self.run.path}", file=sys.stderr)
 
 
-def _progress(run: RunFolder) -> Progress:
-    """Reads how far a run had come when it stopped.
+def _progress(run: RunFolder) -> Progress | None:
+    """Reads how far a run had come when it stopped; None if there is nothing to go on from.
 
     Raises:
         UserError: Its last.ckpt is damaged.
     """
     if not run.last.exists():
-        return Progress()
+        return None
     try:
         content = read_checkpoint(run.last)
     except UserError as error:
@@ -200,7 +202,7 @@ def _progress(run: RunFolder) -> Progress:
             f"the run cannot be resumed: {error}\nDelete this file, and the run starts anew."
         ) from error
     recorded: dict[str, Any] | None = content.get("progress")  # a model that is fitted in one go has none
-    return Progress() if recorded is None else Progress(run.last, **recorded)
+    return None if recorded is None else Progress.from_plain(recorded)
 
 
 def _write_down(error: BaseException, result: Result, ends_program: bool) -> None:

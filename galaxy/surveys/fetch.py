@@ -1,16 +1,14 @@
-"""Downloads a survey into the layout that its reader needs: `python -m galaxy.surveys.fetch SURVEY`.
+"""Downloads a survey into the layout that its reader needs: `galaxy fetch SURVEY`.
 
 Files are downloaded and unpacked whole or not at all. An interrupted download is continued.
 """
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import io
 import os
 import shutil
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -350,46 +348,3 @@ def _part(path: Path) -> Path:
 
 def _console() -> Console:
     return Console(stderr=True)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m galaxy.surveys.fetch",
-        description="Downloads a survey. What was cut off is continued, and what is there is left alone.",
-        epilog="surveys:\n" + "\n".join(_describe(*item) for item in SURVEYS.items()),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("survey", choices=SURVEYS, metavar="SURVEY", help=", ".join(SURVEYS))
-    parser.add_argument("--root", type=Path, metavar="DIR", help="its folder (default: data/SURVEY)")
-    parser.add_argument("--mirror", metavar="URL", help="take the files from this address instead")
-    options = parser.parse_args(arguments)
-    survey = SURVEYS[options.survey]
-    root = (options.root or Path("data", options.survey)).expanduser()
-    try:
-        fetch(survey, root, options.mirror)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{root} cannot be used: {error}\nChoose another folder with --root.", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"Stopped. What was downloaded is kept in {root}; the same command goes on.", file=sys.stderr)
-        return 130  # as shells do
-    where = f" data.root={root}" if survey.files else ""
-    print(f"Train on it with: python train.py data={options.survey}{where}")
-    return 0
-
-
-def _describe(name: str, survey: PublishedSurvey) -> str:
-    if not survey.files:
-        return f"  {name:<10} nothing to download: it is made when it is first used"
-    size = sum(file.size for file in survey.files) / 1e9
-    account = " (needs a Kaggle account)" if survey.competition else ""
-    lines = [f"{'':13}{file.becomes}" for file in survey.files]
-    return "\n".join([f"  {name:<10} {size:.1f} GB into data/{name}{account}:", *lines])
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

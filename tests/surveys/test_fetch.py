@@ -20,9 +20,10 @@ import pytest
 import requests
 from filelock import FileLock
 
+from galaxy.cli.fetch import main
 from galaxy.surveys import fetch as fetching
 from galaxy.surveys import gz2, kaggle
-from galaxy.surveys.fetch import SURVEYS, Download, PublishedSurvey, fetch, main
+from galaxy.surveys.fetch import SURVEYS, Download, PublishedSurvey, fetch
 from galaxy.system.errors import UserError
 
 TABLE = b"dr7objid,t01\n" + b"587722981742084144,0.5\n" * 100
