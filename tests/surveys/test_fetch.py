@@ -365,7 +365,7 @@ def test_main_prints_the_command_to_train(
     monkeypatch.setitem(SURVEYS, "gz2", survey)
     assert main(["gz2", "--mirror", server.url]) == 0
     assert_whole(tmp_path / "data" / "gz2")
-    assert "python train.py data=gz2 data.root=data/gz2\n" in capsys.readouterr().out
+    assert "galaxy train data=gz2 data.root=data/gz2\n" in capsys.readouterr().out
     server.files = {}
     assert main(["gz2", "--mirror", server.url, "--root", "elsewhere"]) == 1
     assert "404" in capsys.readouterr().err
