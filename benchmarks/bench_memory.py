@@ -1,9 +1,10 @@
 """Measures how much memory a training takes when its images do not fit into memory.
 
 `python -m benchmarks.bench_memory` makes a survey in Kaggle's layout whose image cache takes 8 GB. The images
-are copies of a thousand simulated galaxies. Each copy has a few bytes of its own after the end of the picture,
-because the cache keeps equal files only once. The program trains over all of them with `data.residence=disk`, and then evaluates. It needs 8 GB in the folder for temporary files, and
-frees them at the end.
+are copies of a thousand simulated galaxies. Each copy has a few bytes of its own after the end of the
+picture, because the cache keeps equal files only once. The program trains over all of them with
+`data.residence=disk`, and then evaluates. It needs 9 GB in the folder for temporary files, and frees them at
+the end.
 """
 
 from __future__ import annotations

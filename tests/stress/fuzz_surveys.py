@@ -19,6 +19,7 @@ import h5py
 import hydra
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from astropy.io import fits
 from numpy.typing import NDArray
