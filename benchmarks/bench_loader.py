@@ -29,7 +29,7 @@ from benchmarks.survey import add_options, survey
 from benchmarks.table import NOT_MEASURED, Report, interleaved, ratios, spread
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import sample_rows
-from galaxy.data.targets import AsLabelled
+from galaxy.data.targets.as_labelled import AsLabelled
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
 from galaxy.surveys.kaggle import read_kaggle

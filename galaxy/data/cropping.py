@@ -1,104 +1,128 @@
-"""Many images to crops: in parallel, in order, with a progress bar, and with the reasons of bad ones."""
+"""Decodes and crops many images in parallel, in order, with a progress bar."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Generator, Iterator, Sequence
+import zlib
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
 
 import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from galaxy.data.blocks import BLOCK, Block
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import BadImageError, Decoder
-from galaxy.surveys.catalog import ImageSource
+from galaxy.surveys.catalog import Hdf5Image, ImageSource
 
-# Frames looked at to learn the usual frame size.
-_SAMPLE = 32
-
-_Batch = tuple[Pixels, Block]
+# A task decodes this many images: handing tasks out then costs nothing, and the progress bar still moves.
+BLOCK = 64
 
 
-def crop_blocks(
-    images: Sequence[ImageSource], crop: Crop, any_frame: bool, workers: int, first: int
-) -> Generator[_Batch, None, None]:
-    """Decodes and crops the images of each block.
+@dataclass(frozen=True)
+class Cropped:
+    """What became of one image.
+
+    Attributes:
+        content: A digest of the image's content; empty if the image is bad.
+        reason: What is wrong with a bad image; empty for a good one.
+        frame: Height and width of the whole image in pixels.
+        crc: The CRC-32 of `pixels`.
+        pixels: The crop, (size, size, channels) uint8; None if the content was known or the image is bad.
+    """
+
+    content: str = ""
+    reason: str = ""
+    frame: tuple[int, int] = (0, 0)
+    crc: int = 0
+    pixels: Pixels | None = None
+
+
+def crop_images(
+    images: Sequence[ImageSource], crop: Crop, known: Collection[str], threads: int
+) -> Generator[list[Cropped], None, None]:
+    """Crops every image whose content is not known yet.
 
     Args:
-        images: Where all images are.
+        images: Where the images are.
         crop: Makes the (size, size, channels) pictures.
-        any_frame: Whether frames may differ in width and height; if not, those of an unusual one are bad.
-        workers: Threads.
-        first: The block to begin with.
+        known: Digests of contents that need not be cropped; the caller may add to them meanwhile.
+        threads: How many threads decode.
 
     Yields:
-        The (n, size, size, channels) uint8 crops of the good images of a block, and what the block holds.
+        The results of up to `BLOCK` images, in the order of `images`.
+
+    Raises:
+        UserError: A disk failed, or the package that reads a format is not installed.
     """
-    starts = range(first * BLOCK, len(images), BLOCK)
     with (
-        _modest_opencv(),
+        _quiet_opencv(),
         Decoder() as decode,
         Progress(console=Console(stderr=True)) as progress,
-        ThreadPoolExecutor(workers) as pool,
+        ThreadPoolExecutor(threads) as pool,
     ):
-        frame = None if any_frame else _usual_frame(images, decode)
-        task = progress.add_task(
-            f"Decoding {len(images):,} images", total=len(images), completed=starts.start
-        )
-        # Two blocks a worker, one at work and one ready: so nobody waits, and memory does not grow with the
-        # number of images.
-        ahead: deque[Future[_Batch]] = deque()
-        for start in starts:
-            ahead.append(pool.submit(_batch, images, start, decode, crop, frame))
-            if len(ahead) == 2 * workers:
-                yield ahead.popleft().result()
+        task = progress.add_task(f"Decoding {len(images):,} images", total=len(images))
+
+        def crop_block(start: int) -> list[Cropped]:
+            return [_cropped(image, decode, crop, known) for image in images[start : start + BLOCK]]
+
+        # Two blocks for each thread, one at work and one waiting: no thread is idle, and the memory in use
+        # does not grow with the number of images.
+        waiting: deque[Future[list[Cropped]]] = deque()
+        for start in range(0, len(images), BLOCK):
+            waiting.append(pool.submit(crop_block, start))
+            if len(waiting) == 2 * threads:
+                yield waiting.popleft().result()
                 progress.advance(task, BLOCK)
-        while ahead:
-            yield ahead.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
             progress.advance(task, BLOCK)
 
 
-def _batch(
-    images: Sequence[ImageSource], start: int, decode: Decoder, crop: Crop, frame: tuple[int, ...] | None
-) -> _Batch:
-    rows = range(start, min(start + BLOCK, len(images)))
-    pixels = np.empty((len(rows), crop.size, crop.size, crop.channels), np.uint8)
-    bad: dict[int, str] = {}
-    for row in rows:
-        try:
-            image = decode(images[row])
-            if frame is not None and image.shape != frame:
-                raise BadImageError(f"the frame is {_size(image.shape)}, others are {_size(frame)}")
-            pixels[row - start - len(bad)] = crop(image)
-        except BadImageError as error:
-            bad[row] = str(error)
-    good = pixels[: len(rows) - len(bad)]
-    return good, Block.of(good, bad)  # here, for this thread's processor still has much of them in its cache
+def _cropped(image: ImageSource, decode: Decoder, crop: Crop, known: Collection[str]) -> Cropped:
+    try:
+        # An HDF5 file holds many images, so the digest is that of the decoded image. Other images are
+        # decoded only if the content of their file is new.
+        pixels = decode(image) if isinstance(image, Hdf5Image) else None
+        content = (
+            _digest_of_file(image, decode)
+            if pixels is None
+            else _digest(pixels.tobytes(), repr(pixels.shape))
+        )
+        if content in known:
+            return Cropped(content)
+        pixels = decode(image) if pixels is None else pixels
+    except BadImageError as error:
+        return Cropped(reason=str(error))
+    cropped = np.ascontiguousarray(crop(pixels))
+    return Cropped(content, "", (pixels.shape[0], pixels.shape[1]), zlib.crc32(cropped.data), cropped)
 
 
-def _usual_frame(images: Sequence[ImageSource], decode: Decoder) -> tuple[int, ...]:
-    """The most common (H, W, 3) in a sample spread over all images; of all images if the sample is bad."""
-    shapes: Counter[tuple[int, ...]] = Counter()
-    for sample in (images[:: max(1, len(images) // _SAMPLE)], images):
-        for image in sample:
-            with suppress(BadImageError):  # it is reported when its turn comes
-                shapes[decode.shape(image)] += 1
-        if shapes:
-            return shapes.most_common(1)[0][0]
-    return ()
+def _digest_of_file(image: ImageSource, decode: Decoder) -> str:
+    """The digest of a file that holds one image, and of what else decides the pixels."""
+    path, *settings = (image,) if isinstance(image, Path) else image
+    try:
+        content = Path(path).read_bytes()
+    except OSError:
+        decode(image)  # raises the error that a user understands
+        raise
+    return _digest(content, repr(settings))
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]} x {shape[0]} pixels"
+def _digest(content: bytes, settings: str) -> str:
+    digest = blake2b(content, digest_size=16)
+    digest.update(settings.encode())
+    return digest.hexdigest()
 
 
 @contextmanager
-def _modest_opencv() -> Iterator[None]:
-    """Keeps OpenCV from starting threads inside ours, and from printing into the progress what we report."""
+def _quiet_opencv() -> Iterator[None]:
+    """Keeps OpenCV from starting threads inside ours, and from printing into the progress bar."""
     logs = cv2.utils.logging
     threads, level = cv2.getNumThreads(), logs.getLogLevel()
     cv2.setNumThreads(1)

@@ -1,7 +1,8 @@
-"""From a survey to batches: catalog, cached crops, splits and loaders."""
+"""From a survey to batches: the catalog, its splits, the cached crops and the loaders."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from functools import cached_property
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from galaxy.config.instantiation import naming
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.loader import Batch, BatchLoader, Order
-from galaxy.data.residence import OnDisk, Pixels, reside
-from galaxy.data.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows
+from galaxy.data.residence import OnDisk, PixelStore, place_pixels
+from galaxy.data.splits import SPLITS, SplitSettings, sample_rows
 from galaxy.data.workers import WorkerLoader
 from galaxy.images.augment import Augment, uniforms
 from galaxy.images.crops import Crop
@@ -29,42 +30,46 @@ from galaxy.system.errors import UserError, listing
 
 log = logging.getLogger(__name__)
 
-# The mean of 2,000 images of 64 x 64 pixels is known to a thousandth of a pixel's spread.
+# 2,000 images of 64 x 64 pixels give the mean to a thousandth of the standard deviation of a pixel.
 NORMALISATION_IMAGES = 2000
 
 
 class GalaxyDataModule(pl.LightningDataModule):
     """The loaders of one survey under one crop.
 
-    `setup` reads the catalog, splits it, takes the sample and opens (or builds) the image cache. After it,
-    `catalog` holds exactly the galaxies whose images could be read, row by row with `images` and `splits`.
+    `setup` reads the catalog, splits it, takes the sample and opens the image cache, which decodes the images
+    that are new. After that, `catalog` holds exactly the galaxies whose images could be read, and row i of
+    `catalog`, `images` and `splits` is the same galaxy.
 
     Args:
-        catalog: Reads the survey: called with `root` and `on_bad`.
-        root: Folder of the survey.
-        target: Chooses what is to be predicted: a catalog to a catalog.
+        catalog: Reads the survey; called with `root` and `on_bad`.
+        root: The folder of the survey.
+        target: Turns the catalog into one that holds what is to be predicted.
         crop: Cuts the galaxy out of its frame.
         augment: Changes training images at random.
-        batch_size: Galaxies a batch, in one process.
-        seed: Of the order and the augmentation.
-        limit: Number of galaxies to use; None for all.
+        batch_size: The number of galaxies in a batch, in one process.
+        seed: The seed of the order and the augmentation.
+        limit: The number of galaxies to use; None for all.
         on_bad: "error" stops at bad rows and images, "skip" leaves them out and reports them.
         counts: Whether batches carry the volunteers' vote counts; the survey must have them.
-        val_fraction: Share of the galaxies that validate.
-        test_fraction: Share of the galaxies that test.
-        split_seed: Another one gives other splits.
-        stratify: Whether each kind of galaxy is split in these shares; the labels must be classes, or the
-            survey must know kinds.
-        split_file: A table that fixes the splits of the galaxies it lists; see
-            `galaxy.data.splits.read_splits`.
-        cache: Folder of the image caches.
-        residence: Where batches are gathered from; see `galaxy.data.residence.reside`.
-        workers: Threads that decode, and processes that augment one image after the other; None for one per
-            core, 0 to do without.
+        val_fraction: See `galaxy.data.splits.SplitSettings`.
+        test_fraction: See there.
+        split_seed: See there.
+        stratify: See there. The labels must be classes, or the survey must know kinds.
+        split_file: See there.
+        cache: The folder of the image caches.
+        residence: Where batches are gathered from; see `galaxy.data.residence.place_pixels`.
+        workers: The number of threads that decode, and of processes that augment one image after the other;
+            None for one per core, 0 to do without.
 
     Attributes:
-        device: That batches are for; to be set before the pixels are first used.
-        processes: That share the training, each with a data module of its own; to be set with `device`.
+        device: The device that batches are for; to be set before the pixels are first used.
+        processes: How many processes share the training, each with a data module of its own; to be set with
+            `device`.
+        split_settings: How the galaxies are split.
+
+    Raises:
+        ValueError: A parameter is out of its range.
     """
 
     def __init__(
@@ -89,7 +94,19 @@ class GalaxyDataModule(pl.LightningDataModule):
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        _check(batch_size, limit, val_fraction, test_fraction, split_seed, workers)
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit is {limit}; it must be 1 or more, or null for all galaxies")
+        if workers is not None and workers < 0:
+            raise ValueError(f"workers is {workers}; it must be 0 or more, or null for one per core")
+        self.split_settings = SplitSettings(
+            val_fraction,
+            test_fraction,
+            split_seed,
+            stratify,
+            None if split_file is None else Path(split_file),
+        )
         self.reader = catalog
         self.root = Path(root).expanduser()
         self.target = target
@@ -100,10 +117,6 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.limit = limit
         self.on_bad = on_bad
         self.counts = counts
-        self.fractions = (val_fraction, test_fraction)
-        self.split_seed = split_seed
-        self.stratify = stratify
-        self.split_file = None if split_file is None else Path(split_file)
         self.cache = Path(cache).expanduser()
         self.residence = residence
         self.device = torch.device("cpu")
@@ -111,58 +124,61 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.workers = workers
 
     def read(self) -> None:
-        """Reads and splits the catalog, whose images are still to be read; a second call does nothing."""
+        """Reads the catalog and splits it, without its images; a second call does nothing.
+
+        Raises:
+            UserError: The survey cannot be read, or does not have what the settings ask for.
+        """
         if hasattr(self, "catalog"):
             return
         with naming("data.catalog"):
             catalog = self.reader(root=self.root, on_bad=self.on_bad)
-        catalog = self.target(catalog)
+        with naming("target"):
+            catalog = self.target(catalog)
         if self.counts and catalog.counts is None:
             raise UserError(f"data.counts is true, but data={catalog.name} has no vote counts")
-        # Of the whole catalog, so that a galaxy's split depends neither on the limit nor on bad images.
-        splits = self._splits(catalog)
+        # The whole catalog is split, so that a galaxy's split depends neither on the limit nor on bad images.
+        splits, self.listed = self.split_settings.split(catalog)
         rows = sample_rows(catalog.ids, self.limit)
         self.catalog: Catalog = catalog.take(rows)
         self._split(splits[rows])
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads, splits and caches; a second call does nothing."""
+        """Reads the catalog and opens the image cache; a second call does nothing.
+
+        Raises:
+            UserError: As `read`; or an image is bad, or the cache cannot be written.
+        """
         if hasattr(self, "images"):
             return
         self.read()
         self.images: CachedImages = open_cache(
-            self.catalog.images, self.crop, self.cache, self.on_bad, self.workers, self.catalog.any_frame
+            self.catalog.images,
+            self.crop,
+            self.cache,
+            self.on_bad,
+            self.workers,
+            self.catalog.any_frame,
+            self.root,
         )
         self.catalog = self.catalog.take(self.images.kept, self.images.skipped)
         self._split(self.splits[self.images.kept])
-        if self.catalog.skipped:
-            left_out = listing(list(self.catalog.skipped))
-            log.warning("left out %d bad rows or images:\n%s", len(self.catalog.skipped), left_out)
+        if skipped := list(self.catalog.skipped):
+            log.warning("left out %d bad rows or images:\n%s", len(skipped), listing(skipped))
+            log.info("all of them:\n%s", listing(skipped, len(skipped)), extra={"for_file": True})
 
     def _split(self, splits: NDArray[np.int8]) -> None:
-        """Takes the split of each galaxy, and with it the rows of each split."""
+        """Stores the split of each galaxy, and the rows of each split."""
         self.splits = splits
         self.rows = {name: np.flatnonzero(splits == code) for code, name in enumerate(SPLITS)}
         self.rows["all"] = np.arange(len(splits))
 
-    def _splits(self, catalog: Catalog) -> NDArray[np.int8]:
-        """The split of each galaxy, (N,) indices of `SPLITS`."""
-        strata = catalog.strata if self.stratify else None
-        splits = assign_splits(catalog.ids, *self.fractions, self.split_seed, strata, catalog.groups)
-        if self.split_file is None:
-            return splits
-        names = [str(name) for name in catalog.identifiers.tolist()]
-        fixed = read_splits(self.split_file, names)
-        self.listed = int((fixed >= 0).sum())
-        log.info("%d of %d galaxies are listed in %s", self.listed, len(fixed), self.split_file)
-        return override_splits(splits, fixed, catalog.groups, names)
-
     def check_trainable(self) -> None:
-        """Refuses what can be predicted but not trained on; to be called after `read`.
+        """Refuses data that can be predicted but not trained on; to be called after `read`.
 
         Raises:
-            UserError: There are no labels, no kinds to stratify by, no galaxy is in the file of splits, or a
-                split is empty.
+            UserError: There are no labels or no kinds to stratify by, the file of splits lists none of the
+                galaxies, or a split is empty.
         """
         name = self.catalog.name
         if self.catalog.labels is None or self.catalog.targets is None:
@@ -171,14 +187,15 @@ class GalaxyDataModule(pl.LightningDataModule):
                 "trained on; a table has them once data.catalog.columns, data.catalog.questions or "
                 "data.catalog.class_column is given"
             )
-        if self.stratify and self.catalog.strata is None:
+        if self.split_settings.stratify and self.catalog.strata is None:
             raise UserError(
                 f"data.stratify is true, but data={name} knows no kinds of galaxies: use classes "
                 "(target=question1 or target=classes) or data.stratify=false"
             )
-        if self.split_file is not None and self.listed == 0:
+        split_file = self.split_settings.split_file
+        if split_file is not None and self.listed == 0:
             raise UserError(
-                f"data.split_file {self.split_file} lists none of the galaxies of data={name}, which are "
+                f"data.split_file {split_file} lists none of the galaxies of data={name}, which are "
                 f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
             )
         for split in SPLITS:
@@ -186,20 +203,50 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     @property
     def labels(self) -> Labels:
-        """What the targets of a survey that has labels are."""
+        """The meaning of the targets.
+
+        Raises:
+            ValueError: The survey has no labels.
+        """
         if self.catalog.labels is None:
             raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.labels
 
     @property
     def targets(self) -> NDArray[np.float32]:
-        """(N, K) float32 targets of a survey that has labels."""
+        """The (N, K) float32 targets.
+
+        Raises:
+            ValueError: The survey has no labels.
+        """
         if self.catalog.targets is None:
             raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.targets
 
+    def fingerprint(self, split: str) -> str:
+        """A digest of what the galaxies of a split are and what is asked about them.
+
+        Errors compare only between runs with the same fingerprint. It depends on the ids as text, the names
+        of the columns, the meaning of the labels, and the targets rounded to a millionth. It depends neither
+        on weights, pixels, crops and paths nor on the order of the galaxies.
+        """
+        rows = self.rows[split]
+        names = [str(name) for name in self.catalog.identifiers[rows].tolist()]
+        order = sorted(range(len(rows)), key=names.__getitem__)
+        text = [[names[i] for i in order], self.labels.columns, self.labels.meaning]
+        digest = blake2b(json.dumps(text).encode(), digest_size=16)
+        targets = np.rint(self.targets[rows[order]].astype(np.float64) * 1e6)
+        digest.update(targets.astype("<i8").tobytes())
+        return digest.hexdigest()
+
     def description(self) -> dict[str, Any]:
-        """What was trained on, for the run folder: sizes, and a fingerprint of ids, labels and pixels."""
+        """The facts about the data that a run folder keeps.
+
+        Returns:
+            "fingerprint", a digest of all ids, labels, weights, counts, splits and pixels, which must not
+            change when a run is resumed; "galaxies" and the sizes of the splits; "fingerprints" of the
+            validation and the test split; and "skipped", the number of rows and images that were left out.
+        """
         digest = blake2b(self.images.digest.encode(), digest_size=16)
         digest.update(self.catalog.ids.tobytes())
         for labels in (self.targets, self.catalog.weights, self.catalog.counts):
@@ -210,11 +257,16 @@ class GalaxyDataModule(pl.LightningDataModule):
             "fingerprint": digest.hexdigest(),
             "galaxies": len(self.catalog),
             **{name: len(self.rows[name]) for name in SPLITS},
-            "skipped": list(self.catalog.skipped),
+            "fingerprints": {name: self.fingerprint(name) for name in ("val", "test")},
+            "skipped": len(self.catalog.skipped),
         }
 
     def labelled_rows(self, split: str) -> NDArray[np.int64]:
-        """The rows of a split that must not be empty."""
+        """The rows of a split.
+
+        Raises:
+            UserError: The split is empty.
+        """
         rows = self.rows[split]
         if not len(rows):
             sizes = ", ".join(f"{name} {len(self.rows[name])}" for name in SPLITS)
@@ -225,25 +277,25 @@ class GalaxyDataModule(pl.LightningDataModule):
         return rows
 
     @cached_property
-    def pixels(self) -> Pixels:
-        """The images, where batches are gathered from."""
-        # Workers read the disk by themselves: no second copy for validation alone.
+    def pixels(self) -> PixelStore:
+        """The images at the place that batches are gathered from."""
+        # Workers read the disk by themselves, and validation alone is not worth a copy in memory.
         residence = "disk" if self.residence == "auto" and self._in_workers else self.residence
-        return reside(self.images, residence, self.device, self.processes)
+        return place_pixels(self.images, residence, self.device, self.processes)
 
     @property
     def _in_workers(self) -> bool:
         return self.augment.active and self.augment.engine == "albumentations"
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of the training images' channels, in units of the full range.
+        """The mean and the standard deviation of each channel of the training images, both from 0 to 1.
 
         Returns:
             Two (C,) float32 arrays. A channel that never changes gets a standard deviation of 1.
         """
         rows = self.labelled_rows("train")
         rows = rows[:: max(1, len(rows) // NORMALISATION_IMAGES)]
-        counts = np.zeros((self.crop.channels, 256), np.int64)  # of each level, which takes little memory
+        counts = np.zeros((self.crop.channels, 256), np.int64)  # of the pixels of each level
         for some in torch.from_numpy(rows).to(self.pixels.device).split(64):
             images = self.pixels.gather(some).cpu().numpy()
             for channel in range(len(counts)):
@@ -254,23 +306,27 @@ class GalaxyDataModule(pl.LightningDataModule):
         return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
     def batches_per_epoch(self, world_size: int) -> int:
-        """Training batches of one epoch, of each of `world_size` processes that share it."""
+        """How many training batches an epoch has in each of `world_size` processes."""
         return len(self._order("train", shuffle=True, world_size=world_size))
 
     def whole_batch(self, world_size: int) -> int:
-        """Images of each of these batches, but perhaps an epoch's last."""
+        """How many images each of these batches has, except perhaps the last one of an epoch."""
         return len(self._order("train", shuffle=False, world_size=world_size).batches()[0])
 
     def loader(self, split: str) -> BatchLoader:
-        """Each galaxy of a split once, in the catalog's order, as it is; on this process alone."""
+        """Each galaxy of a split once, in the order of the catalog, not augmented; all in this process."""
         return self._loader(self._order(split, False))
 
     def train_dataloader(self) -> BatchLoader:
-        """Shuffled and augmented."""
+        """The training galaxies, shuffled and augmented.
+
+        Raises:
+            UserError: There are none.
+        """
         self.labelled_rows("train")
         order = self._order("train", True, **self._process())
         if self._in_workers:
-            share = max(1, cpu_count() // self.processes)  # of each process of a distributed training
+            share = max(1, cpu_count() // self.processes)
             workers = share if self.workers is None else self.workers
             columns = {name: values.cpu() for name, values in self._columns.items()}
             ids, pin = self.catalog.ids, self.device.type == "cuda"
@@ -279,12 +335,16 @@ class GalaxyDataModule(pl.LightningDataModule):
         return self._loader(order, self._planned if self.augment.active else None)
 
     def val_dataloader(self) -> BatchLoader:
-        """In order and as they are."""
+        """The validation galaxies, in order and not augmented.
+
+        Raises:
+            UserError: There are none.
+        """
         self.labelled_rows("val")
         return self._loader(self._order("val", False, **self._process()))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Moves a batch; Lightning's own way looks into each value for what else it might be."""
+        """Moves a batch. Lightning's own way first looks into each value for nested collections."""
         return {name: value.to(device, non_blocking=True) for name, value in batch.items()}
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
@@ -301,43 +361,20 @@ class GalaxyDataModule(pl.LightningDataModule):
         return Order(self.rows[split], self.batch_size, shuffle, self.seed, rank, world_size)
 
     def _planned(self, epoch: int) -> Batch:
-        """What the batch engine will do to each galaxy in an epoch."""
+        """The columns that say how the batch engine changes each galaxy in an epoch."""
         draws = uniforms(self.seed, epoch, self.catalog.ids, self.augment.count)
         return self.augment.plan(draws.to(self.pixels.device))
 
     def _loader(self, order: Order, epoch_columns: Callable[[int], Batch] | None = None) -> BatchLoader:
-        """Gathers in a thread of its own where a GPU trains; it would be in the way of a CPU that does."""
+        """A loader of these batches, with a thread that gathers if a GPU trains; it would slow a CPU down."""
         fetched = self.pixels.device.type != self.device.type
         return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead=fetched, pin=fetched)
 
     @cached_property
     def _columns(self) -> Batch:
-        """What batches hold beside images, of all galaxies."""
+        """The columns of all galaxies that batches hold beside images."""
         columns = {"target": self.catalog.targets, "weight": self.catalog.weights}
         if self.counts:
             columns["counts"] = self.catalog.counts
         device = self.pixels.device
         return {name: torch.from_numpy(x).to(device) for name, x in columns.items() if x is not None}
-
-
-def _check(
-    batch_size: int,
-    limit: int | None,
-    val_fraction: float,
-    test_fraction: float,
-    split_seed: int,
-    workers: int | None,
-) -> None:
-    if batch_size < 1:
-        raise UserError(f"data.batch_size is {batch_size}; it must be 1 or more")
-    if limit is not None and limit < 1:
-        raise UserError(f"data.limit is {limit}; it must be 1 or more, or null for all galaxies")
-    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
-        raise UserError(
-            f"data.val_fraction is {val_fraction} and data.test_fraction {test_fraction}; they must not be "
-            "negative, and together leave galaxies to train on (less than 1)"
-        )
-    if split_seed < 0:
-        raise UserError(f"data.split_seed is {split_seed}; it must be 0 or more")
-    if workers is not None and workers < 0:
-        raise UserError(f"data.workers is {workers}; it must be 0 or more, or null for one per core")

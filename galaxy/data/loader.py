@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from queue import Full, Queue
-from threading import Event, Thread
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galaxy.data.residence import Pixels
+from galaxy.data.residence import PixelStore
 
+# The columns of some galaxies, B rows each: "image" (B, C, H, W), "row" (B,), and where the survey has them
+# "target", "weight" and "counts" (B, K).
 Batch = dict[str, Tensor]
-# Batches that wait for a device, or that the disk looks for: enough that neither side waits for the other's
-# slowest batch.
-AHEAD = 2
+# This many batches wait for a device, or are fetched by the system from the disk: enough that neither side
+# waits for the other's slowest batch.
+PREFETCH_BATCHES = 2
 
 
 class Order:
     """Which rows of a catalog each batch of an epoch holds.
 
     Every process of a distributed training walks the same global order and takes its own part of each
-    global batch, so that all of them take the same number of steps. What is left over at the end and would
-    not give each process two galaxies, which batch statistics need, joins the batch before it.
+    global batch, so that all of them take the same number of steps. Batch statistics need two galaxies in
+    each process. If too few are left over at the end for that, they join the batch before them.
 
     Args:
         rows: (N,) int64 rows of the catalog.
-        batch_size: Galaxies a batch, in one process.
-        shuffle: False keeps the order of `rows`.
-        seed: With the epoch, decides the order.
-        rank: Of this process.
-        world_size: Number of processes.
+        batch_size: The number of galaxies in a batch of one process.
+        shuffle: Whether to shuffle the rows in each epoch.
+        seed: Decides the order, together with the epoch.
+        rank: The number of this process.
+        world_size: How many processes there are.
     """
 
     def __init__(
@@ -79,23 +81,23 @@ class Order:
 class BatchLoader:
     """Gathers whole batches, and can go on in the middle of an epoch.
 
-    Lightning saves the state of a loader that has one, hands it back when a training is resumed, and tells
-    the epoch to what a loader calls its sampler.
+    Lightning saves the `state_dict` of a loader and hands it back when a training is resumed. It tells the
+    epoch to the attribute `sampler` of a loader.
 
     Args:
-        pixels: Where images are gathered from.
-        columns: (N, ...) of all galaxies, such as "target"; on the pixels' device.
-        order: Decides which galaxies.
-        epoch_columns: Makes the columns that each epoch has anew.
-        ahead: Whether to gather in a thread of its own, ahead of what is asked for.
-        pin: Whether to gather into memory from which a GPU can fetch by itself.
+        pixels: The images of all N galaxies.
+        columns: Other values of all galaxies, (N, ...) each, on the device of the pixels.
+        order: Decides which galaxies each batch holds.
+        epoch_columns: Makes further columns (N, ...) from the number of an epoch.
+        ahead: Whether a thread gathers batches before they are asked for.
+        pin: Whether to copy batches into memory from which a GPU can fetch by itself.
     """
 
-    batch_sampler = None  # which Lightning asks every loader with a sampler for
+    batch_sampler = None  # Lightning asks every loader with a sampler for it
 
     def __init__(
         self,
-        pixels: Pixels,
+        pixels: PixelStore,
         columns: Batch,
         order: Order,
         epoch_columns: Callable[[int], Batch] | None = None,
@@ -118,18 +120,17 @@ class BatchLoader:
         return {"position": self._position}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """The next epoch begins behind these."""
+        """Makes the next epoch begin behind so many batches."""
         self._first = state_dict["position"]
 
     def __iter__(self) -> Iterator[Batch]:
-        self._position = self._first
-        self._first = 0
+        self._position, self._first = self._first, 0
         for batch in self._batches(self.sampler.batches()[self._position :]):
             self._position += 1
             yield batch
 
     def _batches(self, order: list[Tensor]) -> Iterable[Batch]:
-        """The batches of these rows."""
+        """The batches that hold these rows."""
         gathered = self._gathered(order)
         return _ahead(gathered) if self.ahead else gathered
 
@@ -137,13 +138,12 @@ class BatchLoader:
         columns = self.columns
         if self.epoch_columns is not None:
             columns = {**columns, **self.epoch_columns(self.sampler.epoch)}
-        sizes = [len(rows) for rows in order]
-        # On the way to a device in one piece.
-        whole = torch.cat(order).to(self.pixels.device) if order else torch.empty(0)
-        batches = whole.split(sizes)
+        # All rows of the epoch move to the device in one piece.
+        epoch = torch.cat(order).to(self.pixels.device) if order else torch.empty(0)
+        batches = epoch.split([len(rows) for rows in order])
         for number, rows in enumerate(batches):
-            for later in batches[number + AHEAD : number + AHEAD + 1]:
-                self.pixels.expect(later)
+            for later in batches[number + PREFETCH_BATCHES : number + PREFETCH_BATCHES + 1]:
+                self.pixels.prefetch(later)
             batch = {"image": channels_last(self.pixels.gather(rows)), "row": rows}
             batch |= {name: values.index_select(0, rows) for name, values in columns.items()}
             yield self._pinned(batch)
@@ -158,35 +158,9 @@ def channels_last(images: Tensor) -> Tensor:
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, made in a thread that is `AHEAD` of them ahead."""
-    queue: Queue[Batch | BaseException | None] = Queue(AHEAD)
-    stopped = Event()
-
-    def put(item: Batch | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return queue.put(item, timeout=0.1)
-            except Full:
-                continue
-        return None
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                put(batch)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = Thread(target=work, name="gather", daemon=True)
-    thread.start()
-    try:
-        while (item := queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:  # also where an epoch ends early
-        stopped.set()
-        thread.join()
+    """The same batches, which a thread gathers up to `PREFETCH_BATCHES` before they are asked for."""
+    with ThreadPoolExecutor(1, "gather") as thread:
+        waiting = deque(thread.submit(next, batches, None) for _ in range(PREFETCH_BATCHES))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(thread.submit(next, batches, None))
+            yield batch

@@ -1,19 +1,76 @@
-"""Which galaxies train, validate and test: a pure function of their ids, stable when galaxies are added."""
+"""Which galaxies train, validate and test: a pure function of their ids, so that added galaxies move none."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import replacing
 
+log = logging.getLogger(__name__)
+
 SPLITS = ("train", "val", "test")
 _TRAIN, _VAL, _TEST = range(3)
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How the galaxies of a catalog are split.
+
+    Attributes:
+        val_fraction: The share of the galaxies that validate.
+        test_fraction: The share of the galaxies that test.
+        split_seed: Another seed gives other splits.
+        stratify: Whether each kind of galaxy is split in these shares, if the survey knows kinds.
+        split_file: A table that fixes the splits of the galaxies it lists; see `read_splits`.
+
+    Raises:
+        ValueError: A share or the seed is out of its range.
+    """
+
+    val_fraction: float
+    test_fraction: float
+    split_seed: int
+    stratify: bool
+    split_file: Path | None
+
+    def __post_init__(self) -> None:
+        if min(self.val_fraction, self.test_fraction) < 0 or self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                f"val_fraction is {self.val_fraction} and test_fraction is {self.test_fraction}; they must "
+                "not be negative, and together leave galaxies to train on (less than 1)"
+            )
+        if self.split_seed < 0:
+            raise ValueError(f"split_seed is {self.split_seed}; it must be 0 or more")
+
+    def split(self, catalog: Catalog) -> tuple[NDArray[np.int8], int]:
+        """Splits a catalog.
+
+        Returns:
+            (N,) int8, indices of `SPLITS`; and how many galaxies the file of splits lists.
+
+        Raises:
+            UserError: The file of splits cannot be used.
+        """
+        strata = catalog.strata if self.stratify else None
+        splits = assign_splits(
+            catalog.ids, self.val_fraction, self.test_fraction, self.split_seed, strata, catalog.groups
+        )
+        if self.split_file is None:
+            return splits, 0
+        names = [str(name) for name in catalog.identifiers.tolist()]
+        fixed = read_splits(self.split_file, names)
+        listed = int((fixed >= 0).sum())
+        log.info("%d of %d galaxies are listed in %s", listed, len(fixed), self.split_file)
+        return override_splits(splits, fixed, catalog.groups, names), listed
 
 
 def unit_hash(ids: NDArray[np.int64], salt: str, seed: int = 0) -> NDArray[np.float64]:
@@ -22,7 +79,7 @@ def unit_hash(ids: NDArray[np.int64], salt: str, seed: int = 0) -> NDArray[np.fl
     Args:
         ids: (N,) int64.
         salt: Different salts give independent numbers.
-        seed: And so do different seeds.
+        seed: Different seeds give independent numbers as well.
 
     Returns:
         (N,) float64.
@@ -45,25 +102,25 @@ def assign_splits(
 ) -> NDArray[np.int8]:
     """Sends each galaxy to a split by the hash of its id.
 
-    The test split is the low end of the hash and the training split the high end, so that a larger
-    validation split takes galaxies from training and none from test. With strata the hash is replaced by its
-    rank among the galaxies of the same kind, and each kind is shared out to within one galaxy; galaxies that
-    are added later may then move a few others that lie at the border of two splits.
+    The test split is the low end of the hash and the training split is the high end. So a larger validation
+    split takes galaxies from training and none from test. With strata, the rank of the hash among the
+    galaxies of the same kind takes the place of the hash, and the shares of each kind are right to within one
+    galaxy. Galaxies that are added later may then move a few others at the border of two splits.
 
     Args:
         ids: (N,) int64.
-        val_fraction: Share of the galaxies that validate.
-        test_fraction: Share of the galaxies that test.
-        seed: Another one gives other splits.
-        strata: (N,) int64 kinds, or None.
-        groups: (N,) int64; a group goes where a galaxy of that id would go, whichever members it has. None
-            where each galaxy stands alone.
+        val_fraction: The share of the galaxies that validate.
+        test_fraction: The share of the galaxies that test.
+        seed: Another seed gives other splits.
+        strata: (N,) int64, the kind of each galaxy; None to ignore kinds.
+        groups: (N,) int64, the group of each galaxy; None if each galaxy stands alone. A group goes where a
+            galaxy with the group's number as its id would go, whichever members the group has.
 
     Returns:
         (N,) int8, indices of `SPLITS`.
     """
     if groups is not None:
-        # A group is of the kind of its first galaxy, by id.
+        # The kind of a group is that of its galaxy with the smallest id.
         order = np.argsort(ids, kind="stable")
         distinct, first = np.unique(groups[order], return_index=True)
         own = assign_splits(
@@ -79,13 +136,13 @@ def assign_splits(
 
 
 def _rank_within(u: NDArray[np.float64], strata: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """The rank of each number among those of its stratum, over their count: (N,) in [0, 1)."""
+    """The rank of each number within its stratum, divided by the size of the stratum: (N,) in [0, 1)."""
     kinds, kind, counts = np.unique(strata, return_inverse=True, return_counts=True)
     order = np.lexsort((u, kind))
     rank = np.empty(len(u))
     rank[order] = np.arange(len(u)) - np.repeat(np.cumsum(counts) - counts, counts)
-    # Where a share is no whole number, the hash of the stratum decides which way it is rounded: over many
-    # small strata the shares come out right.
+    # A share of a stratum is rarely a whole number of galaxies. The hash of the stratum decides which way it
+    # is rounded, so that the shares of many small strata together come out right.
     return (rank + unit_hash(kinds, "galaxy-stratum", seed)[kind]) / counts[kind]
 
 
@@ -94,7 +151,7 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
 
     Args:
         path: A CSV or Parquet table with the columns id and split, such as the one in a run folder.
-        identifiers: Of N galaxies, what their survey calls them.
+        identifiers: What the survey calls each of N galaxies.
 
     Returns:
         (N,) int8, indices of `SPLITS`; -1 for galaxies that the file does not list.
@@ -138,17 +195,22 @@ def override_splits(
     groups: NDArray[np.int64] | None,
     identifiers: list[str],
 ) -> NDArray[np.int8]:
-    """Lets a file of splits go before the hash.
+    """Replaces assigned splits by those that a file fixes.
+
+    A galaxy that the file does not list goes where the listed galaxies of its group go. If there are none, it
+    keeps the split that it was assigned.
 
     Args:
-        splits: (N,) as assigned.
-        fixed: (N,) as read, -1 for galaxies that the file does not list; they join the listed galaxies of
-            their group.
-        groups: (N,) int64, or None.
-        identifiers: For the error.
+        splits: (N,) int8, the assigned splits.
+        fixed: (N,) int8, the splits in the file; -1 for galaxies that the file does not list.
+        groups: (N,) int64, the group of each galaxy; None if each galaxy stands alone.
+        identifiers: What the survey calls each galaxy, for the error message.
+
+    Returns:
+        (N,) int8, indices of `SPLITS`.
 
     Raises:
-        UserError: The file tears a group apart.
+        UserError: The file puts galaxies of one group into different splits.
     """
     if groups is not None:
         listed = np.flatnonzero(fixed >= 0)
@@ -166,14 +228,14 @@ def override_splits(
 
 
 def write_splits(path: Path, identifiers: NDArray[np.generic], codes: NDArray[np.int8]) -> None:
-    """Writes which galaxy is in which split, in the form that `read_splits` takes."""
+    """Writes the split of each galaxy in the form that `read_splits` reads."""
     split = np.array(SPLITS, dtype=object)[codes]
     with replacing(path) as temporary:
         pd.DataFrame({"id": identifiers, "split": split}).to_parquet(temporary, index=False)
 
 
 def sample_rows(ids: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
-    """A sample of `limit` galaxies, ascending rows; a larger limit contains a smaller one's sample.
+    """The rows of a sample of `limit` galaxies, ascending; a larger sample contains every smaller one.
 
     Raises:
         UserError: The limit is below 1.

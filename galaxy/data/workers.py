@@ -1,4 +1,4 @@
-"""Batches whose images are augmented one after the other, in processes of their own."""
+"""Batches whose images are augmented one after the other, by worker processes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from galaxy.system.interruption import SIGNALS
 
 
 class WorkerLoader(BatchLoader):
-    """A `BatchLoader` of augmented images.
+    """A `BatchLoader` whose images are augmented already.
 
     Args:
-        pixels: The images, which each worker reads from the disk.
+        pixels: The images; each worker reads them from the disk.
         columns: See `BatchLoader`.
-        order: Decides which galaxies.
+        order: Decides which galaxies each batch holds.
         augment: Changes one image after the other.
         ids: (N,) int64; a galaxy's augmentation depends on its id, not on its row.
-        seed: Of the augmentation.
-        workers: Processes, 0 meaning this one.
+        seed: The seed of the augmentation.
+        workers: How many processes augment; 0 to augment in this one.
         pin: Whether a GPU will fetch the batches.
     """
 
@@ -47,7 +47,7 @@ class WorkerLoader(BatchLoader):
         pin: bool,
     ) -> None:
         super().__init__(pixels, columns, order, pin=pin)
-        # Rows and seeds of each batch of an epoch; a `DataLoader` takes what it is to do from its sampler.
+        # The rows and seeds of each batch of an epoch. A `DataLoader` reads its tasks from its sampler.
         self._asked: list[tuple[Tensor, Tensor]] = []
         self.ids = ids
         self.seed = seed
@@ -59,15 +59,16 @@ class WorkerLoader(BatchLoader):
             persistent_workers=workers > 0,
             multiprocessing_context="spawn" if workers > 0 else None,
             worker_init_fn=_ignore_signals,
-            pin_memory=pin,  # in a thread of its own
+            pin_memory=pin,
         )
-        # With this loader, or before Python waits at its exit for processes that ignore its signal to end.
+        # The workers ignore signals, so they must be stopped: when this loader goes, or before Python waits
+        # for its child processes at its exit. The exit of `weakref.finalize` would come after that.
         stop = weakref.finalize(self, _stop, self._augmented)
-        stop.atexit = False  # which would be after that
+        stop.atexit = False
         atexit.register(stop)
 
     def _batches(self, order: list[Tensor]) -> Iterable[Batch]:
-        # One draw a sample, whose 24 bits seed the sample's own transforms.
+        # The 24 bits of one number for each galaxy seed the galaxy's transforms.
         seeds = (uniforms(self.seed, self.sampler.epoch, self.ids, 1)[:, 0] * 2**24).long()
         self._asked[:] = [(rows, seeds[rows]) for rows in order]
         for rows, images in zip(order, self._augmented, strict=True):
@@ -91,12 +92,12 @@ class _Augmented(Dataset[Tensor]):
 
 
 def _stop(loader: DataLoader[Tensor]) -> None:
-    """Ends the processes of a loader, for which torch has no public way."""
+    """Ends the processes of a loader; torch has no public way to do so."""
     if loader._iterator is not None:
-        loader._iterator._shutdown_workers()  # type: ignore[attr-defined]  # of loaders with processes
+        loader._iterator._shutdown_workers()  # type: ignore[attr-defined]  # a loader with processes has it
 
 
 def _ignore_signals(worker: int) -> None:
-    """A signal to all processes of a run is answered by the first, which still needs its workers for it."""
+    """Makes a worker ignore signals to the whole run: the main process answers them and needs its workers."""
     for signum in SIGNALS:
         signal.signal(signum, signal.SIG_IGN)

@@ -11,10 +11,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from rich.filesize import decimal
 
@@ -98,49 +97,6 @@ def publish(temporary: Path, path: Path) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-class Flusher:
-    """Brings a file to the disk, in a thread, while it is written: its last flush then has little to do.
-
-    Args:
-        file: Open for writing.
-    """
-
-    _STEP = 2**24  # bytes; a flush of less would mostly be waiting
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._thread = ThreadPoolExecutor(1)
-        self._flush: Future[None] | None = None
-        self._begun = file.tell()
-
-    def __enter__(self) -> Flusher:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._thread.shutdown()
-
-    def wrote(self) -> None:
-        """To be called after the file has grown.
-
-        Raises:
-            OSError: The disk failed, which the system says only once.
-        """
-        grown = self._file.tell() - self._begun >= self._STEP
-        if grown and (self._flush is None or self._flush.done()):
-            self.wait()
-            self._begun = self._file.tell()
-            self._flush = self._thread.submit(os.fsync, self._file.fileno())
-
-    def wait(self) -> None:
-        """Waits for the flush that has begun.
-
-        Raises:
-            OSError: The disk failed.
-        """
-        if self._flush is not None:
-            self._flush.result()
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

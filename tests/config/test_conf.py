@@ -34,7 +34,10 @@ from galaxy.surveys.kaggle import LABELS
 CLASSES = class_labels(("a", "b", "c"), "Which?")
 PRIMARY = ("train", "evaluate", "explore")
 # Options that only work beside others say so in `requires`; these are the others.
-COMPANIONS = {"loss=dirichlet_multinomial": ["head=tree", "data.counts=true"]}
+COMPANIONS = {
+    "loss=dirichlet_multinomial": ["head=tree", "data.counts=true"],
+    "target=question": ["target.question=q03"],
+}
 # What the files of `data` share, and the logging of Hydra itself, are no choices of a user.
 GROUPS = sorted({path.name for path in CONF.iterdir() if path.is_dir()} - {"datamodule", "hydra"})
 OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]

@@ -11,20 +11,22 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import h5py
 import numpy as np
 import pytest
+import torch
 from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from galaxy.data.cache import CachedImages, open_cache
+from galaxy.data.cache_folders import list_caches
+from galaxy.data.residence import OnDisk
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.crops.roi import RoiCrop
 from galaxy.images.decode import BadImageError, decode
@@ -66,9 +68,14 @@ def expected(paths: list[Path]) -> NDArray[np.uint8]:
     return np.stack([CROP(cv2.cvtColor(cv2.imread(str(p)), cv2.COLOR_BGR2RGB)) for p in paths])
 
 
-def made(folder: Path) -> list[str]:
-    """The files of a cache folder but for locks."""
-    return sorted(path.name for path in folder.glob("*") if path.suffix != ".lock")
+def shards(folder: Path) -> list[Path]:
+    """The shards of all caches in a folder."""
+    return sorted(folder.glob("*/[0-9]*.shard"))
+
+
+def unfinished(folder: Path) -> list[Path]:
+    """The files that were not finished."""
+    return list(folder.glob("*/.*"))
 
 
 def test_every_row_is_the_crop_of_its_image(images: list[Path], tmp_path: Path) -> None:
@@ -89,31 +96,124 @@ def test_grey_and_large_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels_of(cached)[0], crop(pixels))
 
 
-def test_is_opened_and_not_made_again(images: list[Path], tmp_path: Path) -> None:
+def test_is_opened_and_not_made_again(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     open_cache(images, CROP, tmp_path / "cache", "error")
-    (stored,) = (tmp_path / "cache").glob("*.npy")
+    (stored,) = shards(tmp_path / "cache")
     before = stored.stat().st_mtime_ns, stored.stat().st_ino
+    monkeypatch.setattr("galaxy.data.cache.crop_images", None)
     again = open_cache(images, CenterCrop(size=16, fraction=1.0), tmp_path / "cache", "error")
     assert (stored.stat().st_mtime_ns, stored.stat().st_ino) == before
     np.testing.assert_array_equal(pixels_of(again), expected(images))
+    reverse = open_cache(images[::-1], CROP, tmp_path / "cache", "error")
+    np.testing.assert_array_equal(pixels_of(reverse), expected(images[::-1]))
 
 
-def test_another_crop_or_a_changed_image_or_order_makes_another_cache(
+def counted(tmp_path: Path) -> tuple[CountingCrop, Callable[[], int]]:
+    """A crop, and a function that returns how many images it cropped since it was last asked."""
+    marks = tmp_path / "marks"
+    marks.touch()
+    told = 0
+
+    def count() -> int:
+        nonlocal told
+        before, told = told, marks.stat().st_size
+        return told - before
+
+    return CountingCrop(str(marks)), count
+
+
+def test_a_run_decodes_only_what_no_run_before_it_has(images: list[Path], tmp_path: Path) -> None:
+    crop, cropped = counted(tmp_path)
+    folder = tmp_path / "cache"
+    for some, new in ((images[10:60], 50), (images[:30], 10), (images, 90), (images[::7], 0)):
+        open_cache(some, crop, folder, "error")
+        assert cropped() == new
+    assert len(shards(folder)) == 3
+    whole = open_cache(images, crop, folder, "error")
+    other = open_cache(images, crop, tmp_path / "other", "error")
+    np.testing.assert_array_equal(pixels_of(whole), pixels_of(other))
+    assert whole.digest == other.digest
+
+
+def test_another_crop_has_another_cache(images: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    for crop in (CROP, CenterCrop(size=16, fraction=0.5)):
+        open_cache(images, crop, folder, "error")
+    names = [path.parent.name for path in shards(folder)]
+    assert len(set(names)) == 2
+    assert all(name.startswith("images-center16-") for name in names)
+
+
+def test_a_changed_image_is_decoded_again(images: list[Path], tmp_path: Path) -> None:
+    crop, cropped = counted(tmp_path)
+    open_cache(images, crop, tmp_path / "cache", "error")
+    cropped()
+    write_image(images[3], 999)
+    os.utime(images[3], ns=(1, 1))
+    cached = open_cache(images, crop, tmp_path / "cache", "error")
+    assert cropped() == 1
+    other = open_cache(images, crop, tmp_path / "other", "error")
+    np.testing.assert_array_equal(pixels_of(cached), pixels_of(other))
+
+
+def test_files_that_were_touched_moved_or_copied_are_not_decoded_again(
     images: list[Path], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "cache"
+    crop, cropped = counted(tmp_path)
+    folder, root = tmp_path / "cache", images[0].parent
+    digest = open_cache(images, crop, folder, "error", root=root).digest
+    cropped()
+    for path in images[:9]:
+        os.utime(path)
+    assert open_cache(images, crop, folder, "error", root=root).digest == digest
+    copy = shutil.copytree(root, tmp_path / "elsewhere" / "images")
+    copies = [copy / path.name for path in images]
+    assert open_cache(copies, crop, folder, "error", root=copy).digest == digest
+    assert cropped() == 0
+    assert len(shards(folder)) == 1
+    (info,) = list_caches(folder)
+    assert info.roots == (str(root), str(copy))
 
-    def caches(paths: list[Path], crop: CenterCrop) -> tuple[int, CachedImages]:
-        cached = open_cache(paths, crop, folder, "error")
-        return len(list(folder.glob("*.npy"))), cached
 
-    assert caches(images, CROP)[0] == 1
-    assert caches(images, CenterCrop(size=16, fraction=0.5))[0] == 2
-    assert caches(images[::-1], CROP)[0] == 3
-    write_image(images[3], 999)
-    os.utime(images[3], ns=(1, 1))  # a clock too coarse to notice must not hide the change
-    count, cached = caches(images, CROP)
-    assert count == 4
+def write_band(folder: Path, band: int) -> list[FitsImage]:
+    """Images whose names, sizes and modification times do not depend on the band."""
+    folder.mkdir(parents=True)
+    images = [FitsImage(folder / f"{number}.fits", (0,), 10.0) for number in range(5)]
+    for number, image in enumerate(images):
+        noise = np.random.default_rng([band, number]).normal(size=(32, 32))
+        fits.PrimaryHDU(noise).writeto(image.path)
+        os.utime(image.path, ns=(10**18, 10**18))
+    return images
+
+
+@pytest.mark.parametrize("names", [("g", "r"), ("g/images", "r/images")])
+def test_two_folders_with_the_same_names_sizes_and_times_never_share_pixels(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    one, other = (write_band(tmp_path / name, band) for band, name in enumerate(names))
+    for images in (one, other, one):
+        cached = open_cache(images, CROP, tmp_path / "cache", "error")
+        np.testing.assert_array_equal(pixels_of(cached), [CROP(decode(image)) for image in images])
+
+
+def test_other_files_at_the_same_path_never_get_the_old_pixels(tmp_path: Path) -> None:
+    here, folder = tmp_path / "here", tmp_path / "cache"
+    images = write_band(here, 0)
+    before = open_cache(images, CROP, folder, "error")
+    here.rename(tmp_path / "old")
+    write_band(tmp_path / "new", 1)
+    (tmp_path / "new").rename(here)
+    after = open_cache(images, CROP, folder, "error")
+    assert before.digest != after.digest
+    np.testing.assert_array_equal(pixels_of(after), [CROP(decode(image)) for image in images])
+
+
+def test_equal_images_share_their_pixels(images: list[Path], tmp_path: Path) -> None:
+    images[4].write_bytes(images[3].read_bytes())
+    cached = open_cache(images, CROP, tmp_path / "cache", "error", workers=1)
+    assert cached.row[3] == cached.row[4]
     np.testing.assert_array_equal(pixels_of(cached), expected(images))
 
 
@@ -126,52 +226,65 @@ def harmed(data: bytes, harm: str) -> bytes:
     return {"short": data[:-1], "long": data + b"\0", "empty": b"", "half": data[: len(data) // 2]}[harm]
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".journal"])
+@pytest.mark.parametrize("name", ["0001.shard", "files"])
 @pytest.mark.parametrize("harm", ["short", "long", "empty", "half", "first", "middle", "last", "missing"])
-def test_a_damaged_cache_is_made_again_and_says_so(
-    images: list[Path], tmp_path: Path, suffix: str, harm: str, caplog: pytest.LogCaptureFixture
+def test_a_damaged_cache_is_mended_and_says_so(
+    images: list[Path], tmp_path: Path, name: str, harm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "cache"
     whole = open_cache(images, CROP, folder, "error")
-    at_work = pixels_of(whole)  # mapped by a process that goes on
-    (damaged,) = folder.glob(f"*{suffix}")
-    if harm == "missing":
-        damaged.unlink()
-    else:
-        damaged.write_bytes(harmed(damaged.read_bytes(), harm))
+    at_work = OnDisk(whole)  # of a process that goes on
+    (damaged,) = folder.glob(f"*/{name}")
+    content = damaged.read_bytes()
+    damaged.unlink()
+    if harm != "missing":
+        damaged.write_bytes(harmed(content, harm))
     with caplog.at_level(logging.WARNING):
         cached = open_cache(images, CROP, folder, "error")
-    if (suffix, harm) != (".journal", "missing"):  # without a journal there is no cache to speak of
-        assert "made again" in caplog.text
-        assert len(caplog.records) == 1
-        assert str(whole.path) in caplog.text
+    if harm != "missing":
+        (record,) = caplog.records
+        assert "is made again" in record.message
+        assert str(damaged) in record.message
     np.testing.assert_array_equal(pixels_of(cached), expected(images))
     assert cached.digest == whole.digest
-    assert len(made(folder)) == 2
-    del at_work
+    assert len(shards(folder)) == 1
+    assert np.array_equal(at_work.gather(torch.arange(150)), expected(images))
+
+
+def test_only_a_damaged_shard_is_decoded_again(images: list[Path], tmp_path: Path) -> None:
+    crop, cropped = counted(tmp_path)
+    folder = tmp_path / "cache"
+    for some in (images[:100], images[100:130], images):
+        open_cache(some, crop, folder, "error")
+    cropped()
+    damaged = shards(folder)[1]
+    damaged.write_bytes(harmed(damaged.read_bytes(), "first"))
+    open_cache(images[:100], crop, folder, "error")  # needs none of its images
+    assert cropped() == 0
+    open_cache(images, crop, folder, "error")
+    assert cropped() == 30
+    assert not damaged.exists()
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_no_changed_byte_goes_unnoticed(data: st.DataObject) -> None:
-    """Of either file, anywhere; the cache has 70 images, so two blocks, and a bad one."""
+    """The byte may be anywhere in either file; the cache has 70 images, more than a block, and a bad one."""
     with tempfile.TemporaryDirectory() as name:
         paths = [Path(name) / f"{i}.png" for i in range(70)]
         for path in paths[1:]:
             cv2.imwrite(str(path), np.full((4, 4, 3), int(path.stem), np.uint8))
         crop, folder = CenterCrop(size=4, fraction=1.0), Path(name) / "cache"
         whole = open_cache(paths, crop, folder, "skip", workers=1)
-        pixels = pixels_of(whole).copy()
-        file = data.draw(st.sampled_from([whole.path, whole.path.with_suffix(".journal")]))
+        pixels = pixels_of(whole)
+        (shard,) = whole.shards
+        file = data.draw(st.sampled_from([shard, shard.with_name("files")]))
         content = bytearray(file.read_bytes())
         place = data.draw(st.integers(0, len(content) - 1))
         content[place] ^= data.draw(st.integers(1, 255))
-        state = file.stat()
-        with file.open("r+b") as opened:  # as a disk would, without a new modification time
-            opened.write(content)
-        os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+        file.write_bytes(content)
         again = open_cache(paths, crop, folder, "skip", workers=1)
-        assert file.read_bytes() != content
+        assert not file.exists() or file.read_bytes() != content
         np.testing.assert_array_equal(pixels_of(again), pixels)
         assert again.kept.tolist() == list(range(1, 70))
 
@@ -205,7 +318,7 @@ def test_bad_images_are_all_named_and_leaving_them_out_decodes_nothing_again(
     for row, reason in reasons.items():
         (line,) = (line for line in message.splitlines() if str(images[row]) in line)
         assert reason in line
-    monkeypatch.setattr("galaxy.data.cache.crop_blocks", None)
+    monkeypatch.setattr("galaxy.data.cache.crop_images", None)
     assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 145
 
 
@@ -228,11 +341,16 @@ def test_a_disk_that_fails_makes_no_image_bad(
 
 def test_an_image_that_may_be_read_now_is_read(images: list[Path], tmp_path: Path) -> None:
     images[70].chmod(0)
-    before = open_cache(images, CROP, tmp_path / "cache", "skip")
+    open_cache(images, CROP, tmp_path / "cache", "skip")
     images[70].chmod(0o644)
-    after = open_cache(images, CROP, tmp_path / "cache", "skip")
-    assert len(after.kept) == 150
-    assert after.path != before.path
+    assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 150
+
+
+def test_an_image_that_is_there_now_is_read(images: list[Path], tmp_path: Path) -> None:
+    away = images[70].rename(tmp_path / "away.jpg")
+    assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 149
+    away.rename(images[70])
+    assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 150
 
 
 def test_a_crop_that_was_mended_crops_again(
@@ -248,7 +366,7 @@ def test_a_crop_that_was_mended_crops_again(
     (tmp_path / "my_crop.py").write_text(code.format(after))
     module = importlib.reload(module)
     other = open_cache(images, module.Mine(16), tmp_path / "cache", "error")
-    assert one.path != other.path
+    assert one.shards != other.shards
     assert one.digest != other.digest
     del sys.modules["my_crop"]
 
@@ -280,7 +398,17 @@ def test_frames_may_differ_where_the_survey_says_so(images: list[Path], tmp_path
     assert len(open_cache(images, CROP, folder, "skip").kept) == 149
     cached = open_cache(images, CROP, folder, "error", any_frame=True)
     np.testing.assert_array_equal(pixels_of(cached), expected(images))
-    assert len(open_cache(images, CROP, folder, "skip").kept) == 149  # each has its own cache
+    assert len(open_cache(images, CROP, folder, "skip").kept) == 149
+
+
+def test_the_usual_frame_is_that_of_the_images_of_the_run(images: list[Path], tmp_path: Path) -> None:
+    """Whatever smaller or larger runs found before."""
+    for path in images[:20]:
+        write_image(path, 0, side=96)
+    folder = tmp_path / "cache"
+    for _ in range(2):
+        assert open_cache(images[:30], CROP, folder, "skip").kept.tolist() == list(range(20))
+        assert open_cache(images, CROP, folder, "skip").kept.tolist() == list(range(20, 150))
 
 
 def write_rows(path: Path, *seeds: int) -> NDArray[np.uint8]:
@@ -306,7 +434,6 @@ def test_images_in_hdf5_are_known_by_file_dataset_and_row(tmp_path: Path) -> Non
     crops = write_rows(path, 3, 4, 5)
     os.utime(path, ns=(1, 1))
     np.testing.assert_array_equal(cached("images", 0, 1, 2), crops)
-    assert len(list(folder.glob("*.npy"))) == 4
     with pytest.raises(UserError, match=r"1\.h5, images\[7\]: cannot be read"):
         cached("images", 0, 7)
 
@@ -377,68 +504,30 @@ def test_processes_starting_together_make_one_cache(images: list[Path], tmp_path
     assert len(digests) == 8
     assert len(set(digests)) == 1
     assert marks.stat().st_size == len(images)
-    assert len(made(tmp_path / "cache")) == 2
+    assert len(shards(tmp_path / "cache")) == 1
+    assert not unfinished(tmp_path / "cache")
 
 
-class Half(NamedTuple):
-    """A cache folder with half a cache, the images and the crop it is of."""
-
-    folder: Path
-    images: list[Path]
-    crop: CountingCrop
-
-    def parts(self) -> list[Path]:
-        return sorted(self.folder.glob("*.part"))
-
-    def complete(self) -> int:
-        """Opens the cache and compares it with another; returns how many images that took."""
-        marks = Path(self.crop.marks)
-        before = marks.stat().st_size
-        cached = open_cache(self.images, self.crop, self.folder, "error")
-        cropped = marks.stat().st_size - before
-        other = open_cache(self.images, self.crop, self.folder / "other", "error")
-        np.testing.assert_array_equal(pixels_of(cached), pixels_of(other))
-        assert cached.digest == other.digest
-        assert {file.name for file in self.folder.glob("*.*")} == {
-            file.name for file in (self.folder / "other").iterdir()
-        }
-        return cropped
-
-
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Half:
-    """What a process left that was killed in its third and last block."""
-    folder = tmp_path_factory.mktemp("killed")
-    images = write_images(folder / "images")
-    half = Half(folder / "cache", images, CountingCrop(str(folder / "marks")))
-    work = (images, folder / "marks", half.folder, 140)
+def test_a_killed_process_loses_its_own_shard_only(images: list[Path], tmp_path: Path) -> None:
+    crop, cropped = counted(tmp_path)
+    folder = tmp_path / "cache"
+    work = (images, tmp_path / "marks", folder, 140, 64)
     process = multiprocessing.get_context("spawn").Process(target=die_in_a_process, args=work)
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert len(half.parts()) == 2
-    return half
+    there = 64 * len(shards(folder))  # the second may be missing: the process decodes ahead
+    assert there in {64, 128}
+    cropped()
+    cached = open_cache(images, crop, folder, "error")
+    assert cropped() == 150 - there
+    assert not unfinished(folder)
+    other = open_cache(images, crop, tmp_path / "other", "error")
+    np.testing.assert_array_equal(pixels_of(cached), pixels_of(other))
+    assert cached.digest == other.digest
 
 
-@pytest.fixture
-def half_built(killed: Half, tmp_path: Path) -> Half:
-    return killed._replace(folder=shutil.copytree(killed.folder, tmp_path / "cache"))
-
-
-def test_what_a_killed_process_left_is_completed(half_built: Half) -> None:
-    # Of its two blocks the second may be missing: it died in what it decoded ahead.
-    assert half_built.complete() in {150 - 64, 150 - 128}
-
-
-@pytest.mark.parametrize("which", ["journal", "pixels"])
-@pytest.mark.parametrize("harm", ["short", "long", "empty", "half", "first", "middle", "last"])
-def test_what_a_killed_process_left_is_not_trusted(half_built: Half, which: str, harm: str) -> None:
-    part = half_built.parts()[which == "pixels"]
-    part.write_bytes(harmed(part.read_bytes(), harm))
-    half_built.complete()
-
-
-def test_where_the_one_that_makes_it_is_killed_another_goes_on(images: list[Path], tmp_path: Path) -> None:
+def test_where_the_one_that_makes_it_is_killed_another_makes_it(images: list[Path], tmp_path: Path) -> None:
     marks, folder = tmp_path / "marks", tmp_path / "cache"
     work = (images, marks, folder, 140)
     spawn = multiprocessing.get_context("spawn")
@@ -448,57 +537,68 @@ def test_where_the_one_that_makes_it_is_killed_another_goes_on(images: list[Path
     for process in processes:
         process.join()
     assert sorted(process.exitcode for process in processes) == [-signal.SIGKILL, 0, 0]
-    assert marks.stat().st_size < 140 + 150
-    assert Half(folder, images, CountingCrop(str(marks))).complete() == 0
+    assert marks.stat().st_size == 140 + 150
+    assert len(shards(folder)) == 1
+    assert not unfinished(folder)
 
 
-def test_an_interrupted_build_is_completed(
+def test_an_interrupted_build_leaves_nothing_unfinished(
     images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(_: str) -> bytes:
+    def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    half = Half(tmp_path / "cache", images, CountingCrop(str(tmp_path / "marks")))
     with monkeypatch.context() as patch:
-        patch.setattr("galaxy.data.cache.last_line", interrupted)
+        patch.setattr("galaxy.data.cache.write_index", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            open_cache(images, half.crop, half.folder, "error")
-    assert half.complete() == 0
+            open_cache(images, CROP, tmp_path / "cache", "error")
+    assert not shards(tmp_path / "cache")
+    assert not unfinished(tmp_path / "cache")
+    cached = open_cache(images, CROP, tmp_path / "cache", "error")
+    np.testing.assert_array_equal(pixels_of(cached), expected(images))
 
 
-def test_forgotten_halves_of_other_caches_are_removed(half_built: Half) -> None:
-    open_cache(half_built.images, CROP, half_built.folder, "error")
-    assert len(half_built.parts()) == 2
-    download = half_built.folder / "images.zip.part"  # where a user keeps both in one folder
-    download.touch()
-    yesterday = time.time() - 90_000
-    for path in half_built.parts():
-        os.utime(path, (yesterday, yesterday))
-    open_cache(half_built.images[1:], CROP, half_built.folder, "error")
-    assert half_built.parts() == [download]
+def test_a_file_system_without_locks_will_do(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-
-def test_a_half_that_was_left_for_days_is_gone_on_with(half_built: Half) -> None:
-    days_ago = time.time() - 3 * 86_400
-    for path in half_built.parts():
-        os.utime(path, (days_ago, days_ago))
-    assert half_built.complete() in {150 - 64, 150 - 128}
+    monkeypatch.setattr("fcntl.flock", refuse)
+    cached = open_cache(images, CROP, tmp_path / "cache", "error")
+    np.testing.assert_array_equal(pixels_of(cached), expected(images))
 
 
 def test_a_disk_that_fills_up_is_said_and_nothing_is_left(images: list[Path], tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     old = open_cache(images, CenterCrop(size=4, fraction=1.0), folder, "error")
-    files = made(folder)
-    with file_size_limit(64 * 16 * 16 * 3 + 1000), pytest.raises(UserError) as caught:  # its first block fits
+    before = shards(folder)
+    with file_size_limit(64 * 16 * 16 * 3 + 1000), pytest.raises(UserError) as caught:  # a part of it fits
         open_cache(images, CROP, folder, "error")
     message = str(caught.value)
     assert str(folder) in message
     assert "File too large" in message
     assert "needs 115.2 kB" in message
     assert "Raise the limit" in message
-    assert made(folder) == files
+    assert shards(folder) == before
+    assert not unfinished(folder)
     assert open_cache(images, CenterCrop(size=4, fraction=1.0), folder, "error").digest == old.digest
     np.testing.assert_array_equal(pixels_of(open_cache(images, CROP, folder, "error")), expected(images))
+
+
+def test_a_cache_that_cannot_be_written_is_named_and_one_that_is_whole_is_used(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = open_cache(images, CROP, tmp_path / "cache", "error")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert open_cache(images, CROP, tmp_path / "cache", "error").digest == whole.digest
+    with pytest.raises(UserError, match=r"other.* cannot be written: Read-only file system"):
+        open_cache(images, CROP, tmp_path / "other", "error")
 
 
 def test_the_digest_is_of_the_pixels_alone(images: list[Path], tmp_path: Path) -> None:

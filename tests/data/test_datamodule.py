@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,8 @@ import torch
 
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.loader import Order
-from galaxy.data.targets import AsLabelled
+from galaxy.data.targets.as_labelled import AsLabelled
+from galaxy.data.targets.one_question import OneQuestion
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
 from galaxy.surveys import Catalog
@@ -170,18 +172,76 @@ def test_a_limit_is_a_sample_that_larger_ones_contain(survey: Path, cache: Path)
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"batch_size": 0}, "data.batch_size"),
-        ({"limit": 0}, "data.limit"),
-        ({"val_fraction": 0.6, "test_fraction": 0.4}, "data.val_fraction"),
-        ({"workers": -1}, "data.workers"),
-        ({"counts": True}, "no vote counts"),
+        ({"batch_size": 0}, "^batch_size is 0; "),
+        ({"limit": 0}, "^limit is 0; "),
+        ({"val_fraction": 0.6, "test_fraction": 0.4}, "^val_fraction is 0.6 and test_fraction is 0.4; "),
+        ({"split_seed": -1}, "^split_seed is -1; "),
+        ({"workers": -1}, "^workers is -1; "),
     ],
 )
 def test_settings_that_cannot_be_are_named(
     survey: Path, cache: Path, settings: dict[str, Any], said: str
 ) -> None:
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(ValueError, match=said):
         module(survey, cache, **settings)
+
+
+def test_vote_counts_that_a_survey_does_not_have_are_refused(survey: Path, cache: Path) -> None:
+    with pytest.raises(UserError, match="no vote counts"):
+        module(survey, cache, counts=True)
+
+
+def test_what_reader_and_target_refuse_is_named_by_its_key(survey: Path, cache: Path) -> None:
+    def reader(root: Path, on_bad: str) -> Catalog:
+        raise ValueError("softening is -1; it must be above 0")
+
+    data = GalaxyDataModule(
+        reader, str(survey), AsLabelled(), CenterCrop(16), Augment(), 8, 1, cache=str(cache)
+    )
+    with pytest.raises(UserError, match=r"^data\.catalog\.softening is -1; "):
+        data.read()
+    with pytest.raises(UserError, match=r"^target\.question is q12; .*did you mean q1"):
+        module(survey, cache, target=OneQuestion("q12"))
+
+
+def test_the_fingerprint_of_a_split_is_of_its_galaxies_and_labels_alone(
+    survey: Path, cache: Path, tmp_path: Path
+) -> None:
+    data = module(survey, cache)
+    found = data.fingerprint("test")
+    assert data.description()["fingerprints"] == {"val": data.fingerprint("val"), "test": found}
+    assert data.fingerprint("val") != found
+
+    def changed(change: Callable[[Catalog], Catalog], **settings: Any) -> str:
+        other = module(survey, tmp_path / "other", target=change, crop=CenterCrop(8), **settings)
+        return other.fingerprint("test")
+
+    def moved(by: float) -> Callable[[Catalog], Catalog]:
+        return lambda catalog: replace(catalog, targets=catalog.targets.round(6) + np.float32(by))
+
+    def renamed(catalog: Catalog) -> Catalog:
+        assert catalog.labels is not None
+        return replace(catalog, labels=replace(catalog.labels, meaning="debiased"))
+
+    assert changed(lambda catalog: replace(catalog, weights=catalog.targets)) == found
+    assert changed(lambda catalog: catalog.take(np.arange(len(catalog))[::-1])) == found
+    assert changed(lambda catalog: replace(catalog, names=tuple(map(str, catalog.ids)))) == found
+    assert changed(moved(1e-7)) == changed(moved(0))
+    assert changed(moved(1e-5)) != changed(moved(0))
+    assert changed(renamed) != found
+    assert changed(AsLabelled(), split_seed=1) != found
+    assert changed(AsLabelled(), limit=60) != found
+
+
+def test_where_and_in_how_many_runs_images_were_decoded_does_not_change_the_fingerprint(
+    survey: Path, tmp_path: Path
+) -> None:
+    whole = module(survey, tmp_path / "one").description()
+    module(survey, tmp_path / "two", limit=20)
+    data = module(survey, tmp_path / "two")
+    assert len(data.images.shards) == 2
+    assert data.description() == whole
+    assert whole["skipped"] == 0
 
 
 def test_an_empty_split_is_named(survey: Path, cache: Path) -> None:

@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import torch
 
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.loader import BatchLoader, Order
-from galaxy.data.residence import InMemory, OnDisk, reside
+from galaxy.data.residence import InMemory, OnDisk, place_pixels
 from galaxy.images.crops.center import CenterCrop
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
@@ -33,7 +34,7 @@ def cached(survey: Path, cache: Path) -> CachedImages:
 def test_every_residence_gathers_the_same_pixels(cached: CachedImages) -> None:
     rows = torch.tensor([79, 0, 5, 5])
     for residence in ("auto", "disk", "memory", "device"):
-        pixels = reside(cached, residence, CPU)
+        pixels = place_pixels(cached, residence, CPU)
         assert np.array_equal(pixels.gather(rows), pixels_of(cached)[rows])
         assert pixels.gather(rows[:0]).shape == (0, 16, 16, 3)
         assert np.array_equal(pixels.central_pixels(), pixels_of(cached)[:, 8:9, 8:9])
@@ -41,16 +42,16 @@ def test_every_residence_gathers_the_same_pixels(cached: CachedImages) -> None:
 
 def test_another_process_opens_the_file_itself(cached: CachedImages) -> None:
     sent = pickle.dumps(OnDisk(cached))
-    assert len(sent) < 1000
+    assert len(sent) < pixels_of(cached).nbytes / 10
     assert np.array_equal(pickle.loads(sent).gather(torch.tensor([3])), pixels_of(cached)[[3]])
 
 
 def test_a_file_that_is_cut_off_is_named(cached: CachedImages, tmp_path: Path) -> None:
-    path = tmp_path / "copy.npy"
-    path.write_bytes(cached.path.read_bytes())
-    pixels = OnDisk(CachedImages(path, cached.digest, cached.kept, ()))
+    path = tmp_path / "copy.shard"
+    path.write_bytes(cached.shards[0].read_bytes())
+    pixels = OnDisk(replace(cached, shards=(path,)))
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(UserError, match=r"copy\.npy"):
+    with pytest.raises(UserError, match=r"copy\.shard"):
         pixels.gather(torch.tensor([79]))
 
 
@@ -59,7 +60,7 @@ def test_a_disk_that_fails_is_named(cached: CachedImages, monkeypatch: pytest.Mo
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "preadv", preadv)
-    with pytest.raises(UserError, match=rf"{cached.path.name} cannot be read: Input/output error"):
+    with pytest.raises(UserError, match=rf"{cached.shards[0].name} cannot be read: Input/output error"):
         OnDisk(cached).gather(torch.tensor([0]))
 
 
@@ -96,10 +97,10 @@ def test_auto_takes_memory_where_all_processes_have_room_and_says_so(
         return SimpleNamespace(available=8 * pixels_of(cached).nbytes)
 
     monkeypatch.setattr(psutil, "virtual_memory", available)
-    assert isinstance(reside(cached, "auto", CPU), InMemory)
-    assert isinstance(reside(cached, "auto", CPU, processes=4), InMemory)
+    assert isinstance(place_pixels(cached, "auto", CPU), InMemory)
+    assert isinstance(place_pixels(cached, "auto", CPU, processes=4), InMemory)
     assert "are in memory" in caplog.messages[-1]
-    assert isinstance(reside(cached, "auto", CPU, processes=5), OnDisk)
+    assert isinstance(place_pixels(cached, "auto", CPU, processes=5), OnDisk)
     assert "are read from the disk, for they do not fit" in caplog.messages[-1]
 
 
@@ -118,7 +119,7 @@ def test_auto_takes_no_more_than_its_container_has(
         (tmp_path / "job" / f"memory.{name}").write_text(f"{text}\n")
     monkeypatch.setattr("galaxy.system.machine._CONTROL_GROUPS", tmp_path)
     monkeypatch.setattr("galaxy.system.machine._OWN_GROUP", own)
-    assert isinstance(reside(cached, "auto", CPU), kind)
+    assert isinstance(place_pixels(cached, "auto", CPU), kind)
 
 
 def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None:
@@ -126,13 +127,27 @@ def test_an_epoch_that_ends_early_leaves_no_thread(cached: CachedImages) -> None
     batches = iter(loader)
     next(batches)
     batches.close()  # type: ignore[attr-defined]  # a generator, as when a loop breaks off
-    assert not [thread for thread in threading.enumerate() if thread.name == "gather"]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("gather")]
 
 
 def test_what_goes_wrong_ahead_is_raised(cached: CachedImages) -> None:
-    loader = BatchLoader(OnDisk(cached), {}, Order(np.array([0, 10**6]), 2, False, seed=0), ahead=True)
+    cached = replace(cached, row=np.where(np.arange(80) == 79, 10**6, cached.row))
+    loader = BatchLoader(OnDisk(cached), {}, Order(np.array([0, 79]), 2, False, seed=0), ahead=True)
     with pytest.raises(UserError, match="cut off"):
         list(loader)
+
+
+def test_images_of_several_shards_are_gathered_alike(survey: Path, tmp_path: Path) -> None:
+    images = sorted((survey / "images_training_rev1").glob("*.jpg"))
+    crop, folder = CenterCrop(16), tmp_path / "cache"
+    for some in (images[50:60], images[5:70], images):
+        cached = open_cache(some, crop, folder, "error")
+    assert len(cached.shards) == 3
+    whole = open_cache(images, crop, tmp_path / "other", "error")
+    for residence in ("disk", "memory"):
+        pixels = place_pixels(cached, residence, CPU)  # type: ignore[arg-type]  # one of its places
+        assert np.array_equal(pixels.gather(torch.arange(80)), pixels_of(whole))
+        assert np.array_equal(pixels.central_pixels(), pixels_of(whole)[:, 8:9, 8:9])
 
 
 def test_the_disk_trains_the_same_network_as_memory(

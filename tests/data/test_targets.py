@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from galaxy.data.targets import AsLabelled, Question1
+from galaxy.data.targets.as_labelled import AsLabelled
+from galaxy.data.targets.one_question import OneQuestion
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.labels.tree import Answer, Question, Questions
 from galaxy.surveys import Catalog
@@ -39,7 +40,7 @@ FOUR = catalog([[0.9, 0.1, 0, 0.5], [0.2, 0.6, 0.2, 0], [0.4, 0.4, 0.4, 0], [0, 
 
 
 def test_the_first_question_becomes_classes() -> None:
-    asked = Question1()(FOUR)
+    asked = OneQuestion()(FOUR)
     assert asked.labels is not None
     assert asked.labels.kind == "classes"
     assert asked.labels.columns == ("smooth", "disc", "star")
@@ -55,7 +56,7 @@ def test_the_first_question_becomes_classes() -> None:
 
 
 def test_hard_and_confident() -> None:
-    asked = Question1(hard=True, confident=0.6)(FOUR)
+    asked = OneQuestion(hard=True, confident=0.6)(FOUR)
     assert asked.targets is not None
     assert asked.ids.tolist() == [0, 1]
     assert asked.targets.tolist() == [[1, 0, 0], [0, 1, 0]]
@@ -70,14 +71,14 @@ def test_only_of_the_shares_of_all_galaxies_the_noise_floor_is_known(
     hard: bool, confident: float, known: bool
 ) -> None:
     assert FOUR.targets is not None
-    asked = Question1(hard, confident)(replace(FOUR, expected=FOUR.targets))
+    asked = OneQuestion(None, hard, confident)(replace(FOUR, expected=FOUR.targets))
     assert (asked.expected is not None) == known
 
 
 def test_unlabelled_galaxies_pass() -> None:
-    assert Question1()(catalog(None)).targets is None
+    assert OneQuestion()(catalog(None)).targets is None
     unknown = Catalog("mine", np.arange(1), (Path("0.jpg"),))
-    assert Question1()(unknown) is unknown
+    assert OneQuestion()(unknown) is unknown
     assert AsLabelled("classes")(unknown) is unknown
 
 
@@ -86,14 +87,53 @@ def test_what_cannot_be_asked() -> None:
     plain = catalog([[0.5]], Labels(Questions((Question("a", "a", (Answer("a"),)),)), ("a",), "fractions"))
     assert AsLabelled("classes")(classes) is AsLabelled()(classes) is classes
     with pytest.raises(UserError, match="mine has classes: use target=classes"):
-        Question1()(classes)
+        OneQuestion()(classes)
     with pytest.raises(UserError, match="mine has classes: use target=classes"):
         AsLabelled("fractions")(classes)
     with pytest.raises(UserError, match="use target=fractions or target=question1"):
         AsLabelled("classes")(FOUR)
     with pytest.raises(UserError, match="single answer a"):
-        Question1()(plain)
-    with pytest.raises(UserError, match=r"target.confident is 1.5"):
-        Question1(confident=1.5)
+        OneQuestion()(plain)
+    with pytest.raises(UserError, match=r"question odd of data=mine has the single answer odd"):
+        OneQuestion("odd")(FOUR)
+    with pytest.raises(ValueError, match=r"^question is shap; .* shape, odd; did you mean shape\?$"):
+        OneQuestion("shap")(FOUR)
+    with pytest.raises(ValueError, match=r"^confident is 1.5; "):
+        OneQuestion(confident=1.5)
     with pytest.raises(UserError, match=r"at least target.confident=0.95"):
-        Question1(confident=0.95)(FOUR)
+        OneQuestion(confident=0.95)(FOUR)
+
+
+def test_a_question_below_a_parent_is_asked_where_somebody_answered_it() -> None:
+    below = Question("arms", "Arms?", (Answer("yes"), Answer("no")), parent=("shape", 1))
+    columns = ("smooth", "disc", "star", "yes", "no")
+    labels = Labels(Questions((TREE.questions[0], below)), columns, "cumulative")
+    given = catalog([[0.2, 0.8, 0, 0.6, 0.2], [1, 0, 0, 0, 0], [0.5, 0.5, 0, 0.1, 0.4]], labels)
+    asked = OneQuestion("arms")(replace(given, counts=given.targets, expected=given.targets))
+    assert asked.ids.tolist() == [0, 2]
+    assert asked.labels is not None
+    assert (asked.labels.columns, asked.labels.kind) == (("yes", "no"), "classes")
+    assert asked.labels.questions.parents == (None,)
+    assert asked.labels.meaning == "question2 of cumulative"
+    assert asked.targets is not None
+    np.testing.assert_allclose(asked.targets, [[0.75, 0.25], [0.2, 0.8]], rtol=1e-6)
+    assert asked.expected is not None
+    np.testing.assert_allclose(asked.expected, asked.targets)
+    assert asked.counts is not None
+    np.testing.assert_allclose(asked.counts, [[0.6, 0.2], [0.1, 0.4]], rtol=1e-6)
+    hard = OneQuestion("arms", hard=True, confident=0.78)(given)
+    assert hard.ids.tolist() == [2]
+    assert hard.targets is not None
+    assert hard.targets.tolist() == [[0, 1]]
+
+
+def test_the_first_question_is_the_same_target_by_its_key() -> None:
+    by_key, first = OneQuestion("shape")(FOUR), OneQuestion()(FOUR)
+    assert by_key.labels == first.labels
+    assert np.array_equal(by_key.targets, first.targets)  # type: ignore[arg-type]  # both have them
+
+
+def test_galaxies_whose_answers_nobody_knows_are_left_out() -> None:
+    weights = np.ones((4, 4), np.float32)
+    weights[1, :3] = 0
+    assert OneQuestion()(replace(FOUR, weights=weights)).ids.tolist() == [0, 2]

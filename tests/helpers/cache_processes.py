@@ -1,4 +1,4 @@
-"""What processes that share an image cache do; apart from the tests, whose imports take a second each."""
+"""What processes that share an image cache do. The tests themselves take a second to import."""
 
 import os
 import signal
@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy.data import cache
 from galaxy.data.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
 
 
 class CountingCrop(CenterCrop):
-    """Leaves a mark for every image it crops, across processes; kills its own after so many marks."""
+    """Leaves a mark for every image that any process crops, and kills its process at a certain mark."""
 
-    deadly = 0  # of the class, so that a crop that kills has the cache of one that does not
+    deadly = 0  # an attribute of the class: a crop that kills has the same cache as one that does not
 
     def __init__(self, marks: str) -> None:
         super().__init__(size=8)
@@ -29,11 +30,14 @@ class CountingCrop(CenterCrop):
 
 
 def open_in_a_process(paths: list[Path], marks: Path, folder: Path) -> str:
-    """The digest of the cache."""
+    """Opens the cache and returns its digest."""
     return open_cache(paths, CountingCrop(str(marks)), folder, "error").digest
 
 
-def die_in_a_process(paths: list[Path], marks: Path, folder: Path, after: int) -> None:
-    """Makes a part of the cache."""
+def die_in_a_process(
+    paths: list[Path], marks: Path, folder: Path, after: int, shard: int = cache.SHARD
+) -> None:
+    """Makes a part of the cache, in shards of so many images."""
     CountingCrop.deadly = after
+    cache.SHARD = shard
     open_cache(paths, CountingCrop(str(marks)), folder, "error", workers=1)

@@ -26,7 +26,7 @@ from tests.conftest import PROJECT
 from tests.helpers.full_disk import file_size_limit
 
 CONFIG: dict[str, Any] = {
-    "target": {"_target_": "galaxy.data.targets.AsLabelled"},
+    "target": {"_target_": "galaxy.data.targets.as_labelled.AsLabelled"},
     "crop": {"_target_": "galaxy.images.crops.center.CenterCrop", "size": 8, "channels": 3},
     "augment": {"_target_": "galaxy.images.augment.Augment"},
     "model": {"_target_": "galaxy.models.baselines.Mean", "_partial_": True},

@@ -19,6 +19,7 @@ import h5py
 import hydra
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from astropy.io import fits
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from galaxy.cli.program import run as run_program
 from galaxy.config import plain
 from galaxy.config.instantiation import instantiate
 from galaxy.data.cache import open_cache
+from galaxy.data.residence import OnDisk
 from galaxy.data.splits import read_splits
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
@@ -250,7 +252,7 @@ def accepted(catalog: Catalog, root: Path, on_bad: OnBad) -> Reading:
     with TemporaryDirectory() as folder:
         cached = open_cache(catalog.images, CROP, Path(folder), on_bad, 1, catalog.any_frame)
         catalog = catalog.take(cached.kept, cached.skipped)
-        crops = np.load(cached.path)
+        crops = OnDisk(cached).gather(torch.arange(len(cached.kept))).numpy()
         names = [str(name) for name in catalog.identifiers.tolist()]
         labels = [()] * len(catalog) if catalog.targets is None else map(tuple, catalog.targets.tolist())
         places = [_place(image, root) for image in catalog.images]

@@ -14,7 +14,7 @@ import pytest
 
 from galaxy.runs.folder import Result, RunFolder
 from galaxy.system.errors import UserError
-from galaxy.system.files import Flusher, explained, replacing, write_bytes, write_json, write_text
+from galaxy.system.files import explained, replacing, write_bytes, write_json, write_text
 from tests.helpers.full_disk import file_size_limit
 
 
@@ -151,28 +151,3 @@ def test_what_stands_in_the_way_is_said(tmp_path: Path, number: int, words: str)
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Input/output"), explained(tmp_path / "result.json"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
-def test_a_disk_that_fails_while_a_large_file_is_written_is_noticed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    flushed: list[int] = []
-
-    def fsync(descriptor: int) -> None:
-        flushed.append(os.fstat(descriptor).st_size)
-        if len(flushed) == 2:
-            raise OSError(errno.EIO, "the disk failed")
-
-    monkeypatch.setattr(os, "fsync", fsync)
-
-    def write() -> None:
-        with (tmp_path / "large").open("wb") as file, Flusher(file) as flusher:
-            for _ in range(100):
-                file.write(bytes(2**23))
-                file.flush()
-                flusher.wrote()
-            flusher.wait()
-
-    with pytest.raises(OSError, match="the disk failed"):
-        write()
-    assert len(flushed) == 2  # not a third one, whose success would hide it

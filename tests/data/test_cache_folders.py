@@ -1,0 +1,104 @@
+"""Which caches there are, and which are removed."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from galaxy.cli.cache import main
+from galaxy.data.cache import open_cache
+from galaxy.data.cache_folders import list_caches, prune
+from galaxy.images.crops.center import CenterCrop
+from galaxy.images.crops.roi import RoiCrop
+from tests.conftest import write_survey
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> list[Path]:
+    """Two surveys with a cache each; the first has two."""
+    surveys = [write_survey(tmp_path / "one", 5, seed=0), write_survey(tmp_path / "[two]", 5, seed=1)]
+    for root, crop in ((surveys[0], CenterCrop(16)), (surveys[0], RoiCrop(8)), (surveys[1], CenterCrop(16))):
+        images = sorted(root.rglob("*.jpg"))
+        open_cache(images, crop, tmp_path / "cache", "error", root=root)
+    return surveys
+
+
+def names(folder: Path) -> list[str]:
+    return [info.folder.name.rpartition("-")[0] for info in list_caches(folder)]
+
+
+def test_caches_are_listed_with_what_they_hold(roots: list[Path], tmp_path: Path) -> None:
+    caches = list_caches(tmp_path / "cache")
+    assert names(tmp_path / "cache") == ["_two_-center16", "one-center16", "one-roi8"]
+    assert [info.roots for info in caches] == [(str(roots[1]),), (str(roots[0]),), (str(roots[0]),)]
+    assert [info.images for info in caches] == [5, 5, 5]
+    assert caches[1].crop == "CenterCrop(size=16, channels=3, fraction=0.5)"
+    for info in caches:
+        assert 0 < info.size < 20_000
+        assert abs(time.time() - info.last_use) < 60
+        assert info.stale == ""
+
+
+def test_caches_whose_survey_is_gone_are_pruned(roots: list[Path], tmp_path: Path) -> None:
+    shutil.rmtree(roots[1])
+    (removed,) = prune(tmp_path / "cache")
+    assert removed.roots == (str(roots[1]),)
+    assert removed.stale == "its images are gone"
+    assert names(tmp_path / "cache") == ["one-center16", "one-roi8"]
+    assert prune(tmp_path / "cache") == []
+
+
+def test_caches_of_another_version_are_pruned(roots: list[Path], tmp_path: Path) -> None:
+    (file,) = (tmp_path / "cache").glob("one-roi8-*/cache.json")
+    described = json.loads(file.read_text())
+    described["recipe"]["code"] = "another"
+    file.write_text(json.dumps(described))
+    (damaged,) = (tmp_path / "cache").glob("_two_*/cache.json")
+    damaged.write_text("{")
+    assert [info.stale for info in prune(tmp_path / "cache")] == ["made by another version"] * 2
+    assert names(tmp_path / "cache") == ["one-center16"]
+
+
+def test_opening_is_using(roots: list[Path], tmp_path: Path) -> None:
+    folder, month_ago = tmp_path / "cache", time.time() - 30 * 86_400
+    for used in folder.glob("*/used"):
+        os.utime(used, (month_ago, month_ago))
+    open_cache(sorted(roots[0].rglob("*.jpg")), RoiCrop(8), folder, "error", root=roots[0])
+    assert prune(folder, older_than_days=31) == []
+    assert len(prune(folder, stale=False, older_than_days=29)) == 2
+    assert names(folder) == ["one-roi8"]
+
+
+def test_a_cache_that_is_being_made_is_left_alone(roots: list[Path], tmp_path: Path) -> None:
+    shutil.rmtree(roots[1])
+    (made,) = (tmp_path / "cache").glob("_two_*")
+    with FileLock(made / "lock"):
+        assert prune(tmp_path / "cache") == []
+    assert len(prune(tmp_path / "cache")) == 1
+
+
+def test_the_command_lists_and_removes(
+    roots: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+    folder = tmp_path / "cache"
+    assert main([str(folder)]) == 0
+    printed = capsys.readouterr().out
+    assert str(roots[1]) in printed  # with its brackets
+    assert "one-roi8-" in printed
+    assert f"3 cache(s) in {folder}" in printed
+    shutil.rmtree(roots[1])
+    assert main([str(folder), "--prune"]) == 0
+    printed = capsys.readouterr().out
+    assert f"removed {folder}/_two_-center16-" in printed
+    assert f"2 cache(s) in {folder}" in printed
+    assert main([str(folder), "--older-than", "0"]) == 0
+    assert f"0 cache(s) in {folder}" in capsys.readouterr().out
+    assert main([str(tmp_path / "none")]) == 1
+    assert "there is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--older-than", "-1"])
