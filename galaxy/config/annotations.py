@@ -99,10 +99,8 @@ def _alternatives(annotation: ast.expr) -> list[tuple[str, list[ast.expr], str]]
 def _fits_one(name: str, arguments: list[ast.expr], value: Any) -> bool:
     if name == "Literal":
         return any(value == item and type(value) is type(item) for item in _constants(arguments))
-    if name not in TYPES:
-        return True
-    if isinstance(value, bool):  # Python's bool is an int, but YAML's is not.
-        return name == "bool"
+    if name not in TYPES or isinstance(value, bool):  # Python's bool is an int, but YAML's is not.
+        return name not in TYPES or name == "bool"
     if not isinstance(value, TYPES[name]):
         return False
     if name in ("tuple", "Tuple") and arguments and not _is_ellipsis(arguments[-1]):
