@@ -62,7 +62,7 @@ def settings(
 
 def main() -> None:
     """Runs the program."""
-    run(evaluate, prepare=with_inherited_data)
+    run(evaluate, str(CONF), "evaluate", prepare=with_inherited_data)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def explore(config: DictConfig) -> None:
 
 def main() -> None:
     """Runs the program."""
-    run(explore)
+    run(explore, str(CONF), "explore")
 
 
 if __name__ == "__main__":

@@ -8,25 +8,21 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, SearchPathException
+from hydra.errors import ConfigCompositionException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from galaxy.cli.sweep import Sweep, summarise
-from galaxy.config.callback import CONFIG_ERROR
-from galaxy.config.composition import explain
-from galaxy.config.jobs import check_jobs, sweep_jobs
+from galaxy.config import ConfigError, Problem, check_command_line
 from galaxy.config.overrides import quoted
-from galaxy.config.problems import ConfigError, Problem
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interrupted
 
+CONFIG_ERROR = 2  # the exit status, which is also that of a wrong command line
 MULTIRUN = ("-m", "--multirun")
 
 
@@ -50,14 +46,21 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     return reported
 
 
-def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = list) -> None:
-    """Calls a function decorated with `@hydra.main`.
+def run(
+    main: Callable[[], Any],
+    config_path: str,
+    config_name: str,
+    prepare: Callable[[list[str]], list[str]] = list,
+) -> None:
+    """Checks the command line, and calls a function decorated with `@hydra.main`.
 
     Exits with status 2 if the configuration is wrong and 1 for any other `UserError`, with the message on
     standard error, and as the shell expects if a signal stopped it; other exceptions pass.
 
     Args:
         main: The function.
+        config_path: The folder of the configuration that `@hydra.main` was given.
+        config_name: The name of the configuration that `@hydra.main` was given.
         prepare: Rewrites the command line first.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
@@ -65,13 +68,14 @@ def run(main: Callable[[], Any], prepare: Callable[[list[str]], list[str]] = lis
         # Hydra wants the overrides contiguous, so a -m between them goes to the front.
         arguments = sorted(prepare(sys.argv[1:]), key=lambda argument: argument not in MULTIRUN)
         sys.argv[1:] = [_with_quotes(argument) for argument in arguments]
+        check_command_line(main, config_path, config_name, sys.argv[1:])
         main()
     except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
         _summarise()
         sys.exit(stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT)
     except Exception as error:
         _summarise()
-        message = _config_error(error) or user_error(error) or _unwritable(error)
+        message = user_error(error) or _config_error(error) or _unwritable(error)
         if message is None:
             raise
         print(message, file=sys.stderr)
@@ -123,21 +127,8 @@ def _unwritable(error: Exception) -> UserError | None:
 
 
 def _config_error(error: Exception) -> ConfigError | None:
-    """All that is wrong with a configuration that Hydra failed to compose; None if it was not that."""
-    if isinstance(error, SearchPathException):
-        return ConfigError([Problem("--config-dir", f"cannot be searched: {error}")])
-    for frame, _ in walk_tb(error.__traceback__):
-        # Hydra names the first mistake only, and nothing public tells what it was composing; the call to
-        # the public `ConfigLoader.load_configuration` in the traceback does, with -cd, -cn and -m applied.
-        call = frame.f_locals
-        if frame.f_code.co_name != "load_configuration" or not isinstance(call.get("self"), ConfigLoader):
-            continue
-        arguments = [argument for argument in call["overrides"] if not argument.startswith("hydra.mode=")]
-        loader, sweep = call["self"], call["run_mode"] == RunMode.MULTIRUN
-        try:
-            jobs = sweep_jobs(loader, arguments) if sweep else [arguments]
-            check_jobs(loader, call["config_name"], jobs)
-        except ConfigError as found:
-            return found
-        return ConfigError([explain(error, loader)])
+    """Returns a mistake that only Hydra finds, such as a sweep over its own settings."""
+    if isinstance(error, ConfigCompositionException):
+        text = " ".join(f"{error} {error.__cause__ or ''}".split())
+        return ConfigError([Problem("The configuration", f"cannot be composed: {text}")])
     return None

@@ -48,7 +48,7 @@ def train(config: DictConfig) -> float:
 
 def main() -> None:
     """Runs the program."""
-    run(train, prepare=with_resumed)
+    run(train, str(CONF), "train", prepare=with_resumed)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
-"""Configuration: checked whole, before anything starts.
+"""The configuration, which is checked as a whole before anything starts, and how it becomes objects."""
 
-`CheckConfig` is the Hydra callback that checks, `plain` what a checked configuration is to the code.
-"""
-
-from galaxy.config.callback import CheckConfig
 from galaxy.config.check import plain
+from galaxy.config.jobs import check_command_line
 from galaxy.config.problems import ConfigError, Problem
 from galaxy.config.resolvers import register
 
-__all__ = ["CheckConfig", "ConfigError", "Problem", "plain"]
+__all__ = ["ConfigError", "Problem", "check_command_line", "plain"]
 
 register()

@@ -55,7 +55,7 @@ class _Check:
         self.problems: list[Problem] = []
         # What the `${...}` of a key refer to.
         self.copies: dict[str, set[str]] = {}
-        for key, reference in _references(OmegaConf.to_container(config, resolve=False)):
+        for key, reference in _references(config):
             self.copies.setdefault(key, set()).add(reference)
         self.read = set().union(*self.copies.values())
 
@@ -149,7 +149,7 @@ class _Check:
                 if not signature.open:
                     known = signature.names(node.get("_partial_") is True)
                     self._report(key, f"is unknown to {owner}", sorted(known), name)
-            elif not _has_unknown(value) and not fits(parameter.annotation, value):
+            elif _is_known(value) and not fits(parameter.annotation, value):
                 assert parameter.annotation is not None  # which everything fits
                 near = nearest(str(value), [_shown(choice) for choice in choices(parameter.annotation)])
                 text = f"is {_shown(value)}, but must be {describe(parameter.annotation)}"
@@ -196,25 +196,26 @@ def _without_requires(value: Any) -> Any:
     return [_without_requires(item) for item in value] if isinstance(value, list) else value
 
 
-def _references(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Each key with a `${other.key}` in its value, and the full name of that other key."""
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _references(item, f"{path}.{key}" if path else str(key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _references(item, f"{path}[{index}]")
-    elif isinstance(value, str):
-        for dots, name in re.findall(r"\$\{(\.*)([\w./@\[\]]+)\}", value):
-            # One dot is the node that holds the key, each further dot a level up.
+def _is_known(value: Any) -> bool:
+    return all(item is not UNKNOWN for _, item in nodes([value]))
+
+
+def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Lists every dotted key below a plain value, with the value of the key."""
+    for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+        key = f"{path}[{name}]" if isinstance(value, list) else f"{path}.{name}" if path else str(name)
+        yield key, item
+        if isinstance(item, dict | list):
+            yield from nodes(item, key)
+
+
+def _references(config: DictConfig) -> Iterator[tuple[str, str]]:
+    """Lists each key with a `${other.key}` in its value, and the full name of that other key."""
+    for path, value in nodes(OmegaConf.to_container(config, resolve=False)):
+        for dots, name in re.findall(r"\$\{(\.*)([\w./@\[\]]+)\}", value) if isinstance(value, str) else ():
+            # One dot is the node that holds the key, and each further dot is a level up.
             parents = path.split(".")[: -len(dots)] if dots else []
             yield path, ".".join([*parents, name])
-
-
-def _has_unknown(value: Any) -> bool:
-    if isinstance(value, dict | list):
-        return any(_has_unknown(item) for item in (value.values() if isinstance(value, dict) else value))
-    return value is UNKNOWN
 
 
 def _shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Checks one run, or every job of a sweep, and says where each mistake was made."""
+"""Checks the run, or every job of the sweep, that a command line asks for, before Hydra starts."""
 
 from __future__ import annotations
 
@@ -11,131 +11,63 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.utils import (
+    create_automatic_config_search_path,
+    detect_calling_file_or_module_from_task_function,
+    get_args_parser,
+)
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.default_element import GroupDefault
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, read_write
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from galaxy.config.check import check
 from galaxy.config.composition import Composer
-from galaxy.config.origins import Origins, display
-from galaxy.config.problems import ConfigError, Problem
+from galaxy.config.origins import origin_of
+from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.signatures import Parameter, Signature, signature_of
 
 
-def check_run(loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]) -> list[Problem]:
-    """Lists what is wrong with a composed configuration.
+def check_command_line(main: Any, config_path: str, config_name: str, arguments: Sequence[str]) -> None:
+    """Checks the configurations that a command line asks for, as Hydra will compose them.
 
     Args:
-        loader: Hydra's loader, which composed it.
-        config: The configuration with its `hydra` node.
-        arguments: The overrides that it was composed with.
-    """
-    return _placed(_mistakes(loader, config), loader, config, arguments)
-
-
-def check_jobs(
-    loader: ConfigLoader, config_name: str | None, jobs: Sequence[Sequence[str]], always: Sequence[str] = ()
-) -> None:
-    """Composes and checks each job.
-
-    Args:
-        loader: Hydra's loader.
-        config_name: Name of the primary configuration.
-        jobs: The overrides of each job.
-        always: Overrides of Hydra's own settings that all jobs share.
+        main: The function that `@hydra.main` decorated.
+        config_path: The folder that `@hydra.main` was given.
+        config_name: The name of the primary configuration that `@hydra.main` was given.
+        arguments: The command line, with Hydra's own options.
 
     Raises:
-        ConfigError: Some are wrong, or do what another does; each mistake is named once, with the first job
-            that has it.
+        ConfigError: The configuration has mistakes.
     """
-    composer = Composer(loader, config_name)
-    seen: dict[str, Sequence[str]] = {}
-    having: dict[Problem, list[int]] = {}
-    placed: dict[Problem, Problem] = {}
-    for index, arguments in enumerate(jobs):
-        config, problems = composer.compose([*always, *arguments])
-        if config is not None:
-            _set_number(config, index)
-            problems += _mistakes(loader, config)
-            problems += [] if problems else _repeated(config, arguments, seen)
-        new = [problem for problem in problems if problem not in having]
-        if new and config is not None:
-            placed |= zip(new, _placed(new, loader, config, arguments), strict=True)
-        for problem in problems:
-            having.setdefault(problem, []).append(index)
-    if having:
-        shared = set(jobs[0]).intersection(*jobs)
-        names = [_job(jobs, indices, shared) for indices in having.values()]
-        raise ConfigError([placed.get(problem, problem) for problem in having], names)
-
-
-def sweep_jobs(loader: ConfigLoader, arguments: Sequence[str]) -> list[list[str]]:
-    """The overrides of each job of a sweep, as Hydra's basic sweeper expands them.
-
-    Raises:
-        ConfigError: There is no job, as a `glob` matches nothing, or a job is there twice.
-    """
-    choices: dict[str, list[str]] = {}
-    parser = OverridesParser.create(config_loader=loader)  # which knows the options that `glob(*)` means
-    for argument in arguments:
-        try:
-            (override,) = parser.parse_overrides([argument])
-        except HydraException:
-            choices[argument] = [argument]  # reported when the job is composed
-            continue
-        key = override.get_key_element()
-        if override.is_discrete_sweep():
-            choices[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            if not choices[key]:
-                options = tuple(loader.get_group_options(key))
-                raise ConfigError([Problem(key, f"sweeps over nothing: {argument}", options)])
-            if twice := [job for job, count in Counter(choices[key]).items() if count > 1]:
-                raise ConfigError([Problem(twice[0], f"is given more than once: {argument}")])
-        else:
-            choices[key] = [argument]
-    return [list(job) for job in itertools.product(*choices.values())]
-
-
-def _mistakes(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
-    return [*_merged_options(loader, config), *_empty_options(config), *check(config, _top_level(config))]
-
-
-def _set_number(config: DictConfig, number: int) -> None:
-    """Gives a job its number, as Hydra does when it begins, for `${hydra:job.num}`."""
-    with read_write(config.hydra.job):
-        config.hydra.job.num = number
-    HydraConfig.instance().set_config(config)
-
-
-def _repeated(config: DictConfig, arguments: Sequence[str], seen: dict[str, Sequence[str]]) -> list[Problem]:
-    """Whether a job has the configuration of an earlier one, which would only be trained again.
-
-    Args:
-        config: Of the job.
-        arguments: Its overrides.
-        seen: Those of the jobs before it by their configurations; this one joins them.
-    """
-    content = str({key: value for key, value in config.items_ex(resolve=False) if key != "hydra"})
-    earlier = seen.setdefault(content, arguments)
-    if earlier is arguments or "${hydra:" in content:  # such as the number of the job
-        return []
-    own, other = (
-        " ".join(argument for argument in job if argument not in apart)
-        for job, apart in ((arguments, earlier), (earlier, arguments))
+    options = get_args_parser().parse_args(list(arguments))
+    if options.hydra_help or options.shell_completion or options.experimental_rerun:
+        return
+    search_path = create_automatic_config_search_path(
+        *detect_calling_file_or_module_from_task_function(main), options.config_path or config_path
     )
-    return [Problem(own, f"makes the same job as {other}: leave out one of the two")]
-
-
-def _placed(
-    problems: list[Problem], loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]
-) -> list[Problem]:
-    """The problems with the places where their keys were set."""
-    if all(problem.source for problem in problems):
-        return problems
-    origins = Origins(loader, config, list(arguments))
-    return [p if p.source else replace(p, source=origins.of(p.at or p.key)) for p in problems]
+    if options.config_dir is not None:
+        folder = Path(options.config_dir).absolute()
+        if not folder.is_dir():
+            raise ConfigError([Problem("--config-dir", f"is {folder}, which is not a folder")])
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    composer = Composer(search_path, options.config_name or config_name)
+    if options.help or options.cfg or options.info:
+        if problems := composer.compose(options.overrides)[1]:
+            raise ConfigError(problems)
+        return
+    # The configuration decides about the mode too, so it is composed without what a sweep varies.
+    fixed = [argument for argument in options.overrides if len(_choices(composer.loader, argument)) == 1]
+    config, _ = composer.compose(fixed)
+    mode = config.hydra.mode if config is not None else None
+    if mode == RunMode.RUN or (mode is None and not options.multirun):
+        _check_jobs(composer, [options.overrides])
+    elif config is None or are_planned(config):
+        _check_jobs(composer, _jobs(composer.loader, config, options.overrides))
 
 
 def are_planned(config: DictConfig) -> bool:
@@ -144,63 +76,143 @@ def are_planned(config: DictConfig) -> bool:
 
 
 def planned_jobs(loader: ConfigLoader, config: DictConfig) -> list[list[str]]:
-    """The overrides of each job of a sweep that is about to start, with those of `hydra.sweeper.params`."""
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    return sweep_jobs(loader, [*params, *config.hydra.overrides.task])
+    """Lists the overrides of each job of a sweep that is about to start.
+
+    Args:
+        loader: Hydra's loader.
+        config: The configuration of the sweep, as Hydra composed it.
+    """
+    return _jobs(loader, config, list(config.hydra.overrides.task))
 
 
-def _job(jobs: Sequence[Sequence[str]], indices: list[int], shared: set[str]) -> str:
-    """Names the first of some jobs by what sets it apart, and counts the others; "" for all jobs."""
+def _jobs(loader: ConfigLoader, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:
+    """Expands `hydra.sweeper.params` and the arguments of a sweep as Hydra's basic sweeper does."""
+    params = dict(config.hydra.sweeper.params or {}) if config is not None else {}
+    choices: dict[str, list[str]] = {}
+    for argument in [*(f"{key}={value}" for key, value in params.items()), *arguments]:
+        key = argument.partition("=")[0]
+        choices[key] = _choices(loader, argument)
+        if not choices[key]:
+            raise ConfigError(
+                [Problem(key, f"sweeps over nothing: {argument}", tuple(loader.get_group_options(key)))]
+            )
+        if twice := [job for job, count in Counter(choices[key]).items() if count > 1]:
+            raise ConfigError([Problem(twice[0], f"is given more than once: {argument}")])
+    return [list(job) for job in itertools.product(*choices.values())]
+
+
+def _choices(loader: ConfigLoader, argument: str) -> list[str]:
+    """Lists the overrides that an argument of a sweep stands for; none if its glob finds nothing."""
+    try:
+        # The parser has the loader so that it knows which options `glob(*)` means.
+        (override,) = OverridesParser.create(config_loader=loader).parse_overrides([argument])
+    except HydraException:
+        return [argument]  # The mistake is reported when the argument is composed.
+    if not override.is_discrete_sweep():
+        return [argument]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> None:
+    """Composes and checks each job.
+
+    Raises:
+        ConfigError: Some jobs are wrong, or do what another does. Each mistake is named once, with the first
+            job that has it.
+    """
+    seen: dict[str, Sequence[str]] = {}
+    having: dict[Problem, list[int]] = {}
+    placed: list[Problem] = []
+    for index, arguments in enumerate(jobs):
+        config, problems = composer.compose(arguments)
+        if config is not None:
+            # Hydra does the same when a job begins, for the sake of `${hydra:job.num}`.
+            with read_write(config.hydra.job):
+                config.hydra.job.num = index
+            HydraConfig.instance().set_config(config)
+            problems += [*_merged_options(composer, config), *_empty_options(composer, config)]
+            problems += check(config, _top_level(composer, config))
+            problems += [] if problems else _repeated(config, arguments, seen)
+        new = [problem for problem in problems if problem not in having]
+        placed += _placed(new, composer, config, arguments)
+        for problem in problems:
+            having.setdefault(problem, []).append(index)
+    if having:
+        shared = set(jobs[0]).intersection(*jobs)
+        raise ConfigError(placed, [_name(jobs, indices, shared) for indices in having.values()])
+
+
+def _placed(
+    problems: list[Problem], composer: Composer, config: DictConfig | None, arguments: Sequence[str]
+) -> list[Problem]:
+    """Adds the places where the keys of the problems were set."""
+    if config is None or all(problem.source for problem in problems):
+        return problems
+    files = list(composer.files(config))
+    return [
+        p if p.source else replace(p, source=origin_of(p.at or p.key, arguments, files)) for p in problems
+    ]
+
+
+def _name(jobs: Sequence[Sequence[str]], indices: list[int], shared: set[str]) -> str:
+    """Names the first of some jobs by what sets it apart, and counts the others; all jobs have no name."""
     if len(indices) == len(jobs):
         return ""
     name = " ".join(argument for argument in jobs[indices[0]] if argument not in shared)
     return name if len(indices) == 1 else f"{name}, and {len(indices) - 1} more of {len(jobs)} jobs"
 
 
-def _merged_options(loader: ConfigLoader, config: DictConfig) -> list[Problem]:
-    """Groups of which several options were given: Hydra merges them, and the last one's target wins."""
-    choices = config.hydra.runtime.choices
-    return [
-        Problem(
-            str(key),
-            "is given several options, which would be merged into one: choose one, or sweep with -m",
-            tuple(loader.get_group_options(str(key))),
-        )
-        for key, node in config.items()
-        if isinstance(node, DictConfig)
-        and "_target_" in node
-        and key not in choices
-        and loader.get_group_options(str(key))
-    ]
+def _repeated(config: DictConfig, arguments: Sequence[str], seen: dict[str, Sequence[str]]) -> list[Problem]:
+    """Says if a job has the configuration of an earlier one, as it would only be trained again.
+
+    Args:
+        config: The configuration of the job.
+        arguments: The overrides of the job.
+        seen: The overrides of the jobs before it, by their configurations. This job is added.
+    """
+    content = str({key: value for key, value in config.items_ex(resolve=False) if key != "hydra"})
+    earlier = seen.setdefault(content, arguments)
+    if earlier is arguments or "${hydra:" in content:  # The number of the job may set it apart.
+        return []
+    own, other = (
+        " ".join(argument for argument in job if argument not in apart)
+        for job, apart in ((arguments, earlier), (earlier, arguments))
+    )
+    return [Problem(own, f"makes the same job as {other}: leave out one of the two")]
 
 
-def _empty_options(config: DictConfig) -> list[Problem]:
-    """Groups whose option is a file without content, which Hydra takes for one that sets nothing."""
-    chosen = [f"{group}/{option}" for group, option in config.hydra.runtime.choices.items()]
-    groups = [name for name in chosen if config.get(name.partition("/")[0]) == {}]
-    files = [folder / f"{name}.yaml" for name in groups for folder in _folders(config)]
-    return [
-        Problem(file.parent.name, f"is empty: {display(file)} sets nothing; write {{}} there if it is meant")
-        for file in files
-        if file.is_file() and yaml.safe_load(file.read_text(encoding="utf-8")) is None
-    ]
+def _merged_options(composer: Composer, config: DictConfig) -> list[Problem]:
+    """Finds groups with several options: Hydra would merge them, and the last `_target_` would win."""
+    text = "is given several options, which would be merged into one: choose one, or sweep with -m"
+    groups = [key for key, node in config.items() if isinstance(node, DictConfig) and "_target_" in node]
+    options = {str(key): tuple(composer.loader.get_group_options(str(key))) for key in groups}
+    chosen = config.hydra.runtime.choices
+    return [Problem(key, text, names) for key, names in options.items() if names and key not in chosen]
 
 
-def _folders(config: DictConfig) -> list[Path]:
-    """Those of the configuration."""
-    return [Path(source.path) for source in config.hydra.runtime.config_sources if source.schema == "file"]
+def _empty_options(composer: Composer, config: DictConfig) -> list[Problem]:
+    """Finds groups whose option is a file without content, which Hydra takes for one that sets nothing."""
+    problems = []
+    for group, option in config.hydra.runtime.choices.items():
+        file = composer.file(f"{group}/{option}", config) if config.get(group) == {} else None
+        if file is not None and yaml.safe_load(file.read_text(encoding="utf-8")) is None:
+            text = f"is empty: {display(file)} sets nothing; write {{}} there if it is meant"
+            problems.append(Problem(group, text))
+    return problems
 
 
-def _top_level(config: DictConfig) -> Signature:
-    """The keys of the highest level: what the primary file declares.
+def _top_level(composer: Composer, config: DictConfig) -> Signature:
+    """The keys of the highest level, which are those that the primary file declares.
 
     Their types are those of the function that the file names as its `_target_`, else those of the values.
     """
-    declared = _declared(config.hydra.job.config_name, _folders(config))
-    if declared is None:
-        return Signature({}, open=True)  # a configuration that is not a file
+    loaded = composer.loader.repository.load_config(composer.config_name)
+    assert loaded is not None  # It has been composed.
     parameters = {}
-    for key, value in declared.items():
+    for default in loaded.defaults_list:
+        if isinstance(default, GroupDefault) and not default.override:
+            parameters[default.group.partition("/")[0]] = Parameter(None, required=default.value is not None)
+    for key, value in OmegaConf.to_container(loaded.config).items():
         typed = isinstance(value, bool | int | float | str | list) and not str(value).startswith(
             ("${", "???")
         )
@@ -208,23 +220,5 @@ def _top_level(config: DictConfig) -> Signature:
         parameters[key] = Parameter(annotation, required=value is not None)
     if isinstance(target := config.get("_target_"), str):
         taken = signature_of(target) or Signature({})
-        parameters.update({key: taken.parameters[key] for key in parameters.keys() & taken.parameters.keys()})
-    return Signature(parameters)
-
-
-def _declared(name: str | None, folders: list[Path]) -> dict[str, Any] | None:
-    """The keys that a primary file sets, with their values, and the groups in its defaults list."""
-    file = next((folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").is_file()), None)
-    if file is None:
-        return None
-    content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    declared: dict[str, Any] = {}
-    for item in content.pop("defaults", []):
-        if isinstance(item, dict):  # `- override /group@package: option`
-            name, option = next(iter(item.items()))
-            group = name.split()[-1].lstrip("/").rpartition("@")[2].partition("/")[0]
-            # What the node will hold is not known here, but whether there must be one is.
-            declared[group] = None if option is None else "${...}"
-        elif item != "_self_":
-            declared |= _declared(item, folders) or {}
-    return {key: value for key, value in {**declared, **content}.items() if key != "hydra"}
+        parameters |= {key: taken.parameters[key] for key in parameters.keys() & taken.parameters.keys()}
+    return Signature({key: value for key, value in parameters.items() if key != "hydra"})

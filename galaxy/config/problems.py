@@ -1,10 +1,12 @@
-"""A mistake in the configuration, and the one message that lists them all."""
+"""Mistakes in the configuration, and the one message that lists them all."""
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from galaxy.system.errors import UserError
 
@@ -15,11 +17,11 @@ class Problem:
 
     Attributes:
         key: The dotted key, as on the command line.
-        text: What is wrong; it follows the key in a sentence.
-        allowed: What could stand there instead.
-        nearest: The likeliest of them, if one is near what was written.
-        source: Which file and line, or which argument, set the key.
-        at: The key whose origin is looked up for `source`, where it is another one.
+        text: A sentence about the mistake, whose subject is the key.
+        allowed: The values or names that could stand there instead.
+        nearest: The allowed name that is most like the one that was written, if any is near.
+        source: The argument, or the file and line, that set the key.
+        at: Another key whose origin is named as the `source`; empty if it is that of `key`.
     """
 
     key: str
@@ -32,18 +34,13 @@ class Problem:
     def __str__(self) -> str:
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""
         lines = [f"{self.key} {self.text}{hint}"]
-        if self.source:
-            lines.append(f"    set in: {self.source}")
+        lines += [f"    set in: {self.source}"] if self.source else []
         if self.allowed:
-            listed = textwrap.fill(
-                ", ".join(self.allowed),
-                width=100,
-                initial_indent="    allowed: ",
-                subsequent_indent=" " * 13,
-                break_on_hyphens=False,
-                break_long_words=False,
-            )
-            lines.append(listed)
+            text, indent = f"allowed: {', '.join(self.allowed)}", " " * 4
+            # A name is never broken, so that it can be copied.
+            wrap = textwrap.TextWrapper(104, indent, indent + " " * 9, break_on_hyphens=False)
+            wrap.break_long_words = False
+            lines.append(wrap.fill(text))
         return "\n".join(lines)
 
 
@@ -51,8 +48,8 @@ class ConfigError(UserError):
     """The configuration is wrong; the command line exits with status 2.
 
     Args:
-        problems: What is wrong.
-        jobs: For each problem, the jobs of the sweep that have it; empty outside of sweeps.
+        problems: The mistakes.
+        jobs: For each mistake, the jobs of the sweep that have it; empty if all have it.
     """
 
     def __init__(self, problems: Sequence[Problem], jobs: Sequence[str] = ()) -> None:
@@ -63,3 +60,9 @@ class ConfigError(UserError):
             job = f"\n    in: {jobs[index]}" if jobs and jobs[index] else ""
             blocks.append(f"  {textwrap.indent(f'{problem}{job}', '  ').lstrip()}")
         super().__init__("\n\n".join(blocks))
+
+
+def display(file: Path) -> str:
+    """Writes a path relative to the working folder if the file lies below it."""
+    relative = os.path.relpath(file)
+    return str(file) if relative.startswith("..") else relative

@@ -1,22 +1,30 @@
-"""What a class or function takes, read from its source: importing torch to learn it would take seconds."""
+"""Reads from source what a class or function takes, because it takes seconds to import torch."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+import pkgutil
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 
-# Bases whose constructors take nothing. `torch.nn.Module.__init__` says it does, and then refuses.
+# The constructors of these bases take nothing. `torch.nn.Module.__init__` says it does, and then refuses.
 TAKE_NOTHING = ("object", "abc.ABC", "typing.Generic", "typing.Protocol", "torch.nn.Module")
-# Longer chains of re-exports are cycles.
+# A chain of more re-exports is taken for a cycle.
 MAX_HOPS = 10
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter; `annotation` is None where there is none."""
+    """One parameter.
+
+    Attributes:
+        annotation: The syntax tree of its annotation; None if it has none.
+        required: Whether it lacks a default.
+    """
 
     annotation: ast.expr | None
     required: bool
@@ -24,13 +32,18 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """Parameters by name; `open` if there is a `**kwargs`, which takes any other name too."""
+    """The parameters of a function or constructor.
+
+    Attributes:
+        parameters: Each parameter by its name, without `self`.
+        open: Whether any other name is taken as well, as by `**kwargs`.
+    """
 
     parameters: dict[str, Parameter]
     open: bool = False
 
     def names(self, partial: bool) -> set[str]:
-        """Those that a file may set: not the first that a `partial` call needs, for which it waits."""
+        """The parameters that a file may set. Of a partial call, the program gives the first required one."""
         required = [name for name, parameter in self.parameters.items() if parameter.required]
         return self.parameters.keys() - (required[:1] if partial else [])
 
@@ -40,8 +53,8 @@ class UnknownNameError(Exception):
 
     Attributes:
         owner: The module that lacks the name.
-        name: The name.
-        known: What the module has.
+        name: The missing name.
+        known: The names that the module has.
     """
 
     def __init__(self, owner: str, name: str, known: list[str]) -> None:
@@ -52,22 +65,22 @@ class UnknownNameError(Exception):
 
 
 class _OpaqueError(Exception):
-    """Only an import could tell."""
+    """The source does not tell; an import would."""
 
 
 @cache
 def signature_of(target: str) -> Signature | None:
     """Reads the signature of `package.module.name` without importing anything.
 
-    Re-exports are followed; a class is its constructor, its own or an inherited one, or its fields if it is
-    a dataclass.
+    Re-exports are followed. The signature of a class is that of its constructor, which may be inherited, or
+    the fields of a dataclass.
 
     Returns:
-        The signature without `self`, or None where only an import could tell: compiled code, methods, names
-        made at run time.
+        The signature, or None for what the source does not tell: compiled code, methods, names made at run
+        time.
 
     Raises:
-        UnknownNameError: There is no such name.
+        UnknownNameError: The name does not exist.
     """
     try:
         module, node = _resolve(target)
@@ -75,126 +88,96 @@ def signature_of(target: str) -> Signature | None:
             return _of_function(node)
         if isinstance(node, ast.ClassDef):
             return _of_class(module, node) or Signature({})
-    except (_OpaqueError, SyntaxError):
+    except (_OpaqueError, SyntaxError, ValueError):  # ValueError: the source is not text
         pass
     return None
 
 
 class _Module:
-    """A source file, parsed when it is asked for."""
+    """A source file.
 
-    def __init__(self, name: str, file: Path) -> None:
+    Attributes:
+        name: The dotted name of the module.
+        folders: The folders of a package's submodules; empty if the module is not a package.
+        names: The definitions and imports at the top level. An import has the dotted name of its origin, and
+            `from origin import *` is held as "origin.*".
+    """
+
+    def __init__(self, name: str, source: str, folders: list[str]) -> None:
         self.name = name
-        self.file = file
+        self.source = source
+        self.folders = folders
+        self.names: dict[str, ast.stmt | str] = {}
+        package = name.split(".")[: None if folders else -1]
+        for statement in ast.parse(source).body:
+            match statement:
+                case ast.ClassDef(name=defined) | ast.FunctionDef(name=defined):
+                    self.names[defined] = statement
+                case ast.Import(aliases):
+                    for alias in aliases:
+                        root = alias.name.partition(".")[0]
+                        self.names[alias.asname or root] = alias.name if alias.asname else root
+                case ast.ImportFrom(origin, aliases, level):
+                    # One dot is the package itself, and each further dot is a level up.
+                    base = package[: len(package) + 1 - level] if level else []
+                    for alias in aliases:
+                        dotted = ".".join([*base, *([origin] if origin else []), alias.name])
+                        self.names[dotted if alias.name == "*" else alias.asname or alias.name] = dotted
 
-    @cached_property
-    def names(self) -> dict[str, ast.stmt | str]:
-        """What the module defines, and the dotted names of what it imports."""
-        names: dict[str, ast.stmt | str] = {}
-        package = self.name if self.file.name == "__init__.py" else self.name.rpartition(".")[0]
-        for statement in _flat(ast.parse(self.file.read_bytes()).body):
-            if isinstance(statement, ast.ClassDef | ast.FunctionDef):
-                names[statement.name] = statement
-            elif isinstance(statement, ast.Assign | ast.AnnAssign):
-                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-                names.update({target.id: statement for target in targets if isinstance(target, ast.Name)})
-            elif isinstance(statement, ast.Import):
-                for alias in statement.names:
-                    root = alias.name.partition(".")[0]
-                    names[alias.asname or root] = alias.name if alias.asname else root
-            elif isinstance(statement, ast.ImportFrom):
-                # One dot is the package itself, each further dot a level up.
-                base = package.split(".")[: len(package.split(".")) - statement.level + 1]
-                origin = [*base, statement.module] if statement.level else [statement.module]
-                prefix = ".".join(part for part in origin if part)
-                for alias in statement.names:
-                    names[prefix if alias.name == "*" else alias.asname or alias.name] = (
-                        f"{prefix}.{alias.name}"
-                    )
-        return names
-
-    def find(self, name: str, hops: int) -> ast.stmt | str | None:
-        """The definition of a name, or the dotted name that it was imported as."""
+    def find(self, name: str, hops: int) -> ast.stmt | str:
+        """Finds the definition of a name, or the dotted name that it was imported as."""
         if name in self.names:
             return self.names[name]
-        for origin in self.names.values():
-            if isinstance(origin, str) and origin.endswith(".*"):
-                try:
-                    _resolve(dotted := origin[:-1] + name, hops + 1)
-                except UnknownNameError:
-                    continue
-                return dotted
-        if "__getattr__" in self.names:
-            raise _OpaqueError
-        return None
-
-    def submodule(self, name: str) -> _Module | None:
-        if self.file.name != "__init__.py":
-            return None
-        for file in (self.file.parent / name / "__init__.py", self.file.parent / f"{name}.py"):
-            if file.is_file():
-                return _module(f"{self.name}.{name}", file)
-        if list(self.file.parent.glob(f"{name}.*")) or (self.file.parent / name).is_dir():
-            raise _OpaqueError  # compiled, or a folder without __init__.py
-        return None
-
-    def known(self) -> list[str]:
-        """The public names: of a package also its submodules and what it re-exports."""
-        package = self.file.name == "__init__.py"
-        names = {
-            name
-            for name, definition in self.names.items()
-            if (package or isinstance(definition, ast.stmt)) and not name.startswith("_") and "." not in name
-        }
-        if package:
-            entries = [path for path in self.file.parent.iterdir() if path.is_dir() or path.suffix == ".py"]
-            names |= {path.stem for path in entries if not path.name.startswith(("_", "."))}
-        return sorted(names)
+        for star in [key for key in self.names if key.endswith(".*")]:
+            try:
+                _resolve(dotted := star[:-1] + name, hops + 1)
+            except UnknownNameError:
+                continue
+            return dotted
+        if re.search(rf"\b(def __getattr__|{re.escape(name)})\b", self.source):
+            raise _OpaqueError  # It may be assigned, or made at run time.
+        known = {key for key, node in self.names.items() if self.folders or not isinstance(node, str)}
+        known |= {module.name for module in pkgutil.iter_modules(self.folders)}
+        public = sorted(key for key in known if not key.startswith("_") and "." not in key)
+        raise UnknownNameError(self.name, name, public)
 
 
 @cache
-def _module(name: str, file: Path) -> _Module:
-    return _Module(name, file)
-
-
-def _flat(statements: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements of a module, with those under `if` and `try`, which bind names too."""
-    found = []
-    for statement in statements:
-        found.append(statement)
-        for field in ("body", "handlers", "orelse"):
-            if isinstance(statement, ast.If | ast.Try):
-                for inner in getattr(statement, field, []):
-                    found += _flat(inner.body if isinstance(inner, ast.ExceptHandler) else [inner])
-    return found
+def _module(name: str) -> _Module | None:
+    """Reads a module by its dotted name; None if there is no such module."""
+    parent, _, _ = name.rpartition(".")
+    if not parent:
+        spec = importlib.util.find_spec(name)  # This imports nothing, as the name has no dot.
+    elif (package := _module(parent)) is not None and package.folders:
+        spec = PathFinder.find_spec(name, package.folders)
+    else:
+        return None
+    if spec is None:
+        return None
+    if spec.origin is None or not spec.origin.endswith(".py"):
+        raise _OpaqueError  # It is compiled, or a folder without __init__.py.
+    return _Module(name, Path(spec.origin).read_text("utf-8"), spec.submodule_search_locations or [])
 
 
 def _resolve(dotted: str, hops: int = 0) -> tuple[_Module, ast.stmt]:
-    """The statement that defines a dotted name, and its module."""
-    if hops > MAX_HOPS:
-        raise _OpaqueError
+    """Finds the statement that defines a dotted name, and its module."""
     top, *rest = dotted.split(".")
-    spec = importlib.util.find_spec(top) if top else None  # of a top-level name, this imports nothing
-    if spec is None:
+    module = _module(top) if top else None
+    if module is None:
         raise UnknownNameError("the Python environment", top, [])
-    if spec.origin is None or not spec.origin.endswith(".py"):
-        raise _OpaqueError
-    module = _module(top, Path(spec.origin))
-    for index, name in enumerate(rest):
-        last = index == len(rest) - 1
-        # Half way, a folder is tried before the names of the package: torch/__init__.py is long.
-        if not (last and name in module.names) and (submodule := module.submodule(name)):
+    while rest and hops <= MAX_HOPS:
+        name, *rest = rest
+        # Before the last name, a submodule is tried before the names of the package.
+        if (rest or name not in module.names) and (submodule := _module(f"{module.name}.{name}")):
             module = submodule
             continue
         found = module.find(name, hops)
-        if found is None:
-            raise UnknownNameError(module.name, name, module.known())
         if isinstance(found, str):
-            return _resolve(".".join([found, *rest[index + 1 :]]), hops + 1)
-        if not last:
-            raise _OpaqueError  # a method, or an attribute of an object
-        return module, found
-    raise _OpaqueError  # a module
+            return _resolve(".".join([found, *rest]), hops + 1)
+        if not rest:
+            return module, found
+        break
+    raise _OpaqueError  # a module, a method, or a cycle
 
 
 def _of_function(node: ast.FunctionDef, bound: bool = False) -> Signature:
@@ -202,83 +185,60 @@ def _of_function(node: ast.FunctionDef, bound: bool = False) -> Signature:
     positional = [*arguments.posonlyargs, *arguments.args]
     defaults = [*[None] * (len(positional) - len(arguments.defaults)), *arguments.defaults]
     pairs = list(zip(positional, defaults, strict=True))[1 if bound else 0 :]
-    pairs += list(zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True))
+    pairs += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
     parameters = {argument.arg: _parameter(argument.annotation, default) for argument, default in pairs}
     return Signature(parameters, open=arguments.kwarg is not None)
 
 
 def _parameter(annotation: ast.expr | None, default: ast.expr | None) -> Parameter:
     if annotation is not None and isinstance(default, ast.Constant) and default.value is None:
-        # `size: int = None` means that None is fine.
+        # The parameter `size: int = None` takes None as well.
         annotation = ast.BinOp(annotation, ast.BitOr(), ast.Constant(None))
     return Parameter(annotation, required=default is None)
 
 
 def _of_class(module: _Module, node: ast.ClassDef) -> Signature | None:
-    """The constructor's signature; None if nothing but `object` defines one."""
+    """Reads the constructor's signature; None if only `object` defines a constructor."""
+    own = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
+    given: set[str | None] = set()  # what the constructor itself gives to that of its base
     if any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
-        return _of_dataclass(module, node)
-    methods = {item.name: item for item in node.body if isinstance(item, ast.FunctionDef)}
-    if "__init__" in methods:
-        constructor = methods["__init__"]
-        return _with_handed_on(module, node, constructor, _of_function(constructor, bound=True))
-    if "__new__" in methods or node.keywords:
+        signature = _of_fields(node)
+    elif "__init__" in own:
+        signature = _of_function(own["__init__"], bound=True)
+        for call in ast.walk(own["__init__"]):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__":
+                given |= {part.arg for part in call.keywords}
+        if not signature.open or None not in given:  # None stands for `**kwargs`.
+            return signature
+        signature = Signature(signature.parameters, open=len(node.bases) > 1)
+    elif "__new__" in own or node.keywords:
         raise _OpaqueError
-    for base in _bases(module, node):
-        inherited = _of_class(*base)
-        if inherited is not None:
-            return inherited
-    return None
+    else:
+        return _of_bases(module, node)
+    base = _of_bases(module, node) or Signature({})
+    inherited = {name: parameter for name, parameter in base.parameters.items() if name not in given}
+    return Signature({**inherited, **signature.parameters}, base.open or signature.open)
 
 
-def _with_handed_on(
-    module: _Module, node: ast.ClassDef, constructor: ast.FunctionDef, own: Signature
-) -> Signature:
-    """What a constructor takes that gives its `**arguments` to the one of its base."""
-    rest = constructor.args.kwarg
-    for call in ast.walk(constructor):
-        if not isinstance(call, ast.Call) or ast.unparse(call.func) != "super().__init__" or rest is None:
-            continue
-        given = {part.arg for part in call.keywords}  # None stands for `**`
-        if None not in given:
-            continue
-        inherited = [_of_class(*base) or Signature({}) for base in _bases(module, node)]
-        handed_on = {
-            name: parameter
-            for base in inherited
-            for name, parameter in base.parameters.items()
-            if name not in given
-        }
-        return Signature({**handed_on, **own.parameters}, any(base.open for base in inherited))
-    return own
-
-
-def _of_dataclass(module: _Module, node: ast.ClassDef) -> Signature:
-    parameters: dict[str, Parameter] = {}
-    for base in reversed(_bases(module, node)):
-        parameters |= (_of_class(*base) or Signature({})).parameters
+def _of_fields(node: ast.ClassDef) -> Signature:
+    """Reads the constructor that a dataclass makes of its own fields."""
+    parameters = {}
     for item in node.body:
-        if not isinstance(item, ast.AnnAssign) or not isinstance(item.target, ast.Name):
-            continue
-        parameter = _parameter(item.annotation, item.value)
-        if isinstance(item.value, ast.Call) and ast.unparse(item.value.func).endswith("field"):
-            options = {keyword.arg: ast.unparse(keyword.value) for keyword in item.value.keywords}
-            if options.get("init") == "False":
-                continue
-            parameter = replace(parameter, required=not {"default", "default_factory"} & options.keys())
-        if "ClassVar" not in ast.unparse(item.annotation):
-            parameters[item.target.id] = parameter
+        if isinstance(item, ast.AnnAssign) and "ClassVar" not in ast.unparse(item.annotation):
+            default = ast.unparse(item.value) if item.value is not None else ""
+            required = not default or ("field(" in default and "default" not in default)
+            if "init=False" not in default:
+                parameters[ast.unparse(item.target)] = Parameter(item.annotation, required)
     return Signature(parameters)
 
 
-def _bases(module: _Module, node: ast.ClassDef) -> list[tuple[_Module, ast.ClassDef]]:
-    found = []
+def _of_bases(module: _Module, node: ast.ClassDef) -> Signature | None:
+    """Reads the first constructor that a base of the class has."""
     for base in node.bases:
         expression = base.value if isinstance(base, ast.Subscript) else base  # Generic[T]
-        root, _, rest = ast.unparse(expression).partition(".")
+        root, dot, rest = ast.unparse(expression).partition(".")
         definition = module.names.get(root, root)
-        dotted = definition if isinstance(definition, str) else f"{module.name}.{root}"
-        dotted = f"{dotted}.{rest}" if rest else dotted
+        dotted = (definition if isinstance(definition, str) else f"{module.name}.{root}") + dot + rest
         if dotted in TAKE_NOTHING:
             continue
         try:
@@ -287,5 +247,6 @@ def _bases(module: _Module, node: ast.ClassDef) -> list[tuple[_Module, ast.Class
             raise _OpaqueError from None
         if not isinstance(statement, ast.ClassDef):
             raise _OpaqueError
-        found.append((owner, statement))
-    return found
+        if (signature := _of_class(owner, statement)) is not None:
+            return signature
+    return None

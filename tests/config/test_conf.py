@@ -7,12 +7,10 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
-from galaxy.config import plain
+from galaxy.config import check_command_line, plain
 from galaxy.config.instantiation import instantiate
-from galaxy.config.jobs import check_run
 from galaxy.config.paths import CONF
 from galaxy.labels.labels import class_labels
 from galaxy.learning.task import GalaxyTask
@@ -44,14 +42,10 @@ OPTIONS = [f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF /
 
 
 def composed(*overrides: str, name: str = "train") -> DictConfig:
-    """Composes and checks as the command line does; returns the configuration without Hydra's node."""
+    """Composes and checks as the command line does."""
+    check_command_line(composed, str(CONF), name, overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, [*overrides], return_hydra_config=True)
-        problems = check_run(GlobalHydra.instance().config_loader(), config, overrides)
-        assert not problems, "\n".join(map(str, problems))
-        with open_dict(config):
-            del config["hydra"]
-    return config
+        return compose(name, [*overrides])
 
 
 def rooted(*overrides: str) -> list[str]:

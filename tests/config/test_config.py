@@ -15,7 +15,7 @@ import pytest
 PROJECT = {
     "train.py": """
         import hydra
-        from galaxy.cli.main import run
+        from galaxy.cli.program import run
         from galaxy.config import plain
 
         @hydra.main(version_base="1.3", config_path="conf", config_name="train")
@@ -24,7 +24,7 @@ PROJECT = {
             toy_survey.train(plain(config))
 
         if __name__ == "__main__":
-            run(main)
+            run(main, "conf", "train")
     """,
     "toy_survey.py": """
         from __future__ import annotations
@@ -85,9 +85,6 @@ PROJECT = {
           sweep:
             dir: runs/sweep
           output_subdir: null
-          callbacks:
-            check:
-              _target_: galaxy.config.CheckConfig
     """,
     "conf/score.yaml": """
         defaults:
@@ -96,10 +93,6 @@ PROJECT = {
         _target_: toy_survey.score
         split: test
         models: [net]
-        hydra:
-          callbacks:
-            check:
-              _target_: galaxy.config.CheckConfig
     """,
     "conf/data/simulated.yaml": "_target_: toy_survey.read\nroot: data\non_bad: error\n",
     "conf/data/kaggle.yaml": "# labels\n_target_: toy_survey.read\nroot: ???\non_bad: error\nseed: 1\n",
