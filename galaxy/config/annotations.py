@@ -9,7 +9,7 @@ from typing import Any
 LISTS = ("list", "List", "tuple", "Tuple", "Sequence", "Iterable", "Collection", "set", "Set")
 MAPPINGS = ("dict", "Dict", "Mapping", "MutableMapping")
 # The types that YAML's values have, by the names that annotations give them.
-TYPES: dict[str, type | tuple[type, ...]] = {
+TYPES: dict[str, Any] = {
     "int": int,
     "float": (int, float),
     "str": str,
@@ -85,10 +85,9 @@ def _alternatives(annotation: ast.expr) -> list[tuple[str, list[ast.expr], str]]
             return _alternatives(ast.parse(text, mode="eval").body)
         case ast.Subscript(ast.Name(name) | ast.Attribute(attr=name), inner):
             arguments = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-            if name in ("Annotated", "Final"):
-                return _alternatives(arguments[0])
-            if name in ("Optional", "Union"):
-                arguments = [*arguments, ast.Constant(None)] if name == "Optional" else arguments
+            wrapped = {"Union": [], "Optional": [ast.Constant(None)], "Annotated": [], "Final": []}
+            if name in wrapped:
+                arguments = [*(arguments[:1] if name == "Annotated" else arguments), *wrapped[name]]
                 return [member for item in arguments for member in _alternatives(item)]
             return [(name, arguments, ast.unparse(annotation))]
         case ast.Name(name) | ast.Attribute(attr=name):
@@ -104,10 +103,11 @@ def _fits_one(name: str, arguments: list[ast.expr], value: Any) -> bool:
     if not isinstance(value, TYPES[name]):
         return False
     if name in ("tuple", "Tuple") and arguments and not _is_ellipsis(arguments[-1]):
-        return len(value) == len(arguments) and all(map(fits, arguments, value))
-    if name in LISTS and arguments:
-        return all(fits(arguments[0], item) for item in value)
-    return name not in MAPPINGS or not arguments or all(fits(arguments[-1], v) for v in value.values())
+        pairs = list(zip(arguments, value, strict=False))
+        return len(value) == len(arguments) and all(fits(inner, item) for inner, item in pairs)
+    items = value.values() if isinstance(value, dict) else value
+    inner = arguments[-1 if name in MAPPINGS else 0] if arguments and name in (*LISTS, *MAPPINGS) else None
+    return inner is None or all(fits(inner, item) for item in items)
 
 
 def _constants(arguments: list[ast.expr]) -> list[Any]:

@@ -129,7 +129,9 @@ class Composer:
     def _unused_group(self, group: str, source: str, groups: Sequence[str]) -> Problem:
         """Names a group of which this program uses no option."""
         own = self._from_files(()) if groups else None
-        keys = _top_keys(own) if isinstance(own, DictConfig) else ()
+        if not isinstance(own, DictConfig):
+            return Problem(group, f"is not a group of {self.config_name}", source=source)
+        keys = _top_keys(own)
         near = nearest(group, keys)
         if near and isinstance(OmegaConf.select(own, near), ListConfig):
             near = f"'{near}=[{source.partition('=')[2]}]'"
@@ -189,14 +191,12 @@ class Composer:
             chosen = config.hydra.runtime.choices[group]
             text = f"does not exist with {group}={chosen or 'null'}, but with {group}={' or '.join(having)}"
             return Problem(key, text, source=argument)
-        if not isinstance(parent, DictConfig) or "/" in key:  # The mistake is further up.
-            keys = [other for other, _ in nodes(OmegaConf.to_container(config))]
-            return Problem(
-                key, "does not exist", _top_keys(config), nearest(key.replace("/", "."), keys), argument
-            )
-        if not owner:
-            keys = _top_keys(config)
-            return Problem(key, "does not exist", keys, nearest(key, keys), argument)
+        if not owner or not isinstance(parent, DictConfig) or "/" in key:
+            allowed = _top_keys(config)
+            # The mistake may be further up, as in modl.width.
+            keys = [*allowed, *(other for other, _ in nodes(OmegaConf.to_container(config)))]
+            near = nearest(key.replace("/", "."), keys if "." in key or "/" in key else allowed)
+            return Problem(key, "does not exist", allowed, near, argument)
         target, taken = parent.get("_target_"), set()
         with suppress(UnknownNameError):
             signature = signature_of(target) if isinstance(target, str) else None
@@ -216,6 +216,7 @@ class Composer:
         for option in self.loader.get_group_options(group) if rest and group in choices else ():
             with suppress(Exception):  # A file that cannot be read is another mistake.
                 loaded = self.loader.repository.load_config(f"{group}/{option}")
+                assert loaded is not None  # It is one of the options.
                 parent = OmegaConf.select(loaded.config, rest.rpartition(".")[0] or ".")
                 if option != choices[group] and rest.rpartition(".")[2] in parent:
                     found.append(option)

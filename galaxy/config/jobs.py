@@ -209,10 +209,12 @@ def _top_level(composer: Composer, config: DictConfig) -> Signature:
     loaded = composer.loader.repository.load_config(composer.config_name)
     assert loaded is not None  # It has been composed.
     parameters = {}
-    for default in loaded.defaults_list:
+    for default in loaded.defaults_list or []:
         if isinstance(default, GroupDefault) and not default.override:
-            parameters[default.group.partition("/")[0]] = Parameter(None, required=default.value is not None)
-    for key, value in OmegaConf.to_container(loaded.config).items():
+            group = str(default.group).partition("/")[0]
+            parameters[group] = Parameter(None, required=default.value is not None)
+    declared: Any = OmegaConf.to_container(loaded.config)
+    for key, value in declared.items():
         typed = isinstance(value, bool | int | float | str | list) and not str(value).startswith(
             ("${", "???")
         )
