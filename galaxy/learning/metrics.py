@@ -16,8 +16,9 @@ CLASS_METRICS = ("accuracy", "balanced_accuracy", "f1")
 class FractionMetrics(Metric):
     """RMSE and R2 of vote fractions.
 
-    Sums over galaxies are kept for each of the K columns in float64, so the metrics agree to 1e-12 however
-    the galaxies are split into batches or processes.
+    A target of weight 0 is unknown, and takes part in no metric. Sums over galaxies are kept for each of the
+    K columns in float64, so the metrics agree to 1e-12 however the galaxies are split into batches or
+    processes.
 
     Args:
         labels: The labels that the columns hold.
@@ -32,7 +33,7 @@ class FractionMetrics(Metric):
     weights: Tensor
     targets: Tensor
     squared_targets: Tensor
-    galaxies: Tensor
+    known: Tensor
 
     def __init__(self, labels: Labels, weighted: bool = False, sync_on_compute: bool = True) -> None:
         super().__init__(sync_on_compute=sync_on_compute)
@@ -41,9 +42,9 @@ class FractionMetrics(Metric):
             question.key: columns for question, columns in zip(questions, questions.slices, strict=True)
         }
         self.weighted = weighted
-        for name in ("squared_errors", "weighted_errors", "weights", "targets", "squared_targets"):
+        sums = ("squared_errors", "weighted_errors", "weights", "targets", "squared_targets", "known")
+        for name in sums:
             self.add_state(name, torch.zeros(questions.size, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("galaxies", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, fractions: Tensor, targets: Tensor, weights: Tensor | None = None) -> None:
         """Adds a batch.
@@ -56,34 +57,39 @@ class FractionMetrics(Metric):
         # The sums are changed in place, because assigning an attribute of a module takes longer than a sum.
         true = targets.double()
         squares = (fractions - true).square_()
-        self.squared_errors.add_(squares.sum(dim=0))
-        if weights is not None:
-            self.weighted_errors.add_(squares.mul_(weights).sum(dim=0))
+        if weights is None:
+            self.known.add_(len(targets))
+        else:
+            known = (weights > 0).double()
+            squares.mul_(known)
+            true = true * known
+            self.known.add_(known.sum(dim=0))
+            self.weighted_errors.add_((squares * weights).sum(dim=0))
             self.weights.add_(weights.sum(dim=0, dtype=torch.float64))
+        self.squared_errors.add_(squares.sum(dim=0))
         self.targets.add_(true.sum(dim=0))
         self.squared_targets.add_(true.square().sum(dim=0))
-        self.galaxies.add_(len(targets))
 
     def compute(self) -> dict[str, Tensor]:
         """Computes the metrics of all batches so far.
 
         Returns:
-            Scalars, float64. "rmse" is the root of the mean over N x K (Kaggle's definition; not a mean over
-            columns). "r2" is the mean over columns of the coefficient of determination, without the columns
+            Scalars, float64. "rmse" is the root of the mean over all known entries (where all N x K are
+            known, this is Kaggle's definition; it is not a mean over columns). "r2" is the mean over columns of the coefficient of determination, without the columns
             in which all targets are equal. Several questions add "rmse/q01" and so on, each over the columns
             of a question. Weights add "weighted_rmse", the root of the weighted mean.
         """
-        mean_squares = self.squared_errors / self.galaxies
-        spread = self.squared_targets - self.targets.square() / self.galaxies
+        spread = self.squared_targets - self.targets.square() / self.known
         # The spread of a constant column is not exactly 0 but rounding, about 1e-16 of the sum.
         varies = spread > 1e-12 * self.squared_targets
         r2 = torch.where(varies, 1 - self.squared_errors / spread, torch.nan).nanmean()
-        values = {"rmse": mean_squares.mean().sqrt(), "r2": r2}
+        values = {"rmse": (self.squared_errors.sum() / self.known.sum()).sqrt(), "r2": r2}
         if self.weighted:
             values["weighted_rmse"] = (self.weighted_errors.sum() / self.weights.sum()).sqrt()
         if len(self.slices) > 1:
             for key, columns in self.slices.items():
-                values[f"rmse/{key}"] = mean_squares[columns].mean().sqrt()
+                of_question = self.squared_errors[columns].sum() / self.known[columns].sum()
+                values[f"rmse/{key}"] = of_question.sqrt()
         return values
 
 

@@ -38,7 +38,7 @@ class GalaxyTask(LeanModule):
     """Predicts the vote fractions, or the class, of galaxy images with an encoder and a head.
 
     Batches hold "image" (B, C, H, W) float32 in [0, 1], "target" (B, K) float32 and whatever else the loss
-    reads. RMSE is the global one over N x K, as Kaggle defines it.
+    reads. RMSE is the global one over all known targets; where all are known, that is Kaggle's.
 
     Args:
         encoder: A network from images (B, C, H, W) to features (B, F).

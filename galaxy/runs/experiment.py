@@ -6,7 +6,6 @@ checked before the images are read.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +33,6 @@ from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 from galaxy.system.interruption import Interruption
 from galaxy.system.machine import best_precision
-
-log = logging.getLogger(__name__)
 
 Config = dict[str, Any]
 
@@ -97,7 +94,6 @@ class Experiment:
         self.data.check_trainable()
         weighted = self.data.catalog.weights is not None
         check_monitors(config, self.data.labels, weighted)
-        _warn_of_unknown_targets(self.data, config["callbacks"]["best"]["monitor"])
         # Every checkpoint carries these.
         recipe = {"config": config, "labels": self.data.labels.plain()}
         self.learner: Learner
@@ -304,19 +300,6 @@ def build_trainer(
             "training would start the whole sweep: train the jobs one by one, or use trainer=auto"
         )
     return trainer
-
-
-def _warn_of_unknown_targets(data: GalaxyDataModule, monitor: str) -> None:
-    """Warns where the checkpoint is chosen by answers that nobody gave."""
-    weights = data.catalog.weights
-    unknown = 0.0 if weights is None else float((weights == 0).mean())
-    if unknown > 0.05 and "weighted" not in monitor:  # of cumulative labels it is one question in 200
-        log.warning(
-            "%.0f %% of the targets are unknown (weight 0) and stored as 0, which %s takes for the truth: "
-            "choose the checkpoint with callbacks.best.monitor=val/weighted_rmse, and early_stopping alike",
-            100 * unknown,
-            monitor,
-        )
 
 
 def _fill(model: Model, content: dict[str, Any], path: Path) -> None:

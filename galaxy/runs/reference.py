@@ -39,6 +39,7 @@ def baseline_metrics(data: GalaxyDataModule) -> dict[str, dict[str, float]]:
     for split in ("val", "test"):
         rows = data.labelled_rows(split)
         for name, fractions in predictions.items():
-            found = values(measure(labels, fractions[rows], targets[rows]))
+            weights = None if data.catalog.weights is None else data.catalog.weights[rows]
+            found = values(measure(labels, fractions[rows], targets[rows], weights))
             metrics[name] |= {f"{split}/{metric}": found[metric] for metric in shown}
     return metrics

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, r2_score
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.labels.labels import class_labels
@@ -112,3 +112,25 @@ def test_the_weighted_error_trusts_targets_by_their_weights() -> None:
     plain = FractionMetrics(LABELS)
     plain.update(fractions, targets)
     assert "weighted_rmse" not in plain.compute()
+
+
+def test_unknown_targets_take_part_in_no_metric() -> None:
+    rng = np.random.default_rng(5)
+    fractions, targets = (rng.random((30, K)) for _ in range(2))
+    known = rng.random((30, K)) > 0.3
+    metric = FractionMetrics(LABELS, weighted=True)
+    for rows in np.array_split(np.arange(30), 4):
+        weights = torch.from_numpy(known[rows] * 0.5)
+        # The stored target of an unknown answer must not matter.
+        stored = np.where(known[rows], targets[rows], rng.random((len(rows), K)))
+        metric.update(torch.from_numpy(fractions[rows]), torch.from_numpy(stored), weights)
+    values = {name: float(value) for name, value in metric.compute().items()}
+    squares = np.square(fractions - targets)
+    assert values["rmse"] == pytest.approx(np.sqrt(squares[known].mean()), rel=1e-12)
+    assert values["weighted_rmse"] == pytest.approx(values["rmse"], rel=1e-12)
+    first = known[:, :3]
+    assert values["rmse/q01"] == pytest.approx(np.sqrt(squares[:, :3][first].mean()), rel=1e-12)
+    columns = [(targets[known[:, k], k], fractions[known[:, k], k]) for k in range(K)]
+    assert values["r2"] == pytest.approx(
+        np.mean([r2_score(true, guess) for true, guess in columns]), rel=1e-9
+    )
