@@ -74,10 +74,11 @@ class FractionMetrics(Metric):
         """Computes the metrics of all batches so far.
 
         Returns:
-            Scalars, float64. "rmse" is the root of the mean over all known entries (where all N x K are
-            known, this is Kaggle's definition; it is not a mean over columns). "r2" is the mean over columns of the coefficient of determination, without the columns
-            in which all targets are equal. Several questions add "rmse/q01" and so on, each over the columns
-            of a question. Weights add "weighted_rmse", the root of the weighted mean.
+            Scalars, float64. "rmse" is the root of the mean over all known entries; where all N x K are
+            known, this is Kaggle's definition (it is not a mean over columns). "r2" is the mean over columns
+            of the coefficient of determination, without the columns in which all targets are equal. Several
+            questions add "rmse/q01" and so on, each over the columns of a question. Weights add
+            "weighted_rmse", the root of the weighted mean.
         """
         spread = self.squared_targets - self.targets.square() / self.known
         # The spread of a constant column is not exactly 0 but rounding, about 1e-16 of the sum.
