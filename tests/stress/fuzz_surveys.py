@@ -321,7 +321,7 @@ def read_mine(root: Path, on_bad: OnBad) -> Reading:
         arguments = ["--config-dir", str(root / "conf"), "data=mine", f"hydra.run.dir={folder}"]
         with called_with("train.py", *arguments), redirect_error() as said:
             try:
-                run_program(main)
+                run_program(main, str(CONF), "train")
             except SystemExit as stop:
                 raise UserError(said.getvalue() or f"nothing said, exit status {stop.code}") from stop
     return readings[0]
