@@ -107,9 +107,9 @@ def _choices(loader: ConfigLoader, argument: str) -> list[str]:
         # The parser has the loader so that it knows which options `glob(*)` means.
         (override,) = OverridesParser.create(config_loader=loader).parse_overrides([argument])
     except HydraException:
-        return [argument]  # The mistake is reported when the argument is composed.
-    if not override.is_discrete_sweep():
-        return [argument]
+        return [argument]  # This mistake is reported when the argument is composed.
+    if not override.is_discrete_sweep() or override.is_hydra_override():
+        return [argument]  # One value, or a mistake that is reported as well.
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
