@@ -55,7 +55,7 @@ def check_command_line(main: Any, config_path: str, config_name: str, arguments:
         if not folder.is_dir():
             raise ConfigError([Problem("--config-dir", f"is {folder}, which is not a folder")])
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    composer = Composer(search_path, options.config_name or config_name)
+    composer = Composer(search_path, options.config_name or config_name, options.overrides)
     if options.help or options.cfg or options.info:
         if problems := composer.compose(options.overrides)[1]:
             raise ConfigError(problems)
@@ -194,7 +194,7 @@ def _empty_options(composer: Composer, config: DictConfig) -> list[Problem]:
     """Finds groups whose option is a file without content, which Hydra takes for one that sets nothing."""
     problems = []
     for group, option in config.hydra.runtime.choices.items():
-        file = composer.file(f"{group}/{option}", config) if config.get(group) == {} else None
+        file = composer.file(f"{group}/{option}") if config.get(group) == {} else None
         if file is not None and yaml.safe_load(file.read_text(encoding="utf-8")) is None:
             text = f"is empty: {display(file)} sets nothing; write {{}} there if it is meant"
             problems.append(Problem(group, text))
