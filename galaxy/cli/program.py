@@ -127,7 +127,7 @@ def _unwritable(error: Exception) -> UserError | None:
 
 
 def _config_error(error: Exception) -> ConfigError | None:
-    """Returns a mistake that only Hydra finds, such as a sweep over its own settings."""
+    """Returns a mistake in the configuration that only Hydra has found."""
     if isinstance(error, ConfigCompositionException):
         text = " ".join(f"{error} {error.__cause__ or ''}".split())
         return ConfigError([Problem("The configuration", f"cannot be composed: {text}")])

@@ -1,13 +1,13 @@
 """Checks a composed configuration against the signatures of the code that it configures.
 
-A node with a `_target_` is bound to the target's signature: names, types, required values. A node without
-one is a list of nodes, such as `callbacks`, and must not hold a value that nothing reads. `requires` in a
-node says what it only works with:
+The keys of a node with a `_target_` must be parameters of the target, and their values must have the right
+types. A node without a `_target_` is a list of nodes, such as `callbacks`, and must not hold a value that
+nothing reads. A node can say with `requires` which other choices it works with:
 
     requires:
-      head: [tree]                  # the option taken in a group
-      data.counts: [true]           # or the value of a key
-      trainer.precision=16-mixed:   # ... where another key has this value
+      head: [tree]                  # These options of the group `head` are allowed.
+      data.counts: [true]           # A key of the configuration may have these values.
+      trainer.precision=16-mixed:   # The lines below count only if this key has this value.
         trainer.accelerator: [auto, gpu]
 """
 
@@ -25,14 +25,14 @@ from galaxy.config.problems import Problem
 from galaxy.config.signatures import Signature, UnknownNameError, signature_of
 from galaxy.system.errors import nearest
 
-# What Hydra itself reads in a node, and what is read here.
+# These keys of a node are no parameters: Hydra reads them, and this module reads `requires`.
 RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requires")
-# Stands for a value that is missing or cannot be resolved, which has been reported, or that is a copy.
+# This stands for a value that is not checked: its fault has been reported, or it is a copy of a checked node.
 UNKNOWN = object()
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration as plain dicts and lists, without what only the check reads."""
+    """Turns a configuration into plain, resolved values, without `requires` and its own `_target_`."""
     resolved: dict[str, Any] = _without_requires(OmegaConf.to_container(config, resolve=True))
     resolved.pop("_target_", None)
     return resolved
@@ -42,7 +42,7 @@ def check(config: DictConfig, top: Signature) -> list[Problem]:
     """Lists what is wrong with a configuration, in the order of its keys.
 
     Args:
-        config: As Hydra composed it, with its `hydra` node.
+        config: The composed configuration with its `hydra` node.
         top: The keys of the highest level.
     """
     return _Check(config).run(top)
@@ -53,7 +53,7 @@ class _Check:
         self.config = config
         self.options = dict(config.hydra.runtime.choices)
         self.problems: list[Problem] = []
-        # What the `${...}` of a key refer to.
+        # Each key with the keys that its value refers to by `${...}`.
         self.copies: dict[str, set[str]] = {}
         for key, reference in _references(config):
             self.copies.setdefault(key, set()).add(reference)
@@ -69,7 +69,7 @@ class _Check:
             self._walk(values[key], key)
         order = {key: index for index, key in enumerate(values)}
         self.problems.sort(key=lambda problem: order.get(re.split(r"[.\[]", problem.key)[0], -1))
-        # A wrong value is reported where it stands, and not wherever `${...}` copies it as well.
+        # A wrong value is reported where it stands, but not where `${...}` copies it.
         wrong = {problem.key for problem in self.problems}
         return [problem for problem in self.problems if not self.copies.get(problem.key, set()) & wrong]
 
@@ -81,7 +81,7 @@ class _Check:
         self.problems.append(Problem(key, text, allowed=names, nearest=near, at=at))
 
     def _value(self, node: Any, key: Any, path: str) -> Any:
-        """The plain value of a key, with `UNKNOWN` where there is none."""
+        """Reads the plain value of a key, in which `UNKNOWN` stands for what cannot be read."""
         value = UNKNOWN
         try:
             if OmegaConf.is_missing(node, key):
@@ -89,19 +89,19 @@ class _Check:
             else:
                 value = node[key]
         except InterpolationToMissingValueError:
-            pass  # reported where it is missing
+            pass  # The other key is reported.
         except OmegaConfBaseException as error:
             self._report(path, f"cannot be resolved: {str(error).splitlines()[0]}")
         if not isinstance(value, DictConfig | ListConfig):
             return value
         if OmegaConf.is_interpolation(node, key):
-            return UNKNOWN  # a copy of a node that is checked where it stands
+            return UNKNOWN  # This is a copy of a node that is checked where it stands.
         if isinstance(value, DictConfig):
             return {str(name): self._value(value, name, f"{path}.{name!s}") for name in value}
         return [self._value(value, index, f"{path}[{index}]") for index in range(len(value))]
 
     def _walk(self, value: Any, path: str, read: bool = False) -> None:
-        """Checks a node and those below; `read` says that values without a `_target_` have a reader."""
+        """Checks a node and the nodes below it. If `read`, an object above the node reads its values."""
         if isinstance(value, list):
             for index, item in enumerate(value):
                 self._walk(item, f"{path}[{index}]", read)
@@ -150,7 +150,7 @@ class _Check:
                     known = signature.names(node.get("_partial_") is True)
                     self._report(key, f"is unknown to {owner}", sorted(known), name)
             elif _is_known(value) and not fits(parameter.annotation, value):
-                assert parameter.annotation is not None  # which everything fits
+                assert parameter.annotation is not None  # Everything fits None.
                 near = nearest(str(value), [_shown(choice) for choice in choices(parameter.annotation)])
                 text = f"is {_shown(value)}, but must be {describe(parameter.annotation)}"
                 self.problems.append(Problem(key, text, nearest=near))
@@ -181,7 +181,7 @@ class _Check:
                 self._report(key, text, map(_shown, allowed), str(actual))
 
     def _actual(self, key: str) -> Any:
-        """The option taken in a group, or the value of a key; UNKNOWN where the program has neither."""
+        """Looks up the option of a group, or the value of a key; UNKNOWN if the program has neither."""
         if key in self.options:
             return self.options[key]
         try:
@@ -219,7 +219,7 @@ def _references(config: DictConfig) -> Iterator[tuple[str, str]]:
 
 
 def _shown(value: Any) -> str:
-    """A value as YAML writes it."""
+    """Writes a value as YAML does."""
     if value is None:
         return "null"
     if value == "":

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime
@@ -35,9 +35,12 @@ class Composer:
     Args:
         search_path: Where Hydra looks for files.
         config_name: The name of the primary configuration.
+        arguments: The command line, which may set `hydra.searchpath`.
     """
 
-    def __init__(self, search_path: ConfigSearchPath, config_name: str) -> None:
+    def __init__(self, search_path: ConfigSearchPath, config_name: str, arguments: Sequence[str]) -> None:
+        for folder in _searchpath(ConfigLoaderImpl(search_path), config_name, arguments):
+            search_path.prepend("hydra.searchpath", folder, SearchPathQuery(provider="schema"))
         self.loader = ConfigLoaderImpl(search_path)
         self.config_name = config_name
         self._composed: dict[tuple[str, ...], DictConfig | Problem] = {}
@@ -80,16 +83,12 @@ class Composer:
         groups = [*config.hydra.overrides.hydra, *config.hydra.overrides.task]
         found = self.loader.compute_defaults_list(self.config_name, groups, RunMode.RUN)
         for default in reversed(found.defaults):
-            if (file := self.file(str(default.config_path), config)) is not None:
+            if (file := self.file(str(default.config_path))) is not None:
                 yield default.package.split(".") if default.package else [], file
 
-    def file(self, name: str, config: DictConfig | None = None) -> Path | None:
-        """The file of an option, such as `model/mlp`; a configuration knows its `hydra.searchpath` too."""
-        if config is None:
-            folders = [source.path for source in self.loader.get_sources() if source.scheme() == "file"]
-        else:
-            sources = config.hydra.runtime.config_sources
-            folders = [source.path for source in sources if source.schema == "file"]
+    def file(self, name: str) -> Path | None:
+        """The file of an option, such as `model/mlp`."""
+        folders = [source.path for source in self.loader.get_sources() if source.scheme() == "file"]
         files = [Path(folder) / f"{name.removesuffix('.yaml')}.yaml" for folder in folders]
         return next((file for file in files if file.is_file()), None)
 
@@ -223,6 +222,18 @@ class Composer:
         return found
 
 
+def _searchpath(loader: ConfigLoaderImpl, config_name: str, arguments: Sequence[str]) -> list[str]:
+    """The folders that `hydra.searchpath` adds, on the command line or in the primary file."""
+    folders = None
+    with suppress(Exception):  # Composing names the mistake.
+        primary = loader.repository.load_config(config_name)
+        folders = OmegaConf.select(primary.config, "hydra.searchpath") if primary is not None else None
+    for override in [_parsed(argument)[0] for argument in arguments]:
+        if override is not None and override.key_or_group == "hydra.searchpath":
+            folders = override.value()
+    return [str(folder) for folder in folders] if isinstance(folders, list | ListConfig) else []
+
+
 def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
     try:
         override = OverridesParser.create().parse_override(argument)
@@ -234,6 +245,8 @@ def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
         return None, Problem(argument, text, OVERRIDES, source=argument)
     if override.is_sweep_override():
         text = "gives several values: add -m to run one job for each"
+        if override.is_hydra_override():
+            text = "gives several values, but a sweep cannot vary the settings of Hydra"
         return override, Problem(argument, text, source=argument)
     return override, None
 

@@ -1,4 +1,4 @@
-"""The one place where configurations become objects."""
+"""Builds the objects that a configuration describes."""
 
 from __future__ import annotations
 

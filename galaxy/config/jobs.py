@@ -55,7 +55,7 @@ def check_command_line(main: Any, config_path: str, config_name: str, arguments:
         if not folder.is_dir():
             raise ConfigError([Problem("--config-dir", f"is {folder}, which is not a folder")])
         search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    composer = Composer(search_path, options.config_name or config_name)
+    composer = Composer(search_path, options.config_name or config_name, options.overrides)
     if options.help or options.cfg or options.info:
         if problems := composer.compose(options.overrides)[1]:
             raise ConfigError(problems)
@@ -107,9 +107,9 @@ def _choices(loader: ConfigLoader, argument: str) -> list[str]:
         # The parser has the loader so that it knows which options `glob(*)` means.
         (override,) = OverridesParser.create(config_loader=loader).parse_overrides([argument])
     except HydraException:
-        return [argument]  # The mistake is reported when the argument is composed.
-    if not override.is_discrete_sweep():
-        return [argument]
+        return [argument]  # This mistake is reported when the argument is composed.
+    if not override.is_discrete_sweep() or override.is_hydra_override():
+        return [argument]  # One value, or a mistake that is reported as well.
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
@@ -194,7 +194,7 @@ def _empty_options(composer: Composer, config: DictConfig) -> list[Problem]:
     """Finds groups whose option is a file without content, which Hydra takes for one that sets nothing."""
     problems = []
     for group, option in config.hydra.runtime.choices.items():
-        file = composer.file(f"{group}/{option}", config) if config.get(group) == {} else None
+        file = composer.file(f"{group}/{option}") if config.get(group) == {} else None
         if file is not None and yaml.safe_load(file.read_text(encoding="utf-8")) is None:
             text = f"is empty: {display(file)} sets nothing; write {{}} there if it is meant"
             problems.append(Problem(group, text))

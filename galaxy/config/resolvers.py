@@ -1,4 +1,4 @@
-"""What `${...}` can compute in the YAML files, beside what Hydra brings."""
+"""The functions that `${name:...}` in the YAML files can call, beside those of Hydra."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import sys
 
 from omegaconf import OmegaConf
 
-# File names end at 255 bytes, and the job's number and dash take some of them.
+# A file name has 255 bytes at most, some of which the number of the job takes.
 LONGEST_NAME = 200
-# Where Lightning looks for the number of a process, in its order.
+# Lightning looks for the number of a process in these variables, in this order.
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
 
 
 def job_name(number: int | str, overrides: str) -> str:
-    """A sweep job's folder: its number and what sets it apart, such as `3-loss=mse,model=small_cnn`.
+    """Names the folder of a sweep's job, such as `3-loss=mse,model=small_cnn`.
 
     Args:
-        number: The job's number, or "???" where there is no job.
-        overrides: Hydra's `job.override_dirname`.
+        number: The number of the job, or "???" if there is no job.
+        overrides: The overrides that set the job apart, from Hydra's `job.override_dirname`.
     """
     name = re.sub(r"[^\w=,.+-]+", "_", overrides)[:LONGEST_NAME]
     return f"{number}-{name}" if name else str(number)
 
 
 def console_level() -> str:
-    """The level of what is said on standard error while a model is trained.
+    """Chooses the level of the messages on standard error while a model is trained.
 
-    Where a terminal shows a progress bar, warnings only; elsewhere, as in a batch job, what train.log says.
-    Of a distributed training that is for the first process to do.
+    A terminal shows a progress bar, so it gets warnings only. Elsewhere, as in a batch job, standard error
+    gets what train.log gets. In a distributed training only the first process writes it.
     """
     ranks = (os.environ.get(name) for name in _RANKS)
     first = next((rank for rank in ranks if rank is not None), "0") == "0"

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that the person at the keyboard can mend, and the words of its messages."""
+"""The exception for mistakes that the user can correct, and helpers that word its messages."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 class UserError(Exception):
     """A mistake in the configuration, the data or the command line.
 
-    The message is all that the user sees: what is wrong, where (file, row, key), what is allowed and
-    what to do. The command line prints it without a traceback and exits with status 1.
+    The user sees nothing but the message. It says what is wrong, where it is wrong (file, row, key), what is
+    allowed and what to do. The command line prints it without a traceback and exits with status 1.
     """
 
 
 def listing(items: list[str], limit: int = 10) -> str:
-    """Formats one item a line, and counts those left out beyond `limit`."""
+    """Writes one item a line. Items beyond `limit` are only counted."""
     lines = [f"  {item}" for item in items[:limit]]
     if len(items) > limit:
         lines.append(f"  ... and {len(items) - limit:,} more")
@@ -21,13 +21,13 @@ def listing(items: list[str], limit: int = 10) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
-    """The candidate that a misspelt word most likely meant, if any is near."""
+    """Finds the candidate that is most like a misspelt word, if any is like it."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     found = difflib.get_close_matches(word.lower(), by_lower, n=1)
     return by_lower[found[0]] if found else None
 
 
 def meant(word: str, candidates: Iterable[str]) -> str:
-    """The end of a sentence about a misspelt word, such as "; did you mean smooth?"; or nothing."""
+    """Ends a sentence about a misspelt word, such as with "; did you mean smooth?", or with nothing."""
     near = nearest(word, candidates)
     return "" if near is None else f"; did you mean {near}?"

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written under a temporary name, flushed, then renamed."""
+"""Writes files that are whole or absent: under a temporary name, which is changed once all is on the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rich.filesize import decimal
 
 from galaxy.system.errors import UserError
 
-# What can stand in the way of writing a file, and what to do about it.
+# The remedies for errors of the system that keep a file from being written.
 _REMEDIES = {
     errno.ENOSPC: "Free some space",
     errno.EDQUOT: "Free some space, or ask for a larger quota",
@@ -35,13 +35,13 @@ _REMEDIES = {
 def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
     """Yields a temporary path beside `path`, and renames it to `path` once the block has ended well.
 
-    The content is flushed to the disk before the rename, so that a reader, or a machine that lost its
-    power, sees the old file or the new one and never a part. Nothing is left behind if the block raises;
-    what a killed process left is removed when the same file is next written.
+    The content is flushed to the disk before the rename. A reader, or a machine that lost its power, sees
+    the old file or the new one, and never a part. The temporary file is removed if the block raises; that of
+    a killed process is removed when the same file is next written.
 
     Args:
-        path: The file; missing folders are made.
-        size: Its bytes, if they are known beforehand; they are named where the disk is too small.
+        path: The file. Missing folders are made.
+        size: The bytes of the file, if they are known beforehand. The message about a full disk names them.
 
     Raises:
         UserError: The disk is full, or does not let us write.
@@ -52,13 +52,13 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
         temporary = Path(name)
         try:
-            with suppress(OSError):  # a file system without locks, where leftovers stay
-                # The system frees it when the process dies: a temporary file that nobody holds is left over.
+            with suppress(OSError):  # Some file systems have no locks. Leftovers stay there.
+                # The system frees the lock when the process dies, which marks the file as left over.
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield temporary
-            # mkstemp makes files that only their owner can read; results are meant to be shared.
+            # Only the owner can read what mkstemp makes, but results are meant to be shared.
             temporary.chmod(0o666 & ~_umask())
-            publish(temporary, path)
+            _publish(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
             os.close(handle)
@@ -66,7 +66,7 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
 
 @contextmanager
 def explained(path: Path, size: int | None = None) -> Iterator[None]:
-    """Turns a full disk, a limit or a missing right that the block meets into a `UserError`.
+    """Turns the error of a full disk, of a limit or of a missing right in the block into a `UserError`.
 
     Args:
         path: The file that the block writes.
@@ -87,8 +87,8 @@ def explained(path: Path, size: int | None = None) -> Iterator[None]:
         ) from error
 
 
-def publish(temporary: Path, path: Path) -> None:
-    """Flushes a file and then gives it its name, in place of the file that has it."""
+def _publish(temporary: Path, path: Path) -> None:
+    """Flushes a file to the disk and then renames it to `path`, whose former file is replaced."""
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -111,14 +111,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes indented JSON, whole or not at all; floats that are no numbers, which JSON lacks, as null."""
+    """Writes indented JSON, whole or not at all. NaN and infinity, which JSON lacks, become null."""
     write_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
 def _remove_leftovers(path: Path) -> None:
     """Removes the temporary files of processes that were killed while they wrote `path`."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.????????{glob.escape(path.suffix)}"):
-        with suppress(OSError), left.open("rb") as file:  # of a process at work, or already removed
+        with suppress(OSError), left.open("rb") as file:  # A process at work holds it, or it is gone.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
 

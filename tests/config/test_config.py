@@ -288,6 +288,14 @@ MISTAKES = {
         ["experiment=swept"],
         ["loss has no option msee", "in: loss=msee"],
     ),
+    "a sweep over settings of Hydra": (
+        ["-m", "hydra.verbose=true,false"],
+        ["has a mistake", "hydra.verbose=true,false gives several values, but a sweep cannot vary"],
+    ),
+    "mistakes in what is only shown": (
+        ["--cfg", "job", "loss=msee", "sede=1"],
+        ["has 2 mistakes", "did you mean mse?", "did you mean seed?"],
+    ),
     "all jobs of a sweep": (["-m", "loss=mse,counts", "head=tree", "+sede=1"], ["has a mistake", "sede"]),
 }
 
