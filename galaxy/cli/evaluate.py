@@ -21,10 +21,10 @@ from galaxy.system.errors import UserError
 @reporting
 def evaluate(config: DictConfig) -> None:
     """Evaluates once."""
-    settings(**plain(config), choice=HydraConfig.get().runtime.choices.get("data"))
+    evaluate_from_settings(**plain(config), choice=HydraConfig.get().runtime.choices.get("data"))
 
 
-def settings(
+def evaluate_from_settings(
     choice: str | None = None,
     data: dict[str, Any] | None = None,
     run: str | None = None,

@@ -26,6 +26,8 @@ from galaxy.system.files import explained, write_json
 # The version of the layout of a cache's files. The code and the packages that make the pixels are in the
 # recipe by themselves.
 CACHE_VERSION = 7
+# These modules of `galaxy.images` work on crops that were cached, or are never cached.
+_AFTER_THE_CACHE = ("augment", "albumentations_engine", "sheet")
 
 
 def cache_folder(parent: Path, root: Path, crop: Crop) -> Path:
@@ -152,11 +154,9 @@ def _present() -> dict[str, Any]:
     """The part of a recipe that is the same for all crops."""
     folder = Path(galaxy.images.__file__).parent
     digest = blake2b(digest_size=8)
-    for path in [
-        *(folder / f"{name}.py" for name in ("decode", "fits", "hdf5")),
-        *sorted(folder.glob("crops/*.py")),
-    ]:
-        digest.update(path.read_bytes())
+    for path in sorted(folder.rglob("*.py")):
+        if path.stem not in _AFTER_THE_CACHE:
+            digest.update(path.read_bytes())
     return {
         "version": CACHE_VERSION,
         "opencv": cv2.__version__,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from galaxy.config.instantiation import naming
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.loader import Batch, BatchLoader, Order
-from galaxy.data.residence import OnDisk, PixelStore, place_pixels
+from galaxy.data.pixels import OnDisk, PixelStore, place_pixels
 from galaxy.data.splits import SPLITS, SplitSettings, sample_rows
 from galaxy.data.workers import WorkerLoader
 from galaxy.images.augment import Augment, uniforms
@@ -58,7 +58,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         stratify: See there. The labels must be classes, or the survey must know kinds.
         split_file: See there.
         cache: The folder of the image caches.
-        residence: Where batches are gathered from; see `galaxy.data.residence.place_pixels`.
+        residence: Where batches are gathered from; see `galaxy.data.pixels.place_pixels`.
         workers: The number of threads that decode, and of processes that augment one image after the other;
             None for one per core, 0 to do without.
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from galaxy.data.residence import PixelStore
+from galaxy.data.pixels import PixelStore
 
 # The columns of some galaxies, B rows each: "image" (B, C, H, W), "row" (B,), and where the survey has them
 # "target", "weight" and "counts" (B, K).

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from galaxy.data.loader import Batch, BatchLoader, Order, channels_last
-from galaxy.data.residence import OnDisk
+from galaxy.data.pixels import OnDisk
 from galaxy.images.augment import Augment, uniforms
 from galaxy.system.interruption import SIGNALS
 

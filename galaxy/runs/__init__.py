@@ -1,1 +1,1 @@
-"""One run and its folder: train, evaluate, predict and sweep."""
+"""One run and its folder: train, evaluate and predict."""

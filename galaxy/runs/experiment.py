@@ -1,7 +1,7 @@
 """From a configuration, or the one in a checkpoint, to the objects of a run.
 
-This is the only module that reads a configuration. Building an `Experiment` checks every setting that can be
-checked before the images are read.
+Only this module and its checks (`galaxy.runs.checks`) read the configuration of a run. Building an
+`Experiment` checks every setting that can be checked before the images are read.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.trust import check_model
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.labels.labels import Labels
-from galaxy.learning import checkpoint
-from galaxy.learning.callbacks import LastCheckpoint
-from galaxy.learning.checkpoint import Progress, WholeCheckpointIO
+from galaxy.learning import checkpoint_files
+from galaxy.learning.checkpoint_files import WholeCheckpointIO
 from galaxy.learning.lean_trainer import Trainer
+from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
@@ -68,7 +68,7 @@ class Experiment:
         config: Config,
         folder: Path,
         loggers: Sequence[Logger] = (),
-        progress: Progress | None = None,
+        progress: ResumePoint | None = None,
         interruption: Interruption | None = None,
         in_sweep: bool = False,
     ) -> None:
@@ -177,7 +177,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: See `load`.
     """
-    content = checkpoint.load(path)
+    content = checkpoint_files.load(path)
     try:
         hyperparameters = content["hyper_parameters"]
         nodes = [hyperparameters["config"][name] for name in PREDICTING]

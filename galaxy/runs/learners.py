@@ -19,12 +19,12 @@ from torch.optim import Optimizer
 from galaxy.config.instantiation import naming
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
-from galaxy.learning import checkpoint
+from galaxy.learning import checkpoint_files
 from galaxy.learning.callbacks import Throughput
-from galaxy.learning.checkpoint import Progress
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.losses import Loss
 from galaxy.learning.optim import Schedule
+from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
@@ -69,7 +69,7 @@ class FitsInOneGo:
         # The files have the form of those that a trainer writes.
         content = {"state_dict": self.model.state_dict(), "hyper_parameters": self.recipe}
         for name in ("best.ckpt", "last.ckpt"):
-            checkpoint.save(content, self.checkpoints / name)
+            checkpoint_files.save(content, self.checkpoints / name)
         return self.model
 
 
@@ -100,7 +100,7 @@ class TrainsByGradients:
         seed: int,
         recipe: dict[str, Any],
         last: Path,
-        progress: Progress | None = None,
+        progress: ResumePoint | None = None,
     ) -> None:
         self.encoder = encoder
         self.head = head

@@ -13,14 +13,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from galaxy.data.splits import SPLITS, write_splits
-from galaxy.learning.checkpoint import Progress
+from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import DivergedError, GalaxyTask
+from galaxy.runs.baseline_scores import baseline_metrics
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, Experiment, load_weights, open_loggers, read_checkpoint
 from galaxy.runs.folder import Result, RunFolder, Status
 from galaxy.runs.learners import Model
 from galaxy.runs.predict import predict, values
-from galaxy.runs.reference import baseline_metrics
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
 from galaxy.system.interruption import Interrupted, Interruption, listening
@@ -65,7 +65,7 @@ def train(
         if result.status == "done":
             return result, True
         result = attempt.make(interruption)
-        interruption.answer()  # a failed job of a sweep returns without answering a signal
+        interruption.raise_if_asked()  # a failed job of a sweep returns without answering a signal
     return result, False
 
 
@@ -91,7 +91,7 @@ class _Attempt:
         """Trains and scores. Whatever happens, the folder says so."""
         started = time.perf_counter()
         result = Result(status="running")
-        progress: Progress | None = None
+        progress: ResumePoint | None = None
         loggers: list[Logger] = []
         try:
             progress = _progress(self.run)
@@ -187,7 +187,7 @@ class _Attempt:
         print(f"Interrupted{how}: python train.py resume={self.run.path}", file=sys.stderr)
 
 
-def _progress(run: RunFolder) -> Progress | None:
+def _progress(run: RunFolder) -> ResumePoint | None:
     """Reads how far a run had come when it stopped; None if there is nothing to go on from.
 
     Raises:
@@ -202,7 +202,7 @@ def _progress(run: RunFolder) -> Progress | None:
             f"the run cannot be resumed: {error}\nDelete this file, and the run starts anew."
         ) from error
     recorded: dict[str, Any] | None = content.get("progress")  # a model that is fitted in one go has none
-    return None if recorded is None else Progress.from_plain(recorded)
+    return None if recorded is None else ResumePoint.from_plain(recorded)
 
 
 def _write_down(error: BaseException, result: Result, ends_program: bool) -> None:

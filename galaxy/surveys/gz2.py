@@ -29,7 +29,7 @@ from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.files import images_in
 from galaxy.surveys.ids import check_ids
 from galaxy.surveys.problems import Mistakes, RowCheck, describe_fractions, raise_or_list
-from galaxy.surveys.tables import Table
+from galaxy.surveys.table_reader import Table
 from galaxy.system.errors import UserError, listing
 
 TABLE = "gz2_hart16.csv"

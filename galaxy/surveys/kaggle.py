@@ -20,7 +20,7 @@ from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.files import images_in
 from galaxy.surveys.ids import check_ids
 from galaxy.surveys.problems import Mistakes, RowCheck, describe_fractions, describe_tree, raise_or_list
-from galaxy.surveys.tables import Table, fractions
+from galaxy.surveys.table_reader import Table, fractions
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import replacing
 

@@ -18,7 +18,7 @@ from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree, raise_or_list, warn_of_rare
-from galaxy.surveys.tables import TABLE_ENDINGS, Table, fractions
+from galaxy.surveys.table_reader import TABLE_ENDINGS, Table, fractions
 from galaxy.system.errors import UserError, listing, meant
 
 # The largest error of a fraction that is rounded to two decimals. The sum of a question's answers differs

@@ -38,7 +38,7 @@ class Interruption:
         self.deferred = False
         self.signum: int | None = None
 
-    def answer(self) -> None:
+    def raise_if_asked(self) -> None:
         """Raises if a signal waits.
 
         Raises:

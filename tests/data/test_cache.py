@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.cache_folders import list_caches
-from galaxy.data.residence import OnDisk
+from galaxy.data.pixels import OnDisk
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.crops.roi import RoiCrop
 from galaxy.images.decode import BadImageError, decode

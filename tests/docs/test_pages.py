@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.config.test_conf import OPTIONS
+from tests.config.test_every_option import OPTIONS
 from tests.conftest import PROJECT
 from tests.docs.pages import PAGES
 

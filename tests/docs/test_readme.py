@@ -21,7 +21,7 @@ import torch
 import torchvision
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
-from tests.config.test_conf import composed
+from tests.config.test_every_option import composed
 from tests.conftest import PROJECT, Command
 from tests.docs.pages import PAGES
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from galaxy.learning.checkpoint import load
+from galaxy.learning.checkpoint_files import load
 from galaxy.runs.folder import RunFolder
 from tests.conftest import GPUS, PROJECT, Command
 

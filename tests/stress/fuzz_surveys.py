@@ -32,11 +32,11 @@ from galaxy.cli.program import run as run_program
 from galaxy.config import plain
 from galaxy.config.instantiation import instantiate
 from galaxy.data.cache import open_cache
-from galaxy.data.residence import OnDisk
+from galaxy.data.pixels import OnDisk
 from galaxy.data.splits import read_splits
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
-from galaxy.learning import checkpoint
+from galaxy.learning import checkpoint_files
 from galaxy.runs.experiment import build_model, load
 from galaxy.runs.folder import Result, RunFolder
 from galaxy.surveys import galaxy10, gz2, kaggle
@@ -241,7 +241,7 @@ def write_runs(root: Path) -> None:
         )
         model = build_model(config, kaggle.LABELS)
         recipe = {"config": config, "labels": kaggle.LABELS.plain()}
-        checkpoint.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, run.best)
+        checkpoint_files.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, run.best)
 
 
 # --------------------------------------------------------------------------------------------- reading them

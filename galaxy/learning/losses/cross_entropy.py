@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
-from galaxy.learning.losses.loss import Batch, Loss
+from galaxy.learning.losses.loss import Loss
 from galaxy.models.answers import AnswerLayout
 from galaxy.models.fitted import LateBuffers
 from galaxy.models.heads.head import Output

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
-from galaxy.learning.losses.loss import Batch, Loss
+from galaxy.learning.losses.loss import Loss
 from galaxy.models.answers import AnswerLayout
 from galaxy.models.heads.head import Output
 

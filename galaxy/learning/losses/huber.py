@@ -7,7 +7,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from galaxy.learning.losses.loss import Batch, Loss, weighted_mean
+from galaxy.data.loader import Batch
+from galaxy.learning.losses.loss import Loss, weighted_mean
 from galaxy.models.heads.head import Output
 
 

@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
 from galaxy.models.heads.head import Output
-
-Batch = dict[str, Tensor]
 
 
 class Loss(nn.Module, ABC):

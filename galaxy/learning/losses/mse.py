@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from galaxy.learning.losses.loss import Batch, Loss, weighted_mean
+from galaxy.data.loader import Batch
+from galaxy.learning.losses.loss import Loss, weighted_mean
 from galaxy.models.heads.head import Output
 
 

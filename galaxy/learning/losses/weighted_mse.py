@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
-from galaxy.learning.losses.loss import Batch, Loss, weighted_mean
+from galaxy.learning.losses.loss import Loss, weighted_mean
 from galaxy.models.fitted import LateBuffers
 from galaxy.models.heads.head import Output
 

@@ -15,8 +15,9 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from galaxy.learning import checkpoint
-from galaxy.learning.checkpoint import Progress, WholeCheckpointIO
+from galaxy.learning import checkpoint_files
+from galaxy.learning.checkpoint_files import WholeCheckpointIO
+from galaxy.learning.resuming import ResumePoint
 from galaxy.models.baselines import Mean
 from galaxy.runs.experiment import PREDICTING, load, read_checkpoint
 from galaxy.surveys.kaggle import LABELS
@@ -42,7 +43,7 @@ def best(tmp_path: Path) -> Path:
     model.fit([(torch.zeros(1, 3, 8, 8), torch.full((1, 37), 0.25))])
     path = tmp_path / "checkpoints" / "best.ckpt"
     recipe = {"config": CONFIG, "labels": LABELS.plain()}
-    checkpoint.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, path)
+    checkpoint_files.save({"state_dict": model.state_dict(), "hyper_parameters": recipe}, path)
     return path
 
 
@@ -63,13 +64,13 @@ def test_what_was_written_is_read(best: Path) -> None:
 def test_a_flipped_bit_is_refused_or_does_no_harm(best: Path) -> None:
     """The bits between the parts of the file, and copies of what stands elsewhere, do no harm."""
     data = best.read_bytes()
-    weights = checkpoint.load(best)["state_dict"]["coefficients"]
+    weights = checkpoint_files.load(best)["state_dict"]["coefficients"]
     pixels = data.index(weights.numpy().tobytes())
     harmless = 0
     for place in {*range(0, len(data), 23), *range(pixels, pixels + weights.nbytes, 7)}:
         best.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
         with suppress(UserError):
-            content = checkpoint.load(best)
+            content = checkpoint_files.load(best)
             assert not pixels <= place < pixels + weights.nbytes
             assert torch.equal(content["state_dict"]["coefficients"], weights)
             assert content["hyper_parameters"]["config"] == CONFIG
@@ -120,7 +121,7 @@ class Malicious:
 
 @pytest.mark.parametrize("form", ["in the weights", "in the configuration", "alone", "old", "bare"])
 def test_a_malicious_pickle_is_refused(best: Path, tmp_path: Path, form: str) -> None:
-    content = checkpoint.load(best)
+    content = checkpoint_files.load(best)
     evil = Malicious(tmp_path / "executed")
     if form == "in the weights":
         content["state_dict"]["coefficients"] = evil
@@ -160,9 +161,9 @@ def test_a_configuration_calls_nothing_but_what_predicting_needs(
     best: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str, node: dict[str, Any]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    content = checkpoint.load(best)
+    content = checkpoint_files.load(best)
     content["hyper_parameters"]["config"][group] = {**CONFIG[group], **node}
-    checkpoint.save(content, best)
+    checkpoint_files.save(content, best)
     assert "would call" in message(best)
     assert not Path("executed").exists()
 
@@ -170,33 +171,33 @@ def test_a_configuration_calls_nothing_but_what_predicting_needs(
 @pytest.mark.parametrize("group", PREDICTING)
 def test_every_option_may_stand_in_a_checkpoint(best: Path, group: str) -> None:
     files = sorted((PROJECT / "conf" / group).glob("*.yaml"))
-    content = checkpoint.load(best)
+    content = checkpoint_files.load(best)
     for file in files:
         node = yaml.safe_load(file.read_text())
         if "_target_" in node:
             content["hyper_parameters"]["config"][group] = {"_target_": node["_target_"]}
-            checkpoint.save(content, best)
+            checkpoint_files.save(content, best)
             read_checkpoint(best)
     assert files
 
 
 def test_other_weights_than_the_configuration_says_are_refused(best: Path) -> None:
-    content = checkpoint.load(best)
+    content = checkpoint_files.load(best)
     content["state_dict"]["coefficients"] = torch.zeros(2, 5)
-    checkpoint.save(content, best)
+    checkpoint_files.save(content, best)
     assert "other weights" in message(best)
 
 
 def test_progress_travels_as_plain_values(best: Path) -> None:
-    progress = Progress(epochs=3, finished=True, seconds=1.5, metrics="step\n1\n")
-    checkpoint.save({**checkpoint.load(best), "progress": progress.plain()}, best)
-    assert Progress.from_plain(checkpoint.load(best)["progress"]) == progress
+    progress = ResumePoint(epochs=3, finished=True, seconds=1.5, metrics="step\n1\n")
+    checkpoint_files.save({**checkpoint_files.load(best), "progress": progress.plain()}, best)
+    assert ResumePoint.from_plain(checkpoint_files.load(best)["progress"]) == progress
 
 
 def test_a_full_disk_leaves_the_checkpoint_that_was_there(best: Path) -> None:
     content = best.read_bytes()
     with file_size_limit(len(content) // 2), pytest.raises(UserError) as caught:
-        checkpoint.save({"weights": torch.zeros(10**6)}, best)
+        checkpoint_files.save({"weights": torch.zeros(10**6)}, best)
     said = str(caught.value)
     assert f"{best} cannot be written: File too large. It needs 4.0 MB" in said
     assert "resume the run" in said
@@ -240,7 +241,7 @@ def test_lightning_writes_and_resumes_through_it(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("os.fsync", lambda handle: flushed.append(handle) or fsync(handle))
     trainer(tmp_path, 1).fit(Line(), data)
     assert len(flushed) == 2  # the file and its folder
-    first = checkpoint.load(path)
+    first = checkpoint_files.load(path)
     assert first["epoch"] == 0
 
     with (
@@ -249,13 +250,13 @@ def test_lightning_writes_and_resumes_through_it(tmp_path: Path, monkeypatch: py
     ):
         trainer(tmp_path, 2).fit(Line(), data, ckpt_path=path)
     assert list(tmp_path.iterdir()) == [path]
-    assert torch.equal(checkpoint.load(path)["state_dict"]["weight"], first["state_dict"]["weight"])
+    assert torch.equal(checkpoint_files.load(path)["state_dict"]["weight"], first["state_dict"]["weight"])
 
     trainer(tmp_path, 2).fit(Line(), data, ckpt_path=path)  # some space was freed
-    assert checkpoint.load(path)["epoch"] == 1
+    assert checkpoint_files.load(path)["epoch"] == 1
     whole = Line()
     trainer(tmp_path / "whole", 2).fit(whole, data)
-    assert torch.equal(checkpoint.load(path)["state_dict"]["weight"], whole.weight.detach())
+    assert torch.equal(checkpoint_files.load(path)["state_dict"]["weight"], whole.weight.detach())
 
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(UserError, match="damaged"):

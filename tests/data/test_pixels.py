@@ -15,7 +15,7 @@ import torch
 
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.loader import BatchLoader, Order
-from galaxy.data.residence import InMemory, OnDisk, place_pixels
+from galaxy.data.pixels import InMemory, OnDisk, place_pixels
 from galaxy.images.crops.center import CenterCrop
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +14,6 @@ from torch import Tensor
 
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a training had come when last.ckpt was written; Lightning does not keep these values.
-
-    Attributes:
-        epochs: The number of epochs that are over.
-        finished: Whether the training is over.
-        seconds: The time that the run has taken.
-        metrics: The text of metrics.csv at that time.
-    """
-
-    epochs: int = 0
-    finished: bool = False
-    seconds: float = 0.0
-    metrics: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """Returns the values as a dictionary, which a checkpoint can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, values: dict[str, Any]) -> Progress:
-        """Takes the values from such a dictionary."""
-        return cls(**values)
 
 
 class WholeCheckpointIO(CheckpointIO):
