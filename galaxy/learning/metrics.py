@@ -117,7 +117,8 @@ class ClassMetrics(FractionMetrics):
         # `bincount`, which torchmetrics uses, waits for the GPU to learn the value range; `scatter_add_` does
         # not.
         cells = true * self.classes + predicted
-        self.confusion.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
+        counted = torch.ones_like(cells) if weights is None else (weights > 0).any(dim=1).long()
+        self.confusion.view(-1).scatter_add_(0, cells, counted)
 
     def compute(self) -> dict[str, Tensor]:
         """Computes the metrics of all batches so far.

@@ -42,17 +42,21 @@ class ClosedForm(Fitted):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Solves the normal equations; redundant features get the smallest coefficients that fit."""
+        """Solves the normal equations of each column over the galaxies whose target is known.
+
+        Redundant features get the smallest coefficients that fit.
+        """
         rows, columns = self.coefficients.shape
-        gram = self.coefficients.new_zeros(rows, rows)
-        moments = self.coefficients.new_zeros(rows, columns)
+        gram = self.coefficients.new_zeros(columns, rows, rows)
+        moments = self.coefficients.new_zeros(columns, rows, 1)
         for images, targets in batches:
-            design = self._design(images)
-            gram += design.T @ design
-            moments += design.T @ targets.double()
+            design, known = self._design(images), (~targets.isnan()).double()
+            gram += torch.einsum("bk,bi,bj->kij", known, design, design)
+            moments += torch.einsum("bi,bk->ki", design, targets.double().nan_to_num(0.0))[..., None]
         # The tolerance is larger than the rounding of the sums, so that three equal channels count as one,
         # and far smaller than the spread of any real feature.
-        self.coefficients.copy_(torch.linalg.pinv(gram, rtol=1e-12, hermitian=True) @ moments)
+        solution = torch.linalg.pinv(gram, rtol=1e-12, hermitian=True) @ moments
+        self.coefficients.copy_(solution[..., 0].T)
 
     def forward(self, images: Tensor) -> Output:
         """Predicts (B, K) float32 from images (B, C, H, W); a regression has no logits of its own."""

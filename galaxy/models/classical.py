@@ -63,9 +63,18 @@ class PixelModel(Fitted):
 
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Reduces all images and learns from them; see `Fitted.fit`."""
+        """Reduces all images and learns from them; see `Fitted.fit`.
+
+        These methods know no missing targets. Galaxies without any target are left out, and other unknown
+        targets are set to the mean of the known ones.
+        """
         rows = [(self.features(images), targets) for images, targets in batches]
         features, targets = (torch.cat(parts).numpy() for parts in zip(*rows, strict=True))
+        unknown = np.isnan(targets)
+        if unknown.any():
+            features, targets, unknown = (part[~unknown.all(axis=1)] for part in (features, targets, unknown))
+            means = np.where(unknown, 0, targets).sum(axis=0) / (~unknown).sum(axis=0).clip(1)
+            targets = np.where(unknown, means, targets).astype(np.float32)
         log.info(
             "%s: fitting %s images of %s numbers", type(self).__name__, *map("{:,}".format, features.shape)
         )

@@ -40,7 +40,8 @@ class Fitted(LateBuffers, ABC):
         """Learns from the training split, which is read once.
 
         Args:
-            batches: Images (B, C, H, W) float32 in [0, 1] and targets (B, K) float32, at least one batch.
+            batches: Images (B, C, H, W) float32 in [0, 1] and targets (B, K) float32, at least one batch. An
+                unknown target is NaN.
 
         Raises:
             ValueError: A parameter of the model does not suit the images.

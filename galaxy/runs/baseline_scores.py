@@ -30,7 +30,7 @@ def baseline_metrics(data: GalaxyDataModule) -> dict[str, dict[str, float]]:
     }
     predictions = {}
     for name, model in models.items():
-        model.fit([(pixels[train], torch.from_numpy(targets[train]))])
+        model.fit([(pixels[train], torch.from_numpy(data.known_targets[train]))])
         predictions[name] = model(pixels).fractions.numpy().astype(np.float32)
     if data.catalog.expected is not None:
         predictions["noise_floor"] = data.catalog.expected

@@ -53,7 +53,8 @@ class Predictions:
     def write(self, path: Path) -> None:
         """Writes one row a galaxy: its id, the predictions and, if known, the targets as `true/<column>`.
 
-        For classes there is the likeliest class as well, by name.
+        For classes there is the likeliest class as well, by name. Unknown targets, whose weight is 0, are
+        empty.
 
         Args:
             path: The file, `.parquet` or `.csv`.
@@ -67,8 +68,10 @@ class Predictions:
             likeliest = np.array(columns, dtype=object)[self.fractions.argmax(axis=1)]
             tables.insert(1, pd.DataFrame({"class": likeliest}))
         if self.catalog.targets is not None:
-            true = [f"true/{name}" for name in columns]
-            tables.append(pd.DataFrame(self.catalog.targets[rows], columns=true))
+            targets = self.catalog.targets[rows]
+            if self.catalog.weights is not None:
+                targets = np.where(self.catalog.weights[rows] > 0, targets, np.nan)
+            tables.append(pd.DataFrame(targets, columns=[f"true/{name}" for name in columns]))
         table = pd.concat(tables, axis=1)
         with replacing(path) as temporary:
             if path.suffix == ".parquet":

@@ -134,3 +134,14 @@ def test_unknown_targets_take_part_in_no_metric() -> None:
     assert values["r2"] == pytest.approx(
         np.mean([r2_score(true, guess) for true, guess in columns]), rel=1e-9
     )
+
+
+def test_galaxies_whose_class_is_unknown_are_not_counted() -> None:
+    labels = class_labels(("a", "b"), "Which?")
+    metric = metrics_for(labels, weighted=True)
+    fractions = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
+    metric.update(fractions, targets, torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]))
+    assert isinstance(metric, ClassMetrics)
+    assert metric.confusion.tolist() == [[1, 0], [0, 1]]
+    assert float(metric.compute()["accuracy"]) == 1.0

@@ -74,3 +74,16 @@ def test_the_fit_travels_in_the_state_dict() -> None:
     copy = AverageColor(3, LABELS)
     copy.load_state_dict(model.state_dict())
     assert torch.equal(copy(images).fractions, model(images).fractions)
+
+
+def test_unknown_targets_are_left_out_of_each_columns_fit() -> None:
+    images, targets = example()
+    unknown = torch.rand(200, K, generator=torch.Generator().manual_seed(1)) < 0.3
+    model = fitted(CenterPixel(3, LABELS), images, targets.masked_fill(unknown, torch.nan))
+    predicted = model(images).fractions.numpy()
+    features = images[:, :, 8, 8].numpy()
+    for column in (0, 17, K - 1):
+        rows = ~unknown[:, column].numpy()
+        design = np.column_stack([np.ones(200), features.astype(np.float64)])
+        solution, *_ = np.linalg.lstsq(design[rows], targets[rows, column].double().numpy(), rcond=None)
+        np.testing.assert_allclose(predicted[:, column], design @ solution, atol=1e-5)

@@ -315,3 +315,15 @@ def test_options_fit_their_models(name: str) -> None:
     _, targets = classes(40)
     probabilities = predicted(fitted(model, images, targets), images)
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+def test_unknown_targets_become_the_mean_of_the_known_ones() -> None:
+    images, targets = fractions()
+    holey = targets.clone()
+    holey[0] = torch.nan  # nothing is known of this galaxy
+    holey[1:40, 3] = torch.nan
+    filled = targets[1:].clone()
+    filled[:39, 3] = targets[40:, 3].mean()
+    model = fitted(AVERAGES["knn"](FRACTIONS), images, holey)
+    expected = fitted(AVERAGES["knn"](FRACTIONS), images[1:], filled)
+    np.testing.assert_allclose(predicted(model, images), predicted(expected, images), atol=1e-6)
