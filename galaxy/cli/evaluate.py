@@ -13,7 +13,7 @@ from galaxy.cli.arguments import with_inherited_data
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
-from galaxy.runs.folder import RunFolder, checkpoint_of
+from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
 
 
@@ -41,13 +41,13 @@ def evaluate_from_settings(
         data: The configuration of the data. It is None only where the command line names neither data nor a
             run folder.
         run: The folder of a run, whose best checkpoint is taken.
-        checkpoint: Or a checkpoint.
+        checkpoint: A checkpoint, instead of a run.
         split: Which galaxies. Galaxies without labels are always all predicted.
         tta: The number of views whose predictions are averaged.
         out: The folder of the results.
         accelerator: Where to compute.
     """
-    file = checkpoint_of(run, checkpoint)
+    file = _checkpoint_of(run, checkpoint)
     if data is None:
         raise UserError(f"{file} is not in a run folder, so give the data as well: data=... data.root=...")
     choice = RunFolder.of(file).choices()["data"] if choice is None else choice
@@ -58,6 +58,23 @@ def evaluate_from_settings(
 
     folder = None if out is None else Path(out)
     print_evaluation(evaluate_once(file, data, choice, split, tta, folder, accelerator))
+
+
+def _checkpoint_of(run: str | None, checkpoint: str | None) -> Path:
+    """Returns the checkpoint that `run=DIR` or `checkpoint=FILE` names.
+
+    Raises:
+        UserError: Both or neither are given, or the run has no best checkpoint.
+    """
+    if (run is None) == (checkpoint is None):
+        raise UserError("give one of run=DIR, the folder of a run, and checkpoint=FILE")
+    if run is None:
+        return Path(str(checkpoint))
+    folder = RunFolder(Path(run))
+    folder.config()  # this says so if the folder is not a run folder
+    if not folder.best.exists():
+        raise UserError(f"{run} has no checkpoint {folder.best.name} (the run: {folder.result().status})")
+    return folder.best
 
 
 def main() -> None:

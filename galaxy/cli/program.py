@@ -66,7 +66,8 @@ def run(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
     try:
         # Hydra wants the overrides contiguous, so a -m between them goes to the front.
-        arguments = sorted(prepare(sys.argv[1:]), key=lambda argument: argument not in MULTIRUN)
+        given = [_with_home(argument) for argument in sys.argv[1:]]
+        arguments = sorted(prepare(given), key=lambda argument: argument not in MULTIRUN)
         sys.argv[1:] = [_with_quotes(argument) for argument in arguments]
         check_command_line(main, config_path, config_name, sys.argv[1:])
         main()
@@ -89,6 +90,12 @@ def _summarise() -> None:
             summarise(Sweep.folder, Sweep.jobs)
         except UserError as error:
             print(error, file=sys.stderr)
+
+
+def _with_home(argument: str) -> str:
+    """Replaces `~` at the beginning of a path. A shell does that only at the beginning of a word."""
+    key, is_override, value = argument.partition("=")
+    return f"{key}={Path(value).expanduser()}" if is_override and value.startswith("~/") else argument
 
 
 def _with_quotes(argument: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,7 +77,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
         waiting = f", {total - len(runs)} of which did not begin" if len(runs) < total else ""
         print(
             f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
-            f"Run what is missing with: python train.py resume={folder}"
+            f"Run what is missing with: galaxy train resume={shlex.quote(str(folder))}"
         )
     if table is not None:
         write_comparison(table, folder / "comparison.csv")

@@ -25,24 +25,28 @@ def train(config: DictConfig) -> float:
 
     from galaxy.reports.tables import result_table  # noqa: PLC0415
     from galaxy.runs.folder import RunFolder  # noqa: PLC0415
-    from galaxy.runs.train import train as train_once  # noqa: PLC0415
+    from galaxy.runs.train import TrainingRun  # noqa: PLC0415
 
     job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
     in_sweep = job.mode == RunMode.MULTIRUN
-    result, done_before = train_once(
-        config=plain(config),
+    settings = plain(config)
+    training = TrainingRun(
+        run=RunFolder(Path(job.runtime.output_dir)),
+        resume=settings.pop("resume") == "auto",
+        config=settings,
         choices=dict(job.runtime.choices),
-        overrides=list(job.overrides.task),
-        folder=folder,
+        overrides=[override for override in job.overrides.task if not override.startswith("resume=")],
         in_sweep=in_sweep,
     )
+    trained = training.start()
+    result = training.run.result() if trained is None else trained
     if result.status == "done":
         console = Console()
-        if not (done_before and in_sweep):  # the table at the end of the sweep shows the run as well
-            console.print(result_table(RunFolder(folder), result))
-        note = " (done before)" if done_before else ""
-        console.print(f"Run folder: {folder}{note}", markup=False, highlight=False, soft_wrap=True)
+        if trained is not None or not in_sweep:  # the table at the end of the sweep shows the run as well
+            console.print(result_table(training.run, result))
+        note = " (done before)" if trained is None else ""
+        folder = f"Run folder: {training.run.path}{note}"
+        console.print(folder, markup=False, highlight=False, soft_wrap=True)
     return result.metrics.get("val/rmse", math.nan)
 
 

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
-from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy.config.check import RESERVED, nodes
@@ -171,13 +171,10 @@ class Composer:
             exists |= isinstance(parent, ListConfig) and name.isdigit() and int(name) < len(parent)
             if not exists and not override.is_add() and not override.is_force_add():
                 return self._unknown_key(config, key, parent, argument)
-            if override.is_delete():
-                with open_dict(parent):
-                    del parent[name]
-            elif exists and override.is_add() and not isinstance(value, dict | list):
+            adds = override.is_add() and not isinstance(value, dict | list)
+            if exists and adds and OmegaConf.select(config, key) is not None:
                 return Problem(key, f"is there already: write {argument.lstrip('+')}", source=argument)
-            else:
-                OmegaConf.update(config, key, copy.deepcopy(value), merge=True, force_add=True)
+            ConfigLoaderImpl._apply_overrides_to_config([override], config)
         except Exception as error:  # OmegaConf lets AttributeError and others through.
             return Problem(key, f"cannot be set: {str(error).splitlines()[0]}", source=argument)
         return None

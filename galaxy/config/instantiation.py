@@ -12,6 +12,11 @@ from hydra.errors import InstantiationException
 
 from galaxy.system.errors import UserError
 
+# A message begins with the name of a parameter.
+_PARAMETER = re.compile(
+    r"(?!there |it |this |that )[a-z_]\w* (is|must|and|holds|cannot|needs) ", re.IGNORECASE
+)
+
 
 @contextmanager
 def naming(key: str) -> Iterator[None]:
@@ -34,7 +39,9 @@ def naming(key: str) -> Iterator[None]:
             raise cause from None
         if not isinstance(cause, ValueError | TypeError):
             raise
-        parameter = re.match(r"[a-z_]\w* (is|must|and|holds|cannot|needs) ", str(cause), re.IGNORECASE)
+        parameter = re.match(
+            r"(?!there |it |this |that )[a-z_]\w* (is|must|and|holds|cannot|needs) ", str(cause), re.I
+        )
         raise UserError(f"{key}.{cause}" if parameter else f"{key}: {cause}") from error
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
+from galaxy.system.interruption import Interrupted
 
 
 class WholeCheckpointIO(CheckpointIO):
@@ -53,7 +54,8 @@ def save(checkpoint: dict[str, Any], path: Path) -> None:
         except RuntimeError as error:
             # torch ends its archive after a failed write as well, and that fails with "unexpected pos 1344 vs
             # 1302". The error of the write itself is the context of this one.
-            if isinstance(error.__context__, OSError):
+            # A signal may also have come in the middle of the write.
+            if isinstance(error.__context__, OSError | Interrupted):
                 raise error.__context__ from None
             raise
 

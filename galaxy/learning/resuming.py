@@ -32,15 +32,6 @@ class ResumePoint:
     seconds: float = 0.0
     metrics: str = ""
 
-    def plain(self) -> dict[str, Any]:
-        """Returns the values as a dictionary, which a checkpoint can hold."""
-        return asdict(self)
-
-    @classmethod
-    def from_plain(cls, values: dict[str, Any]) -> ResumePoint:
-        """Takes the values from such a dictionary."""
-        return cls(**values)
-
 
 class LastCheckpoint(Checkpoint):
     """Keeps last.ckpt, from which a training goes on as if it had never stopped.
@@ -161,12 +152,14 @@ class LastCheckpoint(Checkpoint):
                 progress["ready"] -= 1
         watched = trainer.callback_metrics.items()
         checkpoint["callback_metrics"] = {name: value for name, value in watched if name != Throughput.METRIC}
-        checkpoint["progress"] = ResumePoint(
-            epochs=trainer.current_epoch,
-            finished=self._finished,
-            seconds=self.elapsed + time.monotonic() - self._started,
-            metrics=_logged(trainer),
-        ).plain()
+        checkpoint["progress"] = asdict(
+            ResumePoint(
+                epochs=trainer.current_epoch,
+                finished=self._finished,
+                seconds=self.elapsed + time.monotonic() - self._started,
+                metrics=_logged(trainer),
+            )
+        )
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

@@ -14,6 +14,7 @@ from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import CLASS_METRICS, FRACTION_METRICS
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.models.encoder import Encoder
+from galaxy.runs.folder import SPLIT_SETTINGS
 from galaxy.system.errors import UserError, meant
 
 # A callback or a scheduler can watch these metrics in every run; labels add their own.
@@ -21,6 +22,13 @@ METRICS = ("train/loss", "val/loss", *(f"{s}/{m}" for s in ("train", "val") for 
 
 # These metrics are the better the larger they are.
 _LARGE = ("r2", *CLASS_METRICS, "images_per_second")
+
+# Every run reads these keys.
+REQUIRED_KEYS = {
+    "trainer": ("max_epochs", "accelerator", "precision", "devices"),
+    "optimizer": ("lr",),
+    "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
+}
 
 # A run sets these arguments of the trainer itself; the text says what to write instead.
 RESERVED_TRAINER_ARGS = {
@@ -45,6 +53,10 @@ def check_settings(config: dict[str, Any]) -> None:
         UserError: An argument is out of range or belongs to the run itself, a watched metric does not exist,
             or a GPU is asked for and there is none.
     """
+    for group, keys in REQUIRED_KEYS.items():
+        for key in keys:
+            if key not in config[group]:
+                raise UserError(f"{group}.{key} is required: leave out ~{group}.{key}")
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     node = config["trainer"]
@@ -55,7 +67,7 @@ def check_settings(config: dict[str, Any]) -> None:
             "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
             "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
         )
-    if "best" not in config["callbacks"]:
+    if not config["callbacks"].get("best"):
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
     check_monitors(config, labels=None)
     _check_hardware(node)
@@ -147,7 +159,7 @@ def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool
         mode, better = watcher.get("mode"), "max" if key in _LARGE else "min"
         # A metric of classes is first checked against the labels, whose message says more.
         if mode not in (None, better) and (labels is not None or key not in CLASS_METRICS):
-            best = {"min": "least", "max": "greatest"}[better]
+            which = {"min": "smaller", "max": "larger"}[better]
             raise UserError(
-                f"{owner}.mode is {mode}, but the {best} {name} is the best: use {owner}.mode={better}"
+                f"{owner}.mode is {mode}, but a {which} {name} is better: use {owner}.mode={better}"
             )

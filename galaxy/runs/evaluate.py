@@ -138,7 +138,9 @@ def _make_folder(folder: Path) -> None:
         raise UserError(f"out={folder} is a run folder, whose files have the same names: give another folder")
     others = [name for name in OUTPUTS if (folder / name).exists()]
     if others and OUTPUTS[0] not in others:
-        raise UserError(f"out={folder} has a {others[0]}, which is of no evaluation: give another folder")
+        raise UserError(
+            f"out={folder} has a {others[0]}, which no evaluation has written: give another folder"
+        )
     with explained(folder / OUTPUTS[0]):
         folder.mkdir(parents=True, exist_ok=True)
 

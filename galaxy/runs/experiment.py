@@ -15,6 +15,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.trust import check_model
@@ -23,10 +24,10 @@ from galaxy.labels.labels import Labels
 from galaxy.learning import checkpoint_files
 from galaxy.learning.checkpoint_files import WholeCheckpointIO
 from galaxy.learning.lean_trainer import Trainer
+from galaxy.learning.losses import Loss
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.models.fitted import Fitted
 from galaxy.runs.checks import check_monitors, check_optimizer, check_settings
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.system.errors import UserError
@@ -74,40 +75,37 @@ class Experiment:
     ) -> None:
         check_settings(config)
         pl.seed_everything(config["seed"], workers=True, verbose=False)
-        # The model comes first: a size or weights that do not fit should not cost the reading of a survey.
+        self.data = build_data(config)
+        # The survey is read after everything else has been built, because reading takes longest.
         model = instantiate(config["model"], "model")
-        trainer = None
+        loss = trainer = None
+        checkpoints = folder / "checkpoints"
         if isinstance(model, Encoder):
             loss = instantiate(config["loss"], "loss")
             optimizer = instantiate(config["optimizer"], "optimizer")
             schedule = instantiate(config["scheduler"], "scheduler")
             check_optimizer(optimizer, schedule, model, config["trainer"]["max_epochs"])
-            model.load_pretrained()
-            callbacks = build_callbacks(config, folder / "checkpoints")
+            callbacks = build_callbacks(config, checkpoints)
             for callback in callbacks:
                 if isinstance(callback, LastCheckpoint):
-                    callback.interruption = interruption or Interruption()
+                    callback.interruption = interruption or callback.interruption
                     callback.elapsed = 0.0 if progress is None else progress.seconds
             trainer = build_trainer(config, callbacks, loggers, in_sweep)
-        self.data = build_data(config)
+            model.load_pretrained()
         self.data.read()
         self.data.check_trainable()
         weighted = self.data.catalog.weights is not None
         check_monitors(config, self.data.labels, weighted)
+        model = _completed(model, config, self.data.labels, loss, weighted)
         # Every checkpoint carries these.
         recipe = {"config": config, "labels": self.data.labels.plain()}
         self.learner: Learner
         if trainer is None:
-            with naming("model"):
-                fitted = model(labels=self.data.labels)
-            self.learner = FitsInOneGo(fitted, recipe, folder / "checkpoints")
-            return
-        questions = self.data.labels.questions
-        head = instantiate(config["head"], "head", in_features=model.num_features, questions=questions)
-        last = folder / "checkpoints" / "last.ckpt"
-        self.learner = TrainsByGradients(
-            model, head, loss, optimizer, schedule, trainer, config["seed"], recipe, last, progress
-        )
+            self.learner = FitsInOneGo(model, recipe, checkpoints)
+        else:
+            model.optimizer, model.schedule, model.seed = optimizer, schedule, config["seed"]
+            model.hparams.update(recipe)
+            self.learner = TrainsByGradients(model, trainer, checkpoints / "last.ckpt", progress)
 
     def read_images(self) -> None:
         """Reads the images. With `data.on_bad=skip` fewer galaxies may be left.
@@ -117,7 +115,7 @@ class Experiment:
         """
         self.data.setup()
         self.data.check_trainable()
-        self.learner.meet(self.data)
+        self.learner.check_data(self.data)
 
     def fit(self) -> Model:
         """Trains the model and returns it as the training left it."""
@@ -148,44 +146,33 @@ class Trained:
 
 
 def load(path: Path) -> Trained:
-    """Builds the model of a checkpoint.
+    """Builds the model of a checkpoint. What the checkpoint names is checked before anything is called.
 
     Raises:
         UserError: The file is missing or damaged, it is no checkpoint of this project, it would call other
             code, or its weights do not fit its configuration.
     """
-    content = read_checkpoint(path)
-    config = content["hyper_parameters"]["config"]
-    labels = Labels.from_plain(content["hyper_parameters"]["labels"])
+    content = checkpoint_files.load(path)
+    try:
+        hyperparameters = content["hyper_parameters"]
+        config = hyperparameters["config"]
+        nodes = [config[name] for name in PREDICTING]
+        labels = Labels.from_plain(hyperparameters["labels"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
+    check_model(nodes, path)
     model = build_model(config, labels)
-    _fill(model, content, path)
+    _load_state(model, content, path)
     return Trained(model, labels, config)
 
 
 def load_weights(model: Model, path: Path) -> None:
-    """Gives a model the weights of a checkpoint.
+    """Gives a model the weights of a checkpoint, and calls nothing that the checkpoint names.
 
     Raises:
-        UserError: See `load`.
+        UserError: The file is missing or damaged, or its weights do not fit the model.
     """
-    _fill(model, read_checkpoint(path), path)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint, and checks what it names before anything of it is called.
-
-    Raises:
-        UserError: See `load`.
-    """
-    content = checkpoint_files.load(path)
-    try:
-        hyperparameters = content["hyper_parameters"]
-        nodes = [hyperparameters["config"][name] for name in PREDICTING]
-        Labels.from_plain(hyperparameters["labels"])
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
-    check_model(nodes, path)
-    return content
+    _load_state(model, checkpoint_files.load(path), path)
 
 
 def build_model(config: Config, labels: Labels) -> Model:
@@ -196,14 +183,19 @@ def build_model(config: Config, labels: Labels) -> Model:
         labels: What the model predicts.
     """
     model = instantiate(config["model"], "model")
+    loss = instantiate(config["loss"], "loss") if isinstance(model, Encoder) else None
+    return _completed(model, config, labels, loss)
+
+
+def _completed(model: Any, config: Config, labels: Labels, loss: Loss | None, weighted: bool = False) -> Any:
+    """Completes an encoder by a head, a loss and a normalisation, or tells a `Fitted` its labels."""
     if not isinstance(model, Encoder):
         with naming("model"):
-            fitted: Fitted = model(labels=labels)
-        return fitted
+            return model(labels=labels)
+    assert loss is not None
     head = instantiate(config["head"], "head", in_features=model.num_features, questions=labels.questions)
-    loss = instantiate(config["loss"], "loss")
     channels = config["crop"]["channels"]
-    return GalaxyTask(model, head, loss, labels, torch.zeros(channels), torch.ones(channels))
+    return GalaxyTask(model, head, loss, labels, torch.zeros(channels), torch.ones(channels), weighted)
 
 
 def build_data(config: Config) -> GalaxyDataModule:
@@ -284,16 +276,19 @@ def build_trainer(
         node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
-    trainer: Trainer = instantiate(
-        node,
-        "trainer",
-        callbacks=callbacks,
-        logger=list(loggers),
-        plugins=[WholeCheckpointIO()],
-        use_distributed_sampler=False,
-        enable_autolog_hparams=False,
-        enable_model_summary=False,
-    )
+    try:
+        trainer: Trainer = instantiate(
+            node,
+            "trainer",
+            callbacks=callbacks,
+            logger=list(loggers),
+            plugins=[WholeCheckpointIO()],
+            use_distributed_sampler=False,
+            enable_autolog_hparams=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {error}") from error
     if in_sweep and trainer.world_size > 1:
         raise UserError(
             f"trainer.devices is {node['devices']}, but each further process of a distributed "
@@ -302,7 +297,7 @@ def build_trainer(
     return trainer
 
 
-def _fill(model: Model, content: dict[str, Any], path: Path) -> None:
+def _load_state(model: Model, content: dict[str, Any], path: Path) -> None:
     try:
         model.load_state_dict(content["state_dict"])
     except (RuntimeError, LookupError) as error:

@@ -255,6 +255,8 @@ class RunFolder:
         """
         if not self.config_file.exists():
             raise UserError(f"{self.path} is not a run folder: it has no config.yaml")
+        if self.begun:
+            self.meta()  # this refuses a folder of another format
         config: dict[str, Any] = _parsed(self.config_file, dict)
         return config
 
@@ -287,6 +289,8 @@ class RunFolder:
         """Returns how the run ended; the status is "running" while there is no result yet."""
         if not self.result_file.exists():
             return Result(status="running")
+        if self.begun:
+            self.meta()  # this refuses a folder of another format
         values = _parsed(self.result_file, dict)
         try:
             result = Result(**values)
@@ -310,23 +314,6 @@ def find_runs(folder: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
-
-
-def checkpoint_of(run: str | None, checkpoint: str | None) -> Path:
-    """Returns the checkpoint that `run=DIR` or `checkpoint=FILE` names.
-
-    Raises:
-        UserError: Both or neither are given, or the run has no best checkpoint.
-    """
-    if (run is None) == (checkpoint is None):
-        raise UserError("give one of run=DIR, the folder of a run, and checkpoint=FILE")
-    if run is None:
-        return Path(str(checkpoint))
-    folder = RunFolder(Path(run))
-    folder.config()  # this says so if the folder is not a run folder
-    if not folder.best.exists():
-        raise UserError(f"{run} has no checkpoint {folder.best.name} (the run: {folder.result().status})")
-    return folder.best
 
 
 def _parsed(path: Path, kind: type) -> Any:
@@ -374,10 +361,11 @@ def _gpu() -> str | None:
 
 
 def _git(*command: str) -> str | None:
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None  # this is an installed copy, perhaps inside somebody else's repository
     try:
-        done = subprocess.run(
-            ["git", *command], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(["git", *command], cwd=checkout, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return None  # this is an installed copy, or there is no git
+        return None  # there is no git
     return done.stdout.strip()

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
 from galaxy.config.instantiation import naming
 from galaxy.data.datamodule import GalaxyDataModule
@@ -23,11 +21,8 @@ from galaxy.images.augment import as_floats
 from galaxy.learning import checkpoint_files
 from galaxy.learning.callbacks import Throughput
 from galaxy.learning.lean_trainer import Trainer
-from galaxy.learning.losses import Loss
-from galaxy.learning.optim import Schedule
 from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import GalaxyTask
-from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.system.errors import UserError
 from galaxy.system.terminal import tracked
@@ -58,8 +53,8 @@ class FitsInOneGo:
         self.checkpoints = checkpoints
         self.epochs = 0
 
-    def meet(self, data: GalaxyDataModule) -> None:
-        """Any data will do."""
+    def check_data(self, data: GalaxyDataModule) -> None:
+        """Accepts any data."""
 
     def fit(self, data: GalaxyDataModule) -> Fitted:
         """Fits on the training images as they are: augmentation would falsify them."""
@@ -84,39 +79,17 @@ class TrainsByGradients:
     """Trains a network with Lightning's trainer.
 
     Args:
-        encoder: Images to features.
-        head: Features to answers.
-        loss: What the training makes small.
-        optimizer: A function of the parameter groups.
-        schedule: The schedule of the learning rate.
+        task: The network, with its loss and optimizer.
         trainer: The trainer.
-        seed: The seed of the dropout.
-        recipe: The configuration and the labels, which the checkpoints carry.
         last: The checkpoint that a resumed training goes on from.
         progress: How far that checkpoint has come; None starts from the beginning.
     """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        head: nn.Module,
-        loss: Loss,
-        optimizer: Callable[..., Optimizer],
-        schedule: Schedule,
-        trainer: Trainer,
-        seed: int,
-        recipe: dict[str, Any],
-        last: Path,
-        progress: ResumePoint | None = None,
+        self, task: GalaxyTask, trainer: Trainer, last: Path, progress: ResumePoint | None = None
     ) -> None:
-        self.encoder = encoder
-        self.head = head
-        self.loss = loss
-        self.optimizer = optimizer
-        self.schedule = schedule
+        self.task = task
         self.trainer = trainer
-        self.seed = seed
-        self.recipe = recipe
         self.last = last
         self.progress = progress
 
@@ -148,8 +121,8 @@ class TrainsByGradients:
         """The number of steps of the optimizer so far."""
         return self.trainer.global_step
 
-    def meet(self, data: GalaxyDataModule) -> None:
-        """Tells the data where they are needed, and refuses splits that some process would get nothing of."""
+    def check_data(self, data: GalaxyDataModule) -> None:
+        """Tells the data their device, and refuses splits that some process would get nothing of."""
         data.device, data.processes = self.device, self.trainer.num_devices
         processes = self.trainer.world_size
         for split in ("train", "val"):
@@ -162,8 +135,12 @@ class TrainsByGradients:
 
     def fit(self, data: GalaxyDataModule) -> GalaxyTask:
         """Trains from the beginning, or from where the progress says."""
-        trainer, progress = self.trainer, self.progress
-        task = self._task(data)
+        task, trainer, progress = self.task, self.trainer, self.progress
+        mean, std = (torch.from_numpy(x).view(-1, 1, 1) for x in data.channel_statistics())
+        task.mean.copy_(mean)
+        task.std.copy_(std)
+        task.loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]), data.labels)
+        task.steps_per_epoch = self._steps_per_epoch(data)
         # A short epoch is logged at least once.
         interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
@@ -178,26 +155,6 @@ class TrainsByGradients:
             trainer.fit_loop.max_epochs = progress.epochs
         log.info("resumed in epoch %d, from %s", progress.epochs + 1, self.last)
         trainer.fit(task, datamodule=data, ckpt_path=self.last, weights_only=True)
-        return task
-
-    def _task(self, data: GalaxyDataModule) -> GalaxyTask:
-        mean, std = (torch.from_numpy(x) for x in data.channel_statistics())
-        self.loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]), data.labels)
-        weighted = data.catalog.weights is not None
-        task = GalaxyTask(
-            self.encoder,
-            self.head,
-            self.loss,
-            data.labels,
-            mean,
-            std,
-            weighted,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-            seed=self.seed,
-            steps_per_epoch=self._steps_per_epoch(data),
-        )
-        task.hparams.update(self.recipe)
         return task
 
     def _steps_per_epoch(self, data: GalaxyDataModule) -> int:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from galaxy.data.splits import SPLITS, write_splits
+from galaxy.learning import checkpoint_files
 from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.runs.baseline_scores import baseline_metrics
 from galaxy.runs.confusion import write_confusion
-from galaxy.runs.experiment import Config, Experiment, load_weights, open_loggers, read_checkpoint
+from galaxy.runs.experiment import Config, Experiment, load_weights, open_loggers
 from galaxy.runs.folder import Result, RunFolder, Status
 from galaxy.runs.learners import Model
 from galaxy.runs.predict import predict, values
@@ -30,71 +30,59 @@ from galaxy.system.terminal import quieten_libraries
 log = logging.getLogger(__name__)
 
 
-def train(
-    config: Config, choices: dict[str, str], overrides: list[str], folder: Path, in_sweep: bool
-) -> tuple[Result, bool]:
-    """Trains one model and leaves a run folder.
-
-    Args:
-        config: The composed configuration, resolved, as plain dicts and lists.
-        choices: The option taken in each group.
-        overrides: What the command line changed.
-        folder: The run folder.
-        in_sweep: Whether other jobs follow. Then a failure is written down instead of raised, and a job that
-            was begun before goes on, or is left alone if it is done.
-
-    Returns:
-        The result, and whether the run was done before, so that nothing was trained.
-
-    Raises:
-        UserError: The data or the settings are wrong, or the loss diverged.
-        Interrupted: The program was asked to stop; the run can be resumed.
-    """
-    quieten_libraries()
-    keep_freed_memory()
-    settings = {key: value for key, value in config.items() if key != "resume"}
-    resume = config["resume"] == "auto" or in_sweep
-    overrides = [override for override in overrides if not override.startswith("resume=")]
-    attempt = _Attempt(RunFolder(folder), settings, choices, overrides, in_sweep)
-    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
-        attempt.help_to_train(resume)
-        return Result(status="running"), False
-    with attempt.run.claimed(), listening() as interruption:
-        attempt.run.begin(settings, overrides, choices, resume)
-        result = attempt.run.result()
-        if result.status == "done":
-            return result, True
-        result = attempt.make(interruption)
-        interruption.raise_if_asked()  # a failed job of a sweep returns without answering a signal
-    return result, False
-
-
 @dataclass(frozen=True)
-class _Attempt:
-    """One attempt to bring a run to its end.
+class TrainingRun:
+    """One run, which leaves a run folder.
 
     Attributes:
         run: The run folder.
-        config: The whole configuration.
+        config: The composed configuration, resolved, as plain dicts and lists.
         choices: The option taken in each group.
         overrides: What the command line changed.
-        in_sweep: Whether the run is a job of a sweep.
+        resume: Whether a run that was begun in the folder goes on.
+        in_sweep: Whether other jobs follow. Then a failure is written down instead of raised, and a job that
+            was begun before goes on, or is left alone if it is done.
     """
 
     run: RunFolder
     config: Config
     choices: dict[str, str]
     overrides: list[str]
+    resume: bool
     in_sweep: bool
 
-    def make(self, interruption: Interruption) -> Result:
+    def start(self) -> Result | None:
+        """Trains the model, or brings a run that was begun before to its end.
+
+        Returns:
+            The result; None if the run was done before, so that nothing was trained.
+
+        Raises:
+            UserError: The data or the settings are wrong, or the loss diverged.
+            Interrupted: The program was asked to stop; the run can be resumed.
+        """
+        quieten_libraries()
+        keep_freed_memory()
+        resume = self.resume or self.in_sweep
+        if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+            self._help_to_train(resume)
+            return Result(status="running")
+        with self.run.claimed(), listening() as interruption:
+            self.run.begin(self.config, self.overrides, self.choices, resume)
+            if self.run.result().status == "done":
+                return None
+            result = self._attempt(interruption)
+            interruption.raise_if_asked()  # a failed job of a sweep returns without answering a signal
+        return result
+
+    def _attempt(self, interruption: Interruption) -> Result:
         """Trains and scores. Whatever happens, the folder says so."""
         started = time.perf_counter()
         result = Result(status="running")
         progress: ResumePoint | None = None
         loggers: list[Logger] = []
         try:
-            progress = _progress(self.run)
+            progress = _resume_point(self.run)
             loggers += self._loggers("" if progress is None else progress.metrics)
             experiment = Experiment(
                 self.config, self.run.path, loggers, progress, interruption, self.in_sweep
@@ -119,11 +107,10 @@ class _Attempt:
             log.info("%s after %.0f s: %s", result.status, result.seconds, self.run.path)
         return result
 
-    def help_to_train(self, resume: bool) -> None:
+    def _help_to_train(self, resume: bool) -> None:
         """Trains as a further process of a distributed run. The first process keeps the folder."""
-        progress = _progress(self.run) if resume else None
-        loggers = self._loggers()
-        experiment = Experiment(self.config, self.run.path, loggers, progress)
+        progress = _resume_point(self.run) if resume else None
+        experiment = Experiment(self.config, self.run.path, self._loggers(), progress, in_sweep=self.in_sweep)
         experiment.read_images()
         experiment.fit()
 
@@ -183,11 +170,11 @@ class _Attempt:
             logger.log_metrics(final, step=step)
 
     def _say_how_to_go_on(self) -> None:
-        how = "; go on with" if self.run.last.exists() else " before its first last.ckpt; begin again with"
-        print(f"Interrupted{how}: python train.py resume={self.run.path}", file=sys.stderr)
+        how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"
+        print(f"Interrupted. {how} galaxy train resume={shlex.quote(str(self.run.path))}", file=sys.stderr)
 
 
-def _progress(run: RunFolder) -> ResumePoint | None:
+def _resume_point(run: RunFolder) -> ResumePoint | None:
     """Reads how far a run had come when it stopped; None if there is nothing to go on from.
 
     Raises:
@@ -196,13 +183,13 @@ def _progress(run: RunFolder) -> ResumePoint | None:
     if not run.last.exists():
         return None
     try:
-        content = read_checkpoint(run.last)
+        content = checkpoint_files.load(run.last)
     except UserError as error:
         raise UserError(
             f"the run cannot be resumed: {error}\nDelete this file, and the run starts anew."
         ) from error
-    recorded: dict[str, Any] | None = content.get("progress")  # a model that is fitted in one go has none
-    return None if recorded is None else ResumePoint.from_plain(recorded)
+    recorded = content.get("progress")  # a model that is fitted in one go has none
+    return None if recorded is None else ResumePoint(**recorded)
 
 
 def _write_down(error: BaseException, result: Result, ends_program: bool) -> None:
@@ -215,6 +202,9 @@ def _write_down(error: BaseException, result: Result, ends_program: bool) -> Non
     expected = isinstance(error, UserError | Interrupted)
     extra = {"for_file": ends_program}
     log.log(level, "%s: %s", result.status, error, exc_info=not expected, extra=extra)
+    if isinstance(error, UserError) and error.__cause__ is not None:
+        # It may have been a mistake in somebody's code, and not in a setting.
+        log.info("it was raised by", exc_info=error.__cause__, extra={"for_file": True})
     if result.status == "interrupted":
         result.error = f"interrupted by {error}" if isinstance(error, Interrupted) else "interrupted"
 

@@ -283,6 +283,16 @@ SETTINGS = (
     Case("a few batches", "data=kaggle data.root=/nowhere +trainer.overfit_batches=1", ("use data.limit",)),
     Case("no checkpoints", "data=kaggle data.root=/nowhere ~callbacks.best", ("callbacks.best is missing",)),
     Case(
+        "no checkpoint", "data=kaggle data.root=/nowhere callbacks.best=null", ("callbacks.best is missing",)
+    ),
+    Case(
+        "no length", "data=kaggle data.root=/nowhere ~trainer.max_epochs", ("leave out ~trainer.max_epochs",)
+    ),
+    Case("no rate", "data=kaggle data.root=/nowhere ~optimizer.lr", ("leave out ~optimizer.lr",)),
+    Case(
+        "no device", "data=kaggle data.root=/nowhere trainer=cpu trainer.devices=0", ("trainer: ", "devices")
+    ),
+    Case(
         "unknown metric",
         "data=kaggle data.root=/nowhere callbacks.early_stopping.monitor=val/rsme",
         ("did you mean val/rmse?",),
@@ -290,7 +300,7 @@ SETTINGS = (
     Case(
         "the worst checkpoint",
         "data=kaggle data.root=/nowhere callbacks.best.monitor=val/r2",
-        ("callbacks.best.mode is min, but the greatest val/r2 is the best",),
+        ("callbacks.best.mode is min, but a larger val/r2 is better",),
     ),
     Case(
         "three best checkpoints",

@@ -260,7 +260,7 @@ def test_an_evaluation_overwrites_nothing_else(
     mine = tmp_path / "predictions.csv"
     mine.write_text("mine")
     assert command("evaluate.py", f"run={run}", f"out={tmp_path}") == 1
-    assert "has a predictions.csv, which is of no evaluation" in capsys.readouterr().err
+    assert "has a predictions.csv, which no evaluation has written" in capsys.readouterr().err
     assert command("evaluate.py", f"run={run}", f"out={mine}") == 1
     assert "a part of the path is a file" in capsys.readouterr().err
     assert mine.read_text() == "mine"

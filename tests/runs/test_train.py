@@ -481,3 +481,43 @@ def test_a_compiled_network_has_the_same_checkpoint(
         content = torch.load(tmp_path / compiled / "checkpoints" / "best.ckpt", weights_only=True)
         keys.append(list(content["state_dict"]))
     assert keys[0] == keys[1]
+
+
+def test_a_tilde_is_the_home_folder(
+    command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert command("train.py", *quick, "model=mean", "hydra.run.dir=~/run") == 0
+    assert RunFolder(tmp_path / "run").result().status == "done"
+    assert command("evaluate.py", "run=~/run", "out=~/found") == 0
+    assert (tmp_path / "found" / "metrics.json").exists()
+
+
+def test_a_folder_of_another_format_is_named_as_such(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert command("train.py", *quick, "model=mean", f"hydra.run.dir={run}") == 0
+    meta = json.loads((run / "meta.json").read_text())
+    (run / "meta.json").write_text(json.dumps({**meta, "format": 0}))
+    for program, *arguments in (
+        ("evaluate.py", f"run={run}"),
+        ("train.py", f"resume={run}"),
+        ("train.py", *quick, "model=mean", f"hydra.run.dir={run}"),
+    ):
+        assert command(program, *arguments) == 1
+        assert f"{run} is a run folder of format 0; this version of Galaxy reads format 1" in (
+            capsys.readouterr().err
+        )
+
+
+def test_a_model_of_ones_own_is_scored_and_resumed_by_its_own_process(
+    command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "own.yaml").write_text("_target_: tests.helpers.own_model.OwnModel\n")
+    own = ["--config-dir", str(tmp_path / "conf"), *quick, "model=own", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *own) == 0
+    assert RunFolder(tmp_path / "run").result().status == "done"
+    (tmp_path / "run" / "result.json").unlink()
+    assert command("train.py", *own, "resume=auto") == 0
