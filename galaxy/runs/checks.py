@@ -79,6 +79,8 @@ def _check_trainer(node: dict[str, Any]) -> None:
     for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
         if node.get(name, 1) is None or node.get(name, 1) < 1:
             raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
+    if node["devices"] in (0, "0", []):
+        raise UserError(f"trainer.devices is {node['devices']}; a run needs one device or more")
     every = node.get("check_val_every_n_epoch", 1)
     if every is not None and every > node["max_epochs"]:
         raise UserError(

@@ -238,10 +238,10 @@ def open_loggers(
     hyperparameters = {
         **{group: choices[group] for group in COMPARED_GROUPS},
         "seed": config["seed"],
-        "lr": config["optimizer"]["lr"],
+        "lr": config["optimizer"].get("lr"),
         "batch_size": config["data"]["batch_size"],
         "limit": config["data"]["limit"] or "all",
-        "max_epochs": config["trainer"]["max_epochs"],
+        "max_epochs": config["trainer"].get("max_epochs"),
         "overrides": " ".join(overrides),
     }
     for logger in loggers:

@@ -282,13 +282,9 @@ SETTINGS = (
     Case("steps", "data=kaggle data.root=/nowhere +trainer.max_steps=9", ("use trainer.max_epochs",)),
     Case("a few batches", "data=kaggle data.root=/nowhere +trainer.overfit_batches=1", ("use data.limit",)),
     Case("no checkpoints", "data=kaggle data.root=/nowhere ~callbacks.best", ("callbacks.best is missing",)),
-    Case(
-        "no checkpoint", "data=kaggle data.root=/nowhere callbacks.best=null", ("callbacks.best is missing",)
-    ),
-    Case(
-        "no length", "data=kaggle data.root=/nowhere ~trainer.max_epochs", ("leave out ~trainer.max_epochs",)
-    ),
-    Case("no rate", "data=kaggle data.root=/nowhere ~optimizer.lr", ("leave out ~optimizer.lr",)),
+    Case("no checkpoint", "data=kaggle callbacks.best=null", ("callbacks.best is missing",)),
+    Case("no length", "data=kaggle ~trainer.max_epochs", ("leave out ~trainer.max_epochs",)),
+    Case("no rate", "data=kaggle ~optimizer.lr", ("leave out ~optimizer.lr",)),
     Case(
         "no device", "data=kaggle data.root=/nowhere trainer=cpu trainer.devices=0", ("trainer: ", "devices")
     ),
