@@ -58,7 +58,7 @@ def check_data(node: Any, file: Path) -> None:
 
 
 def _targets(value: Any) -> Iterator[str]:
-    """Everything that Hydra would call to build a value."""
+    """Yields everything that Hydra would call to build a value."""
     if isinstance(value, dict):
         if "_target_" in value:
             yield str(value["_target_"])
@@ -73,7 +73,7 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 def _is_trusted_class(target: str) -> bool:
-    """Whether a target is a class that a trusted module defines.
+    """Returns whether a target is a class that a trusted module defines.
 
     The beginning of the name is not enough: `galaxy.system.files.os.system` begins well too.
     """

@@ -16,6 +16,7 @@ from galaxy.learning.metrics import ClassMetrics, FractionMetrics
 from galaxy.runs.confusion import class_names
 from galaxy.runs.evaluate import Evaluation
 from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.predict import values
 
 BASELINE_NAMES = {
     "mean": "mean of the training labels",
@@ -114,17 +115,19 @@ def _class_table(labels: Labels, counts: NDArray[np.int64]) -> Table:
 def print_evaluation(found: Evaluation) -> None:
     """Prints what an evaluation found, and the files that it wrote."""
     console = Console()
-    if found.scored is not None and found.true_labels is not None:
-        meaning, predicted = found.true_labels.meaning, found.labels.meaning
+    predictions = found.predictions
+    if found.scored is not None and predictions.catalog.labels is not None:
+        meaning, predicted = predictions.catalog.labels.meaning, predictions.labels.meaning
         trained = "" if predicted == meaning else f", predicted as {predicted}"
         console.print(Text(f"{found.title}; labels: {meaning}{trained}\n", style="bold"))
-        for table in metrics_tables(found.labels, found.scored, found.metrics):
+        for table in metrics_tables(predictions.labels, found.scored, values(found.scored)):
             console.print(table)
             console.print()
     if found.seen:
         warning = (
-            f"The run was trained on galaxies with the ids of {found.seen:,} of these {found.galaxies:,}: "
-            "if they are the same, the figures are better than those of unseen galaxies."
+            f"The run was trained on galaxies with the ids of {found.seen:,} of these "
+            f"{len(predictions.rows):,}: if they are the same, the figures are better than those of unseen "
+            "galaxies."
         )
         console.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
     for file in found.files():

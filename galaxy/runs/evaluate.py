@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -34,28 +34,23 @@ OUTPUTS = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
 
     Attributes:
         folder: Where the files are.
         title: The data, the split and the number of galaxies, in words.
-        labels: What the model predicts.
-        true_labels: What the data's targets are; None where there are none.
-        scored: The metrics of the predictions; None without labels.
+        predictions: The predictions.
+        scored: The metrics of the predictions; None where there are no labels.
         seen: The number of galaxies that have ids of the run's training galaxies.
-        galaxies: The number of galaxies.
     """
 
     folder: Path
     title: str
-    labels: Labels
-    true_labels: Labels | None
+    predictions: Predictions
     scored: FractionMetrics | None
     seen: int
-    galaxies: int
-    metrics: dict[str, float] = field(default_factory=dict)
 
     def files(self) -> list[Path]:
         """Returns the files that were written."""
@@ -96,36 +91,19 @@ def evaluate(
         _check_same_labels(trained.labels, module)
         if split != "all":
             _check_same_splits(data, file, trained.config["data"])
-    else:
-        split = "all"
     galaxies = split if labelled else "unlabelled"
     folder = out or _default_folder(file, choice, data, trained.config["data"], galaxies, tta)
     _make_folder(folder)
     module.setup()
-    if labelled and split != "all":
-        module.labelled_rows(split)  # this refuses an empty split
+    split = split if labelled else "all"
+    if split != "all":
+        module.labelled_rows(split)
     predictions = predict(trained.model, trained.labels, module, split, device, tta)
-    for name in OUTPUTS:  # an earlier evaluation may have had labels where this one has none
-        (folder / name).unlink(missing_ok=True)
     asked = {"checkpoint": str(file), "split": split, "tta": tta, "data": choice, **_subject(data)}
-    write_json(folder / "evaluation.json", asked)
-    _write_predictions(folder, predictions)
-    count = len(predictions.rows)
-    found = Evaluation(
-        folder=folder,
-        title=f"data: {choice}, split={split}, tta={tta}: {count:,} galaxies",
-        labels=trained.labels,
-        true_labels=module.catalog.labels if labelled else None,
-        scored=predictions.metrics() if labelled else None,
-        seen=_count_seen(file, module) if labelled and split == "all" else 0,
-        galaxies=count,
-    )
-    if found.scored is not None:
-        found.metrics = values(found.scored)
-        facts = {"galaxies": count, "labels": module.labels.meaning, "root": str(module.root)}
-        write_json(folder / "metrics.json", {**facts, "metrics": found.metrics})
-        write_confusion(folder, module.labels, found.scored)
-    return found
+    scored = _write(folder, asked, predictions, module, labelled)
+    title = f"data: {choice}, split={split}, tta={tta}: {len(predictions.rows):,} galaxies"
+    seen = _count_seen(file, module) if labelled and split == "all" else 0
+    return Evaluation(folder, title, predictions, scored, seen)
 
 
 def _make_folder(folder: Path) -> None:
@@ -145,7 +123,13 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _write_predictions(folder: Path, predictions: Predictions) -> None:
+def _write(
+    folder: Path, asked: dict[str, Any], predictions: Predictions, data: GalaxyDataModule, labelled: bool
+) -> FractionMetrics | None:
+    """Writes the files of an evaluation in place of those of an earlier one, and returns the metrics."""
+    for name in OUTPUTS:  # an earlier evaluation may have had labels where this one has none
+        (folder / name).unlink(missing_ok=True)
+    write_json(folder / "evaluation.json", asked)
     catalog = predictions.catalog
     for suffix in (".parquet", ".csv"):
         predictions.write(folder / f"predictions{suffix}")
@@ -154,6 +138,13 @@ def _write_predictions(folder: Path, predictions: Predictions) -> None:
     if catalog.writer is not None:
         ids = catalog.ids[predictions.rows]
         catalog.writer(folder / "submission.csv", ids, predictions.labels, predictions.fractions)
+    if not labelled:
+        return None
+    scored = predictions.metrics()
+    facts = {"galaxies": len(predictions.rows), "labels": data.labels.meaning, "root": str(data.root)}
+    write_json(folder / "metrics.json", {**facts, "metrics": values(scored)})
+    write_confusion(folder, data.labels, scored)
+    return scored
 
 
 def _count_seen(file: Path, data: GalaxyDataModule) -> int:

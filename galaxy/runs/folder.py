@@ -195,7 +195,7 @@ class RunFolder:
         return failed and not any(self.checkpoints.glob("*.ckpt"))
 
     def meta(self) -> dict[str, Any]:
-        """What `meta.json` says.
+        """Returns what `meta.json` says.
 
         Raises:
             UserError: The folder has another format than this version of Galaxy reads.

@@ -24,7 +24,7 @@ _UNLIMITED = 1 << 62
 
 
 def free_memory() -> int:
-    """The bytes of memory that this process can still take.
+    """Returns the bytes of memory that this process can still take.
 
     The memory that holds copies of files counts as free, because the system can give it away.
     """
@@ -32,7 +32,7 @@ def free_memory() -> int:
 
 
 def _control_groups() -> Iterator[Path]:
-    """The folders of the control groups that limit this process: its own group and those around it."""
+    """Yields the folders of the control groups that limit this process: its own group and those around it."""
     with suppress(OSError):  # other systems than Linux have none
         for line in _OWN_GROUP.read_text().splitlines():
             if line.startswith("0::/"):
@@ -41,7 +41,7 @@ def _control_groups() -> Iterator[Path]:
 
 
 def _left_in(group: Path) -> int:
-    """The bytes that a control group has left."""
+    """Returns the bytes that a control group has left."""
     try:
         limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
         stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
