@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# Ctrl-C; kill, and most schedulers; Slurm's preemption (`sbatch --signal=USR1@60`).
+# They come from Ctrl-C, from `kill` and most schedulers, and from Slurm before it preempts a job (`sbatch
+# --signal=USR1@60`).
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
@@ -17,7 +18,7 @@ class Interrupted(BaseException):
     """The program was asked to stop.
 
     Attributes:
-        status: What the shell expects as the exit status: 128 and the signal's number.
+        status: The exit status that a shell expects: 128 plus the signal's number.
     """
 
     def __init__(self, signum: int) -> None:
@@ -26,12 +27,13 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """What has been asked, and whether an answer can wait.
+    """Notes the signals that ask the program to stop, and decides when they stop it.
 
     Attributes:
-        deferred: While True, a first signal only sets `signum`; the code that set it calls `answer` when its
-            work can be taken up again. A second signal, or any signal while False, raises at once.
-        signum: The signal that waits for an answer.
+        deferred: While it is True, a first signal only sets `signum`. The code that set `deferred` calls
+            `raise_if_asked` when its work can be taken up again. A second signal raises at once, and so does
+            any signal while `deferred` is False.
+        signum: The number of the signal that waits.
     """
 
     def __init__(self) -> None:
@@ -48,8 +50,11 @@ class Interruption:
             raise Interrupted(self.signum)
 
     def listen(self) -> None:
-        """Takes the signals; again where a library has put its own handlers in front."""
-        if threading.current_thread() is threading.main_thread():  # the only one that Python gives them to
+        """Makes this object receive the signals.
+
+        It is called again after a library has put its own handlers in front.
+        """
+        if threading.current_thread() is threading.main_thread():  # Python gives signals to no other thread
             for signum in SIGNALS:
                 signal.signal(signum, self._receive)
 
@@ -57,13 +62,13 @@ class Interruption:
         if not self.deferred or self.signum is not None:
             raise Interrupted(signum)
         self.signum = signum
-        # On a line of its own, not beside the progress bar.
+        # The empty line keeps the message apart from the progress bar.
         print("\nStopping at the next checkpoint; once more to stop at once.", file=sys.stderr)
 
 
 @contextmanager
 def listening() -> Iterator[Interruption]:
-    """Catches the signals of `SIGNALS` within the block; the handlers before it are put back."""
+    """Catches the signals of `SIGNALS` within the block, and restores the handlers after it."""
     interruption = Interruption()
     before = {signum: signal.getsignal(signum) for signum in SIGNALS}
     interruption.listen()
