@@ -103,7 +103,7 @@ def evaluate(
     _make_folder(folder)
     module.setup()
     if labelled and split != "all":
-        module.labelled_rows(split)  # this refuses an empty split
+        module.nonempty_rows(split)  # this refuses an empty split
     predictions = predict(trained.model, trained.labels, module, split, device, tta)
     for name in OUTPUTS:  # an earlier evaluation may have had labels where this one has none
         (folder / name).unlink(missing_ok=True)

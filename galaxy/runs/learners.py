@@ -175,7 +175,7 @@ class TrainsByGradients:
 
     def _task(self, data: GalaxyDataModule) -> GalaxyTask:
         mean, std = (torch.from_numpy(x) for x in data.channel_statistics())
-        self.loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]), data.labels)
+        self.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
         weighted = data.catalog.weights is not None
         task = GalaxyTask(
             self.encoder,
