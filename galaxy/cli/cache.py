@@ -36,7 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
         help="of the caches (default: cache)",
     )
     parser.add_argument(
-        "--prune", action="store_true", help="remove caches whose images are gone or whose version is old"
+        "--prune",
+        action="store_true",
+        help="remove caches whose images are gone, that an older Galaxy made, or that another environment "
+        "(other code, or other versions of the packages that decode) made and no run has used for 30 days",
     )
     parser.add_argument(
         "--older-than", type=float, metavar="DAYS", help="remove caches that were not used for so many days"

@@ -5,15 +5,15 @@ A cache is a folder for one crop of one survey. It holds:
 | file | content |
 | --- | --- |
 | `cache.json` | the survey's folder, and the recipe: the crop, and the code that makes the pixels |
-| `0001.shard`, ... | the crops of up to 16,384 images, and an index of their contents; never changed |
-| `files` | for each image: the size and times of its file, and the digest of its content or its flaw |
+| `*.shard` | the crops of up to 16,384 images each, and an index of their contents; never changed |
+| `known_files` | for each image: the state of its file, and the digest and the flaw of its content |
 | `used` | nothing; its modification time is the last use of the cache |
 
-Crops are found by the content of their image. A run looks at the size and the times of each file first. If
-they are not those in `files`, or the file is new there, the run computes the digest of the file's content;
-if a shard has a crop of this content, it is used, otherwise the image is decoded. So other files under the
-names of old ones never get the pixels of the old ones, and files that were moved or copied are not decoded
-again. What a run decodes becomes a new shard that all later runs share.
+Crops and flaws are found by the content of their image. A run looks at the size and the times of each file
+first. If they are not those in `known_files`, or the file is new there, the run computes the digest of the
+file's content. If a shard has a crop of this content, it is used, otherwise the image is decoded. So other
+files under the names of old ones never get the pixels of the old ones, and files that were moved or copied
+are not decoded again. A run decodes images into a new shard, which all later runs share.
 
 Every opening compares the checksums of all pixels that it will use, so that nobody trains on bytes that a
 disk has changed. This takes 0.4 s for the Galaxy Challenge at 64 pixels if the system has the file in memory.
@@ -21,39 +21,39 @@ disk has changed. This takes 0.4 s for the Galaxy Challenge at 64 pixels if the 
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shutil
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
+from uuid import uuid4
 
 import numpy as np
-from filelock import FileLock, Timeout
 from joblib import cpu_count
 from numpy.typing import NDArray
 from rich.filesize import decimal
 
-from galaxy.data.cache_folders import cache_folder, describe
+from galaxy.data.cache_folders import cache_folder, describe, locked
 from galaxy.data.cropping import Cropped, crop_images
 from galaxy.data.shards import DamagedError, Shards, check_pixels, read_index, read_shards, write_index
 from galaxy.images.crops import Crop
-from galaxy.images.decode import bad_images
+from galaxy.images.decode import bad_images_error
 from galaxy.surveys.catalog import ImageSource
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import explained, replacing
 
 # A killed run loses at most this many decoded images.
 SHARD = 16_384
-# What file systems that have no locks answer to a request for one.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+# Some file systems count the times of files in steps of this many nanoseconds.
+_CLOCK_STEP = 2 * 10**9
 
 _log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class CachedImages:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """The (N, size, size, channels) of all pixels."""
+        """Returns the (N, size, size, channels) of all pixels."""
         return (len(self.row), *self.crop_shape)
 
 
@@ -121,23 +121,36 @@ def open_cache(
         raise UserError("There are no images to read.")
     files = _files(images)
     opening = _Cache(folder, root or _common_folder(images), crop, workers)
+    opening.mark_used()  # before the first look, so that nobody removes an old cache meanwhile
     try:
         cached = opening.load(images, files, any_frame)
     except DamagedError:
         cached = None  # said and mended below, where no other process can be mending it
     if cached is None:
         with explained(opening.folder):
-            opening.folder.mkdir(parents=True, exist_ok=True)
-            with _one_at_a_time(opening.folder):
-                cached = opening.complete(images, files, any_frame)
-    with suppress(OSError):  # the folder may be read-only
-        (opening.folder / "used").touch()
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(opening.folder) as alone:
+                cached = opening.load_or_build(images, files, any_frame, alone)
     if not len(cached.kept):
         reasons = listing(list(cached.skipped))
         raise UserError(f"None of the {len(images):,} images can be used:\n{reasons}")
     if cached.skipped and on_bad == "error":
-        raise bad_images(cached.skipped)
+        raise bad_images_error(cached.skipped)
     return cached
+
+
+class _LookedUp(NamedTuple):
+    """The state of a cache at one moment.
+
+    Attributes:
+        known: The state, the content and the flaw of each file that was ever read, by its name.
+        shards: The crops.
+        missing: The rows of the images that have to be read.
+    """
+
+    known: dict[str, list[str]]
+    shards: Shards
+    missing: list[int]
 
 
 class _Cache:
@@ -157,40 +170,105 @@ class _Cache:
         self.crop_shape = (crop.size, crop.size, crop.channels)
         self.crop_bytes = crop.size**2 * crop.channels
         self.folder = cache_folder(parent, self.root, crop)
-        self.notes_file = self.folder / "files"
+        self.known_files = self.folder / "known_files"
         self._written: set[Path] = set()  # shards whose pixels this process need not check
-        self._last_number = 0  # of all shards that there were: a removed shard's name is not given again
+        self._read: dict[str, list[str]] = {}  # what this process has found out, in the form of `known_files`
+
+    def mark_used(self) -> None:
+        """Notes that the cache is used now, if it is there and can be written."""
+        with suppress(OSError):
+            (self.folder / "used").touch()
 
     def load(
         self, images: Sequence[ImageSource], files: Sequence[tuple[str, str]], any_frame: bool
     ) -> CachedImages | None:
-        """The crops of the images, checked from the first byte to the last.
+        """Finds the crops of the images and checks every byte.
 
         Args:
-            images: Where the images are, for the lines about bad ones.
+            images: Where the images are.
             files: The name and the state of each image; see `_files`.
             any_frame: Whether frames may differ.
 
         Returns:
-            The crops; None if some image still has to be read.
+            The crops; None if some image still has to be cropped.
 
         Raises:
             DamagedError: A file is not as it was written.
         """
-        notes, shards = self._notes(), read_shards(self._shards(), self.crop_bytes)
-        if any(not _is_known(notes.get(name), state, shards) for name, state in files):
+        looked_up = self._look_up(files)
+        if looked_up.missing and not self._recognised(images, files, looked_up):
             return None
-        found = [notes[name] for name, _ in files]
-        place = [shards.places[content] if content else -1 for _, content, _ in found]
-        bad = {row: reason for row, (_, content, reason) in enumerate(found) if not content}
+        return self._checked(images, files, looked_up, any_frame)
+
+    def load_or_build(
+        self, images: Sequence[ImageSource], files: Sequence[tuple[str, str]], any_frame: bool, alone: bool
+    ) -> CachedImages:
+        """Removes damaged files and crops the images that are missing; the caller holds the lock.
+
+        Args:
+            images: See `load`.
+            files: See `load`.
+            any_frame: See `load`.
+            alone: Whether the lock kept other processes out, so that unfinished shards are nobody's.
+
+        Raises:
+            UserError: The disk damages files as soon as they are written.
+        """
+        self.folder.mkdir(exist_ok=True)
+        self.mark_used()
+        describe(self.folder, self.root, self.crop)
+        for unfinished in self.folder.glob(".*.shard") if alone else ():
+            unfinished.unlink()
+        while True:
+            try:
+                looked_up = self._look_up(files)
+                if not looked_up.missing:
+                    return self._checked(images, files, looked_up, any_frame)
+            except DamagedError as error:
+                if error.path in self._written:
+                    raise UserError(f"{error}, right after it was written: check the disk.") from error
+                _log.warning("The image cache is damaged, and a part of it is made again: %s.", error)
+                error.path.unlink(missing_ok=True)  # processes that have it open keep what they have
+                continue
+            self._build(images, files, looked_up)
+
+    def _look_up(self, files: Sequence[tuple[str, str]]) -> _LookedUp:
+        known: dict[str, list[str]] = {}
+        start = 0
+        if os.path.exists(self.known_files):  # noqa: PTH110  `Path.exists` fails in a forbidden folder
+            known, start = read_index(self.known_files)
+        if start:
+            raise DamagedError(self.known_files, "has changed")
+        known |= self._read
+        # The names of unfinished shards begin with a dot.
+        paths = sorted(path for path in self.folder.glob("*.shard") if not path.name.startswith("."))
+        shards = read_shards(paths, self.crop_bytes)
+        missing = [
+            row for row, (name, state) in enumerate(files) if not _is_known(known.get(name), state, shards)
+        ]
+        return _LookedUp(known, shards, missing)
+
+    def _checked(
+        self,
+        images: Sequence[ImageSource],
+        files: Sequence[tuple[str, str]],
+        looked_up: _LookedUp,
+        any_frame: bool,
+    ) -> CachedImages:
+        """Compares the checksums of the crops of all images, of which none may be missing."""
+        known, shards, _ = looked_up
+        found = [known[name] for name, _ in files]
+        bad = {row: flaw for row, (_, _, flaw) in enumerate(found) if flaw}
+        place = [-1 if flaw else shards.places[content] for _, content, flaw in found]
         if not any_frame:
-            bad |= _unusual({row: shards.frames[crop] for row, crop in enumerate(place) if crop >= 0})
+            bad |= _unusual_frames({row: shards.frames[crop] for row, crop in enumerate(place) if crop >= 0})
         kept = np.delete(np.arange(len(images), dtype=np.int64), list(bad))
         crops = np.array(place, dtype=np.int64)[kept]
         check_pixels(shards, crops, self.crop_bytes, self.threads, self._written)
+        used, shard = np.unique(shards.shard[crops], return_inverse=True)
         return CachedImages(
-            shards=shards.paths,
-            shard=shards.shard[crops],
+            shards=tuple(shards.paths[number] for number in used.tolist()),
+            shard=shard.astype(np.int64),
             row=shards.row[crops],
             crop_shape=self.crop_shape,
             digest=blake2b(shards.crcs[crops].astype(">u4").tobytes(), digest_size=16).hexdigest(),
@@ -198,113 +276,109 @@ class _Cache:
             skipped=tuple(f"{images[row]}: {bad[row]}" for row in sorted(bad)),
         )
 
-    def complete(
-        self, images: Sequence[ImageSource], files: Sequence[tuple[str, str]], any_frame: bool
-    ) -> CachedImages:
-        """Removes what is damaged and reads the images that are missing; the caller holds the lock."""
-        while True:
-            try:
-                cached = self.load(images, files, any_frame)
-            except DamagedError as error:
-                _log.warning("The image cache is damaged, and a part of it is made again: %s.", error)
-                error.path.unlink(missing_ok=True)  # processes that have it open keep what they have
-                continue
-            if cached is not None:
-                return cached
-            self._read_missing(images, files)
+    def _recognised(
+        self, images: Sequence[ImageSource], files: Sequence[tuple[str, str]], looked_up: _LookedUp
+    ) -> bool:
+        """Looks for the contents of the missing images in the shards, until one has to be cropped.
 
-    def _read_missing(self, images: Sequence[ImageSource], files: Sequence[tuple[str, str]]) -> None:
-        describe(self.folder, self.root, self.crop)
-        notes, shards = self._notes(), read_shards(self._shards(), self.crop_bytes)
-        missing = [
-            row for row, (name, state) in enumerate(files) if not _is_known(notes.get(name), state, shards)
-        ]
-        contents = set(shards.places)
-        blocks = crop_images([images[row] for row in missing], self.crop, contents, self.threads)
-        with closing(blocks):
-            results = zip((files[row] for row in missing), chain.from_iterable(blocks), strict=True)
-            left = len(missing)
-            while left:
-                left = self._write_shard(results, left, notes, contents)
+        This takes no lock and need not write, so that a cache that can only be read works for copies of its
+        images too.
+        """
+        if not looked_up.shards.places:
+            return False
+        with closing(self._results(images, files, looked_up, None)) as new:
+            if next(new, None) is not None:
+                return False
+        looked_up.known.update(self._read)
+        with suppress(OSError, UserError):
+            describe(self.folder, self.root, self.crop)
+            self._write_known_files(looked_up.known)
+        return True
 
-    def _write_shard(
+    def _build(
+        self, images: Sequence[ImageSource], files: Sequence[tuple[str, str]], looked_up: _LookedUp
+    ) -> None:
+        """Crops the missing images and writes shards of them."""
+        with closing(self._results(images, files, looked_up, self.crop)) as new:
+            left = len(looked_up.missing)
+            for first in new:
+                self._write_shard(chain([first], islice(new, SHARD - 1)), left)
+                self._write_known_files(looked_up.known | self._read)
+                left -= SHARD
+        self._write_known_files(looked_up.known | self._read)
+
+    def _results(
         self,
-        results: Iterator[tuple[tuple[str, str], Cropped]],
-        left: int,
-        notes: dict[str, list[str]],
-        contents: set[str],
-    ) -> int:
-        """Writes the next crops and what is known of their files.
+        images: Sequence[ImageSource],
+        files: Sequence[tuple[str, str]],
+        looked_up: _LookedUp,
+        crop: Crop | None,
+    ) -> Generator[Cropped, None, None]:
+        """Reads the missing images, keeps in mind what each is, and yields those that no shard has.
 
         Args:
-            results: Name and state of a file, and what became of it.
-            left: How many of these are left at most.
-            notes: What is known of each file, which grows.
-            contents: The digests of all images that have been cropped, which grow.
-
-        Returns:
-            How many are left after that.
+            images: See `load`.
+            files: See `load`.
+            looked_up: The state of the cache.
+            crop: Makes the pictures; None to find out the contents alone.
         """
-        self._last_number += 1
-        path = self.folder / f"{self._last_number:04}.shard"
-        digests: list[str] = []
-        frames: list[tuple[int, int]] = []
-        crcs: list[int] = []
-        with replacing(path, left * self.crop_bytes) as temporary, temporary.open("wb") as file:
-            for (name, state), result in results:
-                notes[name] = [state, result.content, result.reason]
-                if result.pixels is not None and result.content not in contents:
-                    if not digests:
-                        self._check_space(left)
-                    file.write(result.pixels.data)
-                    digests.append(result.content)
-                    frames.append(result.frame)
-                    crcs.append(result.crc)
-                    contents.add(result.content)
-                left -= 1
-                if len(digests) == SHARD:
-                    break
-            write_index(file, {"contents": digests, "frames": frames, "crcs": crcs})
-        self._written.add(path)
-        if not digests:  # the contents of all files were known
-            path.unlink()
-        with replacing(self.notes_file) as temporary, temporary.open("wb") as file:
-            write_index(file, notes)
-        return left
+        known, shards, missing = looked_up
+        flaws = {content: flaw for _, content, flaw in known.values() if content and flaw}
+        flaws |= dict.fromkeys(shards.places, "")
+        blocks = crop_images([images[row] for row in missing], crop, flaws, self.threads)
+        with closing(blocks):
+            for row, result in zip(missing, chain.from_iterable(blocks), strict=True):
+                name, state = files[row]
+                new = not result.reason and result.content not in flaws
+                flaw = flaws.setdefault(result.content, result.reason) if result.content else result.reason
+                self._read[name] = [state, result.content, flaw]
+                if new:
+                    yield result
 
-    def _check_space(self, count: int) -> None:
+    def _write_shard(self, crops: Iterable[Cropped], count: int) -> None:
+        """Writes a new shard.
+
+        Args:
+            crops: The crops.
+            count: How many images are still to be read, at least as many as there are crops.
+        """
         size, free = count * self.crop_bytes, shutil.disk_usage(self.folder).free
         if size > free:
             raise UserError(
                 f"The image cache needs {decimal(size)}; {decimal(free)} are free in {self.folder}.\n"
                 "Free some space (galaxy cache --prune), choose a smaller crop.size or limit the data."
             )
+        path = self.folder / f"{uuid4().hex}.shard"
+        index: dict[str, list[Any]] = {"contents": [], "frames": [], "crcs": []}
+        with replacing(path, size) as temporary, temporary.open("wb") as file:
+            for crop in crops:
+                file.write(crop.pixels.data)
+                index["contents"].append(crop.content)
+                index["frames"].append(crop.frame)
+                index["crcs"].append(crop.crc)
+            write_index(file, index)
+        self._written.add(path)
 
-    def _shards(self) -> list[Path]:
-        paths = sorted(path for path in self.folder.glob("*.shard") if path.stem.isdecimal())
-        self._last_number = max([self._last_number, *(int(path.stem) for path in paths)])
-        return paths
-
-    def _notes(self) -> dict[str, list[str]]:
-        """The state, content and reason of each file that was ever read; the last two as in `Cropped`."""
-        if not self.notes_file.exists():
-            return {}
-        notes, start = read_index(self.notes_file)
-        if start:
-            raise DamagedError(self.notes_file, "has changed")
-        return notes
+    def _write_known_files(self, known: dict[str, list[str]]) -> None:
+        """Writes what is known of each file, except of files that only others may be able to read."""
+        # The state of a new file is not written, so that its content is looked at again.
+        lasting = {
+            name: [state or "new", content, flaw] for name, (state, content, flaw) in known.items() if content
+        }
+        with replacing(self.known_files) as temporary, temporary.open("wb") as file:
+            write_index(file, lasting)
 
 
 def _is_known(note: list[str] | None, state: str, shards: Shards) -> bool:
     """Whether nothing has to be read of a file in this state."""
     if note is None:
         return False
-    noted_state, content, reason = note
-    return noted_state == state and (content in shards.places or bool(reason))
+    noted_state, content, flaw = note
+    return noted_state == state and (content in shards.places or bool(flaw))
 
 
-def _unusual(frames: dict[int, tuple[int, int]]) -> dict[int, str]:
-    """What is wrong with the rows whose frame is unusual; of equally frequent frames the first is usual."""
+def _unusual_frames(frames: dict[int, tuple[int, int]]) -> dict[int, str]:
+    """Names the flaw of each row whose frame is unusual. Of equally frequent frames the first is usual."""
     if not frames:
         return {}
     usual = Counter(frames.values()).most_common(1)[0][0]
@@ -315,26 +389,8 @@ def _unusual(frames: dict[int, tuple[int, int]]) -> dict[int, str]:
     }
 
 
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Holds a lock that one process has at a time; the system frees it when the process dies."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        _log.info("Waiting for another process that is making the image cache %s.", folder)
-        lock.acquire()
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def _files(images: Sequence[ImageSource]) -> list[tuple[str, str]]:
-    """The name of each image, unique on this machine, and the state of its file."""
+    """Returns the name of each image, unique on this machine, and the state of its file."""
     here, state = os.getcwd(), cache(_state)  # noqa: PTH109  a file of many images is looked at once
     files = []
     for image in images:
@@ -345,16 +401,23 @@ def _files(images: Sequence[ImageSource]) -> list[tuple[str, str]]:
 
 
 def _state(path: str) -> str:
-    """What changes when a file is written, replaced or made readable; empty if there is no file.
+    """Returns the state of a file, which is another one after the file was written, replaced or moved.
 
     Programs can set the modification time, and a file that is moved here keeps it. The system alone sets the
     change time, and another file has another inode.
+
+    Returns:
+        The state; empty if there is no file, or if it is so new that the clock of its disk may not tell it
+        from one that is written next.
     """
     try:
         status = os.stat(path)  # noqa: PTH116
     except OSError:
         return ""  # decoding will say why
-    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
+    if status.st_mtime_ns > time.time_ns() - _CLOCK_STEP:
+        return ""
+    times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+    return f"{status.st_size} {times} {status.st_dev} {status.st_ino}"
 
 
 def _common_folder(images: Sequence[ImageSource]) -> Path:

@@ -1,18 +1,24 @@
-"""The folders of image caches: what decides their names, which there are, and which can be removed."""
+"""Names, lists and removes the folders of image caches."""
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
+import os
 import re
 import shutil
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import cv2
 import simplejpeg
@@ -21,17 +27,24 @@ from filelock import FileLock, Timeout
 import galaxy.images
 from galaxy.data.shards import DamagedError, read_index
 from galaxy.images.crops import Crop
+from galaxy.system.errors import UserError
 from galaxy.system.files import explained, write_json
 
 # The version of the layout of a cache's files. The code and the packages that make the pixels are in the
 # recipe by themselves.
-CACHE_VERSION = 7
+CACHE_VERSION = 8
 # These modules of `galaxy.images` work on crops that were cached, or are never cached.
 _AFTER_THE_CACHE = ("augment", "albumentations_engine", "sheet")
+# A cache of another environment is stale once it was not used for so many days.
+_KEPT_DAYS = 30
+# File systems without locks answer a request for one with these errors.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+_log = logging.getLogger(__name__)
 
 
 def cache_folder(parent: Path, root: Path, crop: Crop) -> Path:
-    """The folder of the crops of one survey.
+    """Returns the folder of the crops of one survey.
 
     Two surveys whose folders have the same name share it, because crops are found by content.
 
@@ -53,6 +66,39 @@ def describe(folder: Path, root: Path, crop: Crop) -> None:
         write_json(folder / "cache.json", {"roots": [*roots, str(root)], "recipe": _recipe(crop)})
 
 
+@contextmanager
+def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock of a cache, which one process has at a time; the system frees it when the process dies.
+
+    The lock lies beside the folder, so that it stays the same when the folder is removed.
+
+    Args:
+        folder: The folder of the cache; its parent must be there.
+        wait: Whether to wait for another process.
+
+    Yields:
+        Whether there is a lock; some file systems have none.
+
+    Raises:
+        Timeout: Another process holds the lock, and `wait` is false.
+    """
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o666)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise
+        _log.info("Waiting for another process that is making the image cache %s.", folder)
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
+
+
 @dataclass(frozen=True)
 class CacheInfo:
     """A cache on the disk.
@@ -64,7 +110,7 @@ class CacheInfo:
         images: How many crops it holds.
         size: Its bytes.
         last_use: When a run last opened it, in seconds since 1970.
-        stale: Why no run will open it again; empty if some run may.
+        stale: The reason why no run will open it again; empty if some run may.
     """
 
     folder: Path
@@ -77,12 +123,13 @@ class CacheInfo:
 
 
 def list_caches(folder: Path) -> list[CacheInfo]:
-    """The caches in a folder, sorted by name."""
-    return [_info(path.parent) for path in sorted(folder.glob("*/cache.json"))]
+    """Lists the caches in a folder, sorted by name."""
+    found = (_info(path.parent) for path in sorted(folder.glob("[!.]*/cache.json")))
+    return [info for info in found if info is not None]
 
 
 def prune(folder: Path, stale: bool = True, older_than_days: float | None = None) -> list[CacheInfo]:
-    """Removes caches; one that a process is just making is left alone.
+    """Removes caches, except those that a process is just making.
 
     Args:
         folder: The folder of all caches.
@@ -95,43 +142,78 @@ def prune(folder: Path, stale: bool = True, older_than_days: float | None = None
     Raises:
         UserError: The folder does not let us remove something.
     """
+
+    def is_due(info: CacheInfo | None) -> bool:
+        unused = older_than_days is not None and info is not None and _idle_days(info) > older_than_days
+        return info is not None and (bool(stale and info.stale) or unused)
+
     removed = []
-    for info in list_caches(folder):
-        unused = older_than_days is not None and time.time() - info.last_use > older_than_days * 86_400
-        if (stale and info.stale) or unused:
-            with explained(info.folder), suppress(Timeout), FileLock(info.folder / "lock", timeout=0):
-                shutil.rmtree(info.folder)
+    for info in filter(is_due, list_caches(folder)):
+        with explained(info.folder), suppress(Timeout), locked(info.folder, wait=False):
+            if is_due(_info(info.folder)):  # no job has opened it meanwhile
+                # Under another name it is gone at once for jobs that start now.
+                info.folder.rename(folder / f".removed-{uuid4().hex}")
                 removed.append(info)
+    for left in folder.glob(".removed-*"):  # those of an interrupted removal too
+        with explained(left), suppress(FileNotFoundError):
+            shutil.rmtree(left)
     return removed
 
 
-def _info(folder: Path) -> CacheInfo:
+def _idle_days(info: CacheInfo) -> float:
+    return (time.time() - info.last_use) / 86_400
+
+
+def _info(folder: Path) -> CacheInfo | None:
+    """Describes a cache; None if it is gone. Files that vanish meanwhile do not count."""
     described = _description(folder)
     roots, recipe = tuple(described.get("roots", ())), described.get("recipe", {})
-    images = 0
-    for path in folder.glob("*.shard"):
-        with suppress(DamagedError):
-            images += len(read_index(path)[0]["contents"])
-    used = next(path for path in (folder / "used", folder / "cache.json") if path.exists())
+    images, size = 0, 0
+    times = {}
+    for path in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            size += status.st_size
+            times[path.name] = status.st_mtime
+        if path.suffix == ".shard" and not path.name.startswith("."):
+            with suppress(DamagedError, UserError):
+                images += len(read_index(path)[0]["contents"])
+    if "cache.json" not in times:
+        return None
+    last_use = times.get("used", times["cache.json"])
     settings = ", ".join(f"{name}={value}" for name, value in recipe.get("settings", {}).items())
     stale = ""
-    if any(recipe.get(name) != value for name, value in _present().items()):
+    idle = time.time() - last_use > _KEPT_DAYS * 86_400
+    if recipe.get("version", 0) < CACHE_VERSION:
         stale = "made by another version"
-    elif not any(Path(root).exists() for root in roots):
+    elif idle and any(recipe.get(name) != value for name, value in _common_recipe().items()):
+        stale = f"made by another environment and unused for {_KEPT_DAYS} days"
+    elif all(_is_gone(root) for root in roots):
         stale = "its images are gone"
     return CacheInfo(
         folder=folder,
         roots=roots,
         crop=f"{recipe.get('crop', '?')}({settings})",
         images=images,
-        size=sum(path.stat().st_size for path in folder.iterdir()),
-        last_use=used.stat().st_mtime,
+        size=size,
+        last_use=last_use,
         stale=stale,
     )
 
 
+def _is_gone(path: str) -> bool:
+    """Whether a file is certainly not there; a folder that is forbidden to us may hold it."""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _description(folder: Path) -> dict[str, Any]:
-    """What `cache.json` says; nothing if it is missing or damaged."""
+    """Reads `cache.json`; returns nothing if it is missing or damaged."""
     try:
         described: dict[str, Any] = json.loads((folder / "cache.json").read_text())
     except (OSError, ValueError):
@@ -140,9 +222,9 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def _recipe(crop: Crop) -> dict[str, Any]:
-    """All that decides the pixels of an image beside its content."""
+    """Returns all that decides the pixels of an image beside its content."""
     return {
-        **_present(),
+        **_common_recipe(),
         "crop": type(crop).__name__,
         "crop_code": _crop_code(type(crop)),
         "settings": vars(crop),
@@ -150,8 +232,8 @@ def _recipe(crop: Crop) -> dict[str, Any]:
 
 
 @cache
-def _present() -> dict[str, Any]:
-    """The part of a recipe that is the same for all crops."""
+def _common_recipe() -> dict[str, Any]:
+    """Returns the part of a recipe that is the same for all crops."""
     folder = Path(galaxy.images.__file__).parent
     digest = blake2b(digest_size=8)
     for path in sorted(folder.rglob("*.py")):
@@ -161,12 +243,22 @@ def _present() -> dict[str, Any]:
         "version": CACHE_VERSION,
         "opencv": cv2.__version__,
         "simplejpeg": simplejpeg.__version__,
+        "h5py": _version("h5py"),
+        "astropy": _version("astropy"),
         "code": digest.hexdigest(),
     }
 
 
+def _version(package: str) -> str:
+    """Returns the version of a package; empty if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
 def _crop_code(crop: type[Crop]) -> str:
-    """A digest of the module that defines a crop, and of the module's name."""
+    """Digests the module that defines a crop, and the module's name."""
     file = getattr(sys.modules[crop.__module__], "__file__", None)  # an interactive prompt has none
     content = b"" if file is None else Path(file).read_bytes()
     return blake2b(crop.__module__.encode() + b"\0" + content, digest_size=8).hexdigest()

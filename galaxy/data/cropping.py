@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Collection, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
@@ -16,8 +16,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from galaxy.images import BadImageError
 from galaxy.images.crops import Crop, Pixels
-from galaxy.images.decode import BadImageError, Decoder
+from galaxy.images.decode import Decoder
+from galaxy.images.reading import read_file
 from galaxy.surveys.catalog import Hdf5Image, ImageSource
 
 # A task decodes this many images: handing tasks out then costs nothing, and the progress bar still moves.
@@ -26,31 +28,31 @@ BLOCK = 64
 
 @dataclass(frozen=True)
 class Cropped:
-    """What became of one image.
+    """One image after it was read.
 
     Attributes:
-        content: A digest of the image's content; empty if the image is bad.
-        reason: What is wrong with a bad image; empty for a good one.
+        content: A digest of the image's content; empty if the image cannot be read.
+        reason: The flaw of a bad image; empty for a good one.
         frame: Height and width of the whole image in pixels.
         crc: The CRC-32 of `pixels`.
-        pixels: The crop, (size, size, channels) uint8; None if the content was known or the image is bad.
+        pixels: The crop, (size, size, channels) uint8; empty if the image was not cropped.
     """
 
     content: str = ""
     reason: str = ""
     frame: tuple[int, int] = (0, 0)
     crc: int = 0
-    pixels: Pixels | None = None
+    pixels: Pixels = field(default_factory=lambda: np.empty(0, np.uint8))
 
 
 def crop_images(
-    images: Sequence[ImageSource], crop: Crop, known: Collection[str], threads: int
+    images: Sequence[ImageSource], crop: Crop | None, known: Collection[str], threads: int
 ) -> Generator[list[Cropped], None, None]:
     """Crops every image whose content is not known yet.
 
     Args:
         images: Where the images are.
-        crop: Makes the (size, size, channels) pictures.
+        crop: Makes the (size, size, channels) pictures; None to find out the contents alone.
         known: Digests of contents that need not be cropped; the caller may add to them meanwhile.
         threads: How many threads decode.
 
@@ -58,7 +60,8 @@ def crop_images(
         The results of up to `BLOCK` images, in the order of `images`.
 
     Raises:
-        UserError: A disk failed, or the package that reads a format is not installed.
+        UserError: A disk or the system failed, or the package that reads a format is not installed.
+        TypeError: The crop returned other pixels than uint8.
     """
     with (
         _quiet_opencv(),
@@ -74,47 +77,43 @@ def crop_images(
         # Two blocks for each thread, one at work and one waiting: no thread is idle, and the memory in use
         # does not grow with the number of images.
         waiting: deque[Future[list[Cropped]]] = deque()
-        for start in range(0, len(images), BLOCK):
-            waiting.append(pool.submit(crop_block, start))
-            if len(waiting) == 2 * threads:
+        try:
+            for start in range(0, len(images), BLOCK):
+                waiting.append(pool.submit(crop_block, start))
+                if len(waiting) == 2 * threads:
+                    yield waiting.popleft().result()
+                    progress.advance(task, BLOCK)
+            while waiting:
                 yield waiting.popleft().result()
                 progress.advance(task, BLOCK)
-        while waiting:
-            yield waiting.popleft().result()
-            progress.advance(task, BLOCK)
+        finally:
+            pool.shutdown(cancel_futures=True)  # An interrupted run waits for the blocks at work alone.
 
 
-def _cropped(image: ImageSource, decode: Decoder, crop: Crop, known: Collection[str]) -> Cropped:
+def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Collection[str]) -> Cropped:
+    content, pixels = "", None
     try:
-        # An HDF5 file holds many images, so the digest is that of the decoded image. Other images are
-        # decoded only if the content of their file is new.
-        pixels = decode(image) if isinstance(image, Hdf5Image) else None
-        content = (
-            _digest_of_file(image, decode)
-            if pixels is None
-            else _digest(pixels.tobytes(), repr(pixels.shape))
-        )
-        if content in known:
+        if isinstance(image, Hdf5Image):
+            # The file holds many images, so the digest is that of the decoded image.
+            pixels = decode(image)
+            content = _digest(pixels.tobytes(), repr(pixels.shape))
+        else:
+            path, *settings = (image,) if isinstance(image, Path) else image
+            data = read_file(path)
+            content = _digest(data, repr(settings))
+        if content in known or crop is None:
             return Cropped(content)
-        pixels = decode(image) if pixels is None else pixels
+        if pixels is None:
+            # The file may have been replaced meanwhile, so the bytes of the digest are decoded.
+            pixels = decode(image, data)
     except BadImageError as error:
-        return Cropped(reason=str(error))
+        return Cropped(content, str(error))
     cropped = np.ascontiguousarray(crop(pixels))
     return Cropped(content, "", (pixels.shape[0], pixels.shape[1]), zlib.crc32(cropped.data), cropped)
 
 
-def _digest_of_file(image: ImageSource, decode: Decoder) -> str:
-    """The digest of a file that holds one image, and of what else decides the pixels."""
-    path, *settings = (image,) if isinstance(image, Path) else image
-    try:
-        content = Path(path).read_bytes()
-    except OSError:
-        decode(image)  # raises the error that a user understands
-        raise
-    return _digest(content, repr(settings))
-
-
 def _digest(content: bytes, settings: str) -> str:
+    """Digests the content of an image and all else that decides its pixels."""
     digest = blake2b(content, digest_size=16)
     digest.update(settings.encode())
     return digest.hexdigest()

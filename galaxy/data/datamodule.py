@@ -199,7 +199,7 @@ class GalaxyDataModule(pl.LightningDataModule):
                 f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
             )
         for split in SPLITS:
-            self.labelled_rows(split)
+            self.nonempty_rows(split)
 
     @property
     def labels(self) -> Labels:
@@ -267,7 +267,7 @@ class GalaxyDataModule(pl.LightningDataModule):
             "skipped": len(self.catalog.skipped),
         }
 
-    def labelled_rows(self, split: str) -> NDArray[np.int64]:
+    def nonempty_rows(self, split: str) -> NDArray[np.int64]:
         """The rows of a split.
 
         Raises:
@@ -299,7 +299,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         Returns:
             Two (C,) float32 arrays. A channel that never changes gets a standard deviation of 1.
         """
-        rows = self.labelled_rows("train")
+        rows = self.nonempty_rows("train")
         rows = rows[:: max(1, len(rows) // NORMALISATION_IMAGES)]
         counts = np.zeros((self.crop.channels, 256), np.int64)  # of the pixels of each level
         for some in torch.from_numpy(rows).to(self.pixels.device).split(64):
@@ -329,7 +329,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         Raises:
             UserError: There are none.
         """
-        self.labelled_rows("train")
+        self.nonempty_rows("train")
         order = self._order("train", True, **self._process())
         if self._in_workers:
             share = max(1, cpu_count() // self.processes)
@@ -346,7 +346,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         Raises:
             UserError: There are none.
         """
-        self.labelled_rows("val")
+        self.nonempty_rows("val")
         return self._loader(self._order("val", False, **self._process()))
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

@@ -88,9 +88,14 @@ class OnDisk:
         return self._paths[self._shard[row]]
 
     def _open(self) -> None:
-        self._descriptors = [os.open(path, os.O_RDONLY) for path in self._paths]
-        for descriptor in self._descriptors:
+        self._descriptors = []
+        for path in self._paths:
+            try:
+                descriptor = os.open(path, os.O_RDONLY)
+            except OSError as error:
+                raise UserError(f"{path} cannot be read: {error.strerror}") from error
             weakref.finalize(self, os.close, descriptor)
+            self._descriptors.append(descriptor)
 
     def __getstate__(self) -> dict[str, Any]:
         # A process that this object is sent to opens the files itself.

@@ -10,6 +10,7 @@ enough against disks that err and processes that die.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -23,10 +24,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy.system.errors import UserError
+
 # The end of a file: the length of the index before it, and the CRC-32 of that index.
 _FOOTER = struct.Struct("<QI")
 # This many neighbouring crops are read at once to be checked.
-_RUN = 64
+_CHECKED_AT_ONCE = 64
+# After these errors a file is made again: the disk has lost a part of it, or another process has removed it.
+_LOST = {errno.EIO, errno.ENOENT}
 
 
 class DamagedError(Exception):
@@ -39,7 +44,7 @@ class DamagedError(Exception):
 
 @dataclass(frozen=True)
 class Shards:
-    """What some shards hold, M crops.
+    """The index of some shards, which hold M crops.
 
     Attributes:
         paths: The shards.
@@ -66,7 +71,8 @@ def read_shards(paths: Sequence[Path], crop_bytes: int) -> Shards:
         crop_bytes: The bytes of each crop.
 
     Raises:
-        DamagedError: A shard cannot be read, has another length or another index than it should have.
+        DamagedError: A shard is lost, or has another length or another index than it should have.
+        UserError: A shard cannot be read now.
     """
     contents: list[str] = []
     frames: list[tuple[int, int]] = []
@@ -103,11 +109,16 @@ def check_pixels(
         trusted: Shards that need not be checked.
 
     Raises:
-        DamagedError: A shard cannot be read, or the pixels of a crop are not as they were written.
+        DamagedError: A shard is lost, or the pixels of a crop are not as they were written.
+        UserError: A shard cannot be read now.
     """
     crops = np.unique(crops)
     ends = np.flatnonzero((np.diff(crops) != 1) | (np.diff(shards.shard[crops]) != 0)) + 1
-    runs = [run[start : start + _RUN] for run in np.split(crops, ends) for start in range(0, len(run), _RUN)]
+    runs = [
+        run[start : start + _CHECKED_AT_ONCE]
+        for run in np.split(crops, ends)
+        for start in range(0, len(run), _CHECKED_AT_ONCE)
+    ]
 
     def check(run: NDArray[np.int64]) -> None:
         path = shards.paths[shards.shard[run[0]]]
@@ -119,7 +130,7 @@ def check_pixels(
                 file.seek(int(shards.row[run[0]]) * crop_bytes)
                 pixels = memoryview(file.read(len(run) * crop_bytes))
         except OSError as error:
-            raise DamagedError(path, f"cannot be read: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         for number, crc in enumerate(shards.crcs[run].tolist()):
             if zlib.crc32(pixels[number * crop_bytes : (number + 1) * crop_bytes]) != crc:
                 raise DamagedError(path, "has pixels that have changed")
@@ -135,10 +146,11 @@ def write_index(file: BinaryIO, index: dict[str, Any]) -> None:
 
 
 def read_index(path: Path) -> tuple[dict[str, Any], int]:
-    """The index at the end of a file, and the number of bytes before it.
+    """Returns the index at the end of a file, and the number of bytes before it.
 
     Raises:
-        DamagedError: The file cannot be read or is not as it was written.
+        DamagedError: The file is lost or is not as it was written.
+        UserError: The file cannot be read now.
     """
     try:
         with path.open("rb") as file:
@@ -150,8 +162,15 @@ def read_index(path: Path) -> tuple[dict[str, Any], int]:
             file.seek(max(0, start))
             text = file.read(length) if start >= 0 else b""
     except OSError as error:
-        raise DamagedError(path, f"cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
     if not text or zlib.crc32(text) != crc:
         raise DamagedError(path, "is cut off or its index has changed")
     index: dict[str, Any] = json.loads(text)
     return index, start
+
+
+def _unreadable(path: Path, error: OSError) -> DamagedError | UserError:
+    """Decides whether a file that could not be read is damaged. If not, nobody must remove it."""
+    if error.errno in _LOST:
+        return DamagedError(path, f"cannot be read: {error.strerror}")
+    return UserError(f"{path} cannot be read: {error.strerror}")

@@ -235,13 +235,12 @@ def write_splits(path: Path, identifiers: NDArray[np.generic], codes: NDArray[np
 
 
 def sample_rows(ids: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:
-    """The rows of a sample of `limit` galaxies, ascending; a larger sample contains every smaller one.
+    """Returns the rows of a sample, ascending; a larger sample contains every smaller one.
 
-    Raises:
-        UserError: The limit is below 1.
+    Args:
+        ids: (N,) int64.
+        limit: The number of galaxies, 1 or more; None for all.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"{limit} galaxies were asked for; it must be 1 or more")
     if limit is None or limit >= len(ids):
         return np.arange(len(ids))
     return np.sort(np.argsort(unit_hash(ids, "galaxy-limit"), kind="stable")[:limit])

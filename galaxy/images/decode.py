@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -15,15 +14,12 @@ import simplejpeg
 
 from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
-from galaxy.images.fits import read_fits
+from galaxy.images.fits import decoded_fits
 from galaxy.images.hdf5 import Hdf5Files
+from galaxy.images.reading import read_file
 from galaxy.surveys.catalog import FitsImage, Hdf5Image, ImageSource
 from galaxy.system.errors import UserError, listing
 
-__all__ = ["BadImageError", "Decoder", "bad_images", "decode"]
-
-# These errors are the file's own: it is missing, a folder, or not readable for us. Another try cannot help.
-_LASTING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EACCES, errno.EPERM}
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*")
@@ -61,7 +57,7 @@ class Decoder:
         self._hdf5.close()
         self._warnings.__exit__(kind, error, traceback)
 
-    def __call__(self, source: ImageSource) -> Pixels:
+    def __call__(self, source: ImageSource, content: bytes | None = None) -> Pixels:
         """Reads one image.
 
         Args:
@@ -69,6 +65,8 @@ class Decoder:
                 OpenCV can decode. A grey picture becomes RGB, transparency is dropped, and a JPEG is turned
                 as its EXIF data say. Of 16-bit samples the upper 8 bits are kept, because pictures are for
                 eyes and are no measurements. Samples of 32 or 64 bits have no white level and are refused.
+            content: The bytes of the image's file, if they have been read. An image in an HDF5 file is
+                always read from there.
 
         Returns:
             (H, W, 3) uint8 RGB.
@@ -79,25 +77,13 @@ class Decoder:
                 checksum, and most flipped bits give another valid picture.
             UserError: The package that reads the format is not installed, or the disk or the system failed.
         """
-        match source:
-            case Hdf5Image():
-                return self._hdf5.read(source)
-            case FitsImage():
-                return read_fits(source)
-            case _:
-                return _read_file(source)
-
-    def shape(self, source: ImageSource) -> tuple[int, ...]:
-        """Finds the (H, W, 3) of an image, from the header of its file where that is enough.
-
-        Raises:
-            BadImageError: The image cannot be used.
-        """
         if isinstance(source, Hdf5Image):
-            return self._hdf5.shape(source)
-        if isinstance(source, Path) and (shape := _jpeg_shape(source)) is not None:
-            return shape
-        return self(source).shape
+            return self._hdf5.read(source)
+        if content is None:
+            content = read_file(source if isinstance(source, Path) else source.path)
+        if isinstance(source, FitsImage):
+            return decoded_fits(source, content)
+        return _decoded_picture(source, content)
 
 
 def decode(source: ImageSource) -> Pixels:
@@ -106,7 +92,7 @@ def decode(source: ImageSource) -> Pixels:
         return decoder(source)
 
 
-def bad_images(lines: Sequence[str]) -> UserError:
+def bad_images_error(lines: Sequence[str]) -> UserError:
     """Makes the error for bad images where none may be left out.
 
     Args:
@@ -118,13 +104,8 @@ def bad_images(lines: Sequence[str]) -> UserError:
     )
 
 
-def _read_file(path: Path) -> Pixels:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        if error.errno not in _LASTING:  # Another try may find the same file sound.
-            raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        raise BadImageError(f"cannot be read ({error.strerror})") from error
+def _decoded_picture(path: Path, data: bytes) -> Pixels:
+    """Decodes the content of the file at `path`."""
     if not data:
         raise BadImageError("the file is empty")
     if data.startswith(_JPEG):
@@ -138,36 +119,14 @@ def _read_file(path: Path) -> Pixels:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise UserError(f"{path} cannot be decoded: there is not enough memory") from error
         raise BadImageError(f"cannot be decoded ({error.err})") from error
     if image is None and data.startswith(_TIFF):
         raise BadImageError("a TIFF that is damaged, or whose samples have not 8 or 16 bits")
     if image is None:
         raise BadImageError("not an image that OpenCV can decode")
     return image
-
-
-def _jpeg_kind(data: bytes) -> tuple[int, int, str] | None:
-    """Reads height, width and colours of a JPEG; None where its header is damaged, unusual or too large."""
-    try:
-        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
-    except (ValueError, KeyError):  # KeyError where simplejpeg has no name for the sampling of the colours
-        return None
-    return (height, width, colours) if height * width <= _LARGEST else None
-
-
-def _is_usual(colours: str, data: bytes) -> bool:
-    """Whether a JPEG is like most others: grey or YCbCr, and not to be turned."""
-    return colours in ("YCbCr", "Gray") and _EXIF not in data
-
-
-def _jpeg_shape(path: Path) -> tuple[int, int, int] | None:
-    """Reads the (H, W, 3) of a usual JPEG from its header; None for all other files."""
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    kind = _jpeg_kind(data)
-    return (*kind[:2], 3) if kind is not None and _is_usual(kind[2], data) else None
 
 
 def _decoded_jpeg(data: bytes) -> Pixels | None:
@@ -177,15 +136,17 @@ def _decoded_jpeg(data: bytes) -> Pixels | None:
     here for that reason, also where OpenCV decodes it again. The pixels are OpenCV's, because both use
     libjpeg-turbo in the same way.
     """
-    kind = _jpeg_kind(data)
-    if kind is None:
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except (ValueError, KeyError):  # KeyError where simplejpeg has no name for the sampling of the colours
         return None
-    colours = kind[2]
+    if height * width > _LARGEST:
+        return None
     try:
         image: Pixels = simplejpeg.decode_jpeg(data, "CMYK" if colours in ("CMYK", "YCCK") else "RGB")
     except ValueError as error:
         raise BadImageError(f"a damaged JPEG ({error})") from error
-    return image if _is_usual(colours, data) else None
+    return image if colours in ("YCbCr", "Gray") and _EXIF not in data else None
 
 
 def _check_png(data: bytes) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
+from galaxy.images.reading import refuse_passing
 from galaxy.surveys.catalog import FitsImage
 from galaxy.system.errors import UserError
 
@@ -27,8 +28,8 @@ _GZIP = b"\x1f\x8b"
 _NORMAL = 1.4826
 
 
-def read_fits(source: FitsImage) -> Pixels:
-    """Reads the first image of a FITS file, compressed (`.fz`, `.gz`) or not, and stretches it.
+def decoded_fits(source: FitsImage, content: bytes) -> Pixels:
+    """Decodes the first image of a FITS file, compressed (`.fz`, `.gz`) or not, and stretches it.
 
     Each plane p is measured against its own sky, x = (p - sky) / scatter + 2. The sky is the median of its
     pixels, and the scatter 1.4826 times their median absolute deviation, so that bands of different units or
@@ -45,6 +46,7 @@ def read_fits(source: FitsImage) -> Pixels:
 
     Args:
         source: The file, the planes to show and the softening. For an image with two axes `bands` is ignored.
+        content: The bytes of the file.
 
     Returns:
         (H, W, 3) uint8 RGB; a single plane is repeated three times.
@@ -52,9 +54,9 @@ def read_fits(source: FitsImage) -> Pixels:
     Raises:
         BadImageError: The file is damaged, as far as its length and its checksums tell. Or it has no image,
             too few planes, or a plane without content.
-        UserError: astropy is not installed.
+        UserError: astropy is not installed, or the system failed.
     """
-    planes, bands = _planes(source)
+    planes, bands = _planes(source, content)
     x = np.stack([_above_sky(planes[band], band) for band in bands]) + _BLACK
     mean = x.mean(0)
     white = max(np.percentile(mean, _DARKER_THAN_WHITE), _BLACK + _LEAST_WHITE)
@@ -65,7 +67,7 @@ def read_fits(source: FitsImage) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(picture, (3, *mean.shape)).transpose(1, 2, 0)[::-1])
 
 
-def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
+def _planes(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], tuple[int, ...]]:
     """Reads the first image with two or three axes as (planes, H, W); adds which planes to show."""
     try:
         from astropy.io import fits  # noqa: PLC0415  It is optional, and slow to import.
@@ -75,7 +77,6 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
             "Install it: pip install 'galaxy-morphology[fits]'"
         ) from error
     try:
-        content = source.path.read_bytes()
         if content.startswith(_GZIP):
             content = gzip.decompress(content)  # Reading all of it checks its checksum.
         with fits.open(io.BytesIO(content)) as file:
@@ -89,11 +90,10 @@ def _planes(source: FitsImage) -> tuple[NDArray[np.generic], tuple[int, ...]]:
             else:
                 _check(hdu, len(content))
             data = hdu.data
-    except FileNotFoundError as error:
-        raise BadImageError("there is no such file") from error
-    except BadImageError:
+    except (BadImageError, MemoryError):
         raise
     except Exception as error:  # A damaged file makes astropy raise nearly anything.
+        refuse_passing(source.path, error)
         raise BadImageError(
             f"cannot be read as a FITS file ({str(error) or type(error).__name__})"
         ) from error

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
+from galaxy.images.reading import refuse_passing
 from galaxy.surveys.catalog import Hdf5Image
 
 if TYPE_CHECKING:
@@ -41,27 +42,18 @@ class Hdf5Files:
 
         Raises:
             BadImageError: The file cannot be opened, or this image in it is damaged or was never written.
+            UserError: The disk or the system failed, or a program is writing the file.
         """
         try:
             dataset, stored = self._dataset(source)
             image: Pixels = dataset[source.row]
             whole = stored[source.row] and image.any()
         except _DAMAGED as error:
+            refuse_passing(source.path, error)
             raise BadImageError(f"cannot be read ({error})") from error
         if not whole:  # HDF5 returns zeros for chunks that it does not find.
             raise BadImageError("is not in the file: it was never written, or its place is lost")
         return image
-
-    def shape(self, source: Hdf5Image) -> tuple[int, ...]:
-        """Finds the (H, W, 3) of an image without reading it.
-
-        Raises:
-            BadImageError: The file cannot be opened.
-        """
-        try:
-            return self._dataset(source)[0].shape[1:]
-        except _DAMAGED as error:
-            raise BadImageError(f"cannot be read ({error})") from error
 
     def close(self) -> None:
         """Closes all files."""

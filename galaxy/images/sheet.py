@@ -9,8 +9,9 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from galaxy.images import BadImageError
 from galaxy.images.crops import Crop, Pixels
-from galaxy.images.decode import BadImageError, Decoder, bad_images
+from galaxy.images.decode import Decoder, bad_images_error
 from galaxy.surveys.catalog import ImageSource
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import replacing
@@ -44,7 +45,7 @@ def contact_sheet(
         raise UserError("There are no images to show.")
     frames, bad = _decoded(images)
     if bad and on_bad == "error":
-        raise bad_images(bad)
+        raise bad_images_error(bad)
     if not frames:
         raise UserError(f"There are no images to show.\n{listing(bad)}")
     width, height = _CELL * (1 + len(crops)), _CELL * len(frames)

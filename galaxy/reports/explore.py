@@ -27,8 +27,10 @@ def explore(data: dict[str, Any], crops: list[str], count: int, out: str) -> str
         What was shown and what was left out, in words.
 
     Raises:
-        UserError: A crop does not exist, or the data or the picture cannot be used.
+        UserError: The count is below 1, a crop does not exist, or the data or the picture cannot be used.
     """
+    if count < 1:
+        raise UserError(f"count is {count}; it must be 1 or more")
     files = {name: _crop_file(name) for name in crops}
     made = {name: instantiate(OmegaConf.load(file), f"crop={name}") for name, file in files.items()}
     reader = instantiate(data["catalog"], "data.catalog")

@@ -22,7 +22,7 @@ def baseline_metrics(data: GalaxyDataModule) -> dict[str, dict[str, float]]:
         most frequent class.
     """
     labels, targets = data.labels, data.targets
-    train = data.labelled_rows("train")
+    train = data.nonempty_rows("train")
     pixels = as_floats(channels_last(data.pixels.central_pixels().cpu()))
     models: dict[str, ClosedForm] = {
         "mean": Mean(labels),
@@ -37,7 +37,7 @@ def baseline_metrics(data: GalaxyDataModule) -> dict[str, dict[str, float]]:
     shown = ("rmse", "accuracy") if labels.kind == "classes" else ("rmse",)
     metrics: dict[str, dict[str, float]] = {name: {} for name in predictions}
     for split in ("val", "test"):
-        rows = data.labelled_rows(split)
+        rows = data.nonempty_rows(split)
         for name, fractions in predictions.items():
             weights = None if data.catalog.weights is None else data.catalog.weights[rows]
             found = values(measure(labels, fractions[rows], targets[rows], weights))

@@ -97,7 +97,7 @@ def evaluate(
     module.setup()
     split = split if labelled else "all"
     if split != "all":
-        module.labelled_rows(split)
+        module.nonempty_rows(split)
     predictions = predict(trained.model, trained.labels, module, split, device, tta)
     asked = {"checkpoint": str(file), "split": split, "tta": tta, "data": choice, **_subject(data)}
     scored = _write(folder, asked, predictions, module, labelled)

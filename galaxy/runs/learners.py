@@ -139,7 +139,7 @@ class TrainsByGradients:
         mean, std = (torch.from_numpy(x).view(-1, 1, 1) for x in data.channel_statistics())
         task.mean.copy_(mean)
         task.std.copy_(std)
-        task.loss.prepare(torch.from_numpy(data.targets[data.labelled_rows("train")]), data.labels)
+        task.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
         task.steps_per_epoch = self._steps_per_epoch(data)
         # A short epoch is logged at least once.
         interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]

@@ -77,7 +77,7 @@ def explained(path: Path, size: int | None = None) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REMEDIES:
             raise
-        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        folder = next(folder for folder in path.absolute().parents if os.path.exists(folder))  # noqa: PTH110
         needed = "" if size is None else f"It needs {decimal(size)}; "
         raise UserError(
             f"{path} cannot be written: {os.strerror(error.errno)}. "

@@ -63,6 +63,7 @@ def test_bad_images_are_all_named_or_left_out(
         ("crops=[roy64]", "did you mean roi64"),
         ("data.root=/nowhere", "/nowhere"),
         ("cont=3", "count"),
+        ("count=0", "count is 0; it must be 1 or more"),
         ("crop=roi64", "did you mean 'crops=[roi64]'?"),
     ],
 )

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
@@ -27,9 +28,11 @@ from numpy.typing import NDArray
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.cache_folders import list_caches
 from galaxy.data.pixels import OnDisk
+from galaxy.data.shards import read_index
+from galaxy.images import BadImageError
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.crops.roi import RoiCrop
-from galaxy.images.decode import BadImageError, decode
+from galaxy.images.decode import decode
 from galaxy.surveys.catalog import FitsImage, Hdf5Image
 from galaxy.system.errors import UserError
 from tests.conftest import pixels_of
@@ -40,13 +43,14 @@ CROP = CenterCrop(size=16, fraction=1.0)
 
 
 def write_image(path: Path, seed: int, side: int = 64) -> NDArray[np.uint8]:
-    """A galaxy-like blob as a JPEG; returns its pixels, RGB."""
+    """A galaxy-like blob as a JPEG that was written long ago; returns its pixels, RGB."""
     y, x = np.mgrid[:side, :side] - side / 2
     rng = np.random.default_rng(seed)
     blob = np.exp(-((x / rng.uniform(5, 15)) ** 2 + (y / rng.uniform(5, 15)) ** 2))
     rgb = (blob[..., None] * rng.uniform(60, 250, 3)).astype(np.uint8)
     _, data = cv2.imencode(path.suffix, rgb[..., ::-1])
     path.write_bytes(data.tobytes())
+    os.utime(path, ns=(10**18, 10**18))
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
@@ -70,12 +74,12 @@ def expected(paths: list[Path]) -> NDArray[np.uint8]:
 
 def shards(folder: Path) -> list[Path]:
     """The shards of all caches in a folder."""
-    return sorted(folder.glob("*/[0-9]*.shard"))
+    return sorted(folder.glob("*/[!.]*.shard"))
 
 
 def unfinished(folder: Path) -> list[Path]:
     """The files that were not finished."""
-    return list(folder.glob("*/.*"))
+    return [*folder.glob("*/.*"), *folder.glob(".*")]
 
 
 def test_every_row_is_the_crop_of_its_image(images: list[Path], tmp_path: Path) -> None:
@@ -226,7 +230,7 @@ def harmed(data: bytes, harm: str) -> bytes:
     return {"short": data[:-1], "long": data + b"\0", "empty": b"", "half": data[: len(data) // 2]}[harm]
 
 
-@pytest.mark.parametrize("name", ["0001.shard", "files"])
+@pytest.mark.parametrize("name", ["*.shard", "known_files"])
 @pytest.mark.parametrize("harm", ["short", "long", "empty", "half", "first", "middle", "last", "missing"])
 def test_a_damaged_cache_is_mended_and_says_so(
     images: list[Path], tmp_path: Path, name: str, harm: str, caplog: pytest.LogCaptureFixture
@@ -254,10 +258,12 @@ def test_a_damaged_cache_is_mended_and_says_so(
 def test_only_a_damaged_shard_is_decoded_again(images: list[Path], tmp_path: Path) -> None:
     crop, cropped = counted(tmp_path)
     folder = tmp_path / "cache"
-    for some in (images[:100], images[100:130], images):
-        open_cache(some, crop, folder, "error")
+    open_cache(images[:100], crop, folder, "error")
+    first = shards(folder)
+    open_cache(images[100:130], crop, folder, "error")
+    (damaged,) = set(shards(folder)).difference(first)
+    open_cache(images, crop, folder, "error")
     cropped()
-    damaged = shards(folder)[1]
     damaged.write_bytes(harmed(damaged.read_bytes(), "first"))
     open_cache(images[:100], crop, folder, "error")  # needs none of its images
     assert cropped() == 0
@@ -278,7 +284,7 @@ def test_no_changed_byte_goes_unnoticed(data: st.DataObject) -> None:
         whole = open_cache(paths, crop, folder, "skip", workers=1)
         pixels = pixels_of(whole)
         (shard,) = whole.shards
-        file = data.draw(st.sampled_from([shard, shard.with_name("files")]))
+        file = data.draw(st.sampled_from([shard, shard.with_name("known_files")]))
         content = bytearray(file.read_bytes())
         place = data.draw(st.integers(0, len(content) - 1))
         content[place] ^= data.draw(st.integers(1, 255))
@@ -307,19 +313,21 @@ def spoil(images: list[Path]) -> dict[int, str]:
 
 
 def test_bad_images_are_all_named_and_leaving_them_out_decodes_nothing_again(
-    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: list[Path], tmp_path: Path
 ) -> None:
+    crop, cropped = counted(tmp_path)
     reasons = spoil(images)
     with pytest.raises(UserError) as caught:
-        open_cache(images, CROP, tmp_path / "cache", "error")
+        open_cache(images, crop, tmp_path / "cache", "error")
+    cropped()
     message = str(caught.value)
     assert "5 image(s)" in message
     assert "data.on_bad=skip" in message
     for row, reason in reasons.items():
         (line,) = (line for line in message.splitlines() if str(images[row]) in line)
         assert reason in line
-    monkeypatch.setattr("galaxy.data.cache.crop_images", None)
-    assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 145
+    assert len(open_cache(images, crop, tmp_path / "cache", "skip").kept) == 145
+    assert cropped() == 0
 
 
 def test_a_disk_that_fails_makes_no_image_bad(
@@ -635,3 +643,132 @@ def test_padding_after_the_end_is_accepted(tmp_path: Path) -> None:
 def test_a_folder_is_not_an_image(tmp_path: Path) -> None:
     with pytest.raises(BadImageError, match="Is a directory"):
         decode(tmp_path)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_keeps_no_wrong_pixels(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_bytes, whole = Path.read_bytes, expected(images)
+
+    def replaced(path: Path) -> bytes:
+        content = read_bytes(path)
+        if path == images[3]:
+            write_image(path, 999)
+        return content
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", replaced)
+        np.testing.assert_array_equal(pixels_of(open_cache(images, CROP, tmp_path / "cache", "error")), whole)
+    again = open_cache(images, CROP, tmp_path / "cache", "error")
+    np.testing.assert_array_equal(pixels_of(again), expected(images))
+    assert (expected(images)[3] != whole[3]).any()
+
+
+def test_an_image_that_this_user_may_not_read_is_not_bad_for_others(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_bytes = Path.read_bytes
+
+    def forbid(path: Path) -> bytes:
+        if path == images[70]:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", forbid)
+        for _ in range(2):
+            cached = open_cache(images, CROP, tmp_path / "cache", "skip")
+            assert cached.skipped == (f"{images[70]}: cannot be read (Permission denied)",)
+    assert len(open_cache(images, CROP, tmp_path / "cache", "skip").kept) == 150
+
+
+def test_shards_that_are_damaged_once_written_end_the_run(images: list[Path], tmp_path: Path) -> None:
+    class Floats(CenterCrop):
+        def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
+            return super().__call__(image) / 255
+
+    with pytest.raises(UserError, match="right after it was written"):
+        open_cache(images, Floats(16), tmp_path / "cache", "error")
+
+
+def test_a_name_of_a_shard_is_never_given_again_and_unfinished_ones_are_removed(
+    images: list[Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "cache"
+    (shard,) = open_cache(images, CROP, folder, "error").shards
+    unfinished_one = shard.with_name(".ab.shard.12345678.shard")
+    unfinished_one.write_bytes(shard.read_bytes())
+    shard.unlink()
+    (other,) = open_cache(images, CROP, folder, "error").shards
+    assert other.name != shard.name
+    assert not unfinished(folder)
+
+
+def test_only_the_shards_that_are_used_are_kept_open(images: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    first = open_cache(images[:50], CROP, folder, "error")
+    whole = open_cache(images, CROP, folder, "error")
+    assert len(whole.shards) == 2
+    again = open_cache(images[:50], CROP, folder, "error")
+    assert again.shards == first.shards
+    np.testing.assert_array_equal(pixels_of(again), expected(images[:50]))
+    np.testing.assert_array_equal(pixels_of(whole), expected(images))
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EMFILE, errno.EACCES])
+def test_an_error_that_may_pass_removes_no_shard(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    folder = tmp_path / "cache"
+    open_cache(images, CROP, folder, "error")
+    before, path_open = shards(folder), Path.open
+
+    def fail(path: Path, *arguments: Any, **settings: Any) -> Any:
+        if path in before:
+            raise OSError(number, os.strerror(number))
+        return path_open(path, *arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(UserError, match=rf"shard cannot be read: {os.strerror(number)}"):
+            open_cache(images, CROP, folder, "error")
+    assert shards(folder) == before
+
+
+def test_a_cache_that_can_only_be_read_serves_files_in_another_state(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images[7].write_bytes(b"no image")
+    folder = tmp_path / "cache"
+    whole = open_cache(images, CROP, folder, "skip")
+    for path in images:
+        os.utime(path, ns=(10**17, 10**17))
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "touch", refuse)
+    again = open_cache(images, CROP, folder, "skip")
+    assert again.digest == whole.digest
+    assert again.skipped == whole.skipped
+
+
+def test_the_state_of_a_new_file_is_not_noted(images: list[Path], tmp_path: Path) -> None:
+    """The clock of its disk may be too coarse to tell it from one that is written next."""
+    crop, cropped = counted(tmp_path)
+    folder = tmp_path / "cache"
+    os.utime(images[3])
+    open_cache(images, crop, folder, "error")
+    assert cropped() == 150
+    (notes,) = (read_index(path)[0] for path in folder.glob("*/known_files"))
+    assert notes[str(images[3])][0] == "new"
+    state = images[3].stat()
+    write_image(images[3], 999)
+    os.utime(images[3], ns=(state.st_atime_ns, state.st_mtime_ns))
+    cached = open_cache(images, crop, folder, "error")
+    assert cropped() == 1
+    other = open_cache(images, crop, tmp_path / "other", "error")
+    assert cached.digest == other.digest
+    (notes,) = (read_index(path)[0] for path in folder.glob("*/known_files"))
+    assert notes[str(images[4])][0] != "new"

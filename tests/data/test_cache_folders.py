@@ -1,10 +1,14 @@
 """Which caches there are, and which are removed."""
 
+import errno
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
@@ -55,7 +59,7 @@ def test_caches_whose_survey_is_gone_are_pruned(roots: list[Path], tmp_path: Pat
 def test_caches_of_another_version_are_pruned(roots: list[Path], tmp_path: Path) -> None:
     (file,) = (tmp_path / "cache").glob("one-roi8-*/cache.json")
     described = json.loads(file.read_text())
-    described["recipe"]["code"] = "another"
+    described["recipe"]["version"] -= 1
     file.write_text(json.dumps(described))
     (damaged,) = (tmp_path / "cache").glob("_two_*/cache.json")
     damaged.write_text("{")
@@ -75,10 +79,77 @@ def test_opening_is_using(roots: list[Path], tmp_path: Path) -> None:
 
 def test_a_cache_that_is_being_made_is_left_alone(roots: list[Path], tmp_path: Path) -> None:
     shutil.rmtree(roots[1])
-    (made,) = (tmp_path / "cache").glob("_two_*")
-    with FileLock(made / "lock"):
+    (made,) = (path.parent for path in (tmp_path / "cache").glob("_two_*/cache.json"))
+    with FileLock(f"{made}.lock"):
         assert prune(tmp_path / "cache") == []
     assert len(prune(tmp_path / "cache")) == 1
+    assert not list((tmp_path / "cache").glob(".removed-*"))
+
+
+def test_a_cache_of_another_environment_is_stale_once_nobody_uses_it(
+    roots: list[Path], tmp_path: Path
+) -> None:
+    (file,) = (tmp_path / "cache").glob("one-roi8-*/cache.json")
+    described = json.loads(file.read_text())
+    described["recipe"]["opencv"] = "another"
+    file.write_text(json.dumps(described))
+    assert prune(tmp_path / "cache") == []
+    month_ago = time.time() - 31 * 86_400
+    os.utime(file.with_name("used"), (month_ago, month_ago))
+    (removed,) = prune(tmp_path / "cache")
+    assert "another environment" in removed.stale
+
+
+def test_a_cache_that_a_job_has_opened_meanwhile_is_kept(
+    roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month_ago = time.time() - 31 * 86_400
+    for used in (tmp_path / "cache").glob("*/used"):
+        os.utime(used, (month_ago, month_ago))
+
+    @contextmanager
+    def used_meanwhile(folder: Path, wait: bool = True) -> Iterator[bool]:
+        (folder / "used").touch()
+        yield True
+
+    monkeypatch.setattr("galaxy.data.cache_folders.locked", used_meanwhile)
+    assert prune(tmp_path / "cache", older_than_days=30) == []
+
+
+def test_an_interrupted_removal_is_finished(roots: list[Path], tmp_path: Path) -> None:
+    (made,) = (path.parent for path in (tmp_path / "cache").glob("_two_*/cache.json"))
+    made.rename(tmp_path / "cache" / ".removed-0")
+    assert len(list_caches(tmp_path / "cache")) == 2
+    assert prune(tmp_path / "cache") == []
+    assert not (tmp_path / "cache" / ".removed-0").exists()
+
+
+def test_caches_are_pruned_where_there_are_no_locks(
+    roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    shutil.rmtree(roots[1])
+    assert len(prune(tmp_path / "cache")) == 1
+
+
+def test_files_that_vanish_while_caches_are_listed_do_not_count(roots: list[Path], tmp_path: Path) -> None:
+    for file in (tmp_path / "cache").glob("*/cache.json"):
+        (file.parent / "gone.shard").symlink_to("nowhere")
+    assert [info.images for info in list_caches(tmp_path / "cache")] == [5, 5, 5]
+
+
+def test_images_in_a_forbidden_folder_are_not_gone(
+    roots: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbid(path: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    before = list_caches(tmp_path / "cache")
+    monkeypatch.setattr("galaxy.data.cache_folders.os", SimpleNamespace(stat=forbid))
+    assert list_caches(tmp_path / "cache") == before
 
 
 def test_the_command_lists_and_removes(

@@ -55,6 +55,11 @@ def test_a_file_that_is_cut_off_is_named(cached: CachedImages, tmp_path: Path) -
         pixels.gather(torch.tensor([79]))
 
 
+def test_a_cache_that_is_gone_is_named(cached: CachedImages, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.shard cannot be read: No such file or directory"):
+        OnDisk(replace(cached, shards=(tmp_path / "gone.shard",)))
+
+
 def test_a_disk_that_fails_is_named(cached: CachedImages, monkeypatch: pytest.MonkeyPatch) -> None:
     def preadv(*arguments: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))

@@ -290,3 +290,12 @@ def test_contour_is_the_projects(min_area: float) -> None:
         sides.add(len(region))
         np.testing.assert_array_equal(region, project(image, min_area))
     assert sides == {106, 212, 424}
+
+
+def test_a_crop_of_another_type_is_named() -> None:
+    class Floats(CenterCrop):
+        def region(self, image: Image) -> NDArray[np.float64]:
+            return super().region(image) / 255
+
+    with pytest.raises(TypeError, match=r"Floats\.region returned float64; it must return uint8"):
+        Floats(16)(noise(0))

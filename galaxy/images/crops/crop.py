@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
 import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 # All pixels are uint8. The type says "any" because OpenCV's annotations promise no more than some number.
@@ -46,8 +47,13 @@ class Crop(ABC):
 
         Returns:
             (size, size, channels) uint8, which may be a view of `image`.
+
+        Raises:
+            TypeError: `region` returned pixels of another type.
         """
         region = self.region(image)
+        if region.dtype != np.uint8:
+            raise TypeError(f"{type(self).__name__}.region returned {region.dtype}; it must return uint8")
         if self.channels == 1:
             region = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY)
         if region.shape[:2] != (self.size, self.size):

@@ -11,8 +11,8 @@ from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
 from galaxy.learning.losses.loss import Loss
 from galaxy.models.answers import AnswerLayout
-from galaxy.models.fitted import LateBuffers
 from galaxy.models.heads.head import Output
+from galaxy.models.late_buffers import LateBuffers
 
 
 class CrossEntropy(LateBuffers, Loss):

@@ -16,7 +16,7 @@ class Loss(nn.Module, ABC):
 
     A new loss writes `forward`. It also writes `prepare` if it has to know the labels or measures something
     on the training targets. Measured values belong in buffers, which checkpoints carry. A loss whose buffers
-    get their shape from the labels inherits from `galaxy.models.fitted.LateBuffers` as well.
+    get their shape from the labels inherits from `galaxy.models.late_buffers.LateBuffers` as well.
     """
 
     def prepare(self, targets: Tensor, labels: Labels) -> None:

@@ -8,8 +8,8 @@ from torch import Tensor
 from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
 from galaxy.learning.losses.loss import Loss, weighted_mean
-from galaxy.models.fitted import LateBuffers
 from galaxy.models.heads.head import Output
+from galaxy.models.late_buffers import LateBuffers
 
 
 class WeightedMSE(LateBuffers, Loss):
