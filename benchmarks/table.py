@@ -56,12 +56,13 @@ class Report:
     """A table of measurements.
 
     Attributes:
-        program: The name of the benchmark, and of its file in benchmarks/results.
+        program: The name of the program, and of the file that `publish` writes.
         title: The title, which says what was measured.
         columns: The headings of the columns.
         packages: The distributions whose versions matter, beside Galaxy itself.
         notes: Sentences that a reader needs to understand the table.
         rows: The cells, one tuple for each thing that was measured.
+        folder: The folder of that file.
     """
 
     program: str
@@ -70,6 +71,7 @@ class Report:
     packages: tuple[str, ...]
     notes: list[str]
     rows: list[tuple[str, ...]] = field(default_factory=list)
+    folder: Path = RESULTS
 
     def publish(self) -> None:
         """Prints the table and writes it as Markdown."""
@@ -92,7 +94,7 @@ class Report:
             "",
             *(f"- {note}" for note in notes),
         ]
-        write_text(RESULTS / f"{self.program}.md", "\n".join(lines) + "\n")
+        write_text(self.folder / f"{self.program}.md", "\n".join(lines) + "\n")
 
     def _is_number(self, column: int) -> bool:
         cells = [row[column] for row in self.rows]

@@ -301,6 +301,7 @@ def fuzz(seed: int, cases: int, seconds: float, folder: Path) -> list[Case]:
 def report(cases: list[Case], seed: int) -> Report:
     """One row a subject."""
     table = Report(
+        folder=Path(__file__).parent / "results",
         program="fuzz_readers",
         title="Damaged files by what became of them",
         columns=("survey", "cases", *Outcome),

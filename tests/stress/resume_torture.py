@@ -164,6 +164,7 @@ def main() -> None:
             for number in track(range(options.runs), f"Killing {what}")
         ]
     report = Report(
+        folder=Path(__file__).parent / "results",
         program="resume_torture" + ("_sweep" if options.sweep else ""),
         title=f"{what.capitalize()} killed with SIGKILL at random moments and resumed",
         columns=(what, "killed", "times", "bit-equal", "differing"),
