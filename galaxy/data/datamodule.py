@@ -1,4 +1,4 @@
-"""From a survey to batches: the catalog, its splits, the cached crops and the loaders."""
+"""Makes batches from a survey: reads the catalog, splits it, opens the image cache and builds the loaders."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NORMALISATION_IMAGES = 2000
 
 
 class GalaxyDataModule(pl.LightningDataModule):
-    """The loaders of one survey under one crop.
+    """Builds the loaders of one survey under one crop.
 
     `setup` reads the catalog, splits it, takes the sample and opens the image cache, which decodes the images
     that are new. After that, `catalog` holds exactly the galaxies whose images could be read, and row i of
@@ -203,7 +203,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     @property
     def labels(self) -> Labels:
-        """The meaning of the targets.
+        """Returns the meaning of the targets.
 
         Raises:
             ValueError: The survey has no labels.
@@ -214,7 +214,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     @property
     def targets(self) -> NDArray[np.float32]:
-        """The (N, K) float32 targets.
+        """Returns the (N, K) float32 targets.
 
         Raises:
             ValueError: The survey has no labels.
@@ -230,7 +230,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         return self.targets if weights is None else np.where(weights > 0, self.targets, np.float32(np.nan))
 
     def fingerprint(self, split: str) -> str:
-        """A digest of what the galaxies of a split are and what is asked about them.
+        """Digests the galaxies of a split and the questions about them.
 
         Errors compare only between runs with the same fingerprint. It depends on the ids as text, the names
         of the columns, the meaning of the labels, and the targets rounded to a millionth. It depends neither
@@ -246,7 +246,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         return digest.hexdigest()
 
     def description(self) -> dict[str, Any]:
-        """The facts about the data that a run folder keeps.
+        """Returns the facts about the data that a run folder keeps.
 
         Returns:
             "fingerprint", a digest of all ids, labels, weights, counts, splits and pixels, which must not
@@ -268,7 +268,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         }
 
     def nonempty_rows(self, split: str) -> NDArray[np.int64]:
-        """The rows of a split.
+        """Returns the rows of a split.
 
         Raises:
             UserError: The split is empty.
@@ -284,7 +284,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     @cached_property
     def pixels(self) -> PixelStore:
-        """The images at the place that batches are gathered from."""
+        """Puts the images where batches are gathered from, once."""
         # Workers read the disk by themselves, and validation alone is not worth a copy in memory.
         residence = "disk" if self.residence == "auto" and self._in_workers else self.residence
         return place_pixels(self.images, residence, self.device, self.processes)
@@ -294,7 +294,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         return self.augment.active and self.augment.engine == "albumentations"
 
     def channel_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The mean and the standard deviation of each channel of the training images, both from 0 to 1.
+        """Computes the mean and the standard deviation of each channel of the training images, from 0 to 1.
 
         Returns:
             Two (C,) float32 arrays. A channel that never changes gets a standard deviation of 1.
@@ -312,19 +312,19 @@ class GalaxyDataModule(pl.LightningDataModule):
         return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
     def batches_per_epoch(self, world_size: int) -> int:
-        """How many training batches an epoch has in each of `world_size` processes."""
+        """Counts the training batches of an epoch in each of `world_size` processes."""
         return len(self._order("train", shuffle=True, world_size=world_size))
 
     def whole_batch(self, world_size: int) -> int:
-        """How many images each of these batches has, except perhaps the last one of an epoch."""
+        """Counts the images of each of these batches; the last one of an epoch may have fewer or more."""
         return len(self._order("train", shuffle=False, world_size=world_size).batches()[0])
 
     def loader(self, split: str) -> BatchLoader:
-        """Each galaxy of a split once, in the order of the catalog, not augmented; all in this process."""
+        """Returns a loader of a split in order, each galaxy once and not augmented, all in this process."""
         return self._loader(self._order(split, False))
 
     def train_dataloader(self) -> BatchLoader:
-        """The training galaxies, shuffled and augmented.
+        """Returns a loader of the training galaxies, shuffled and augmented.
 
         Raises:
             UserError: There are none.
@@ -341,7 +341,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         return self._loader(order, self._planned if self.augment.active else None)
 
     def val_dataloader(self) -> BatchLoader:
-        """The validation galaxies, in order and not augmented.
+        """Returns a loader of the validation galaxies, in order and not augmented.
 
         Raises:
             UserError: There are none.
@@ -367,18 +367,18 @@ class GalaxyDataModule(pl.LightningDataModule):
         return Order(self.rows[split], self.batch_size, shuffle, self.seed, rank, world_size)
 
     def _planned(self, epoch: int) -> Batch:
-        """The columns that say how the batch engine changes each galaxy in an epoch."""
+        """Makes the columns that say how the batch engine changes each galaxy in an epoch."""
         draws = uniforms(self.seed, epoch, self.catalog.ids, self.augment.count)
         return self.augment.plan(draws.to(self.pixels.device))
 
     def _loader(self, order: Order, epoch_columns: Callable[[int], Batch] | None = None) -> BatchLoader:
-        """A loader of these batches, with a thread that gathers if a GPU trains; it would slow a CPU down."""
+        """Returns a loader of these batches. If a GPU trains, a thread gathers; it would slow a CPU down."""
         fetched = self.pixels.device.type != self.device.type
         return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead=fetched, pin=fetched)
 
     @cached_property
     def _columns(self) -> Batch:
-        """The columns of all galaxies that batches hold beside images."""
+        """Returns the columns of all galaxies that batches hold beside images."""
         columns = {"target": self.catalog.targets, "weight": self.catalog.weights}
         if self.counts:
             columns["counts"] = self.catalog.counts

@@ -1,4 +1,4 @@
-"""Batches gathered by index, in an order that (seed, epoch) alone decides."""
+"""Gathers batches by index, in an order that (seed, epoch) alone decides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PREFETCH_BATCHES = 2
 
 
 class Order:
-    """Which rows of a catalog each batch of an epoch holds.
+    """Decides which rows of a catalog each batch of an epoch holds.
 
     Every process of a distributed training walks the same global order and takes its own part of each
     global batch, so that all of them take the same number of steps. Batch statistics need two galaxies in
@@ -62,7 +62,7 @@ class Order:
         return len(self._starts())
 
     def batches(self) -> list[Tensor]:
-        """The rows of each batch of the epoch, (B,) int64."""
+        """Returns the rows of each batch of the epoch, (B,) int64."""
         rows = self.rows
         if self.shuffle:
             rows = np.random.default_rng([self.seed, self.epoch]).permutation(rows)
@@ -116,7 +116,7 @@ class BatchLoader:
         return len(self.sampler)
 
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch have been handed out."""
+        """Counts the batches of the epoch that have been handed out."""
         return {"position": self._position}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
@@ -130,7 +130,7 @@ class BatchLoader:
             yield batch
 
     def _batches(self, order: list[Tensor]) -> Iterable[Batch]:
-        """The batches that hold these rows."""
+        """Yields the batches that hold these rows."""
         gathered = self._gathered(order)
         return _ahead(gathered) if self.ahead else gathered
 
@@ -153,12 +153,12 @@ class BatchLoader:
 
 
 def channels_last(images: Tensor) -> Tensor:
-    """(B, H, W, C) seen as (B, C, H, W), in the layout called channels_last that the pixels already have."""
+    """Views (B, H, W, C) as (B, C, H, W), in the layout called channels_last that the pixels already have."""
     return images.permute(0, 3, 1, 2)
 
 
 def _ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """The same batches, which a thread gathers up to `PREFETCH_BATCHES` before they are asked for."""
+    """Yields the same batches, which a thread gathers up to `PREFETCH_BATCHES` before they are asked for."""
     with ThreadPoolExecutor(1, "gather") as thread:
         waiting = deque(thread.submit(next, batches, None) for _ in range(PREFETCH_BATCHES))
         while (batch := waiting.popleft().result()) is not None:

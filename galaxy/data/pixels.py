@@ -1,4 +1,4 @@
-"""Where the pixels are that batches are gathered from: the disk, memory, or the device that trains."""
+"""Gathers the pixels of batches from the disk, from memory, or from the device that trains."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class OnDisk:
         self._open()
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The (B, H, W, C) uint8 images of rows (B,) int64."""
+        """Returns the (B, H, W, C) uint8 images of rows (B,) int64."""
         return self._read(rows, self.shape[1:], 0)
 
     def prefetch(self, rows: Tensor) -> None:
@@ -59,18 +59,18 @@ class OnDisk:
                 os.posix_fadvise(descriptor, start, size, os.POSIX_FADV_WILLNEED)
 
     def central_pixels(self) -> Tensor:
-        """The (N, 1, 1, C) uint8 pixels in the middle of all images, without reading the rest of them."""
+        """Reads the (N, 1, 1, C) uint8 pixels in the middle of all images, and no others."""
         count, height, width, channels = self.shape
         middle = (height // 2 * width + width // 2) * channels
         return self._read(torch.arange(count), (1, 1, channels), middle)
 
     def _places(self, rows: Tensor) -> list[tuple[int, int]]:
-        """The descriptor of the file of each image, and where in it the image begins."""
+        """Returns the descriptor of the file of each image, and the byte at which the image begins."""
         shards, starts = self._shard[rows.numpy()].tolist(), self._start[rows.numpy()].tolist()
         return [(self._descriptors[shard], start) for shard, start in zip(shards, starts, strict=True)]
 
     def _read(self, rows: Tensor, shape: tuple[int, ...], skip: int) -> Tensor:
-        """A part of each image, in this shape, that begins after so many bytes."""
+        """Reads a part of each image, in this shape, that begins after `skip` bytes."""
         pixels = np.empty((len(rows), math.prod(shape)), np.uint8)
         for buffer, row, (descriptor, start) in zip(pixels, rows.tolist(), self._places(rows), strict=True):
             done = 0
@@ -124,14 +124,14 @@ class InMemory:
             self._pixels[rows[0] : rows[-1] + 1] = disk.gather(rows)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The (B, H, W, C) uint8 images of rows (B,) int64, both on `device`."""
+        """Returns the (B, H, W, C) uint8 images of rows (B,) int64, both on `device`."""
         return self._pixels.index_select(0, rows)  # copies whole images; an index in brackets copies bytes
 
     def prefetch(self, rows: Tensor) -> None:
         """Does nothing: the images are there."""
 
     def central_pixels(self) -> Tensor:
-        """The (N, 1, 1, C) uint8 pixels in the middle of all images, on `device`."""
+        """Returns the (N, 1, 1, C) uint8 pixels in the middle of all images, on `device`."""
         y, x = self.shape[1] // 2, self.shape[2] // 2
         return self._pixels[:, y : y + 1, x : x + 1]
 
@@ -177,7 +177,7 @@ def _fits(size: int, device: torch.device, processes: int) -> bool:
 
 
 def _free(device: torch.device, processes: int) -> int:
-    """The bytes that each process can take."""
+    """Returns the bytes that each process can take."""
     if device.type == "cuda":
         torch.cuda.empty_cache()  # else memory that torch keeps for later counts as taken
         return torch.cuda.mem_get_info(device)[0]

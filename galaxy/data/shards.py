@@ -1,4 +1,4 @@
-"""The files of an image cache: shards of cropped images, each with an index at its end.
+"""Writes, reads and checks the files of an image cache: shards of cropped images with an index at the end.
 
 A shard is the pixels of its crops, one after the other, then an index in JSON, then the length and the
 CRC-32 of that index. The index has a CRC-32 for each crop. Nothing in a shard is ever changed. The file that

@@ -1,4 +1,4 @@
-"""Which galaxies train, validate and test: a pure function of their ids, so that added galaxies move none."""
+"""Assigns galaxies to splits by their ids alone, so that added galaxies move none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TRAIN, _VAL, _TEST = range(3)
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How the galaxies of a catalog are split.
+    """Splits the galaxies of a catalog into those that train, validate and test.
 
     Attributes:
         val_fraction: The share of the galaxies that validate.
@@ -136,7 +136,7 @@ def assign_splits(
 
 
 def _rank_within(u: NDArray[np.float64], strata: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
-    """The rank of each number within its stratum, divided by the size of the stratum: (N,) in [0, 1)."""
+    """Divides the rank of each number within its stratum by the size of the stratum: (N,) in [0, 1)."""
     kinds, kind, counts = np.unique(strata, return_inverse=True, return_counts=True)
     order = np.lexsort((u, kind))
     rank = np.empty(len(u))
@@ -151,7 +151,7 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
 
     Args:
         path: A CSV or Parquet table with the columns id and split, such as the one in a run folder.
-        identifiers: What the survey calls each of N galaxies.
+        identifiers: The names that the survey gives N galaxies.
 
     Returns:
         (N,) int8, indices of `SPLITS`; -1 for galaxies that the file does not list.
@@ -204,7 +204,7 @@ def override_splits(
         splits: (N,) int8, the assigned splits.
         fixed: (N,) int8, the splits in the file; -1 for galaxies that the file does not list.
         groups: (N,) int64, the group of each galaxy; None if each galaxy stands alone.
-        identifiers: What the survey calls each galaxy, for the error message.
+        identifiers: The names that the survey gives the galaxies, for the error message.
 
     Returns:
         (N,) int8, indices of `SPLITS`.

@@ -1,4 +1,4 @@
-"""Batches whose images are augmented one after the other, by worker processes."""
+"""Makes batches whose images worker processes augment one after the other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from galaxy.system.interruption import SIGNALS
 
 
 class WorkerLoader(BatchLoader):
-    """A `BatchLoader` whose images are augmented already.
+    """Loads batches whose images are augmented already.
 
     Args:
         pixels: The images; each worker reads them from the disk.

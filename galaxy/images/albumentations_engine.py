@@ -1,4 +1,4 @@
-"""The albumentations engine of `galaxy.images.augment`; importing it takes seconds."""
+"""Augments with albumentations, for `galaxy.images.augment`; importing this takes seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Augmentation: random changes of training images after which a galaxy is still the same galaxy.
+"""Changes training images at random so that a galaxy is still the same galaxy.
 
 Both engines are pure functions of (seed, epoch, galaxy id): neither the batch, nor the worker, nor the number
 of galaxies changes what happens to an image.
@@ -110,7 +110,7 @@ class Augment:
 
     @property
     def count(self) -> int:
-        """The number of draws that a sample of the batch engine needs."""
+        """Counts the draws that a sample of the batch engine needs."""
         return _COUNT if self.active else 0
 
     def plan(self, draws: Tensor) -> dict[str, Tensor]:

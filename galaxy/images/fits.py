@@ -1,4 +1,4 @@
-"""Images in FITS files: measured brightnesses are stretched to the 8 bits of a picture."""
+"""Decodes images in FITS files: measured brightnesses are stretched to the 8 bits of a picture."""
 
 from __future__ import annotations
 

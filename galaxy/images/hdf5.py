@@ -1,4 +1,4 @@
-"""Images in HDF5 files."""
+"""Reads images in HDF5 files."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def refuse_passing(path: Path, error: BaseException) -> None:
 
     Args:
         path: The file.
-        error: What happened. An error that Python itself or a library raises has no number.
+        error: The error. One that Python itself or a library raises for damage has no number.
     """
     if isinstance(error, OSError) and error.errno and error.errno not in _LASTING:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Contact sheets: the images of a survey beside the crops that a model would see."""
+"""Draws contact sheets: the images of a survey beside the crops that a model would see."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 
 from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.cache_folders import list_caches
+from galaxy.data.cropping import BLOCK, crop_images
 from galaxy.data.pixels import OnDisk
 from galaxy.data.shards import read_index
 from galaxy.images import BadImageError
@@ -772,3 +775,40 @@ def test_the_state_of_a_new_file_is_not_noted(images: list[Path], tmp_path: Path
     assert cached.digest == other.digest
     (notes,) = (read_index(path)[0] for path in folder.glob("*/known_files"))
     assert notes[str(images[4])][0] != "new"
+
+
+def test_an_interrupted_build_waits_for_the_blocks_at_work_alone(
+    images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, cropped, first = threading.Event(), [], decode(images[0])
+    shutdown = ThreadPoolExecutor.shutdown
+
+    class Interrupted(CenterCrop):
+        def region(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            cropped.append(1)
+            if np.array_equal(image, first):
+                raise KeyboardInterrupt
+            go.wait()
+            return super().region(image)
+
+    def told(pool: ThreadPoolExecutor, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        shutdown(pool, wait=False, cancel_futures=cancel_futures)
+        go.set()
+        shutdown(pool, wait=wait)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", told)
+    with pytest.raises(KeyboardInterrupt):
+        list(crop_images(images[:1] + images[1:2] * 8 * BLOCK, Interrupted(16), (), threads=2))
+    assert len(cropped) <= 1 + 2 * BLOCK  # of the four blocks that were handed out
+
+
+def test_a_folder_that_is_forbidden_is_named(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"cannot be written: Permission denied"):
+        open_cache(images, CROP, tmp_path / "cache", "error")

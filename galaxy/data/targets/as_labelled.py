@@ -1,4 +1,4 @@
-"""All labels of a survey, as the survey has them."""
+"""Predicts all labels of a survey, as the survey has them."""
 
 from __future__ import annotations
 

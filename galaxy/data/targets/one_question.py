@@ -1,4 +1,4 @@
-"""The answers to one question, as classes."""
+"""Predicts the answers to one question, as classes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class OneQuestion:
         ).take(np.flatnonzero(sure))
 
     def _number(self, labels: Labels, survey: str) -> int:
-        """The place of the question in the survey's tree, from 0."""
+        """Returns the place of the question in the survey's tree, from 0."""
         if labels.kind == "classes":
             raise UserError(f"{self._option}, but data={survey} has classes: use target=classes")
         keys = [question.key for question in labels.questions]
@@ -95,7 +95,7 @@ class OneQuestion:
         return keys.index(self.question)
 
     def _labels(self, labels: Labels, number: int, survey: str) -> Labels:
-        """The labels of the question of this number alone, as classes."""
+        """Returns the labels of the question of this number alone, as classes."""
         question = labels.questions.questions[number]
         columns = labels.columns[labels.questions.slices[number]]
         if len(columns) < 2:

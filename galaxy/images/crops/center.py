@@ -1,4 +1,4 @@
-"""The centre of the frame, where the surveys put the galaxy."""
+"""Crops to the centre of the frame, where the surveys put the galaxy."""
 
 from __future__ import annotations
 

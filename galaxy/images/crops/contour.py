@@ -1,4 +1,4 @@
-"""The Galaxy Zoo 2 Keras project's crop: as close as the galaxy's contour allows."""
+"""Crops like the Galaxy Zoo 2 Keras project: as close as the galaxy's contour allows."""
 
 from __future__ import annotations
 
