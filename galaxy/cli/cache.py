@@ -69,18 +69,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _table(caches: Sequence[CacheInfo]) -> Table:
-    table = Table()
-    for name in ("name", "root", "crop", "images", "size", "last use", ""):
-        table.add_column(name, justify="right" if name in ("images", "size") else "left", overflow="fold")
+    table = Table(show_lines=True)
+    for name in ("name, crop and surveys", "images", "size", "last use"):
+        figure = name in ("images", "size")
+        table.add_column(name, justify="right" if figure else "left", no_wrap=figure, overflow="fold")
     for info in caches:
+        stale = [f"not used any more: {info.stale}"] if info.stale else []
         cells = (
-            info.folder.name,
-            "\n".join(info.roots),
-            info.crop,
+            "\n".join([info.folder.name, info.crop, *info.roots, *stale]),
             f"{info.images:,}",
             decimal(info.size),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(info.last_use)),
-            info.stale,
+            time.strftime("%Y-%m-%d\n%H:%M", time.localtime(info.last_use)),
         )
         table.add_row(*map(Text, cells))  # names are text, even if they have brackets
     return table

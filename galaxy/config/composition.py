@@ -214,7 +214,7 @@ class Composer:
                 loaded = self.loader.repository.load_config(f"{group}/{option}")
                 assert loaded is not None  # It is one of the options.
                 parent = OmegaConf.select(loaded.config, rest.rpartition(".")[0] or ".")
-                if option != choices[group] and rest.rpartition(".")[2] in parent:
+                if option != choices[group] and rest.rpartition(".")[2] in list(parent):
                     found.append(option)
         return found
 

@@ -57,8 +57,10 @@ def instantiate(node: Any, key: str, **arguments: Any) -> Any:
         The object; of a partial node without arguments, a function that waits for the rest.
 
     Raises:
-        UserError: The constructor refuses its arguments.
+        UserError: The constructor refuses its arguments, or the node sets what the program adds.
     """
+    for name in arguments.keys() & dict(node).keys():
+        raise UserError(f"{key}.{name} is set by the program itself: leave it out")
     with naming(key):
         made = hydra.utils.instantiate(node)
         return made(**arguments) if arguments else made
