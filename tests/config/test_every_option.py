@@ -118,7 +118,11 @@ def built(config: dict[str, Any]) -> Model:
     return model
 
 
-@pytest.mark.parametrize("size", [64, 106, 128, 212])  # the sizes of all crops
+# These are the sizes of all crops. Those between the least and the greatest are slow and find little more.
+SIZES = (64, pytest.param(106, marks=pytest.mark.slow), pytest.param(128, marks=pytest.mark.slow), 212)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_network_works_at_every_size(size: int, channels: int) -> None:
     for option in (o for o in OPTIONS if o.startswith("model=") and o != "model=resnet50"):
