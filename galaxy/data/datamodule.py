@@ -223,12 +223,6 @@ class GalaxyDataModule(pl.LightningDataModule):
             raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.targets
 
-    @property
-    def known_targets(self) -> NDArray[np.float32]:
-        """The (N, K) float32 targets, with NaN in place of unknown ones, whose weight is 0."""
-        weights = self.catalog.weights
-        return self.targets if weights is None else np.where(weights > 0, self.targets, np.float32(np.nan))
-
     def fingerprint(self, split: str) -> str:
         """Digests the galaxies of a split and the questions about them.
 

@@ -28,9 +28,10 @@ def baseline_metrics(data: GalaxyDataModule) -> dict[str, dict[str, float]]:
         "mean": Mean(labels),
         "center_pixel": CenterPixel(pixels.shape[1], labels),
     }
+    known = torch.from_numpy(data.catalog.known_targets)
     predictions = {}
     for name, model in models.items():
-        model.fit([(pixels[train], torch.from_numpy(data.known_targets[train]))])
+        model.fit([(pixels[train], known[train])])
         predictions[name] = model(pixels).fractions.numpy().astype(np.float32)
     if data.catalog.expected is not None:
         predictions["noise_floor"] = data.catalog.expected

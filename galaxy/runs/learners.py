@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from galaxy.config.instantiation import naming
 from galaxy.data.datamodule import GalaxyDataModule
-from galaxy.data.loader import Batch
 from galaxy.images.augment import as_floats
 from galaxy.learning import checkpoint_files
 from galaxy.learning.callbacks import Throughput
@@ -59,20 +57,15 @@ class FitsInOneGo:
     def fit(self, data: GalaxyDataModule) -> Fitted:
         """Fits on the training images as they are: augmentation would falsify them."""
         batches = tracked(data.loader("train"), "Reading train")
+        targets = torch.from_numpy(data.catalog.known_targets)
         with naming("model"):
-            self.model.fit((as_floats(batch["image"]), _known_targets(batch)) for batch in batches)
+            self.model.fit((as_floats(batch["image"]), targets[batch["row"]]) for batch in batches)
         self.epochs = 1
         # The files have the form of those that a trainer writes.
         content = {"state_dict": self.model.state_dict(), "hyper_parameters": self.recipe}
         for name in ("best.ckpt", "last.ckpt"):
             checkpoint_files.save(content, self.checkpoints / name)
         return self.model
-
-
-def _known_targets(batch: Batch) -> Tensor:
-    """Returns the targets of a batch, with NaN in place of those that are unknown."""
-    target = batch["target"]
-    return target.masked_fill(batch["weight"] == 0, torch.nan) if "weight" in batch else target
 
 
 class TrainsByGradients:

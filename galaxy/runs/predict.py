@@ -67,11 +67,8 @@ class Predictions:
         if self.labels.kind == "classes":
             likeliest = np.array(columns, dtype=object)[self.fractions.argmax(axis=1)]
             tables.insert(1, pd.DataFrame({"class": likeliest}))
-        if self.catalog.targets is not None:
-            targets = self.catalog.targets[rows]
-            if self.catalog.weights is not None:
-                targets = np.where(self.catalog.weights[rows] > 0, targets, np.nan)
-            tables.append(pd.DataFrame(targets, columns=[f"true/{name}" for name in columns]))
+        if (targets := self.catalog.known_targets) is not None:
+            tables.append(pd.DataFrame(targets[rows], columns=[f"true/{name}" for name in columns]))
         table = pd.concat(tables, axis=1)
         with replacing(path) as temporary:
             if path.suffix == ".parquet":

@@ -104,6 +104,13 @@ class Catalog:
         """The names of the galaxies in tables, (N,); their ids if they have no names."""
         return self.ids if self.names is None else np.array(self.names, dtype=object)
 
+    @property
+    def known_targets(self) -> NDArray[np.float32] | None:
+        """Returns the (N, K) float32 targets, with NaN in place of unknown ones, whose weight is 0."""
+        if self.targets is None or self.weights is None:
+            return self.targets
+        return np.where(self.weights > 0, self.targets, np.float32(np.nan))
+
     def take(self, rows: NDArray[np.int64], skipped: tuple[str, ...] = ()) -> Catalog:
         """Selects galaxies.
 
