@@ -21,6 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from galaxy.config.annotations import choices, describe, fits
+from galaxy.config.objective import settle
 from galaxy.config.problems import Problem
 from galaxy.config.signatures import Signature, UnknownNameError, signature_of
 from galaxy.system.errors import nearest
@@ -33,6 +34,7 @@ UNKNOWN = object()
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """Turns a configuration into plain, resolved values, without `requires` and its own `_target_`."""
+    settle(config)
     resolved: dict[str, Any] = _without_requires(OmegaConf.to_container(config, resolve=True))
     resolved.pop("_target_", None)
     return resolved

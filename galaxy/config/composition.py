@@ -21,6 +21,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from galaxy.config.check import RESERVED, nodes
+from galaxy.config.objective import check_objective
 from galaxy.config.problems import Problem, display
 from galaxy.config.signatures import UnknownNameError, signature_of
 from galaxy.system.errors import nearest
@@ -76,6 +77,7 @@ class Composer:
             problems.append(config)
             return None, [problem for problem in problems if problem]
         problems += [self._apply(config, override) for override in values]
+        problems += check_objective(config)
         return config, [problem for problem in problems if problem]
 
     def files(self, config: DictConfig) -> Iterator[tuple[list[str], Path]]:

@@ -9,6 +9,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
+from galaxy.config.objective import SPEED
+
 
 class Throughput(pl.Callback):
     """Logs the training speed of each epoch as `images_per_second`, without the time for validation.
@@ -16,7 +18,7 @@ class Throughput(pl.Callback):
     For an epoch that was resumed it is the speed since then.
     """
 
-    METRIC = "images_per_second"
+    METRIC = SPEED
 
     def __init__(self) -> None:
         self._speeds: list[float] = []

@@ -8,10 +8,6 @@ from torchmetrics import Metric
 
 from galaxy.labels.labels import Labels
 
-# The metrics of every run, and the metrics that classes add.
-FRACTION_METRICS = ("rmse", "r2")
-CLASS_METRICS = ("accuracy", "balanced_accuracy", "f1")
-
 
 class FractionMetrics(Metric):
     """RMSE and R2 of vote fractions.

@@ -12,17 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from galaxy.config.objective import CLASS_METRICS, FRACTION_METRICS
 from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
+from galaxy.learning import averaging
 from galaxy.learning.lean_trainer import LeanModule
 from galaxy.learning.losses import Loss
-from galaxy.learning.metrics import (
-    CLASS_METRICS,
-    FRACTION_METRICS,
-    FractionMetrics,
-    RunningMean,
-    metrics_for,
-)
+from galaxy.learning.metrics import FractionMetrics, RunningMean, metrics_for
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.models import Encoder, Output
 from galaxy.system.errors import UserError
@@ -149,6 +145,7 @@ class GalaxyTask(LeanModule):
 
     def on_fit_start(self) -> None:
         """Refuses a frozen encoder in distributed training."""
+        averaging.prepare(self)
         if self.encoder.frozen_epochs > 0 and self.trainer.world_size > 1:
             raise UserError(
                 f"model.frozen_epochs={self.encoder.frozen_epochs} works in one process only, because the "
@@ -175,12 +172,17 @@ class GalaxyTask(LeanModule):
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
+    def on_validation_start(self) -> None:
+        """Completes averaged weights, which Lightning is about to validate."""
+        averaging.complete(self)
+
     def on_validation_epoch_start(self) -> None:
         """Stops a diverged run before its weights could become a checkpoint."""
         self._finite_loss()
 
     def on_train_epoch_end(self) -> None:
         """Logs the training metrics of the epoch, summed while the weights changed."""
+        averaging.complete(self)  # after the last epoch they replace the weights
         self._finite_loss()
         values = self.train_metrics.compute()
         self.train_metrics.reset()
@@ -192,10 +194,16 @@ class GalaxyTask(LeanModule):
         values = {name: value.float() for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
         self.log_dict({f"val/{name}": value for name, value in values.items()})
-        shown = [name for name in ("rmse", "accuracy") if name in values]
-        for name in shown:
-            self.log(f"val_{name}", values[name], prog_bar=True, logger=False)
-        text = ", ".join(f"val/{name} {values[name]:.5f}" for name in shown)
+        for name in ("rmse", "accuracy"):
+            if name in values:
+                self.log(f"val_{name}", values[name], prog_bar=True, logger=False)
+
+    def on_validation_end(self) -> None:
+        """Says the metrics that matter: the errors, and what checkpoints are chosen by."""
+        chosen_by = [getattr(callback, "monitor", None) for callback in self.trainer.checkpoint_callbacks]
+        values = self.trainer.callback_metrics
+        shown = [name for name in dict.fromkeys(("val/rmse", "val/accuracy", *chosen_by)) if name in values]
+        text = ", ".join(f"{name} {values[name]:.5f}" for name in shown)
         log.info("epoch %d/%s: %s", self.current_epoch + 1, self.trainer.max_epochs, text)
 
     def _finite_loss(self) -> float | None:
@@ -217,7 +225,8 @@ class GalaxyTask(LeanModule):
         return mean
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the sums of an epoch that is not over."""
+        """Adds the sums of an epoch that is not over, and averaged weights."""
+        averaging.save(self, checkpoint)
         checkpoint["sums"] = {
             "metrics": dict(self.train_metrics.metric_state),
             "loss": (self.running_loss.total, self.running_loss.steps),

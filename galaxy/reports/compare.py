@@ -52,21 +52,27 @@ class _Record:
 def comparison(runs: list[RunFolder]) -> pd.DataFrame:
     """Returns one row for each run, in groups whose errors compare: the same data and labels of one meaning.
 
-    In each group the best validation RMSE comes first. Runs without one come last.
+    In each group the best objective comes first. Runs without one come last.
 
     Returns:
         The columns are every option and value in which the runs differ; all metrics and baselines; epochs,
-        seconds and images_per_second; labels (the meaning of the targets), status, error and run (the
-        folder); group; and settings, a text that tells the runs of a group apart.
+        seconds and images_per_second; objective, best and mode (the metric of the objective, its value and
+        direction); labels (the meaning of the targets), status, error and run (the folder); group; and
+        settings, a text that tells the runs of a group apart.
     """
     records = [_record(run) for run in runs]
     figures = pd.DataFrame([_figures(record) for record in records])
     table = pd.concat([_differing(records), figures], axis=1)
     table["group"] = _groups(records)
+    several = table.groupby("group")["objective"].transform("nunique") > 1  # their bests do not compare
+    table.loc[several, "group"] += "; by " + table["objective"].fillna("-")
     table["settings"] = ""
     for rows in table.groupby("group").groups.values():
         table.loc[rows, "settings"] = _settings([records[row] for row in rows])
-    return table.sort_values(["group", "val/rmse"], na_position="last", kind="stable", ignore_index=True)
+    best = pd.to_numeric(table["best"])
+    table["rank"] = best.where(table["mode"] != "max", -best)
+    table = table.sort_values(["group", "rank"], na_position="last", kind="stable", ignore_index=True)
+    return table.drop(columns="rank")
 
 
 def print_comparison(table: pd.DataFrame) -> None:
@@ -75,9 +81,9 @@ def print_comparison(table: pd.DataFrame) -> None:
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 1000  # a file has no width, so no path has to be broken
     for group, rows in table.groupby("group"):
-        ordered = len(rows) > 1 and rows["val/rmse"].notna().any()
+        ordered = len(rows) > 1 and rows["best"].notna().any()
         count = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
-        order = ", best validation RMSE first" if ordered else ""
+        order = f", best {rows['objective'].iloc[0]} first" if ordered else ""
         console.print(Text(f"\n{group} ({count}{order})", style="bold"), soft_wrap=True)
         console.print(_rendered(rows))
         if ordered:
@@ -127,6 +133,7 @@ def _read(run: RunFolder) -> _Record:
 
 def _figures(record: _Record) -> dict[str, Any]:
     result = record.result
+    objective: dict[str, Any] = {"metric": None, "value": None, "mode": None, **(result.objective or {})}
     baselines = {
         f"baseline/{name}/{metric}": value
         for name, metrics in result.baselines.items()
@@ -141,6 +148,9 @@ def _figures(record: _Record) -> dict[str, Any]:
         "epochs": result.epochs,
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
+        "objective": objective["metric"],
+        "best": objective["value"],
+        "mode": objective["mode"],
         "labels": result.labels,
         "status": result.status,
         "error": result.error,
@@ -225,15 +235,20 @@ def _shortest(key: str, keys: set[str]) -> str:
 
 
 def _rendered(rows: pd.DataFrame) -> Table:
-    figures = [name for name in FIGURES if name not in OPTIONAL or rows[name].notna().any()]
+    figures = {
+        name: figure for name, figure in FIGURES.items() if name not in OPTIONAL or rows[name].notna().any()
+    }
+    objective = rows["objective"].dropna().iloc[0] if rows["objective"].notna().any() else "val/rmse"
+    if objective not in figures:
+        figures = {"best": (objective.replace("/", "\n", 1), ".5f"), **figures}
     # A terminal of 80 columns has no room for edges.
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for name in figures:
-        table.add_column(FIGURES[name][0], justify="right", no_wrap=True)
+        table.add_column(figures[name][0], justify="right", no_wrap=True)
     table.add_column("settings", overflow="fold")
     for row in rows.to_dict("records"):
         done = row["status"] == "done"
-        cells = ["-" if pd.isna(row[name]) else format(row[name], FIGURES[name][1]) for name in figures]
+        cells = ["-" if pd.isna(row[name]) else format(row[name], figures[name][1]) for name in figures]
         settings = row["settings"] if done else f"{row['status']}: {row['settings']}"
         table.add_row(*cells, Text(settings), style=None if done else "red")
     return table

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    LearningRateFinder,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 from torch import nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from galaxy.config.instantiation import naming
+from galaxy.config.objective import direction, metrics
 from galaxy.labels.labels import Labels
-from galaxy.learning.metrics import CLASS_METRICS, FRACTION_METRICS
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.models.encoder import Encoder
 from galaxy.runs.folder import SPLIT_SETTINGS
 from galaxy.system.errors import UserError, meant
-
-# A callback or a scheduler can watch these metrics in every run; labels add their own.
-METRICS = ("train/loss", "val/loss", *(f"{s}/{m}" for s in ("train", "val") for m in FRACTION_METRICS))
-
-# These metrics are the better the larger they are.
-_LARGE = ("r2", *CLASS_METRICS, "images_per_second")
 
 # Every run reads these keys.
 REQUIRED_KEYS = {
@@ -45,13 +48,20 @@ RESERVED_TRAINER_ARGS = {
     "enable_model_summary": "nothing",
 }
 
+# These callbacks of Lightning do not work in a run; the text says why, and what to use instead.
+REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
+    StochasticWeightAveraging: "changes the weights after they were validated: use callbacks=ema",
+    LearningRateFinder: "trains before the training, which no resumed run could repeat: sweep optimizer.lr",
+    BatchSizeFinder: "changes data.batch_size, which a run keeps: sweep data.batch_size",
+}
+
 
 def check_settings(config: dict[str, Any]) -> None:
     """Refuses settings that no data could make right.
 
     Raises:
-        UserError: An argument is out of range or belongs to the run itself, a watched metric does not exist,
-            or a GPU is asked for and there is none.
+        UserError: An argument is out of range or belongs to the run itself, or a GPU is asked for and there is
+            none.
     """
     for group, keys in REQUIRED_KEYS.items():
         for key in keys:
@@ -69,7 +79,6 @@ def check_settings(config: dict[str, Any]) -> None:
         )
     if not config["callbacks"].get("best"):
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
-    check_monitors(config, labels=None)
     _check_hardware(node)
 
 
@@ -113,7 +122,7 @@ def _check_hardware(node: dict[str, Any]) -> None:
 
 
 def check_optimizer(
-    optimizer: Callable[..., Optimizer], schedule: Schedule, encoder: Encoder, epochs: int
+    optimizer: Callable[..., Optimizer], schedule: Schedule, encoder: Encoder, trainer: dict[str, Any]
 ) -> None:
     """Makes the optimizer and its schedule once, with a head of a single weight.
 
@@ -124,44 +133,90 @@ def check_optimizer(
     with naming("optimizer"):
         made = build_optimizer(optimizer, encoder, head)
     with naming("scheduler.scheduler"):
-        schedule.configure(made, epochs, steps_per_epoch=100)  # the real number is not known yet
+        # The real number of steps is not known yet.
+        moves = schedule.configure(made, trainer["max_epochs"], steps_per_epoch=100)
+    if isinstance(moves.get("lr_scheduler", {}).get("scheduler"), ReduceLROnPlateau):
+        _check_plateau(schedule, trainer.get("check_val_every_n_epoch", 1))
 
 
-def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:
-    """Refuses watched metrics that a run does not log, and wrong directions.
+def _check_plateau(schedule: Schedule, every: int | None) -> None:
+    """Refuses a plateau schedule that would look for a metric when there is no new one.
 
     Args:
-        config: The configuration of the run.
-        labels: What the targets are. While that is not known, None allows the metrics of all kinds of labels.
-        weighted: Whether the targets come with weights.
+        schedule: The schedule.
+        every: The number of epochs between two validations; None where they do not follow epochs.
+    """
+    monitor = schedule.monitor
+    if monitor is None:
+        raise UserError("scheduler.monitor is null, but ReduceLROnPlateau needs the metric that it watches")
+    if schedule.interval == "step":
+        raise UserError(
+            f"scheduler.interval is step, but {monitor} is not known after each step: use scheduler.interval=epoch"
+        )
+    if monitor.startswith("train/"):
+        return
+    if every is None:
+        raise UserError(
+            f"trainer.check_val_every_n_epoch is null, but {monitor} must be known when an epoch ends: "
+            "use trainer.check_val_every_n_epoch=1"
+        )
+    if schedule.frequency % every:
+        raise UserError(
+            f"scheduler.frequency is {schedule.frequency}, but {monitor} is new every {every} epochs "
+            f"(trainer.check_val_every_n_epoch): use scheduler.frequency={every}"
+        )
+
+
+def check_callbacks(callbacks: dict[str, pl.Callback]) -> None:
+    """Refuses callbacks that cannot work in a run.
+
+    Args:
+        callbacks: The callbacks by their keys in the configuration.
 
     Raises:
-        UserError: The message names the metrics that exist, or the direction.
+        UserError: The message names the key, and what to use instead.
     """
-    known = [*METRICS, "images_per_second"]
-    if labels is None or labels.kind == "classes":
-        known += [f"{split}/{name}" for split in ("train", "val") for name in CLASS_METRICS]
-    if weighted:
-        known.append("val/weighted_rmse")
-    keys = [] if labels is None or len(labels.questions) == 1 else [q.key for q in labels.questions]
-    watchers = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
-    for owner, watcher in {**watchers, "scheduler": config["scheduler"]}.items():
-        name = (watcher or {}).get("monitor")
-        if name is None:
-            continue
-        group, _, key = name.rpartition("/")
-        of_question = group == "val/rmse" and (labels is None or key in keys)
-        if name not in known and not of_question:
-            whose = "" if labels is None else f" on {labels.meaning} labels"
-            questions = [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
+    averages = []
+    for name, callback in callbacks.items():
+        for kind, reason in REFUSED_CALLBACKS.items():
+            if isinstance(callback, kind):
+                raise UserError(f"callbacks.{name} is a {kind.__name__}, which {reason}")
+        if isinstance(callback, ModelCheckpoint) and callback.save_last:
+            raise UserError(f"callbacks.{name}.save_last is true, but last.ckpt is written by callbacks.last")
+        averages += [name] if isinstance(callback, WeightAveraging) else []
+    if len(averages) > 1:
+        raise UserError(
+            f"callbacks.{averages[1]} averages the weights, as callbacks.{averages[0]} does: use one"
+        )
+
+
+def check_metrics(config: dict[str, Any], labels: Labels, weighted: bool, fitted: bool) -> None:
+    """Refuses an objective, and other watched metrics, that a run on these labels does not log.
+
+    Args:
+        config: The configuration of the run, whose metrics and directions have been checked without labels.
+        labels: What the targets are.
+        weighted: Whether the targets come with weights.
+        fitted: Whether the model is fitted in one go. Then there is no loss, and nothing watches a metric.
+
+    Raises:
+        UserError: The message names the metrics that exist.
+    """
+    keys = [question.key for question in labels.questions] if len(labels.questions) > 1 else []
+    logged = list(metrics(labels.kind == "classes", weighted, keys))
+    watched = {"objective.metric": config["objective"]["metric"]}
+    if fitted:
+        logged = [name for name in logged if name.startswith("val/") and name != "val/loss"]
+    else:
+        watchers = {f"callbacks.{name}": callback for name, callback in config["callbacks"].items()}
+        for owner, watcher in {**watchers, "scheduler": config["scheduler"]}.items():
+            watched[f"{owner}.monitor"] = (watcher or {}).get("monitor")
+    for key, name in watched.items():
+        own = name is None or (direction(name) is None and not fitted)
+        if not own and name not in logged:
+            whose = "model that is fitted in one go has" if fitted else f"run on {labels.meaning} labels logs"
+            shown = [name for name in logged if not name.startswith("val/rmse/")]
+            shown += [f"val/rmse/{keys[0]} ... {keys[-1]}"] if keys else []
             raise UserError(
-                f"{owner}.monitor is {name}, which no run{whose} logs{meant(name, known)}\n"
-                f"There are: {', '.join([*known, *questions])}"
-            )
-        mode, better = watcher.get("mode"), "max" if key in _LARGE else "min"
-        # A metric of classes is first checked against the labels, whose message says more.
-        if mode not in (None, better) and (labels is not None or key not in CLASS_METRICS):
-            which = {"min": "smaller", "max": "larger"}[better]
-            raise UserError(
-                f"{owner}.mode is {mode}, but a {which} {name} is better: use {owner}.mode={better}"
+                f"{key} is {name}, which no {whose}{meant(name, logged)}\nThere are: {', '.join(shown)}"
             )

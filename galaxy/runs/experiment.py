@@ -28,7 +28,7 @@ from galaxy.learning.losses import Loss
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.checks import check_monitors, check_optimizer, check_settings
+from galaxy.runs.checks import check_callbacks, check_metrics, check_optimizer, check_settings
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
@@ -42,7 +42,7 @@ PREDICTING = ("target", "crop", "augment", "model", "head", "loss")
 # Runs are compared by the options of these groups.
 COMPARED_GROUPS = ("data", "target", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
 # TensorBoard's table has these columns. "best/..." belong to the best checkpoint; "val/rmse" is live.
-TABLE_METRICS = ("best/val_rmse", "best/test_rmse", "best/test_accuracy", "val/rmse")
+TABLE_METRICS = ("best/objective", "best/val_rmse", "best/test_rmse", "best/test_accuracy", "val/rmse")
 
 
 class Experiment:
@@ -84,7 +84,7 @@ class Experiment:
             loss = instantiate(config["loss"], "loss")
             optimizer = instantiate(config["optimizer"], "optimizer")
             schedule = instantiate(config["scheduler"], "scheduler")
-            check_optimizer(optimizer, schedule, model, config["trainer"]["max_epochs"])
+            check_optimizer(optimizer, schedule, model, config["trainer"])
             callbacks = build_callbacks(config, checkpoints)
             for callback in callbacks:
                 if isinstance(callback, LastCheckpoint):
@@ -95,7 +95,7 @@ class Experiment:
         self.data.read()
         self.data.check_trainable()
         weighted = self.data.catalog.weights is not None
-        check_monitors(config, self.data.labels, weighted)
+        check_metrics(config, self.data.labels, weighted, fitted=trainer is None)
         model = _completed(model, config, self.data.labels, loss, weighted)
         # Every checkpoint carries these.
         recipe = {"config": config, "labels": self.data.labels.plain()}
@@ -237,6 +237,7 @@ def open_loggers(
     loggers = [*(made(save_dir=str(folder)) if callable(made) else made for made in chosen), table]
     hyperparameters = {
         **{group: choices[group] for group in COMPARED_GROUPS},
+        "objective": config["objective"]["metric"],
         "seed": config["seed"],
         "lr": config["optimizer"].get("lr"),
         "batch_size": config["data"]["batch_size"],
@@ -254,14 +255,15 @@ def open_loggers(
 
 def build_callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
     """Builds the chosen callbacks. Partial ones are given the folder of the checkpoints."""
-    chosen = []
+    chosen = {}
     for name, node in config["callbacks"].items():
         if node is not None:
             key = f"callbacks.{name}"
             made = instantiate(node, key)
             with naming(key):
-                chosen.append(made(dirpath=str(checkpoints)) if callable(made) else made)
-    return chosen
+                chosen[name] = made(dirpath=str(checkpoints)) if callable(made) else made
+    check_callbacks(chosen)
+    return list(chosen.values())
 
 
 def build_trainer(

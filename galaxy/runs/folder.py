@@ -31,12 +31,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import yaml
 from filelock import FileLock, Timeout
 
 from galaxy import __version__
+from galaxy.config.objective import Direction
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import write_json, write_text
 
@@ -61,6 +62,14 @@ RESUMABLE_SETTINGS = (
 Status = Literal["running", "done", "failed", "diverged", "interrupted"]
 
 
+class Objective(TypedDict):
+    """What a run is judged by; the value is None until its best checkpoint has been scored."""
+
+    metric: str
+    mode: Direction
+    value: float | None
+
+
 @dataclass
 class Result:
     """What `result.json` says.
@@ -79,6 +88,8 @@ class Result:
             epoch may also compile the network.
         checkpoint: The best checkpoint, relative to the run folder.
         error: What went wrong, if anything did.
+        objective: What the run is judged by, and its value at the best checkpoint: that of the scored
+            predictions, or of a metric that they do not have, such as "val/loss", that of the validation.
     """
 
     status: Status
@@ -90,6 +101,7 @@ class Result:
     images_per_second: float | None = None
     checkpoint: str | None = None
     error: str | None = None
+    objective: Objective | None = None
 
 
 class RunFolder:
@@ -294,10 +306,11 @@ class RunFolder:
         values = _parsed(self.result_file, dict)
         try:
             result = Result(**values)
-            figures = [result.epochs, result.seconds, result.images_per_second, *result.metrics.values()]
+            figures = [] if result.objective is None else [result.objective["value"]]
+            figures += [result.epochs, result.seconds, result.images_per_second, *result.metrics.values()]
             figures += [figure for metrics in result.baselines.values() for figure in metrics.values()]
             sum(figure for figure in figures if figure is not None)  # this raises for what is no number
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError, KeyError) as error:
             raise UserError(f"{self.result_file} is not the result of a run: {error}") from None
         return result
 

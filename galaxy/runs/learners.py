@@ -1,7 +1,8 @@
 """The two ways in which a model learns: step by step with a trainer, or in one go.
 
 Both kinds of learner answer the same questions: how many `epochs` and `steps` they have trained, on which
-`device`, and at which `precision` and speed (`images_per_second`); None is where that does not apply.
+`device`, at which `precision` and speed (`images_per_second`), and the `best_score` by which the best
+checkpoint was chosen; None is where that does not apply.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from galaxy.config.instantiation import naming
 from galaxy.data.datamodule import GalaxyDataModule
@@ -40,6 +43,7 @@ class FitsInOneGo:
         checkpoints: The folder of the checkpoints.
     """
 
+    best_score = None
     images_per_second = None
     precision = None
     device = torch.device("cpu")
@@ -100,6 +104,15 @@ class TrainsByGradients:
         return None
 
     @property
+    def best_score(self) -> float | None:
+        """The objective as it was validated when the best checkpoint was saved."""
+        best = self.last.with_name("best.ckpt").resolve()
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and Path(callback.best_model_path).resolve() == best:
+                return None if callback.best_model_score is None else float(callback.best_model_score)
+        return None
+
+    @property
     def precision(self) -> str:
         """Lightning's name of the number format."""
         return self.trainer.precision
@@ -141,14 +154,30 @@ class TrainsByGradients:
             task.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
         parameters = sum(parameter.numel() for parameter in task.parameters())
         log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
-        if progress is None:
-            trainer.fit(task, datamodule=data)
-            return task
-        if progress.finished:  # perhaps early: only the scoring is left
-            trainer.fit_loop.max_epochs = progress.epochs
-        log.info("resumed in epoch %d, from %s", progress.epochs + 1, self.last)
-        trainer.fit(task, datamodule=data, ckpt_path=self.last, weights_only=True)
+        arguments: dict[str, Any] = {}
+        if progress is not None:
+            if progress.finished:  # perhaps early: only the scoring is left
+                trainer.fit_loop.max_epochs = progress.epochs
+            log.info("resumed in epoch %d, from %s", progress.epochs + 1, self.last)
+            arguments = {"ckpt_path": self.last, "weights_only": True}
+        try:
+            trainer.fit(task, datamodule=data, **arguments)
+        except (MisconfigurationException, RuntimeError) as error:
+            self._explain(error)
+            raise
         return task
+
+    def _explain(self, error: Exception) -> None:
+        """Raises a UserError in place of what Lightning raises when a watched metric was not logged."""
+        trainer = self.trainer
+        watched = [getattr(callback, "monitor", None) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+        watched += [config.monitor for config in trainer.lr_scheduler_configs]
+        for name in filter(None, watched):
+            if name not in trainer.callback_metrics and str(name) in str(error):
+                raise UserError(
+                    f"nothing has logged {name} by the end of the first validation, but objective.metric, a "
+                    f"callback or the scheduler watches it\nThere are: {', '.join(trainer.callback_metrics)}"
+                ) from error
 
     def _steps_per_epoch(self, data: GalaxyDataModule) -> int:
         """Counts the steps of the optimizer in an epoch.

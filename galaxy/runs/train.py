@@ -78,7 +78,7 @@ class TrainingRun:
     def _attempt(self, interruption: Interruption) -> Result:
         """Trains and scores. Whatever happens, the folder says so."""
         started = time.perf_counter()
-        result = Result(status="running")
+        result = Result(status="running", objective={**self.config["objective"], "value": None})
         progress: ResumePoint | None = None
         loggers: list[Logger] = []
         try:
@@ -150,8 +150,14 @@ class TrainingRun:
             result.metrics |= {f"{split}/{name}": value for name, value in values(metrics).items()}
             if split == "test":
                 write_confusion(self.run.path, data.labels, metrics)
+        assert result.objective is not None
+        metric, mode = result.objective["metric"], result.objective["mode"]
+        result.objective["value"] = result.metrics.get(metric, experiment.learner.best_score)
         result.baselines = baseline_metrics(data)
-        learned = result.metrics["val/rmse"] < result.baselines["mean"]["val/rmse"]
+        if metric not in result.baselines["mean"]:
+            metric, mode = "val/rmse", "min"
+        found, mean = result.metrics[metric], result.baselines["mean"][metric]
+        learned = found < mean if mode == "min" else found > mean
         if isinstance(model, GalaxyTask) and not learned:
             log.warning(
                 "on the validation split (%d galaxies) the network is no better than the mean of the "
@@ -165,6 +171,8 @@ class TrainingRun:
             for name in ("val/rmse", "test/rmse", "test/accuracy")
             if name in result.metrics
         }
+        if result.objective is not None:
+            final["best/objective"] = result.objective["value"]
         log.info("best checkpoint: %s", ", ".join(f"{name} {value:.5f}" for name, value in final.items()))
         for logger in loggers:
             logger.log_metrics(final, step=step)
@@ -195,6 +203,8 @@ def _resume_point(run: RunFolder) -> ResumePoint | None:
 def _write_down(error: BaseException, result: Result, ends_program: bool) -> None:
     """Says in the result and in train.log how a run failed."""
     result.status = _status(error)
+    if result.objective is not None:
+        result.objective["value"] = None
     result.metrics.clear()  # the validation split may have been scored, and the test split not
     result.error = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     # An error that ends the program is shown at its end; train.log needs it all the same.

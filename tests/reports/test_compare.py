@@ -1,6 +1,7 @@
 """Tables of run folders."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from galaxy.cli.compare import main
 from galaxy.cli.sweep import summarise
 from galaxy.reports.compare import comparison
-from galaxy.runs.folder import Result, RunFolder, Status, find_runs
+from galaxy.runs.folder import Objective, Result, RunFolder, Status, find_runs
 
 
 def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Status = "done") -> RunFolder:
@@ -20,10 +21,13 @@ def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Sta
     run.begin(config, [f"optimizer.lr={lr}"], choices, resume=False)
     metrics = {} if rmse is None else {"val/rmse": rmse, "test/rmse": rmse + 0.01}
     error = None if status == "done" else "DivergedError: the loss"
-    run.write_result(
-        Result(status=status, metrics=metrics, baselines={"mean": {"test/rmse": 0.2}}, error=error)
-    )
+    baselines = {"mean": {"test/rmse": 0.2}}
+    run.write_result(Result(status, metrics, baselines, error=error, objective=judged_by("val/rmse", rmse)))
     return run
+
+
+def judged_by(metric: str, value: float | None) -> Objective:
+    return {"metric": metric, "mode": "max" if metric == "val/accuracy" else "min", "value": value}
 
 
 def test_the_best_comes_first_and_failures_last(tmp_path: Path) -> None:
@@ -36,6 +40,23 @@ def test_the_best_comes_first_and_failures_last(tmp_path: Path) -> None:
     # What differs is shown; what follows from the option of a group, or is the same, is not.
     assert list(table.columns[:3]) == ["model", "optimizer.lr", "val/rmse"]
     assert table["baseline/mean/test/rmse"].tolist() == [0.2, 0.2, 0.2]
+
+
+def test_more_of_a_maximised_metric_is_better_and_unlike_objectives_do_not_compete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, accuracy in (("a", 0.6), ("b", 0.9), ("c", None)):
+        metrics = {"val/rmse": 0.3, "test/rmse": 0.3}
+        write_other(tmp_path / name, "kaggle", "/k", "classes", [f"loss={name}"], **metrics)
+        run = RunFolder(tmp_path / name)
+        run.write_result(replace(run.result(), objective=judged_by("val/accuracy", accuracy)))
+    assert comparison(find_runs(tmp_path))["best"].tolist()[:2] == [0.9, 0.6]
+    write_other(tmp_path / "d", "kaggle", "/k", "classes", ["loss=d"], **metrics)
+    lines = [line.strip() for line in shown(tmp_path, capsys, monkeypatch)]
+    assert "data: kaggle; labels: classes; by val/accuracy (3 runs, best val/accuracy first)" in lines
+    assert "data: kaggle; labels: classes; by val/rmse (1 run)" in lines
+    assert f"best: {tmp_path}/b" in lines
+    assert any(line.startswith("0.90000") and line.endswith("loss=b") for line in lines)
 
 
 def test_what_a_file_sets_is_compared_too(tmp_path: Path) -> None:
@@ -109,7 +130,9 @@ def write_other(
     run.begin(config, overrides, options, resume=False)
     status: Status = "done" if given else "failed"
     error = None if given else "there is no table\nin the folder"
-    run.write_result(Result(status=status, metrics=given, labels=labels if given else None, error=error))
+    known = labels if given else None
+    objective = judged_by("val/rmse", given.get("val/rmse"))
+    run.write_result(Result(status, given, labels=known, error=error, objective=objective))
 
 
 def test_unlike_runs_come_in_a_table_for_each_data_and_labels(
@@ -132,11 +155,11 @@ def test_unlike_runs_come_in_a_table_for_each_data_and_labels(
     lines = shown(tmp_path, capsys, monkeypatch)
     titles = [line for line in lines if line.startswith(("data:", "labels:"))]
     assert titles == [
-        "data: gz2; labels: cumulative (2 runs, best validation RMSE first)",
+        "data: gz2; labels: cumulative (2 runs, best val/rmse first)",
         "data: gz2; labels: debiased (1 run)",
-        "data: kaggle; labels: cumulative (2 runs, best validation RMSE first)",
+        "data: kaggle; labels: cumulative (2 runs, best val/rmse first)",
         "data: table at /one; labels: cumulative (1 run)",
-        "data: table at /two; labels: cumulative (2 runs, best validation RMSE first)",
+        "data: table at /two; labels: cumulative (2 runs, best val/rmse first)",
         "labels: unknown (1 run)",
     ]
     rows = [line.split(maxsplit=5)[-1].strip() for line in lines if line[:3] in ("0.0", "0.1", "0.2", "0.3")]
