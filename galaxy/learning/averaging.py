@@ -1,6 +1,6 @@
 """Averaged weights: one and the same weights are validated, saved, scored and handed out.
 
-`EMA` is Galaxy's average. The functions make it right, and any other subclass of Lightning's `WeightAveraging`.
+`EMA` is Galaxy's average. The functions complete it and any other subclass of Lightning's `WeightAveraging`.
 The private attributes are those of Lightning 2.6.
 """
 

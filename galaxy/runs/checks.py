@@ -60,8 +60,8 @@ def check_settings(config: dict[str, Any]) -> None:
     """Refuses settings that no data could make right.
 
     Raises:
-        UserError: An argument is out of range or belongs to the run itself, or a GPU is asked for and there is
-            none.
+        UserError: An argument is out of range or belongs to the run itself, or there is no GPU although one
+            is asked for.
     """
     for group, keys in REQUIRED_KEYS.items():
         for key in keys:
@@ -151,7 +151,8 @@ def _check_plateau(schedule: Schedule, every: int | None) -> None:
         raise UserError("scheduler.monitor is null, but ReduceLROnPlateau needs the metric that it watches")
     if schedule.interval == "step":
         raise UserError(
-            f"scheduler.interval is step, but {monitor} is not known after each step: use scheduler.interval=epoch"
+            f"scheduler.interval is step, but {monitor} is not known after each step: "
+            "use scheduler.interval=epoch"
         )
     if monitor.startswith("train/"):
         return

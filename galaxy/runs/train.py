@@ -18,7 +18,7 @@ from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.runs.baseline_scores import baseline_metrics
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, Experiment, load_weights, open_loggers
-from galaxy.runs.folder import Result, RunFolder, Status
+from galaxy.runs.folder import Objective, Result, RunFolder, Status
 from galaxy.runs.learners import Model
 from galaxy.runs.predict import predict, values
 from galaxy.system.errors import UserError
@@ -78,7 +78,9 @@ class TrainingRun:
     def _attempt(self, interruption: Interruption) -> Result:
         """Trains and scores. Whatever happens, the folder says so."""
         started = time.perf_counter()
-        result = Result(status="running", objective={**self.config["objective"], "value": None})
+        wanted = self.config["objective"]
+        objective = Objective(metric=wanted["metric"], mode=wanted["mode"], value=None)
+        result = Result(status="running", objective=objective)
         progress: ResumePoint | None = None
         loggers: list[Logger] = []
         try:
@@ -171,7 +173,7 @@ class TrainingRun:
             for name in ("val/rmse", "test/rmse", "test/accuracy")
             if name in result.metrics
         }
-        if result.objective is not None:
+        if result.objective is not None and result.objective["value"] is not None:
             final["best/objective"] = result.objective["value"]
         log.info("best checkpoint: %s", ", ".join(f"{name} {value:.5f}" for name, value in final.items()))
         for logger in loggers:
