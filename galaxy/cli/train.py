@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import hydra
@@ -19,12 +18,7 @@ from galaxy.config.paths import CONF
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 @reporting
 def train(config: DictConfig) -> float:
-    """Trains once, and returns what sweepers minimise.
-
-    Returns:
-        The objective of the best checkpoint, negated if more of it is better; infinity, as the worst there
-        is, if the run came to no value.
-    """
+    """Trains once, and returns what sweepers minimise."""
     # torch takes seconds to import, and `--help` does without it.
     from rich.console import Console  # noqa: PLC0415
 
@@ -52,10 +46,7 @@ def train(config: DictConfig) -> float:
         note = " (done before)" if trained is None else ""
         folder = f"Run folder: {training.run.path}{note}"
         console.print(folder, markup=False, highlight=False, soft_wrap=True)
-    objective = result.objective
-    if objective is None or objective["value"] is None or math.isnan(objective["value"]):
-        return math.inf
-    return objective["value"] if objective["mode"] == "min" else -objective["value"]
+    return result.to_minimise
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ def result_table(run: RunFolder, result: Result) -> Table:
         f"{epochs}, {result.seconds:.0f} s"
     )
     if result.objective is not None and result.objective["value"] is not None:
-        title += f"; best checkpoint by {result.objective['metric']}: {result.objective['value']:.5f}"
+        title += f"; judged by {result.objective['metric']}: {result.objective['value']:.5f}"
     table = Table(title=title, title_justify="left")
     table.add_column("prediction", no_wrap=True)
     table.add_column("RMSE", justify="right")

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import platform
 import shlex
@@ -102,6 +103,17 @@ class Result:
     checkpoint: str | None = None
     error: str | None = None
     objective: Objective | None = None
+
+    @property
+    def to_minimise(self) -> float:
+        """What sweepers minimise: the objective, negated if more of it is better.
+
+        A run that came to no value is the worst there is: infinity.
+        """
+        value = None if self.objective is None else self.objective["value"]
+        if self.objective is None or value is None or math.isnan(value):
+            return math.inf
+        return value if self.objective["mode"] == "min" else -value
 
 
 class RunFolder:

@@ -31,6 +31,7 @@ BASE = [
 # Braces are doubled: arguments are formatted.
 TREE = "{{a:{{answers:[smooth,disk]}},b:{{answers:[bar,no_bar],parent:disk}}}}"
 CLASSES = "target=classes loss=cross_entropy"
+NETWORK = "model=deep_cnn crop.size=32"
 Damage = Callable[[Path], None]
 
 
@@ -292,11 +293,67 @@ SETTINGS = (
         "unknown metric",
         "data=kaggle data.root=/nowhere callbacks.early_stopping.monitor=val/rsme",
         ("did you mean val/rmse?",),
+        2,
     ),
     Case(
         "the worst checkpoint",
-        "data=kaggle data.root=/nowhere callbacks.best.monitor=val/r2",
-        ("callbacks.best.mode is min, but a larger val/r2 is better",),
+        "data=kaggle callbacks.best.monitor=val/r2",
+        ("callbacks.best.monitor is val/r2", "set objective.metric=val/r2"),
+        2,
+    ),
+    Case(
+        "a model without a loss",
+        "data=kaggle objective.metric=val/loss",
+        ("objective.metric is val/loss, which no model that is fitted in one go has", "val/rmse/q01 ... q11"),
+    ),
+    Case(
+        "a model that own code does not see",
+        "data=kaggle objective.metric=val/own objective.mode=max",
+        ("objective.metric is val/own, which no model that is fitted in one go has",),
+    ),
+    Case(
+        "weights that change after validation",
+        f"data=kaggle data.root=/nowhere {NETWORK} "
+        "+callbacks.swa={{_target_:lightning.pytorch.callbacks.StochasticWeightAveraging,swa_lrs:0.1}}",
+        ("callbacks.swa is a StochasticWeightAveraging", "use callbacks=ema"),
+    ),
+    Case(
+        "two averages",
+        f"data=kaggle data.root=/nowhere {NETWORK} callbacks=ema "
+        "+callbacks.second={{_target_:lightning.pytorch.callbacks.EMAWeightAveraging}}",
+        ("callbacks.second averages the weights, as callbacks.ema does",),
+    ),
+    Case(
+        "an average of nothing",
+        f"data=kaggle data.root=/nowhere {NETWORK} callbacks=ema callbacks.ema.decay=1",
+        ("callbacks.ema.decay is 1; it must be",),
+    ),
+    Case(
+        "a search before the training",
+        f"data=kaggle data.root=/nowhere {NETWORK} "
+        "+callbacks.finder={{_target_:lightning.pytorch.callbacks.LearningRateFinder}}",
+        ("callbacks.finder is a LearningRateFinder", "sweep optimizer.lr"),
+    ),
+    Case(
+        "a second last checkpoint",
+        f"data=kaggle data.root=/nowhere {NETWORK} +callbacks.best.save_last=true",
+        ("callbacks.best.save_last is true",),
+    ),
+    Case(
+        "a plateau of every step",
+        f"data=kaggle data.root=/nowhere {NETWORK} scheduler=plateau scheduler.interval=step",
+        ("scheduler.interval is step, but val/rmse is not known after each step",),
+    ),
+    Case(
+        "a plateau of nothing",
+        f"data=kaggle data.root=/nowhere {NETWORK} scheduler=plateau scheduler.monitor=null",
+        ("scheduler.monitor is null",),
+    ),
+    Case(
+        "a plateau between validations",
+        f"data=kaggle data.root=/nowhere {NETWORK} scheduler=plateau scheduler.frequency=3 "
+        "trainer.max_epochs=4 +trainer.check_val_every_n_epoch=2",
+        ("scheduler.frequency is 3, but val/rmse is new every 2 epochs", "use scheduler.frequency=2"),
     ),
     Case(
         "three best checkpoints",
@@ -317,8 +374,9 @@ SETTINGS = (
     ),
     Case(
         "no direction",
-        "data=kaggle data.root=/nowhere callbacks.best.mode=mn",
-        ("callbacks.best.mode is mn",),
+        "data=kaggle callbacks.best.mode=mn",
+        ("callbacks.best.mode is mn, but a smaller val/rmse is better",),
+        2,
     ),
     Case(
         "validates after the end",
@@ -354,8 +412,13 @@ SETTINGS = (
     ),
     Case(
         "metric of classes on fractions",
-        "data=kaggle callbacks.best.monitor=val/accuracy",
-        ("no run on cumulative labels logs",),
+        f"data=kaggle {NETWORK} objective.metric=val/accuracy",
+        ("objective.metric is val/accuracy, which no run on cumulative labels logs",),
+    ),
+    Case(
+        "metric of a question that is not asked",
+        f"data=kaggle {NETWORK} callbacks.early_stopping.monitor=val/rmse/q12",
+        ("callbacks.early_stopping.monitor is val/rmse/q12", "did you mean val/rmse/q1"),
     ),
     Case(
         "separation out of range", f"data=galaxy10 {CLASSES} data.catalog.separation=0", ("separation is 0",)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 import pytest
@@ -70,7 +71,9 @@ def batches(count: int = 4) -> list[dict[str, Tensor]]:
 
 @pytest.fixture
 def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
-    def run(task: GalaxyTask, epochs: int, *callbacks: Callback, train: list | None = None) -> pl.Trainer:
+    def run(
+        task: GalaxyTask, epochs: int, *callbacks: Callback, train: list | None = None, **more: Any
+    ) -> pl.Trainer:
         trainer = pl.Trainer(
             max_epochs=epochs,
             accelerator="cpu",
@@ -81,6 +84,7 @@ def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
             enable_model_summary=False,
             log_every_n_steps=1,
             default_root_dir=tmp_path,
+            **more,
         )
         trainer.fit(
             task, DataLoader(train or batches(), batch_size=None), DataLoader(batches(1), batch_size=None)

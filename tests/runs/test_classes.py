@@ -52,7 +52,7 @@ def test_soft_classes_a_monitor_of_theirs_and_an_evaluation(
     command: Command, classes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = RunFolder(tmp_path / "run")
-    monitor = ["callbacks.best.monitor=val/accuracy", "callbacks.best.mode=max"]
+    monitor = ["objective.metric=val/accuracy", "scheduler=plateau"]
     settings = ["loss.class_weights=balanced", "loss.label_smoothing=0.1", "model=deep_cnn"]
     assert command("train.py", *classes, *monitor, *settings, f"hydra.run.dir={run.path}") == 0
     metrics = run.result().metrics
@@ -88,7 +88,7 @@ def test_images_without_labels_are_classified_by_name(
         (["target=fractions", "model=logistic"], 2, "does not work with model=logistic"),
         (["head=sigmoid", "model=deep_cnn"], 2, "does not work with loss=cross_entropy"),
         (["target.confident=2"], 1, "target.confident is 2"),
-        (["target=fractions", "callbacks.best.monitor=val/accuracy"], 1, "no run on cumulative labels logs"),
+        (["target=fractions", "objective.metric=val/accuracy"], 1, "no run on cumulative labels logs"),
         (["data.split_file=/nowhere.csv"], 1, "there is no data.split_file /nowhere.csv"),
         (["data.split_file=OTHER"], 1, "lists none of the galaxies"),
         (["data.split_seed=-1"], 1, "data.split_seed is -1"),

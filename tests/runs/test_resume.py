@@ -128,6 +128,12 @@ def test_a_run_killed_at_any_step_ends_the_same(
         ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"],
         ["+trainer.val_check_interval=0.25"],
         ["callbacks.early_stopping.monitor=train/loss", "trainer.log_every_n_steps=5"],
+        ["callbacks=ema", "model=resnet18", "crop.size=32", "+trainer.val_check_interval=0.5"],
+        [
+            "+callbacks.own._target_=tests.helpers.own_callbacks.OwnAverage",
+            "scheduler=plateau",
+            "objective.metric=val/r2",
+        ],
     ],
     ids=lambda more: more[0],
 )
