@@ -64,7 +64,7 @@ def crop_images(
         TypeError: The crop returned other pixels than uint8.
     """
     with (
-        _quiet_opencv(),
+        _one_opencv_thread(),
         Decoder() as decode,
         Progress(console=Console(stderr=True)) as progress,
         ThreadPoolExecutor(threads) as pool,
@@ -120,14 +120,11 @@ def _digest(content: bytes, settings: str) -> str:
 
 
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV from starting threads inside ours, and from printing into the progress bar."""
-    logs = cv2.utils.logging
-    threads, level = cv2.getNumThreads(), logs.getLogLevel()
+def _one_opencv_thread() -> Iterator[None]:
+    """Keeps OpenCV from starting threads inside ours."""
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    logs.setLogLevel(logs.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
         cv2.setNumThreads(threads)
-        logs.setLogLevel(level)

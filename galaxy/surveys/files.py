@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
-from galaxy.surveys.catalog import FitsImage, ImageSource
+from galaxy.surveys.catalog import DeepPicture, FitsImage, ImageSource
 from galaxy.surveys.ids import is_id
 from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
 
-FITS_ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fts")
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
+FITS_ENDINGS = tuple(
+    f"{ending}{packed}" for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz", ".bz2")
+)
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".avif", ".jp2")
+IMAGE_ENDINGS = (*PICTURE_ENDINGS, *FITS_ENDINGS)
 _IMAGE = re.compile(
     rf"(?P<stem>.+?)({'|'.join(map(re.escape, IMAGE_ENDINGS))})", re.IGNORECASE | re.DOTALL | re.ASCII
 )
@@ -22,18 +26,26 @@ _IMAGE = re.compile(
 
 @dataclass(frozen=True)
 class Stretch:
-    """How FITS files become pictures; see `FitsImage`.
+    """How files with more than 8 bits a sample become pictures.
 
     Attributes:
         bands: The planes of a cube that become red, green and blue, or one plane for a grey picture; from 0.
-        softening: The softening of the asinh stretch, in standard deviations of the sky; above 0.
+        softening: The softening of the asinh stretch of FITS images, in standard deviations of the sky; above
+            0.
+        hdu: The part of a FITS file that holds the image, by name or number, or several that are stacked to a
+            cube; None for the only image.
+        plane_axis: The axis of a cube that counts its planes; None for the one that is by far the shortest.
+        white: The value that becomes white in other files; None for the largest value of 16 bits.
 
     Raises:
         ValueError: A number is out of range.
     """
 
-    bands: tuple[int, ...]
+    bands: Sequence[int]
     softening: float
+    hdu: int | str | Sequence[int | str] | None = None
+    plane_axis: Literal["first", "last"] | None = None
+    white: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.bands) not in (1, 3) or min(self.bands) < 0:
@@ -43,12 +55,27 @@ class Stretch:
             )
         if not 0 < self.softening < float("inf"):
             raise ValueError(f"softening is {self.softening}; it must be a number above 0")
+        if self.hdu == [] or any(isinstance(part, int) and part < 0 for part in self._parts):
+            raise ValueError(
+                f"hdu is {self.hdu}; it must be the name or the number (from 0) of a part of a FITS file, or "
+                "a list of them"
+            )
+        if self.plane_axis not in (None, "first", "last"):
+            raise ValueError(f"plane_axis is {self.plane_axis}; it must be first, last or null")
+        if self.white is not None and not 0 < self.white < float("inf"):
+            raise ValueError(f"white is {self.white}; it must be a number above 0, or null")
+
+    @property
+    def _parts(self) -> tuple[int | str, ...]:
+        if self.hdu is None:
+            return ()
+        return (self.hdu,) if isinstance(self.hdu, int | str) else tuple(self.hdu)
 
     def source(self, path: Path) -> ImageSource:
         """The image in a file, which may or may not be a FITS file."""
         if path.name.lower().endswith(FITS_ENDINGS):
-            return FitsImage(path, self.bands, self.softening)
-        return path
+            return FitsImage(path, tuple(self.bands), self.softening, self._parts, self.plane_axis or "")
+        return path if self.white is None else DeepPicture(path, self.white)
 
 
 def image_files(folder: Path) -> dict[str, str]:

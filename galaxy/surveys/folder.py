@@ -12,7 +12,15 @@ from galaxy.surveys.problems import RowCheck, raise_or_list
 from galaxy.system.errors import UserError, listing
 
 
-def read_folder(root: Path, on_bad: Literal["error", "skip"], bands: list[int], softening: float) -> Catalog:
+def read_folder(
+    root: Path,
+    on_bad: Literal["error", "skip"],
+    bands: list[int],
+    softening: float,
+    hdu: int | str | list[int | str] | None = None,
+    plane_axis: Literal["first", "last"] | None = None,
+    white: float | None = None,
+) -> Catalog:
     """Finds every image in a folder and the folders below it.
 
     The name of a galaxy is the path of its image inside the folder, without the ending: `field7/ngc1300` for
@@ -24,15 +32,18 @@ def read_folder(root: Path, on_bad: Literal["error", "skip"], bands: list[int], 
             stops, "skip" leaves them out and lists them in `Catalog.skipped`.
         bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0.
         softening: The softening of the stretch of FITS images; see `FitsImage`.
+        hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
+        plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
+        white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
 
     Returns:
         The catalog, sorted by path, without labels.
 
     Raises:
-        ValueError: The bands or the softening are out of range.
+        ValueError: An argument is out of range.
         UserError: The folder is missing or holds no image, or (with "error") a name is bad.
     """
-    stretch = Stretch(tuple(bands), softening)
+    stretch = Stretch(bands, softening, hdu, plane_axis, white)
     root = Path(root).expanduser()
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"

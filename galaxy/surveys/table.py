@@ -47,6 +47,9 @@ def read_table(
     questions: dict[str, dict[str, Any]] | None = None,
     meaning: str | None = None,
     group_column: str | None = None,
+    hdu: int | str | list[int | str] | None = None,
+    plane_axis: Literal["first", "last"] | None = None,
+    white: float | None = None,
 ) -> Catalog:
     """Reads a table with a row for each galaxy.
 
@@ -76,6 +79,9 @@ def read_table(
             else "fractions".
         group_column: A column of words or numbers. Galaxies with the same one share a split, as two
             observations of one galaxy must. A galaxy without one stands alone.
+        hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
+        plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
+        white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
@@ -85,7 +91,7 @@ def read_table(
         UserError: The questions are no tree, files or columns are missing, or (with "error") rows are bad.
             The message lists all of them, each row for the first mistake found in it.
     """
-    stretch = Stretch(tuple(bands), softening)
+    stretch = Stretch(bands, softening, hdu, plane_axis, white)
     labels = _fraction_labels(columns, class_column, classes, questions, meaning)
     root = Path(root).expanduser()
     table = Table(_find(root, file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from galaxy.data.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
-from galaxy.surveys.catalog import Catalog, FitsImage
+from galaxy.surveys.catalog import Catalog, DeepPicture, FitsImage
 from galaxy.surveys.files import IMAGE_ENDINGS
 from galaxy.surveys.folder import read_folder
 from galaxy.surveys.ids import id_of, identify
@@ -107,6 +108,32 @@ def test_an_empty_folder_is_told_what_images_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No image in") as caught:
         read(tmp_path)
     assert all(ending in str(caught.value) for ending in IMAGE_ENDINGS)
+
+
+@pytest.mark.parametrize(
+    ("choice", "word"),
+    [
+        ({"hdu": -1}, "hdu"),
+        ({"hdu": []}, "hdu"),
+        ({"plane_axis": "middle"}, "plane_axis"),
+        ({"white": 0}, "white"),
+        ({"white": np.nan}, "white"),
+    ],
+)
+def test_a_choice_of_the_image_that_makes_no_sense_is_refused(
+    tmp_path: Path, choice: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{word} is"):
+        read_folder(tmp_path, "error", [0], 1.0, **choice)
+
+
+def test_every_source_has_its_settings(tmp_path: Path) -> None:
+    fill(tmp_path, "a.fits.bz2", "b.png")
+    catalog = read_folder(tmp_path, "error", [0], 1.0, hdu="SCI", plane_axis="last", white=4095)
+    assert catalog.images == (
+        FitsImage(tmp_path / "a.fits.bz2", (0,), 1.0, ("SCI",), "last"),
+        DeepPicture(tmp_path / "b.png", 4095),
+    )
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:
