@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,8 @@ from galaxy.surveys.catalog import DeepPicture, FitsImage, ImageSource
 from galaxy.surveys.ids import is_id
 from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
+
+log = logging.getLogger(__name__)
 
 FITS_ENDINGS = tuple(
     f"{ending}{packed}" for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz", ".bz2")
@@ -82,19 +87,20 @@ def image_files(folder: Path) -> dict[str, str]:
     """Finds the images in a folder and the folders below it.
 
     Hidden files and folders are left out, and so are files whose ending, in small or capital letters, is none
-    of `IMAGE_ENDINGS`.
+    of `IMAGE_ENDINGS`. The log says how many of the latter there are.
 
     Args:
         folder: The folder. Links are followed.
 
     Returns:
         The path of each image relative to the folder, with "/", and the same without the ending; sorted by
-        path.
+        path. The latter has accented letters as one character each, as `written` makes them.
 
     Raises:
         UserError: A folder cannot be read.
     """
     found: dict[str, str] = {}
+    others: Counter[str] = Counter()
     seen = set()
     for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
         # A link may lead back to a folder that has been read already.
@@ -106,9 +112,28 @@ def image_files(folder: Path) -> dict[str, str]:
         inside = Path(parent).relative_to(folder).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
         for name in names:
-            if not name.startswith(".") and (image := _IMAGE.fullmatch(name)):
-                found[prefix + name] = prefix + image["stem"]
+            if name.startswith("."):
+                continue
+            if image := _IMAGE.fullmatch(name):
+                found[prefix + name] = written(prefix + image["stem"])
+            else:
+                others[os.path.splitext(name)[1].lower() or "without an ending"] += 1  # noqa: PTH122
+    if others:
+        kinds = ", ".join(f"{ending} ({count:,})" for ending, count in others.most_common(10))
+        text = kinds.encode(errors="backslashreplace").decode()
+        log.info("%s has files that do not end as images do, which are left out: %s", folder, text)
     return dict(sorted(found.items()))
+
+
+def written(name: str) -> str:
+    """Writes each accented letter as one character. macOS writes two into the names of files."""
+    return unicodedata.normalize("NFC", name)
+
+
+def existing(path: str) -> str:
+    """Returns a path as it is on the disk, where accented letters may be written as one character or two."""
+    forms = (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path))
+    return next(filter(os.path.isfile, forms), path)
 
 
 def images_in(folder: Path, id_name: str, layout: str) -> tuple[dict[int, Path], Mistakes]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files
+from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files, written
 from galaxy.surveys.ids import identify
 from galaxy.surveys.problems import RowCheck, raise_or_list
 from galaxy.system.errors import UserError, listing
@@ -53,8 +53,14 @@ def read_folder(
     check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
     no_text = [not _is_text(path) for path in paths]
     check.report("file name(s) that are not UTF-8", no_text, lambda row: "rename it")
+    first = {written(path): row for row, path in reversed(list(enumerate(paths)))}
+    check.report(
+        "file name(s) that differ from another in how an accented letter is written",
+        [first[written(path)] != row for row, path in enumerate(paths)],
+        lambda row: "remove or rename it",
+    )
     skipped = raise_or_list(check.mistakes, on_bad, f"The images in {root}")
-    paths = [path for path, bad in zip(paths, no_text, strict=True) if not bad]
+    paths = [path for path, bad in zip(paths, check.bad, strict=True) if not bad]
     if not paths:
         raise UserError(
             f"No image in {root} or the folders below it.\n"
@@ -62,7 +68,7 @@ def read_folder(
             + f"Images are files that end in {', '.join(IMAGE_ENDINGS)}."
         )
     names = [files[path] for path in paths]
-    ids, named = identify(names if len(set(names)) == len(names) else paths)
+    ids, named = identify(names if len(set(names)) == len(names) else list(map(written, paths)))
     return Catalog(
         name="folder",
         ids=ids,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files
+from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, existing, image_files, written
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree, raise_or_list, warn_of_rare
 from galaxy.surveys.table_reader import TABLE_ENDINGS, Table, fractions
@@ -103,7 +103,9 @@ def read_table(
     }
     rows = _read_rows(table, roles, labels, f"{_KEY}.questions" if questions else f"{_KEY}.columns")
     labels, targets, codes = _read_targets(rows, labels, class_column, classes)
-    paths = _listed(rows, root, image_column) if image_column else _named(rows, root / images)
+    paths = (
+        _listed(rows, root, image_column) if image_column else _named(rows, root / Path(images).expanduser())
+    )
     _check_shared(rows, paths)
 
     good, skipped = _good_rows(rows, on_bad, table.path)
@@ -181,7 +183,7 @@ def _find(root: Path, file: str | None) -> Path:
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}; data.root must be the folder of the table and its images.")
     if file is not None:
-        return root / file
+        return root / Path(file).expanduser()
     found = sorted(
         path.name
         for path in root.iterdir()
@@ -334,7 +336,7 @@ def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
 def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
     """The path of each row's image according to a column, "" in bad rows."""
     texts = rows.frame[column].tolist()
-    paths = [str(root / text) if text else "" for text in texts]
+    paths = [existing(str(root / text)) if text else "" for text in texts]
     rows.report(f"row(s) without a {column}", [not path for path in paths], lambda _: f"{column} is empty")
     rows.report(
         "row(s) whose image does not exist",
@@ -352,7 +354,7 @@ def _named(rows: _Rows, folder: Path) -> list[str]:
             f"The folder of the images, {folder}, {what}.\nSay where it is, {_KEY}.images=DIR, or which "
             f"column of the table names the files, {_KEY}.image_column=..."
         )
-    names = rows.names
+    names = [written(name) for name in rows.names]
     files = image_files(folder)
     found: dict[str, list[str]] = defaultdict(list)
     for path, stem in files.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,55 @@ def test_finds_every_image_below_the_folder_and_nothing_else(tmp_path: Path) -> 
         tmp_path / "field7/deep/a.jpeg",
         FitsImage(tmp_path / "field7/ngc.1300.fits", (2, 1, 0), 10.0),
     )
+
+
+NFC, NFD = (unicodedata.normalize(form, "élan/über") for form in ("NFC", "NFD"))
+
+
+def test_an_accented_letter_is_one_name_however_it_is_written(tmp_path: Path) -> None:
+    """MacOS writes the accent as a character of its own into the names of files."""
+    fill(tmp_path / "mac", f"{NFD}.png")
+    fill(tmp_path / "linux", f"{NFC}.png")
+    mac, linux = read(tmp_path / "mac"), read(tmp_path / "linux")
+    assert mac.names == linux.names == (NFC,)
+    assert mac.ids.tolist() == linux.ids.tolist()
+    assert Path(str(mac.images[0])).exists()
+    fill(tmp_path / "mac", f"{NFC}.png")
+    if len(list((tmp_path / "mac").rglob("*.png"))) == 2:  # some file systems take them for one name
+        with pytest.raises(UserError, match="differ from another in how an accented letter is written"):
+            read(tmp_path / "mac")
+        assert len(read(tmp_path / "mac", "skip")) == 1
+
+
+ODD = ("a b", "a[b]", "a#1", "50%", "a'b", "a$b$", "a;b", "-n", "{a}", "a=b,c", "银河", "x" * 240)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_of_files_are_names(tmp_path: Path, name: str) -> None:
+    (tmp_path / "root").mkdir()
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((8, 8, 3), 99, np.uint8))
+    (tmp_path / "1.png").rename(tmp_path / "root" / f"{name}.PNG")
+    catalog = read(tmp_path / "root")
+    assert catalog.names == (name,)
+    cached = open_cache(catalog.images, CenterCrop(size=4), tmp_path / "cache", "error", 1)
+    assert (pixels_of(cached) == 99).all()
+
+
+def test_files_that_are_no_images_by_their_endings_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, "a.png", "b.HEIC", "deep/c.heic", "d.npy", "README", ".DS_Store", "._a.png")
+    with caplog.at_level("INFO"):
+        assert len(read(tmp_path)) == 1
+    assert ".heic (2), .npy (1), without an ending (1)" in caplog.text
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
+    catalog = read(tmp_path)
+    with pytest.raises(UserError, match=r"b\.png: cannot be read \(No such file"):
+        open_cache(catalog.images[1:], CenterCrop(size=4), tmp_path / "cache", "error", 1)
 
 
 def test_numbers_are_ids(tmp_path: Path) -> None:
