@@ -36,7 +36,7 @@ def cautions(paths: list[Path], crop: Crop, cache: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("crop", [RoiCrop(16), ContourCrop(16)])
+@pytest.mark.parametrize("crop", [RoiCrop(8), ContourCrop(8)])
 def test_a_bright_sky_makes_a_search_keep_the_whole_frame(tmp_path: Path, crop: Crop) -> None:
     dark, bright = write(tmp_path / "dark"), write(tmp_path / "bright", sky=60)
     assert cautions(dark, crop, tmp_path / "cache") == []
