@@ -39,7 +39,9 @@ def with_resumed(arguments: list[str]) -> list[str]:
     first = [] if _config_dir(arguments) else _recorded_config_dir(folder)
     if run.begun:
         # A job of a sweep is run alone, although its overrides may hold the option that swept it.
-        recorded = [*run.overrides(), "hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"]
+        # The recorded override may be relative to another working directory; config.yaml has the whole path.
+        root = f"data.root={quoted(run.config()['data']['root'])}"
+        recorded = [*run.overrides(), root, "hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"]
     elif sweep.exists():
         _check_same_sweep(name, arguments)
         recorded = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]

@@ -56,7 +56,7 @@ def evaluate_from_settings(
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
 
-    folder = None if out is None else Path(out)
+    folder = None if out is None else Path(out).expanduser()
     print_evaluation(evaluate_once(file, data, choice, split, tta, folder, accelerator))
 
 
@@ -69,8 +69,8 @@ def _checkpoint_of(run: str | None, checkpoint: str | None) -> Path:
     if (run is None) == (checkpoint is None):
         raise UserError("give one of run=DIR, the folder of a run, and checkpoint=FILE")
     if run is None:
-        return Path(str(checkpoint))
-    folder = RunFolder(Path(run))
+        return Path(str(checkpoint)).expanduser()
+    folder = RunFolder(Path(run).expanduser())
     folder.config()  # this says so if the folder is not a run folder
     if not folder.best.exists():
         raise UserError(f"{run} has no checkpoint {folder.best.name} (the run: {folder.result().status})")

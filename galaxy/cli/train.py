@@ -29,6 +29,8 @@ def train(config: DictConfig) -> float:
     job = HydraConfig.get()
     in_sweep = job.mode == RunMode.MULTIRUN
     settings = plain(config)
+    # The run knows where its data are, also when it is evaluated in another working directory.
+    settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().absolute())
     training = TrainingRun(
         run=RunFolder(Path(job.runtime.output_dir)),
         resume=settings.pop("resume") == "auto",

@@ -72,6 +72,8 @@ class CachedImages:
         digest: A digest of the pixels in their order; it is the same wherever and whenever they were decoded.
         kept: (N,) int64, ascending: the places of these images among those that were asked for.
         skipped: One line for each image that was left out.
+        whole: The number of crops that show the whole frame.
+        enlarged: The number of crops whose part of the frame has fewer pixels than the crop.
     """
 
     shards: tuple[Path, ...]
@@ -81,6 +83,8 @@ class CachedImages:
     digest: str
     kept: NDArray[np.int64]
     skipped: tuple[str, ...]
+    whole: int
+    enlarged: int
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -128,7 +132,7 @@ def open_cache(
     except DamagedError:
         cached = None  # said and mended below, where no other process can be mending it
     if cached is None:
-        with explained(opening.folder):
+        with explained(opening.folder, key="data.cache"):
             folder.mkdir(parents=True, exist_ok=True)
             with locked(opening.folder) as alone:
                 cached = opening.load_or_build(images, files, any_frame, alone)
@@ -267,6 +271,9 @@ class _Cache:
         crops = np.array(place, dtype=np.int64)[kept]
         check_pixels(shards, crops, self.crop_bytes, self.threads, self._written)
         used, shard = np.unique(shards.shard[crops], return_inverse=True)
+        sides = shards.sides[crops]
+        whole = crops[sides == 0].tolist()
+        smaller = sum(min(shards.frames[place]) < self.crop.size for place in whole)
         return CachedImages(
             shards=tuple(shards.paths[number] for number in used.tolist()),
             shard=shard.astype(np.int64),
@@ -275,6 +282,8 @@ class _Cache:
             digest=blake2b(shards.crcs[crops].astype(">u4").tobytes(), digest_size=16).hexdigest(),
             kept=kept,
             skipped=tuple(f"{images[row]}: {bad[row]}" for row in sorted(bad)),
+            whole=len(whole),
+            enlarged=smaller + int(((sides > 0) & (sides < self.crop.size)).sum()),
         )
 
     def _recognised(
@@ -350,12 +359,13 @@ class _Cache:
                 "Free some space (galaxy cache --prune), choose a smaller crop.size or limit the data."
             )
         path = self.folder / f"{uuid4().hex}.shard"
-        index: dict[str, list[Any]] = {"contents": [], "frames": [], "crcs": []}
+        index: dict[str, list[Any]] = {"contents": [], "frames": [], "sides": [], "crcs": []}
         with replacing(path, size) as temporary, temporary.open("wb") as file:
             for crop in crops:
                 file.write(crop.pixels.data)
                 index["contents"].append(crop.content)
                 index["frames"].append(crop.frame)
+                index["sides"].append(crop.side)
                 index["crcs"].append(crop.crc)
             write_index(file, index)
         self._written.add(path)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import logging
 import os
 import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
@@ -22,25 +19,22 @@ from uuid import uuid4
 
 import cv2
 import simplejpeg
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 import galaxy.images
 from galaxy.data.shards import DamagedError, read_index
 from galaxy.images.crops import Crop
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, write_json
+from galaxy.system.files import locked as locked_file
 
 # The version of the layout of a cache's files. The code and the packages that make the pixels are in the
 # recipe by themselves.
-CACHE_VERSION = 8
+CACHE_VERSION = 9
 # These modules of `galaxy.images` work on crops that were cached, or are never cached.
 _AFTER_THE_CACHE = ("augment", "albumentations_engine", "sheet")
 # A cache of another environment is stale once it was not used for so many days.
 _KEPT_DAYS = 30
-# File systems without locks answer a request for one with these errors.
-_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-
-_log = logging.getLogger(__name__)
 
 
 def cache_folder(parent: Path, root: Path, crop: Crop) -> Path:
@@ -66,9 +60,8 @@ def describe(folder: Path, root: Path, crop: Crop) -> None:
         write_json(folder / "cache.json", {"roots": [*roots, str(root)], "recipe": _recipe(crop)})
 
 
-@contextmanager
-def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
-    """Holds the lock of a cache, which one process has at a time; the system frees it when the process dies.
+def locked(folder: Path, wait: bool = True) -> AbstractContextManager[bool]:
+    """Holds the lock of a cache, which one process has at a time.
 
     The lock lies beside the folder, so that it stays the same when the folder is removed.
 
@@ -76,27 +69,11 @@ def locked(folder: Path, wait: bool = True) -> Iterator[bool]:
         folder: The folder of the cache; its parent must be there.
         wait: Whether to wait for another process.
 
-    Yields:
-        Whether there is a lock; some file systems have none.
-
-    Raises:
-        Timeout: Another process holds the lock, and `wait` is false.
+    Returns:
+        See `galaxy.system.files.locked`.
     """
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"), mode=0o666)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        if not wait:
-            raise
-        _log.info("Waiting for another process that is making the image cache %s.", folder)
-        lock.acquire()
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-    try:
-        yield lock.is_locked
-    finally:
-        lock.release()
+    waiting = f"Waiting for another process that is making the image cache {folder}."
+    return locked_file(folder.with_name(f"{folder.name}.lock"), wait, waiting)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Cropped:
         content: A digest of the image's content; empty if the image cannot be read.
         reason: The flaw of a bad image; empty for a good one.
         frame: Height and width of the whole image in pixels.
+        side: The shorter side of the part that was kept, in pixels; 0 for the whole image.
         crc: The CRC-32 of `pixels`.
         pixels: The crop, (size, size, channels) uint8; empty if the image was not cropped.
     """
@@ -41,6 +42,7 @@ class Cropped:
     content: str = ""
     reason: str = ""
     frame: tuple[int, int] = (0, 0)
+    side: int = 0
     crc: int = 0
     pixels: Pixels = field(default_factory=lambda: np.empty(0, np.uint8))
 
@@ -64,7 +66,7 @@ def crop_images(
         TypeError: The crop returned other pixels than uint8.
     """
     with (
-        _quiet_opencv(),
+        _one_opencv_thread(),
         Decoder() as decode,
         Progress(console=Console(stderr=True)) as progress,
         ThreadPoolExecutor(threads) as pool,
@@ -108,8 +110,17 @@ def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Coll
             pixels = decode(image, data)
     except BadImageError as error:
         return Cropped(content, str(error))
-    cropped = np.ascontiguousarray(crop(pixels))
-    return Cropped(content, "", (pixels.shape[0], pixels.shape[1]), zlib.crc32(cropped.data), cropped)
+    picture, side = _cut(pixels, crop)
+    cropped = np.ascontiguousarray(picture)
+    return Cropped(content, "", (pixels.shape[0], pixels.shape[1]), side, zlib.crc32(cropped.data), cropped)
+
+
+def _cut(pixels: Pixels, crop: Crop) -> tuple[Pixels, int]:
+    """Crops an image; returns also the shorter side of the part that was kept, 0 for the whole image."""
+    if type(crop).__call__ is not Crop.__call__:  # a crop of one's own may do without a part
+        return crop(pixels), crop.size
+    region = crop.region(pixels)
+    return crop.resized(region), 0 if region.shape == pixels.shape else min(region.shape[:2])
 
 
 def _digest(content: bytes, settings: str) -> str:
@@ -120,14 +131,11 @@ def _digest(content: bytes, settings: str) -> str:
 
 
 @contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """Keeps OpenCV from starting threads inside ours, and from printing into the progress bar."""
-    logs = cv2.utils.logging
-    threads, level = cv2.getNumThreads(), logs.getLogLevel()
+def _one_opencv_thread() -> Iterator[None]:
+    """Keeps OpenCV from starting threads inside ours."""
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    logs.setLogLevel(logs.LOG_LEVEL_SILENT)
     try:
         yield
     finally:
         cv2.setNumThreads(threads)
-        logs.setLogLevel(level)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from galaxy.config.instantiation import naming
 from galaxy.data.cache import CachedImages, open_cache
+from galaxy.data.cautions import copies, crop_cautions
 from galaxy.data.loader import Batch, BatchLoader, Order
 from galaxy.data.pixels import OnDisk, PixelStore, place_pixels
 from galaxy.data.splits import SPLITS, SplitSettings, sample_rows
@@ -163,6 +164,11 @@ class GalaxyDataModule(pl.LightningDataModule):
         )
         self.catalog = self.catalog.take(self.images.kept, self.images.skipped)
         self._split(self.splits[self.images.kept])
+        for caution in crop_cautions(self.images, self.crop):
+            log.warning("%s", caution)
+        same, leaks = copies(self.images, self.catalog.identifiers.tolist(), self.splits)
+        if same:
+            log.log(logging.WARNING if leaks else logging.INFO, "%s", same)
         if skipped := list(self.catalog.skipped):
             log.warning("left out %d bad rows or images:\n%s", len(skipped), listing(skipped))
             log.info("all of them:\n%s", listing(skipped, len(skipped)), extra={"for_file": True})

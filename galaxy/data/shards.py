@@ -52,6 +52,7 @@ class Shards:
         shard: (M,) int64, the place in `paths` of the shard of each crop.
         row: (M,) int64, the row of each crop in its shard.
         frames: (height, width) of the image of each crop.
+        sides: (M,) int64, the shorter side of the part of the image that was kept; 0 for the whole image.
         crcs: (M,) int64, the CRC-32 of each crop.
     """
 
@@ -60,6 +61,7 @@ class Shards:
     shard: NDArray[np.int64]
     row: NDArray[np.int64]
     frames: list[tuple[int, int]]
+    sides: NDArray[np.int64]
     crcs: NDArray[np.int64]
 
 
@@ -76,6 +78,7 @@ def read_shards(paths: Sequence[Path], crop_bytes: int) -> Shards:
     """
     contents: list[str] = []
     frames: list[tuple[int, int]] = []
+    sides: list[int] = []
     crcs: list[int] = []
     counts = []
     for path in paths:
@@ -84,6 +87,7 @@ def read_shards(paths: Sequence[Path], crop_bytes: int) -> Shards:
             raise DamagedError(path, "does not have the length that it should")
         contents += index["contents"]
         frames += map(tuple, index["frames"])
+        sides += index["sides"]
         crcs += index["crcs"]
         counts.append(len(index["contents"]))
     return Shards(
@@ -92,6 +96,7 @@ def read_shards(paths: Sequence[Path], crop_bytes: int) -> Shards:
         shard=np.repeat(np.arange(len(paths)), counts),
         row=np.concatenate([np.arange(0), *map(np.arange, counts)]),
         frames=frames,
+        sides=np.array(sides, dtype=np.int64),
         crcs=np.array(crcs, dtype=np.int64),
     )
 

@@ -17,12 +17,29 @@ from galaxy.images.crops import Pixels
 from galaxy.images.fits import decoded_fits
 from galaxy.images.hdf5 import Hdf5Files
 from galaxy.images.reading import read_file
-from galaxy.surveys.catalog import FitsImage, Hdf5Image, ImageSource
+from galaxy.surveys.catalog import DeepPicture, FitsImage, Hdf5Image, ImageSource
 from galaxy.system.errors import UserError, listing
 
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
-_TIFF = (b"II*\0", b"MM\0*")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# TIFF, GIF, WebP and, by what follows the fourth byte, AVIF.
+_SEVERAL = (*_TIFF, b"GIF8", b"RIFF")
+# OpenCV 5.0 ignores IMREAD_COLOR_RGB where a TIFF has 16 bits a sample.
+_BGR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+# The first bytes, in small letters, of files that people take for images.
+_OTHER_FORMATS = {
+    "a FITS file, whose name must end in .fits": (b"simple  =",),
+    "a page of the web, perhaps the message of a failed download": (b"<!doctype", b"<html", b"<?xml"),
+    "an array of NumPy": (b"\x93numpy",),
+    "an HDF5 file": (b"\x89hdf",),
+    "a HEIC file": (b"ftypheic", b"ftypheix", b"ftypmif1"),
+    "a JPEG XL file": (b"\xff\x0a", b"\0\0\0\x0cjxl"),
+    "a PDF file": (b"%pdf",),
+    "a PostScript file": (b"%!ps",),
+    "an archive": (b"pk\x03\x04", b"\x1f\x8b", b"bzh", b"7z\xbc"),
+    "a pointer of Git LFS, whose file was not downloaded": (b"version https://git-lfs",),
+}
 # Some writers pad a JPEG, or add bytes of their own after its end. The end must be within these last bytes.
 _TAIL = 1024
 # The largest number of pixels that OpenCV decodes. A damaged size must not take all memory.
@@ -40,12 +57,15 @@ class Decoder:
     def __init__(self) -> None:
         self._hdf5 = Hdf5Files()
         self._warnings = warnings.catch_warnings()
+        self._log_level = cv2.utils.logging.getLogLevel()
 
     def __enter__(self) -> Decoder:
         # The filters are set once and not for each image, because all threads share them. Whatever astropy
         # warns about is either harmless or reported as an error.
         self._warnings.__enter__()
         warnings.filterwarnings("ignore", module=r"astropy\.")
+        # OpenCV prints what it reports as an error too.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         return self
 
     def __exit__(
@@ -55,6 +75,7 @@ class Decoder:
         traceback: TracebackType | None,
     ) -> None:
         self._hdf5.close()
+        cv2.utils.logging.setLogLevel(self._log_level)
         self._warnings.__exit__(kind, error, traceback)
 
     def __call__(self, source: ImageSource, content: bytes | None = None) -> Pixels:
@@ -62,9 +83,9 @@ class Decoder:
 
         Args:
             source: The place of the image. A path leads to a JPEG, PNG, TIFF, BMP, WebP or another file that
-                OpenCV can decode. A grey picture becomes RGB, transparency is dropped, and a JPEG is turned
-                as its EXIF data say. Of 16-bit samples the upper 8 bits are kept, because pictures are for
-                eyes and are no measurements. Samples of 32 or 64 bits have no white level and are refused.
+                OpenCV can decode. A grey picture becomes RGB, transparency is dropped, and a picture is
+                turned as its EXIF data say. Samples of more than 8 bits are scaled linearly, by the same
+                white level in all images: that of a `DeepPicture`, or else 65,535 for samples of 16 bits.
             content: The bytes of the image's file, if they have been read. An image in an HDF5 file is
                 always read from there.
 
@@ -83,7 +104,8 @@ class Decoder:
             content = read_file(source if isinstance(source, Path) else source.path)
         if isinstance(source, FitsImage):
             return decoded_fits(source, content)
-        return _decoded_picture(source, content)
+        path, white = source if isinstance(source, DeepPicture) else (source, None)
+        return _decoded_picture(path, content, white)
 
 
 def decode(source: ImageSource) -> Pixels:
@@ -100,11 +122,11 @@ def bad_images_error(lines: Sequence[str]) -> UserError:
     """
     return UserError(
         f"{len(lines):,} image(s) cannot be used:\n{listing(list(lines))}\n"
-        "Get these files again, or leave these galaxies out with data.on_bad=skip."
+        "Get these files again, set the key that is named, or leave these galaxies out with data.on_bad=skip."
     )
 
 
-def _decoded_picture(path: Path, data: bytes) -> Pixels:
+def _decoded_picture(path: Path, data: bytes, white: float | None) -> Pixels:
     """Decodes the content of the file at `path`."""
     if not data:
         raise BadImageError("the file is empty")
@@ -116,17 +138,76 @@ def _decoded_picture(path: Path, data: bytes) -> Pixels:
             return image
     if data.startswith(_PNG):
         _check_png(data)
+    several = data.startswith(_SEVERAL) or data[4:8] == b"ftyp"
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        image = _only_picture(data) if several else cv2.imdecode(np.frombuffer(data, np.uint8), _BGR)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise UserError(f"{path} cannot be decoded: there is not enough memory") from error
         raise BadImageError(f"cannot be decoded ({error.err})") from error
-    if image is None and data.startswith(_TIFF):
-        raise BadImageError("a TIFF that is damaged, or whose samples have not 8 or 16 bits")
     if image is None:
-        raise BadImageError("not an image that OpenCV can decode")
-    return image
+        raise BadImageError(_not_a_picture(data))
+    image = _as_rgb(image)
+    return image if image.dtype == np.uint8 else _to_8_bits(image, white)
+
+
+def _only_picture(data: bytes) -> Pixels | None:
+    """Decodes the picture of a file that may hold several, as TIFF files and animations do.
+
+    Returns:
+        BGR, or anything that OpenCV reads where it makes no colours; None if it reads nothing.
+    """
+    buffer = np.frombuffer(data, np.uint8)
+    # OpenCV makes no colours of samples that are floats or have 32 bits.
+    for flags in (_BGR, cv2.IMREAD_UNCHANGED):
+        _, pictures = cv2.imdecodemulti(buffer, flags, range=(0, 2))
+        if len(pictures) > 1:
+            raise BadImageError("holds more than one picture: save the right one as a file of its own")
+        if pictures:
+            picture: Pixels = pictures[0]
+            return picture
+    return None
+
+
+def _as_rgb(picture: Pixels) -> Pixels:
+    """Makes (H, W, 3) RGB of grey, BGR or BGRA."""
+    if picture.ndim == 2 or picture.shape[2] < 3:
+        grey = picture.reshape(*picture.shape[:2], -1)[..., :1]
+        return np.repeat(grey, 3, axis=2)
+    return np.ascontiguousarray(picture[..., 2::-1])
+
+
+def _to_8_bits(image: Pixels, white: float | None) -> Pixels:
+    """Scales samples of more than 8 bits so that `white` becomes 255 and 0 stays 0.
+
+    Without `white` only samples of 16 bits are scaled, and by their largest possible value. A camera of 12
+    bits leaves the upper bits unused, which would make its pictures black; so the highest bit must be used.
+    """
+    if white is None:
+        if image.dtype != np.uint16:
+            raise BadImageError(
+                f"has samples of type {image.dtype}, which have no largest value: say which value is white "
+                "with data.catalog.white"
+            )
+        largest = int(image.max())
+        white = float(np.iinfo(np.uint16).max)
+        if largest < 2**15:
+            raise BadImageError(
+                f"has samples of 16 bits, but none above {largest:,}: say which value is white with "
+                f"data.catalog.white={2 ** largest.bit_length() - 1}, or 65535 if the picture is a dark one"
+            )
+    scaled = np.nan_to_num(image.astype(np.float64), posinf=white, neginf=0) * (255 / white)
+    return scaled.clip(0, 255).round().astype(np.uint8)
+
+
+def _not_a_picture(data: bytes) -> str:
+    """Says what a file is that OpenCV cannot decode, as far as its first bytes tell."""
+    if data.startswith(_TIFF):
+        return "a TIFF that is damaged, or of a kind that OpenCV cannot decode"
+    for name, magics in _OTHER_FORMATS.items():
+        if data[:64].lstrip().lower().startswith(magics) or data[4:12] in magics:
+            return f"is {name}; images may be JPEG, PNG, TIFF, BMP, GIF, WebP, AVIF, JPEG 2000 or FITS"
+    return "not an image that OpenCV can decode"
 
 
 def _decoded_jpeg(data: bytes) -> Pixels | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,13 +25,20 @@ _LEAST_WHITE = 20.0
 # This percentage of the pixels is darker than white: all but the core of a galaxy, or of a star beside it.
 _DARKER_THAN_WHITE = 99.8
 # Compressed files begin with these bytes, whatever their names.
-_GZIP = b"\x1f\x8b"
+_COMPRESSED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress}
+# The pipelines of HST, JWST, DES, HSC and MUSE give the science image, beside its errors and its mask, one of
+# these names.
+_SCIENCE = ("SCI", "IMAGE", "DATA")
+# An axis that is longer than this is not taken for that of the planes, unless the user says so.
+_MOST_PLANES = 16
 # The standard deviation of a normal distribution over its median absolute deviation.
 _NORMAL = 1.4826
 
 
 def decoded_fits(source: FitsImage, content: bytes) -> Pixels:
-    """Decodes the first image of a FITS file, compressed (`.fz`, `.gz`) or not, and stretches it.
+    """Decodes the image of a FITS file, compressed (`.fz`, `.gz`, `.bz2`) or not, and stretches it.
+
+    Axes of length 1 are dropped. What then has two axes is grey, and what has three is a cube of planes.
 
     Each plane p is measured against its own sky, x = (p - sky) / scatter + 2. The sky is the median of its
     pixels, and the scatter 1.4826 times their median absolute deviation, so that bands of different units or
@@ -45,15 +54,15 @@ def decoded_fits(source: FitsImage, content: bytes) -> Pixels:
     The first row of a FITS image is the bottom of the picture. It becomes the last row, as viewers show it.
 
     Args:
-        source: The file, the planes to show and the softening. For an image with two axes `bands` is ignored.
+        source: The file, and what to show of it. For an image with two axes `bands` is ignored.
         content: The bytes of the file.
 
     Returns:
         (H, W, 3) uint8 RGB; a single plane is repeated three times.
 
     Raises:
-        BadImageError: The file is damaged, as far as its length and its checksums tell. Or it has no image,
-            too few planes, or a plane without content.
+        BadImageError: The file is damaged, as far as its length and its checksums tell. Or it has no image or
+            several, too few planes, axes that can be read in two ways, or a plane without content.
         UserError: astropy is not installed, or the system failed.
     """
     planes, bands = _planes(source, content)
@@ -67,8 +76,21 @@ def decoded_fits(source: FitsImage, content: bytes) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(picture, (3, *mean.shape)).transpose(1, 2, 0)[::-1])
 
 
-def _planes(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], tuple[int, ...]]:
-    """Reads the first image with two or three axes as (planes, H, W); adds which planes to show."""
+def _planes(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], Sequence[int]]:
+    """Reads the image as (planes, H, W); adds which planes to show."""
+    cube = _cube([_without_single_axes(array) for array in _arrays(source, content)], source.plane_axis)
+    if len(cube) == 1:
+        return cube, (0,)
+    if max(source.bands) >= len(cube):
+        raise BadImageError(
+            f"the image has {len(cube)} planes; plane {max(source.bands)} (from 0) is missing: choose others "
+            "with data.catalog.bands"
+        )
+    return cube, source.bands
+
+
+def _arrays(source: FitsImage, content: bytes) -> list[NDArray[np.generic]]:
+    """Reads the parts of a file that hold the image."""
     try:
         from astropy.io import fits  # noqa: PLC0415  It is optional, and slow to import.
     except ImportError as error:
@@ -76,20 +98,20 @@ def _planes(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], tup
             "Images in FITS files are read with astropy, which is not installed.\n"
             "Install it: pip install 'galaxy-morphology[fits]'"
         ) from error
+    arrays = []
     try:
-        if content.startswith(_GZIP):
-            content = gzip.decompress(content)  # Reading all of it checks its checksum.
+        for magic, decompress in _COMPRESSED.items():
+            if content.startswith(magic):
+                content = decompress(content)  # Reading all of it checks its checksum.
         with fits.open(io.BytesIO(content)) as file:
-            hdu = next((hdu for hdu in file if hdu.is_image and len(hdu.shape) in (2, 3)), None)
-            if hdu is None:
-                raise BadImageError("the file has no image with two or three axes")
-            if isinstance(hdu, fits.CompImageHDU):
-                # The checksum of a compressed image is that of the table it is stored in.
-                with fits.open(io.BytesIO(content), disable_image_compression=True) as stored:
-                    _check(stored[file.index(hdu)], len(content))
-            else:
-                _check(hdu, len(content))
-            data = hdu.data
+            for hdu in _chosen(file, source.hdu):
+                if isinstance(hdu, fits.CompImageHDU):
+                    # The checksum of a compressed image is that of the table it is stored in.
+                    with fits.open(io.BytesIO(content), disable_image_compression=True) as stored:
+                        _check(stored[file.index(hdu)], len(content))
+                else:
+                    _check(hdu, len(content))
+                arrays.append(hdu.data)
     except (BadImageError, MemoryError):
         raise
     except Exception as error:  # A damaged file makes astropy raise nearly anything.
@@ -97,15 +119,85 @@ def _planes(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], tup
         raise BadImageError(
             f"cannot be read as a FITS file ({str(error) or type(error).__name__})"
         ) from error
-    if data is None or data.size == 0:
+    if any(array is None or array.size == 0 for array in arrays):
         raise BadImageError("the image has no pixels")
-    if data.ndim == 2:
-        return data[None], (0,)
-    if max(source.bands) >= len(data):
-        raise BadImageError(
-            f"the image has {len(data)} planes; plane {max(source.bands)} (from 0) is missing"
-        )
-    return data, source.bands
+    return arrays
+
+
+def _chosen(file: Any, names: Sequence[int | str]) -> list[Any]:
+    """Chooses the parts of an open file that hold the image. Tables and arrays of one axis are passed over.
+
+    Args:
+        file: The parts of the file.
+        names: The names or numbers of the parts; empty for the only image. Of several images the one that has
+            a usual name for the science image, and not for its errors or its mask, is the only one.
+    """
+    images = {number: hdu for number, hdu in enumerate(file) if hdu.is_image and len(hdu.shape) >= 2}
+    if not images:
+        raise BadImageError("the file has no image with two axes or more")
+    if not names:
+        science = [number for number, hdu in images.items() if hdu.name.upper() in _SCIENCE]
+        only = science if len(science) == 1 else list(images)
+        if len(only) > 1:
+            raise BadImageError(
+                f"the file has {len(images)} images, {_listed(images)}: name one, or those of three bands, "
+                "with data.catalog.hdu"
+            )
+        return [images[only[0]]]
+    chosen = []
+    for name in names:
+        found = [number for number, hdu in images.items() if name in (number, hdu.name)]
+        found = found or [number for number, hdu in images.items() if str(name).upper() == hdu.name.upper()]
+        if len(found) != 1:
+            what = "several images" if found else "no image"
+            raise BadImageError(
+                f"data.catalog.hdu is {name}, but the file has {what} of this name: {_listed(images)}"
+            )
+        chosen.append(images[found[0]])
+    return chosen
+
+
+def _listed(images: dict[int, Any]) -> str:
+    """Lists images by number, name and NumPy's shape."""
+    return ", ".join(
+        f"{number} {hdu.name}".rstrip() + f" ({_words([hdu.shape])})" for number, hdu in images.items()
+    )
+
+
+def _without_single_axes(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Drops axes of length 1, as radio astronomers write for the frequency and the polarisation."""
+    while array.ndim > 2 and 1 in array.shape:
+        array = array.squeeze(array.shape.index(1))
+    return array
+
+
+def _cube(arrays: list[NDArray[np.generic]], plane_axis: str) -> NDArray[np.generic]:
+    """Makes a cube (planes, H, W) of one array with two or three axes, or of several with two."""
+    shapes = [array.shape for array in arrays]
+    if len(arrays) > 1:
+        if len(set(shapes)) > 1 or len(shapes[0]) != 2:
+            raise BadImageError(
+                f"the images that data.catalog.hdu names are {_words(shapes)}; they must have two axes, and "
+                "all the same size"
+            )
+        return np.stack(arrays)
+    if len(shapes[0]) == 2:
+        return arrays[0][None]
+    if len(shapes[0]) > 3:
+        raise BadImageError(f"the image is {_words(shapes)}; it must have two or three axes longer than 1")
+    if not plane_axis:
+        shortest = [axis for axis in (0, 1, 2) if shapes[0][axis] == min(shapes[0])]
+        if min(shapes[0]) > _MOST_PLANES or shortest not in ([0], [2]):
+            raise BadImageError(
+                f"the image is {_words(shapes)}, so that its first or its last axis may count the planes: "
+                "say which with data.catalog.plane_axis=first or data.catalog.plane_axis=last"
+            )
+        plane_axis = "last" if shortest == [2] else "first"
+    return np.moveaxis(arrays[0], -1, 0) if plane_axis == "last" else arrays[0]
+
+
+def _words(shapes: Sequence[tuple[int, ...]]) -> str:
+    return ", ".join(" x ".join(map(str, shape)) for shape in shapes)
 
 
 def _check(hdu: Any, length: int) -> None:

@@ -61,7 +61,7 @@ def contact_sheet(
         pictures = [frame, *(crop(frame) for crop in crops.values())]
         for cell, picture in zip(row, pictures, strict=True):
             _show(cell, picture)
-        row[0].set_ylabel(name, fontsize=7)
+        row[0].set_ylabel(name, fontsize=7, parse_math=False)
     for cell, name in zip(axes[0], ["original", *crops], strict=True):
         cell.set_title(name, fontsize=9)
     with replacing(path) as temporary:

@@ -46,7 +46,7 @@ def result_table(run: RunFolder, result: Result) -> Table:
     )
     if result.objective is not None and result.objective["value"] is not None:
         title += f"; judged by {result.objective['metric']}: {result.objective['value']:.5f}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("prediction", no_wrap=True)
     table.add_column("RMSE", justify="right")
     table.add_column("better than\nthe mean", justify="right")
@@ -63,7 +63,8 @@ def result_table(run: RunFolder, result: Result) -> Table:
     rows[name] = (result.metrics["test/rmse"], result.metrics.get("test/accuracy"))
     mean = result.baselines["mean"]["test/rmse"]
     for label, (rmse, accuracy) in sorted(rows.items(), key=lambda row: -row[1][0]):
-        cells = [label, f"{rmse:.5f}", f"{1 - rmse / mean:.1%}" if mean else "-"]  # labels may never vary
+        better = f"{1 - rmse / mean:.1%}" if mean else "-"  # labels may never vary
+        cells = [Text(label), f"{rmse:.5f}", better]
         if has_accuracy:
             cells.append("-" if accuracy is None else f"{accuracy:.4f}")
         table.add_row(*cells, style="bold" if label == name else None)
@@ -89,7 +90,7 @@ def metrics_tables(labels: Labels, metrics: FractionMetrics, values: dict[str, f
         table.add_column("question")
         table.add_column("RMSE", justify="right", no_wrap=True)  # the words of the question may wrap instead
         for question in labels.questions:
-            table.add_row(f"{question.key}  {question.text}", f"{values[f'rmse/{question.key}']:.5f}")
+            table.add_row(Text(f"{question.key}  {question.text}"), f"{values[f'rmse/{question.key}']:.5f}")
         tables.append(table)
     overall = Table(**NARROW)
     overall.add_column("all together")
@@ -110,7 +111,7 @@ def _class_table(labels: Labels, counts: NDArray[np.int64]) -> Table:
     for index, name in enumerate(class_names(labels)):
         right = int(counts[index, index])
         shares = [f"{right / total:.4f}" if total else "-" for total in (true[index], predicted[index])]
-        table.add_row(name, f"{true[index]:,}", *shares)
+        table.add_row(Text(name), f"{true[index]:,}", *shares)
     return table
 
 

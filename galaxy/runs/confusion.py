@@ -48,8 +48,9 @@ def _confusion_picture(names: tuple[str, ...], counts: NDArray[np.int64]) -> Fig
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(picture, label="share of the true class")
     axes.set(xlabel="predicted", ylabel="true", xticks=range(len(counts)), yticks=range(len(counts)))
-    axes.set_xticklabels(names, rotation=45, ha="right")
-    axes.set_yticklabels(names)
+    # A name with two dollar signs is a name and no formula.
+    axes.set_xticklabels(names, rotation=45, ha="right", parse_math=False)
+    axes.set_yticklabels(names, parse_math=False)
     for row in np.flatnonzero(totals == 0).tolist():
         axes.text((len(counts) - 1) / 2, row, "no galaxies", ha="center", va="center", fontsize=8)
     if len(counts) <= 30:  # more numbers would not be readable

@@ -7,6 +7,7 @@ Only this module and its checks (`galaxy.runs.checks`) read the configuration of
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,7 @@ class Experiment:
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         self.data = build_data(config)
         # The survey is read after everything else has been built, because reading takes longest.
-        model = instantiate(config["model"], "model")
+        model = _instantiate_model(config)
         loss = trainer = None
         checkpoints = folder / "checkpoints"
         if isinstance(model, Encoder):
@@ -182,9 +183,19 @@ def build_model(config: Config, labels: Labels) -> Model:
         config: A configuration that has at least the parts named in `PREDICTING`.
         labels: What the model predicts.
     """
-    model = instantiate(config["model"], "model")
+    model = _instantiate_model(config)
     loss = instantiate(config["loss"], "loss") if isinstance(model, Encoder) else None
     return _completed(model, config, labels, loss)
+
+
+def _instantiate_model(config: Config) -> Any:
+    try:
+        return instantiate(config["model"], "model")
+    except UserError as error:
+        # conf/model copies the size from the crop, so the crop's is the one to be changed.
+        if config["model"].get("size") != config["crop"]["size"]:
+            raise
+        raise UserError(re.sub("^model.size is", "crop.size is", str(error))) from error
 
 
 def _completed(model: Any, config: Config, labels: Labels, loss: Loss | None, weighted: bool = False) -> Any:

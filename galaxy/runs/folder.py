@@ -35,12 +35,12 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from galaxy import __version__
 from galaxy.config.objective import Direction
 from galaxy.system.errors import UserError, listing
-from galaxy.system.files import write_json, write_text
+from galaxy.system.files import locked, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -156,17 +156,13 @@ class RunFolder:
             UserError: Another program runs here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=0)
+            with locked(self.path / ".lock", wait=False):
+                yield
         except Timeout:
             raise UserError(
                 f"another program is running in {self.path}: give another hydra.run.dir"
             ) from None
-        try:
-            yield
-        finally:
-            lock.release()
 
     def begin(
         self, config: dict[str, Any], overrides: list[str], choices: dict[str, str], resume: bool

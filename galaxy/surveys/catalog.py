@@ -37,18 +37,39 @@ class FitsImage(NamedTuple):
         path: The file.
         bands: The planes of a cube that become red, green and blue, or one plane for a grey picture.
         softening: The softening of the asinh stretch, in standard deviations of the sky.
+        hdu: The names or numbers (from 0) of the parts of the file that hold the image. Several are stacked
+            to a cube. Empty for the only image of the file.
+        plane_axis: The axis of a cube that counts its planes, "first" or "last" in NumPy's order; empty for
+            the one that is by far the shortest.
     """
 
     path: Path
     bands: tuple[int, ...]
     softening: float
+    hdu: tuple[int | str, ...] = ()
+    plane_axis: str = ""
 
     def __str__(self) -> str:
         return str(self.path)
 
 
-# The place of a galaxy's pixels. A path is an image file.
-ImageSource: TypeAlias = Path | Hdf5Image | FitsImage
+class DeepPicture(NamedTuple):
+    """A file of a picture, with the white level of samples that have more than 8 bits.
+
+    Attributes:
+        path: The file.
+        white: The value that becomes white; above 0. Samples of 8 bits are left as they are.
+    """
+
+    path: Path
+    white: float
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+# The place of a galaxy's pixels. A path is a file of a picture.
+ImageSource: TypeAlias = Path | Hdf5Image | FitsImage | DeepPicture
 
 # Writes predictions in a survey's own format into a file, from ids (N,) and fractions (N, K) of known labels.
 Writer: TypeAlias = Callable[[Path, NDArray[np.int64], Labels, NDArray[np.float32]], None]

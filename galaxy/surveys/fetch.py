@@ -18,14 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn, track
 
 import galaxy
 from galaxy.surveys import gz2, kaggle
 from galaxy.system.errors import UserError
-from galaxy.system.files import replacing
+from galaxy.system.files import locked, replacing
 
 # The longest time in seconds without a connection or a byte. A busy archive may take ten to answer.
 TIMEOUT = 60.0
@@ -144,7 +144,7 @@ def fetch(survey: PublishedSurvey, root: Path, mirror: str | None = None) -> Non
         return
     root.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(root / ".fetch.lock", timeout=0):
+        with locked(root / ".fetch.lock", wait=False):
             check_space(root, missing)
             if survey.competition is not None and mirror is None:
                 _from_kaggle(survey.competition, missing, root)

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
-from galaxy.surveys.catalog import FitsImage, ImageSource
+from galaxy.surveys.catalog import DeepPicture, FitsImage, ImageSource
 from galaxy.surveys.ids import is_id
 from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
 
-FITS_ENDINGS = (".fits", ".fits.gz", ".fits.fz", ".fit", ".fit.gz", ".fts")
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", *FITS_ENDINGS)
+log = logging.getLogger(__name__)
+
+FITS_ENDINGS = tuple(
+    f"{ending}{packed}" for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz", ".bz2")
+)
+PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".avif", ".jp2")
+IMAGE_ENDINGS = (*PICTURE_ENDINGS, *FITS_ENDINGS)
 _IMAGE = re.compile(
     rf"(?P<stem>.+?)({'|'.join(map(re.escape, IMAGE_ENDINGS))})", re.IGNORECASE | re.DOTALL | re.ASCII
 )
@@ -22,18 +31,26 @@ _IMAGE = re.compile(
 
 @dataclass(frozen=True)
 class Stretch:
-    """How FITS files become pictures; see `FitsImage`.
+    """How files with more than 8 bits a sample become pictures.
 
     Attributes:
         bands: The planes of a cube that become red, green and blue, or one plane for a grey picture; from 0.
-        softening: The softening of the asinh stretch, in standard deviations of the sky; above 0.
+        softening: The softening of the asinh stretch of FITS images, in standard deviations of the sky; above
+            0.
+        hdu: The part of a FITS file that holds the image, by name or number, or several that are stacked to a
+            cube; None for the only image.
+        plane_axis: The axis of a cube that counts its planes; None for the one that is by far the shortest.
+        white: The value that becomes white in other files; None for the largest value of 16 bits.
 
     Raises:
         ValueError: A number is out of range.
     """
 
-    bands: tuple[int, ...]
+    bands: Sequence[int]
     softening: float
+    hdu: int | str | Sequence[int | str] | None = None
+    plane_axis: Literal["first", "last"] | None = None
+    white: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.bands) not in (1, 3) or min(self.bands) < 0:
@@ -43,31 +60,47 @@ class Stretch:
             )
         if not 0 < self.softening < float("inf"):
             raise ValueError(f"softening is {self.softening}; it must be a number above 0")
+        if self.hdu == [] or any(isinstance(part, int) and part < 0 for part in self._parts):
+            raise ValueError(
+                f"hdu is {self.hdu}; it must be the name or the number (from 0) of a part of a FITS file, or "
+                "a list of them"
+            )
+        if self.plane_axis not in (None, "first", "last"):
+            raise ValueError(f"plane_axis is {self.plane_axis}; it must be first, last or null")
+        if self.white is not None and not 0 < self.white < float("inf"):
+            raise ValueError(f"white is {self.white}; it must be a number above 0, or null")
+
+    @property
+    def _parts(self) -> tuple[int | str, ...]:
+        if self.hdu is None:
+            return ()
+        return (self.hdu,) if isinstance(self.hdu, int | str) else tuple(self.hdu)
 
     def source(self, path: Path) -> ImageSource:
         """The image in a file, which may or may not be a FITS file."""
         if path.name.lower().endswith(FITS_ENDINGS):
-            return FitsImage(path, self.bands, self.softening)
-        return path
+            return FitsImage(path, tuple(self.bands), self.softening, self._parts, self.plane_axis or "")
+        return path if self.white is None else DeepPicture(path, self.white)
 
 
 def image_files(folder: Path) -> dict[str, str]:
     """Finds the images in a folder and the folders below it.
 
     Hidden files and folders are left out, and so are files whose ending, in small or capital letters, is none
-    of `IMAGE_ENDINGS`.
+    of `IMAGE_ENDINGS`. The log says how many of the latter there are.
 
     Args:
         folder: The folder. Links are followed.
 
     Returns:
         The path of each image relative to the folder, with "/", and the same without the ending; sorted by
-        path.
+        path. The latter has accented letters as one character each, as `written` makes them.
 
     Raises:
         UserError: A folder cannot be read.
     """
     found: dict[str, str] = {}
+    others: Counter[str] = Counter()
     seen = set()
     for parent, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
         # A link may lead back to a folder that has been read already.
@@ -79,9 +112,28 @@ def image_files(folder: Path) -> dict[str, str]:
         inside = Path(parent).relative_to(folder).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
         for name in names:
-            if not name.startswith(".") and (image := _IMAGE.fullmatch(name)):
-                found[prefix + name] = prefix + image["stem"]
+            if name.startswith("."):
+                continue
+            if image := _IMAGE.fullmatch(name):
+                found[prefix + name] = written(prefix + image["stem"])
+            else:
+                others[os.path.splitext(name)[1].lower() or "without an ending"] += 1  # noqa: PTH122
+    if others:
+        kinds = ", ".join(f"{ending} ({count:,})" for ending, count in others.most_common(10))
+        text = kinds.encode(errors="backslashreplace").decode()
+        log.info("%s has files that do not end as images do, which are left out: %s", folder, text)
     return dict(sorted(found.items()))
+
+
+def written(name: str) -> str:
+    """Writes each accented letter as one character. macOS writes two into the names of files."""
+    return unicodedata.normalize("NFC", name)
+
+
+def existing(path: str) -> str:
+    """Returns a path as it is on the disk, where accented letters may be written as one character or two."""
+    forms = (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path))
+    return next(filter(os.path.isfile, forms), path)
 
 
 def images_in(folder: Path, id_name: str, layout: str) -> tuple[dict[int, Path], Mistakes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
@@ -28,8 +29,12 @@ def is_float(text: str) -> bool:
 
 
 def id_of(name: str) -> int:
-    """The id of a galaxy that has a name: 63 bits of the name's hash, the same on every machine."""
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big") >> 1
+    """The id of a galaxy that has a name: 63 bits of the name's hash, the same on every machine.
+
+    An accented letter may be written as one character or as two. macOS writes two into the names of files.
+    """
+    text = unicodedata.normalize("NFC", name)
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def identify(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files
+from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, existing, image_files, written
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree, raise_or_list, warn_of_rare
 from galaxy.surveys.table_reader import TABLE_ENDINGS, Table, fractions
@@ -47,6 +47,9 @@ def read_table(
     questions: dict[str, dict[str, Any]] | None = None,
     meaning: str | None = None,
     group_column: str | None = None,
+    hdu: int | str | list[int | str] | None = None,
+    plane_axis: Literal["first", "last"] | None = None,
+    white: float | None = None,
 ) -> Catalog:
     """Reads a table with a row for each galaxy.
 
@@ -76,6 +79,9 @@ def read_table(
             else "fractions".
         group_column: A column of words or numbers. Galaxies with the same one share a split, as two
             observations of one galaxy must. A galaxy without one stands alone.
+        hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
+        plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
+        white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
@@ -85,7 +91,7 @@ def read_table(
         UserError: The questions are no tree, files or columns are missing, or (with "error") rows are bad.
             The message lists all of them, each row for the first mistake found in it.
     """
-    stretch = Stretch(tuple(bands), softening)
+    stretch = Stretch(bands, softening, hdu, plane_axis, white)
     labels = _fraction_labels(columns, class_column, classes, questions, meaning)
     root = Path(root).expanduser()
     table = Table(_find(root, file))
@@ -97,7 +103,9 @@ def read_table(
     }
     rows = _read_rows(table, roles, labels, f"{_KEY}.questions" if questions else f"{_KEY}.columns")
     labels, targets, codes = _read_targets(rows, labels, class_column, classes)
-    paths = _listed(rows, root, image_column) if image_column else _named(rows, root / images)
+    paths = (
+        _listed(rows, root, image_column) if image_column else _named(rows, root / Path(images).expanduser())
+    )
     _check_shared(rows, paths)
 
     good, skipped = _good_rows(rows, on_bad, table.path)
@@ -175,7 +183,7 @@ def _find(root: Path, file: str | None) -> Path:
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}; data.root must be the folder of the table and its images.")
     if file is not None:
-        return root / file
+        return root / Path(file).expanduser()
     found = sorted(
         path.name
         for path in root.iterdir()
@@ -328,7 +336,7 @@ def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
 def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
     """The path of each row's image according to a column, "" in bad rows."""
     texts = rows.frame[column].tolist()
-    paths = [str(root / text) if text else "" for text in texts]
+    paths = [existing(str(root / text)) if text else "" for text in texts]
     rows.report(f"row(s) without a {column}", [not path for path in paths], lambda _: f"{column} is empty")
     rows.report(
         "row(s) whose image does not exist",
@@ -346,7 +354,7 @@ def _named(rows: _Rows, folder: Path) -> list[str]:
             f"The folder of the images, {folder}, {what}.\nSay where it is, {_KEY}.images=DIR, or which "
             f"column of the table names the files, {_KEY}.image_column=..."
         )
-    names = rows.names
+    names = [written(name) for name in rows.names]
     files = image_files(folder)
     found: dict[str, list[str]] = defaultdict(list)
     for path, stem in files.items():

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import glob
 import json
+import logging
 import math
 import os
 import shutil
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.filesize import decimal
 
 from galaxy.system.errors import UserError
@@ -28,7 +30,12 @@ _REMEDIES = {
     errno.EROFS: "Choose another folder, on a disk that can be written to",
     errno.EEXIST: "Choose another folder, as a part of the path is a file",
     errno.ENOTDIR: "Choose another folder, as a part of the path is a file",
+    errno.ENAMETOOLONG: "Choose a shorter path",
 }
+# File systems that cannot lock a file, or flush a folder, answer with one of these errors.
+_UNSUPPORTED = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY}
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -65,12 +72,13 @@ def replacing(path: Path, size: int | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def explained(path: Path, size: int | None = None) -> Iterator[None]:
+def explained(path: Path, size: int | None = None, key: str = "") -> Iterator[None]:
     """Turns the error of a full disk, of a limit or of a missing right in the block into a `UserError`.
 
     Args:
         path: The file that the block writes.
         size: Its bytes, if they are known.
+        key: The key that chooses the folder, if there is one.
     """
     try:
         yield
@@ -79,24 +87,67 @@ def explained(path: Path, size: int | None = None) -> Iterator[None]:
             raise
         folder = next(folder for folder in path.absolute().parents if os.path.exists(folder))  # noqa: PTH110
         needed = "" if size is None else f"It needs {decimal(size)}; "
+        chosen = f" ({key}=DIR chooses the folder)" if key else ""
         raise UserError(
             f"{path} cannot be written: {os.strerror(error.errno)}. "
             f"{needed}{decimal(shutil.disk_usage(folder).free)} are free in {folder}.\n"
-            f"What was there before is unchanged. {_REMEDIES[error.errno]}, "
+            f"What was there before is unchanged. {_REMEDIES[error.errno]}{chosen}, "
             "then start again or resume the run."
         ) from error
 
 
 def _publish(temporary: Path, path: Path) -> None:
     """Flushes a file to the disk and then renames it to `path`, whose former file is replaced."""
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
+    _flush(temporary)
     temporary.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    """Flushes a file or a folder to the disk, where the file system can do that."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
     finally:
-        os.close(directory)
+        os.close(handle)
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True, waiting: str = "") -> Iterator[bool]:
+    """Holds the lock of a file, which one process has at a time; the system frees it when the process dies.
+
+    Args:
+        path: The file, which is made and stays.
+        wait: Whether to wait for another process.
+        waiting: What to say while waiting.
+
+    Yields:
+        Whether there is a lock. Some file systems have none, which a warning says.
+
+    Raises:
+        Timeout: Another process holds the lock, and `wait` is false.
+    """
+    # The other kind of lock, a file that is there or not, would stay after a process that was killed.
+    lock = FileLock(path, mode=0o666, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if not wait:
+            raise
+        if waiting:
+            _log.info("%s", waiting)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:  # filelock raises the latter for ENOSYS
+        if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
+            raise
+        _log.warning("%s has no locks: let only one program at a time write there.", path.parent)
+    try:
+        yield lock.is_locked
+    finally:
+        lock.release()
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

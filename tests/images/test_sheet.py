@@ -46,6 +46,11 @@ def test_sheet_shows_rows_of_hdf5_files(tmp_path: Path) -> None:
         contact_sheet({"2": Hdf5Image(tmp_path / "1.h5", "images", 2)}, {}, tmp_path / "sheet.png")
 
 
+def test_a_name_with_dollar_signs_is_no_formula(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), np.zeros((8, 8, 3), np.uint8))
+    assert not contact_sheet({r"$\x$": tmp_path / "1.png"}, {}, tmp_path / "sheet.png")
+
+
 def test_sheet_refuses_what_it_cannot_show(tmp_path: Path) -> None:
     image = colour(tmp_path / "1.png", (1, 2, 3))
     with pytest.raises(UserError, match="no images"):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from galaxy.labels.labels import class_labels
+from galaxy.labels.labels import Labels, class_labels
 from galaxy.reports.tables import metrics_tables, result_table
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.folder import Result, RunFolder
@@ -42,6 +42,27 @@ def test_of_classes_each_has_its_recall_and_precision() -> None:
     ]
     assert ["accuracy", "0.80000"] in lines(overall)
     assert ["balanced", "accuracy", "0.87500"] in lines(overall)
+
+
+def test_names_with_brackets_are_printed_as_they_are() -> None:
+    names = ("disk [edge-on]", "disk [face-on]", "[bold]star[/bold] :star:")
+    labels = class_labels(names, "Which [one]?", ("a [b]", "c", "[/]"))
+    metrics = measure(labels, *predicted([0, 1], [0, 1]))
+    shown = [" ".join(line) for line in lines(metrics_tables(labels, metrics, values(metrics))[0])]
+    assert [line.rsplit(maxsplit=3)[0] for line in shown[2:5]] == [
+        "a [b] disk [edge-on]",
+        "c disk [face-on]",
+        "[/] [bold]star[/bold] :star:",
+    ]
+
+
+def test_questions_with_brackets_are_printed_as_they_are() -> None:
+    tree = {"shape": {"text": "Is it [red]?", "answers": ["a", "b"]}, "bar": {"answers": ["c", "d"]}}
+    labels = Labels.from_plain({"questions": tree, "meaning": "my [own]"})
+    some = np.full((2, 4), 0.5, np.float32)
+    metrics = measure(labels, some, some)
+    shown = lines(metrics_tables(labels, metrics, values(metrics))[0])
+    assert ["shape", "Is", "it", "[red]?", "0.00000"] in shown
 
 
 def test_of_fractions_each_question_has_its_error() -> None:

@@ -41,6 +41,17 @@ def test_the_same_number_as_training(command: Command, run: Path, survey: Path) 
     assert validated["metrics"]["rmse"] == pytest.approx(trained["val/rmse"], abs=1e-6)
 
 
+def test_a_run_knows_where_its_data_are(
+    command: Command, survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(survey.parent)
+    where = ["data=kaggle", f"data.root={survey.name}", f"data.cache={tmp_path}/cache"]
+    assert command("train.py", *where, "model=mean", f"hydra.run.dir={tmp_path}/run") == 0
+    monkeypatch.chdir(tmp_path)
+    assert command("evaluate.py", f"run={tmp_path}/run") == 0
+    assert (tmp_path / "run" / "evaluation" / "kaggle-test-tta1" / "metrics.json").exists()
+
+
 def test_a_run_in_float64_has_one_score_too(command: Command, quick: list[str], tmp_path: Path) -> None:
     run = tmp_path / "double"
     assert command("train.py", *quick, "trainer.precision=64-true", f"hydra.run.dir={run}") == 0

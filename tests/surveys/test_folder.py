@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from galaxy.data.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
-from galaxy.surveys.catalog import Catalog, FitsImage
+from galaxy.surveys.catalog import Catalog, DeepPicture, FitsImage
 from galaxy.surveys.files import IMAGE_ENDINGS
 from galaxy.surveys.folder import read_folder
 from galaxy.surveys.ids import id_of, identify
@@ -52,6 +54,55 @@ def test_finds_every_image_below_the_folder_and_nothing_else(tmp_path: Path) -> 
         tmp_path / "field7/deep/a.jpeg",
         FitsImage(tmp_path / "field7/ngc.1300.fits", (2, 1, 0), 10.0),
     )
+
+
+NFC, NFD = (unicodedata.normalize(form, "élan/über") for form in ("NFC", "NFD"))
+
+
+def test_an_accented_letter_is_one_name_however_it_is_written(tmp_path: Path) -> None:
+    """MacOS writes the accent as a character of its own into the names of files."""
+    fill(tmp_path / "mac", f"{NFD}.png")
+    fill(tmp_path / "linux", f"{NFC}.png")
+    mac, linux = read(tmp_path / "mac"), read(tmp_path / "linux")
+    assert mac.names == linux.names == (NFC,)
+    assert mac.ids.tolist() == linux.ids.tolist()
+    assert Path(str(mac.images[0])).exists()
+    fill(tmp_path / "mac", f"{NFC}.png")
+    if len(list((tmp_path / "mac").rglob("*.png"))) == 2:  # some file systems take them for one name
+        with pytest.raises(UserError, match="differ from another in how an accented letter is written"):
+            read(tmp_path / "mac")
+        assert len(read(tmp_path / "mac", "skip")) == 1
+
+
+ODD = ("a b", "a[b]", "a#1", "50%", "a'b", "a$b$", "a;b", "-n", "{a}", "a=b,c", "银河", "x" * 240)
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_names_of_files_are_names(tmp_path: Path, name: str) -> None:
+    (tmp_path / "root").mkdir()
+    cv2.imwrite(str(tmp_path / "1.png"), np.full((8, 8, 3), 99, np.uint8))
+    (tmp_path / "1.png").rename(tmp_path / "root" / f"{name}.PNG")
+    catalog = read(tmp_path / "root")
+    assert catalog.names == (name,)
+    cached = open_cache(catalog.images, CenterCrop(size=4), tmp_path / "cache", "error", 1)
+    assert (pixels_of(cached) == 99).all()
+
+
+def test_files_that_are_no_images_by_their_endings_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, "a.png", "b.HEIC", "deep/c.heic", "d.npy", "README", ".DS_Store", "._a.png")
+    with caplog.at_level("INFO"):
+        assert len(read(tmp_path)) == 1
+    assert ".heic (2), .npy (1), without an ending (1)" in caplog.text
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "nowhere.png")
+    catalog = read(tmp_path)
+    with pytest.raises(UserError, match=r"b\.png: cannot be read \(No such file"):
+        open_cache(catalog.images[1:], CenterCrop(size=4), tmp_path / "cache", "error", 1)
 
 
 def test_numbers_are_ids(tmp_path: Path) -> None:
@@ -107,6 +158,32 @@ def test_an_empty_folder_is_told_what_images_are(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No image in") as caught:
         read(tmp_path)
     assert all(ending in str(caught.value) for ending in IMAGE_ENDINGS)
+
+
+@pytest.mark.parametrize(
+    ("choice", "word"),
+    [
+        ({"hdu": -1}, "hdu"),
+        ({"hdu": []}, "hdu"),
+        ({"plane_axis": "middle"}, "plane_axis"),
+        ({"white": 0}, "white"),
+        ({"white": np.nan}, "white"),
+    ],
+)
+def test_a_choice_of_the_image_that_makes_no_sense_is_refused(
+    tmp_path: Path, choice: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{word} is"):
+        read_folder(tmp_path, "error", [0], 1.0, **choice)
+
+
+def test_every_source_has_its_settings(tmp_path: Path) -> None:
+    fill(tmp_path, "a.fits.bz2", "b.png")
+    catalog = read_folder(tmp_path, "error", [0], 1.0, hdu="SCI", plane_axis="last", white=4095)
+    assert catalog.images == (
+        FitsImage(tmp_path / "a.fits.bz2", (0,), 1.0, ("SCI",), "last"),
+        DeepPicture(tmp_path / "b.png", 4095),
+    )
 
 
 def test_a_folder_that_is_none_is_named(tmp_path: Path) -> None:

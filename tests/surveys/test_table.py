@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,17 @@ def test_a_column_may_say_where_images_are(root: Path, tmp_path_factory: pytest.
     catalog = read(root, image_column="path", id_column="name")
     assert catalog.images == images
     assert catalog.names == tuple(NAMES)
+
+
+def test_an_accented_letter_is_one_name_in_the_table_and_on_the_disk(tmp_path: Path) -> None:
+    """A table is usually written with one character, and macOS writes two into the names of files."""
+    one, two = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    write(tmp_path, frame([f"{one}1", f"{two}2"]).assign(file=[f"images/{two}1.png", f"images/{one}2.png"]))
+    draw(tmp_path, f"{two}1.png", f"{one}2.png")
+    for column in ({}, {"id_column": "name", "image_column": "file"}):
+        catalog = read(tmp_path, **column)
+        assert [Path(str(image)).exists() for image in catalog.images] == [True, True]
+        assert catalog.ids.tolist() == [id_of(f"{one}1"), id_of(f"{one}2")]
 
 
 def test_images_may_be_in_another_folder(root: Path) -> None:

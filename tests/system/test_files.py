@@ -11,10 +11,11 @@ import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import Timeout
 
 from galaxy.runs.folder import Result, RunFolder
 from galaxy.system.errors import UserError
-from galaxy.system.files import explained, replacing, write_bytes, write_json, write_text
+from galaxy.system.files import explained, locked, replacing, write_bytes, write_json, write_text
 from tests.helpers.full_disk import file_size_limit
 
 
@@ -151,3 +152,58 @@ def test_what_stands_in_the_way_is_said(tmp_path: Path, number: int, words: str)
 def test_other_errors_pass(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Input/output"), explained(tmp_path / "result.json"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS, errno.ENOTSUP])
+def test_a_file_system_that_cannot_flush_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    monkeypatch.setattr("os.fsync", failing(number))
+    write_bytes(tmp_path / "result.json", b"{}")
+    assert (tmp_path / "result.json").read_bytes() == b"{}"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_that_fails_while_it_is_flushed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", failing(errno.EIO))
+    with pytest.raises(OSError, match="Input/output"):
+        write_bytes(tmp_path / "result.json", b"{}")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL])
+def test_a_file_system_without_locks_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int
+) -> None:
+    monkeypatch.setattr("fcntl.flock", failing(number))
+    write_bytes(tmp_path / "a", b"{}")
+    with locked(tmp_path / ".lock") as alone:
+        assert not alone
+    assert "has no locks" in caplog.text
+
+
+def test_one_holds_a_lock_at_a_time(tmp_path: Path) -> None:
+    with locked(tmp_path / ".lock") as alone:
+        assert alone
+        with pytest.raises(Timeout), locked(tmp_path / ".lock", wait=False):
+            pass
+    with locked(tmp_path / ".lock", wait=False) as alone:
+        assert alone
+
+
+def test_a_name_that_is_too_long_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"too long.*\n.*shorter"):
+        write_bytes(tmp_path / ("x" * 300), b"{}")
+
+
+def test_the_key_of_a_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.cache=DIR"), explained(tmp_path / "a", key="data.cache"):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def failing(number: int) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail

@@ -44,6 +44,8 @@ class ContourCrop(Crop):
         ValueError: A parameter is out of its range.
     """
 
+    searches = True
+
     def __init__(
         self,
         size: int,

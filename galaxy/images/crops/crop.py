@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import cv2
 import numpy as np
@@ -27,9 +27,14 @@ class Crop(ABC):
         size: Width and height of the result, 1 to 1024 pixels.
         channels: 3 for RGB, 1 for grey (with the weights of ITU-R 601).
 
+    Attributes:
+        searches: Whether the crop looks for the galaxy, and keeps the whole frame where it finds none.
+
     Raises:
         ValueError: A parameter is out of its range.
     """
+
+    searches: ClassVar[bool] = False
 
     def __init__(self, size: int, channels: int) -> None:
         if not 1 <= size <= LARGEST:
@@ -51,7 +56,10 @@ class Crop(ABC):
         Raises:
             TypeError: `region` returned pixels of another type.
         """
-        region = self.region(image)
+        return self.resized(self.region(image))
+
+    def resized(self, region: Pixels) -> Pixels:
+        """Makes the picture, (size, size, channels) uint8, of the part of the frame that was chosen."""
         if region.dtype != np.uint8:
             raise TypeError(f"{type(self).__name__}.region returned {region.dtype}; it must return uint8")
         if self.channels == 1:

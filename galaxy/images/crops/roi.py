@@ -32,6 +32,8 @@ class RoiCrop(Crop):
         ValueError: A parameter is out of its range.
     """
 
+    searches = True
+
     def __init__(self, size: int, threshold: int = 10, pad: float = 0.2, channels: int = 3) -> None:
         super().__init__(size, channels)
         if not 0 <= threshold <= 255:

@@ -15,7 +15,6 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 
@@ -26,7 +25,7 @@ from galaxy.surveys.simulated.crowd import vote, vote_fractions
 from galaxy.surveys.simulated.picture import render
 from galaxy.surveys.simulated.population import answer_probabilities, draw_galaxy
 from galaxy.system.errors import UserError
-from galaxy.system.files import explained
+from galaxy.system.files import explained, locked
 
 # The version must be raised with every change to the pictures or the votes. Surveys are then written anew,
 # beside the folders of the older version.
@@ -136,9 +135,9 @@ def write_survey(root: Path, survey: SimulatedSurvey, workers: int | None = None
     folder = root / survey.folder
     if folder.exists():
         return folder
-    with explained(folder):
+    with explained(folder, key="data.root"):
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f".{survey.folder}.lock"):
+        with locked(root / f".{survey.folder}.lock"):
             if not folder.exists():
                 _write(folder, survey, workers)
     return folder
