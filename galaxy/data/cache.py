@@ -72,6 +72,7 @@ class CachedImages:
         digest: A digest of the pixels in their order; it is the same wherever and whenever they were decoded.
         kept: (N,) int64, ascending: the places of these images among those that were asked for.
         skipped: One line for each image that was left out.
+        frame: The (height, width) that all images have before they are cropped; None if they differ.
     """
 
     shards: tuple[Path, ...]
@@ -81,6 +82,7 @@ class CachedImages:
     digest: str
     kept: NDArray[np.int64]
     skipped: tuple[str, ...]
+    frame: tuple[int, int] | None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -266,6 +268,7 @@ class _Cache:
         kept = np.delete(np.arange(len(images), dtype=np.int64), list(bad))
         crops = np.array(place, dtype=np.int64)[kept]
         check_pixels(shards, crops, self.crop_bytes, self.threads, self._written)
+        frames = {tuple(shards.frames[crop]) for crop in crops.tolist()}
         used, shard = np.unique(shards.shard[crops], return_inverse=True)
         return CachedImages(
             shards=tuple(shards.paths[number] for number in used.tolist()),
@@ -275,6 +278,7 @@ class _Cache:
             digest=blake2b(shards.crcs[crops].astype(">u4").tobytes(), digest_size=16).hexdigest(),
             kept=kept,
             skipped=tuple(f"{images[row]}: {bad[row]}" for row in sorted(bad)),
+            frame=frames.pop() if len(frames) == 1 else None,
         )
 
     def _recognised(

@@ -253,3 +253,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} is {value}; it must be between {low} and {high}")
+
+
+# What is changed unless somebody chooses; conf/augment/affine.yaml explains the numbers.
+AFFINE = Augment(rotate="full", flip=0.5, shift=0.02, zoom=1.3)

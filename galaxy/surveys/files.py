@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -32,8 +33,8 @@ class Stretch:
         ValueError: A number is out of range.
     """
 
-    bands: tuple[int, ...]
-    softening: float
+    bands: Sequence[int] = (2, 1, 0)
+    softening: float = 10.0
 
     def __post_init__(self) -> None:
         if len(self.bands) not in (1, 3) or min(self.bands) < 0:
@@ -47,8 +48,14 @@ class Stretch:
     def source(self, path: Path) -> ImageSource:
         """The image in a file, which may or may not be a FITS file."""
         if path.name.lower().endswith(FITS_ENDINGS):
-            return FitsImage(path, self.bands, self.softening)
+            return FitsImage(path, tuple(self.bands), self.softening)
         return path
+
+
+def stem(name: str) -> str:
+    """Returns the name of a file without its ending, such as ngc1300 for ngc1300.fits.gz."""
+    image = _IMAGE.fullmatch(name)
+    return image["stem"] if image else Path(name).stem
 
 
 def image_files(folder: Path) -> dict[str, str]:
