@@ -44,14 +44,12 @@ class GalaxyDataModule(pl.LightningDataModule):
     `catalog`, `images` and `splits` is the same galaxy.
 
     Example:
-        >>> from galaxy.surveys.simulated.survey import read_simulated
-        >>> data = GalaxyDataModule(read_simulated("data/simulated", count=30), counts=True)
+        >>> from galaxy.surveys.kaggle import read_kaggle
+        >>> data = GalaxyDataModule(read_kaggle("data/kaggle"), crop=CenterCrop(32), batch_size=16)
         >>> data.setup()
-        >>> batch = next(iter(data.train_dataloader()))
-        >>> sorted(batch)
-        ['counts', 'image', 'row', 'target', 'warp']
-        >>> batch["target"].shape[1] == len(data.labels.columns) == 37
-        True
+        >>> batch = next(iter(data.val_dataloader()))
+        >>> sorted(batch), batch["image"].shape[1:], batch["target"].shape[1]
+        (['image', 'row', 'target'], torch.Size([3, 32, 32]), 37)
 
     Args:
         catalog: The survey, or a function that reads it when it is called with `root` and `on_bad`.

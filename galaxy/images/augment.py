@@ -59,6 +59,10 @@ class Augment:
     Beyond the edge of the crop lies its mirror image, so that the sky goes on with its own level and noise.
     Zeros would draw the outline of the turned square.
 
+    Example:
+        >>> Augment(rotate="quarter", flip=0.5).active, Augment().active
+        (True, False)
+
     Args:
         engine: `batch` changes whole batches on the device they are on; `albumentations` changes one uint8
             image after the other, in the workers.

@@ -53,7 +53,7 @@ ImageSource: TypeAlias = Path | Hdf5Image | FitsImage
 
 # Batches and tables of predictions have columns of these names themselves.
 TAKEN_NAMES = frozenset(
-    ["image", "row", "target", "weight", "counts", "warp", "quarters", "mirror", "gains", "id", "class"]
+    ("image", "row", "target", "weight", "counts", "warp", "quarters", "mirror", "gains", "id", "class")
 )
 
 # Writes predictions in a survey's own format into a file, from ids (N,) and fractions (N, K) of known labels.
@@ -63,6 +63,13 @@ Writer: TypeAlias = Callable[[Path, NDArray[np.int64], Labels, NDArray[np.float3
 @dataclass(frozen=True)
 class Catalog:
     """Galaxies with their images and, if they have any, their labels. Row i is the same galaxy everywhere.
+
+    Example:
+        >>> table = pd.DataFrame({"redshift": [0.1, 0.2], "survey": ["SDSS", "DECaLS"]})
+        >>> images = (Path("1.jpg"), Path("2.jpg"))
+        >>> catalog = Catalog("mine", np.array([1, 2]), images, extra_columns=table)
+        >>> catalog.take(np.array([1])).extra_numbers
+        {'redshift': array([0.2], dtype=float32)}
 
     Attributes:
         name: The name of the survey, as in `data=`.
@@ -117,7 +124,7 @@ class Catalog:
         for name in names:
             if name in TAKEN_NAMES or name.startswith("true/"):
                 raise ValueError(
-                    f"extra_columns holds {name}, a name that batches or tables of predictions use themselves: "
+                    f"extra_columns holds {name}, which batches or tables of predictions have themselves: "
                     "rename it in the table, or leave it out"
                 )
             if name in answers or names.count(name) > 1:

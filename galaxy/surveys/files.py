@@ -52,7 +52,7 @@ class Stretch:
         return path
 
 
-def stem(name: str) -> str:
+def without_ending(name: str) -> str:
     """Returns the name of a file without its ending, such as ngc1300 for ngc1300.fits.gz."""
     image = _IMAGE.fullmatch(name)
     return image["stem"] if image else Path(name).stem

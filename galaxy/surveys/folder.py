@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,12 @@ from galaxy.surveys.problems import RowCheck, raise_or_list
 from galaxy.system.errors import UserError, listing
 
 
-def read_folder(root: Path, on_bad: Literal["error", "skip"], bands: list[int], softening: float) -> Catalog:
+def read_folder(
+    root: Path,
+    on_bad: Literal["error", "skip"] = "error",
+    bands: Sequence[int] = (2, 1, 0),
+    softening: float = 10.0,
+) -> Catalog:
     """Finds every image in a folder and the folders below it.
 
     The name of a galaxy is the path of its image inside the folder, without the ending: `field7/ngc1300` for

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.surveys.catalog import Catalog
+from galaxy.surveys.extra import read_extra
 from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree, raise_or_list, warn_of_rare
@@ -34,9 +35,9 @@ _KEY = "data.catalog"
 
 def read_table(
     root: Path,
-    on_bad: Literal["error", "skip"],
-    bands: list[int],
-    softening: float,
+    on_bad: Literal["error", "skip"] = "error",
+    bands: Sequence[int] = (2, 1, 0),
+    softening: float = 10.0,
     file: str | None = None,
     id_column: str | None = None,
     image_column: str | None = None,
@@ -47,6 +48,7 @@ def read_table(
     questions: dict[str, dict[str, Any]] | None = None,
     meaning: str | None = None,
     group_column: str | None = None,
+    extra_columns: list[str] | None = None,
 ) -> Catalog:
     """Reads a table with a row for each galaxy.
 
@@ -76,6 +78,7 @@ def read_table(
             else "fractions".
         group_column: A column of words or numbers. Galaxies with the same one share a split, as two
             observations of one galaxy must. A galaxy without one stands alone.
+        extra_columns: Further columns of the table, such as coordinates; see `Catalog.extra_columns`.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
@@ -95,6 +98,8 @@ def read_table(
         "class_column": class_column,
         "group_column": group_column,
     }
+    extra = list(dict.fromkeys(extra_columns or ()))
+    table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
     rows = _read_rows(table, roles, labels, f"{_KEY}.questions" if questions else f"{_KEY}.columns")
     labels, targets, codes = _read_targets(rows, labels, class_column, classes)
     paths = _listed(rows, root, image_column) if image_column else _named(rows, root / images)
@@ -112,6 +117,7 @@ def read_table(
         targets=None if targets is None else targets[good],
         names=names,
         strata=None if codes is None else codes[good],
+        extra_columns=read_extra(table, extra, rows.frame.index[good]) if extra else None,
         groups=None if group_column is None else _groups(ids, rows.frame[group_column].iloc[good]),
         any_frame=True,
         skipped=skipped,
