@@ -70,11 +70,7 @@ def _checkpoint_of(run: str | None, checkpoint: str | None) -> Path:
         raise UserError("give one of run=DIR, the folder of a run, and checkpoint=FILE")
     if run is None:
         return Path(str(checkpoint)).expanduser()
-    folder = RunFolder(Path(run).expanduser())
-    folder.config()  # this says so if the folder is not a run folder
-    if not folder.best.exists():
-        raise UserError(f"{run} has no checkpoint {folder.best.name} (the run: {folder.result().status})")
-    return folder.best
+    return RunFolder(Path(run).expanduser()).best_checkpoint()
 
 
 def main() -> None:

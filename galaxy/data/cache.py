@@ -74,6 +74,7 @@ class CachedImages:
         skipped: One line for each image that was left out.
         whole: The number of crops that show the whole frame.
         enlarged: The number of crops whose part of the frame has fewer pixels than the crop.
+        frame: The (height, width) that all images have before they are cropped; None if they differ.
     """
 
     shards: tuple[Path, ...]
@@ -85,6 +86,7 @@ class CachedImages:
     skipped: tuple[str, ...]
     whole: int
     enlarged: int
+    frame: tuple[int, int] | None
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -270,6 +272,7 @@ class _Cache:
         kept = np.delete(np.arange(len(images), dtype=np.int64), list(bad))
         crops = np.array(place, dtype=np.int64)[kept]
         check_pixels(shards, crops, self.crop_bytes, self.threads, self._written)
+        frames = {tuple(shards.frames[crop]) for crop in crops.tolist()}
         used, shard = np.unique(shards.shard[crops], return_inverse=True)
         sides = shards.sides[crops]
         whole = crops[sides == 0].tolist()
@@ -284,6 +287,7 @@ class _Cache:
             skipped=tuple(f"{images[row]}: {bad[row]}" for row in sorted(bad)),
             whole=len(whole),
             enlarged=smaller + int(((sides > 0) & (sides < self.crop.size)).sum()),
+            frame=frames.pop() if len(frames) == 1 else None,
         )
 
     def _recognised(

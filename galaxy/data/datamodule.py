@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -22,9 +22,11 @@ from galaxy.data.cautions import copies, crop_cautions
 from galaxy.data.loader import Batch, BatchLoader, Order
 from galaxy.data.pixels import OnDisk, PixelStore, place_pixels
 from galaxy.data.splits import SPLITS, SplitSettings, sample_rows
+from galaxy.data.targets.as_labelled import AsLabelled
 from galaxy.data.workers import WorkerLoader
-from galaxy.images.augment import Augment, uniforms
+from galaxy.images.augment import AFFINE, Augment, uniforms
 from galaxy.images.crops import Crop
+from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.labels import Labels
 from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError, listing
@@ -42,12 +44,21 @@ class GalaxyDataModule(pl.LightningDataModule):
     that are new. After that, `catalog` holds exactly the galaxies whose images could be read, and row i of
     `catalog`, `images` and `splits` is the same galaxy.
 
+    Example:
+        >>> from galaxy.surveys.kaggle import read_kaggle
+        >>> data = GalaxyDataModule(read_kaggle("data/kaggle"), crop=CenterCrop(32), batch_size=16)
+        >>> data.setup()
+        >>> batch = next(iter(data.val_dataloader()))
+        >>> sorted(batch), batch["image"].shape[1:], batch["target"].shape[1]
+        (['image', 'row', 'target'], torch.Size([3, 32, 32]), 37)
+
     Args:
-        catalog: Reads the survey; called with `root` and `on_bad`.
-        root: The folder of the survey.
-        target: Turns the catalog into one that holds what is to be predicted.
-        crop: Cuts the galaxy out of its frame.
-        augment: Changes training images at random.
+        catalog: The survey, or a function that reads it when it is called with `root` and `on_bad`.
+        root: The folder of the survey; None for the folder that holds all images.
+        target: Turns the catalog into one that holds what is to be predicted; None for all labels as they
+            are.
+        crop: Cuts the galaxy out of its frame; None for `CenterCrop(64)`.
+        augment: Changes training images at random; None for `AFFINE`, and `Augment()` for no change.
         batch_size: The number of galaxies in a batch, in one process.
         seed: The seed of the order and the augmentation.
         limit: The number of galaxies to use; None for all.
@@ -75,13 +86,13 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        catalog: Callable[..., Catalog],
-        root: str,
-        target: Callable[[Catalog], Catalog],
-        crop: Crop,
-        augment: Augment,
-        batch_size: int,
-        seed: int,
+        catalog: Catalog | Callable[..., Catalog],
+        root: str | None = None,
+        target: Callable[[Catalog], Catalog] | None = None,
+        crop: Crop | None = None,
+        augment: Augment | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
         limit: int | None = None,
         on_bad: Literal["error", "skip"] = "error",
         counts: bool = False,
@@ -109,10 +120,10 @@ class GalaxyDataModule(pl.LightningDataModule):
             None if split_file is None else Path(split_file),
         )
         self.reader = catalog
-        self.root = Path(root).expanduser()
-        self.target = target
-        self.crop = crop
-        self.augment = augment
+        self.root = None if root is None else Path(root).expanduser()
+        self.target = target or AsLabelled()
+        self.crop = crop or CenterCrop(64)
+        self.augment = augment or AFFINE
         self.batch_size = batch_size
         self.seed = seed
         self.limit = limit
@@ -132,8 +143,10 @@ class GalaxyDataModule(pl.LightningDataModule):
         """
         if hasattr(self, "catalog"):
             return
-        with naming("data.catalog"):
-            catalog = self.reader(root=self.root, on_bad=self.on_bad)
+        catalog = self.reader
+        if not isinstance(catalog, Catalog):
+            with naming("data.catalog"):
+                catalog = catalog(root=self.root, on_bad=self.on_bad)
         with naming("target"):
             catalog = self.target(catalog)
         if self.counts and catalog.counts is None:
@@ -145,11 +158,24 @@ class GalaxyDataModule(pl.LightningDataModule):
         self._split(splits[rows])
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads the catalog and opens the image cache; a second call does nothing.
+        """Reads the catalog and opens the image cache, once. Lightning calls it before a training, too.
 
         Raises:
             UserError: As `read`; or an image is bad, or the cache cannot be written.
         """
+        trainer = self.trainer
+        if trainer is not None:
+            self.device, self.processes = trainer.strategy.root_device, trainer.num_devices
+        self._open_images()
+        if stage == "fit" and trainer is not None:
+            self.check_trainable()
+            # The task's own hooks come too late: callbacks that average weights copy the task before.
+            measure: Any = getattr(trainer.lightning_module, "measure", None)
+            if measure is not None:
+                measure(self)
+
+    def _open_images(self) -> None:
+        """Reads the catalog and opens the image cache; a second call does nothing."""
         if hasattr(self, "images"):
             return
         self.read()
@@ -179,8 +205,11 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.rows = {name: np.flatnonzero(splits == code) for code, name in enumerate(SPLITS)}
         self.rows["all"] = np.arange(len(splits))
 
-    def check_trainable(self) -> None:
+    def check_trainable(self, splits: Sequence[str] = ("train", "val")) -> None:
         """Refuses data that can be predicted but not trained on; to be called after `read`.
+
+        Args:
+            splits: The splits that must have galaxies.
 
         Raises:
             UserError: There are no labels or no kinds to stratify by, the file of splits lists none of the
@@ -204,16 +233,18 @@ class GalaxyDataModule(pl.LightningDataModule):
                 f"data.split_file {split_file} lists none of the galaxies of data={name}, which are "
                 f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
             )
-        for split in SPLITS:
+        for split in splits:
             self.nonempty_rows(split)
 
     @property
     def labels(self) -> Labels:
-        """Returns the meaning of the targets.
+        """Returns the meaning of the targets, and reads the catalog first if need be.
 
         Raises:
             ValueError: The survey has no labels.
+            UserError: As `read`.
         """
+        self.read()
         if self.catalog.labels is None:
             raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.labels
@@ -382,5 +413,6 @@ class GalaxyDataModule(pl.LightningDataModule):
         columns = {"target": self.catalog.targets, "weight": self.catalog.weights}
         if self.counts:
             columns["counts"] = self.catalog.counts
+        columns |= self.catalog.extra_numbers
         device = self.pixels.device
         return {name: torch.from_numpy(x).to(device) for name, x in columns.items() if x is not None}

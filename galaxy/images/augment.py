@@ -59,6 +59,10 @@ class Augment:
     Beyond the edge of the crop lies its mirror image, so that the sky goes on with its own level and noise.
     Zeros would draw the outline of the turned square.
 
+    Example:
+        >>> Augment(rotate="quarter", flip=0.5).active, Augment().active
+        (True, False)
+
     Args:
         engine: `batch` changes whole batches on the device they are on; `albumentations` changes one uint8
             image after the other, in the workers.
@@ -253,3 +257,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def _between(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} is {value}; it must be between {low} and {high}")
+
+
+# What is changed unless somebody chooses; conf/augment/affine.yaml explains the numbers.
+AFFINE = Augment(rotate="full", flip=0.5, shift=0.02, zoom=1.3)

@@ -23,6 +23,11 @@ _EXAMPLE = """A question looks like this; only answers are needed:
 class Labels:
     """The meaning of (N, K) targets.
 
+    Example:
+        >>> labels = class_labels(("elliptical", "spiral"), "Which kind of galaxy is it?")
+        >>> labels.columns, labels.kind
+        (('elliptical', 'spiral'), 'classes')
+
     Attributes:
         questions: The tree with K answers, one for each column. The parent of a question is the answer to
             whose target the targets of the question sum. Conditional labels have no parents: their targets

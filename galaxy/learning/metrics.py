@@ -18,7 +18,6 @@ class FractionMetrics(Metric):
 
     Args:
         labels: The labels that the columns hold.
-        weighted: Whether the targets come with weights.
         sync_on_compute: Whether the processes of a distributed run add up their sums.
     """
 
@@ -31,13 +30,13 @@ class FractionMetrics(Metric):
     squared_targets: Tensor
     known: Tensor
 
-    def __init__(self, labels: Labels, weighted: bool = False, sync_on_compute: bool = True) -> None:
+    def __init__(self, labels: Labels, sync_on_compute: bool = True) -> None:
         super().__init__(sync_on_compute=sync_on_compute)
         questions = labels.questions
         self.slices = {
             question.key: columns for question, columns in zip(questions, questions.slices, strict=True)
         }
-        self.weighted = weighted
+        self.weighted = False  # until the first weights come
         sums = ("squared_errors", "weighted_errors", "weights", "targets", "squared_targets", "known")
         for name in sums:
             self.add_state(name, torch.zeros(questions.size, dtype=torch.float64), dist_reduce_fx="sum")
@@ -56,6 +55,7 @@ class FractionMetrics(Metric):
         if weights is None:
             self.known.add_(len(targets))
         else:
+            self.weighted = True
             known = (weights > 0).double()
             squares.mul_(known)
             true = true * known
@@ -100,8 +100,8 @@ class ClassMetrics(FractionMetrics):
 
     confusion: Tensor
 
-    def __init__(self, labels: Labels, weighted: bool = False, sync_on_compute: bool = True) -> None:
-        super().__init__(labels, weighted, sync_on_compute)
+    def __init__(self, labels: Labels, sync_on_compute: bool = True) -> None:
+        super().__init__(labels, sync_on_compute)
         self.classes = labels.questions.size
         shape = (self.classes, self.classes)
         self.add_state("confusion", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
@@ -133,10 +133,10 @@ class ClassMetrics(FractionMetrics):
         return values
 
 
-def metrics_for(labels: Labels, weighted: bool = False, sync_on_compute: bool = True) -> FractionMetrics:
+def metrics_for(labels: Labels, sync_on_compute: bool = True) -> FractionMetrics:
     """Returns the metrics that suit the labels; see `FractionMetrics` for the arguments."""
     kind = ClassMetrics if labels.kind == "classes" else FractionMetrics
-    return kind(labels, weighted, sync_on_compute)
+    return kind(labels, sync_on_compute)
 
 
 class RunningMean:

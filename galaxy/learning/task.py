@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -13,14 +14,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from galaxy.config.objective import CLASS_METRICS, FRACTION_METRICS
+from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.loader import Batch
 from galaxy.labels.labels import Labels
 from galaxy.learning import averaging
-from galaxy.learning.lean_trainer import LeanModule
+from galaxy.learning.lean_trainer import LeanModule, Trainer
 from galaxy.learning.losses import Loss
+from galaxy.learning.losses.mse import MSE
 from galaxy.learning.metrics import FractionMetrics, RunningMean, metrics_for
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.models import Encoder, Output
+from galaxy.models.heads.tree import TreeHead
 from galaxy.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -36,18 +40,30 @@ class GalaxyTask(LeanModule):
     Batches hold "image" (B, C, H, W) float32 in [0, 1], "target" (B, K) float32 and whatever else the loss
     reads. RMSE is the global one over all known targets; where all are known, that is Kaggle's.
 
+    When a trainer fits the task on a `GalaxyDataModule`, what the task has to know of the training split is
+    measured first: the mean and the standard deviation of the images, and whatever the loss prepares.
+
+    Example:
+        >>> from galaxy.models.deep_cnn import DeepCNN
+        >>> from galaxy.surveys.kaggle import LABELS
+        >>> task = GalaxyTask(DeepCNN(channels=3, size=64), LABELS)
+        >>> task(torch.rand(2, 3, 64, 64)).fractions.shape
+        torch.Size([2, 37])
+
     Args:
         encoder: A network from images (B, C, H, W) to features (B, F).
-        head: A module from features (B, F) to an `Output`.
-        loss: The loss of an `Output` and a batch.
         labels: The labels that the targets hold.
-        mean: (C,) mean of the training images; the task subtracts it from the encoder's input.
-        std: (C,) standard deviation of the training images; the task divides by it.
-        weighted: Whether batches hold "weight" (B, K), which the metrics then use as well.
-        optimizer: A function from parameter groups to an optimizer. Predicting does not need it.
+        head: A module from features (B, F) to an `Output`; None for a `TreeHead`.
+        loss: The loss of an `Output` and a batch; None for the mean squared error.
+        optimizer: A function from parameter groups to an optimizer; None for AdamW with torch's settings.
         schedule: The schedule of the learning rate; None keeps it constant.
+        channels: The number C of channels of the images.
         seed: The seed of the dropout.
-        steps_per_epoch: The number of the optimizer's steps in an epoch.
+
+    Attributes:
+        mean: (C, 1, 1) mean of the training images; the task subtracts it from the encoder's input.
+        std: (C, 1, 1) standard deviation of the training images; the task divides by it.
+        steps_per_epoch: The number of the optimizer's steps in an epoch; None until it is measured.
     """
 
     mean: Tensor
@@ -56,42 +72,47 @@ class GalaxyTask(LeanModule):
     def __init__(
         self,
         encoder: Encoder,
-        head: nn.Module,
-        loss: Loss,
         labels: Labels,
-        mean: Tensor,
-        std: Tensor,
-        weighted: bool = False,
+        head: nn.Module | None = None,
+        loss: Loss | None = None,
         optimizer: Callable[..., Optimizer] | None = None,
         schedule: Schedule | None = None,
+        channels: int = 3,
         seed: int = 0,
-        steps_per_epoch: int = 1,
     ) -> None:
         super().__init__()
         # Convolutions are up to twice as fast with the channels innermost, on CPUs and GPUs.
         self.encoder = encoder.to(memory_format=torch.channels_last)
-        self.head = head
-        self.loss = loss
+        self.head = head or TreeHead(encoder.num_features, labels.questions)
+        self.loss = loss or MSE()
         self.labels = labels
-        self.optimizer = optimizer
+        self.optimizer = optimizer or partial(torch.optim.AdamW, fused=True)
         self.schedule = schedule or Schedule()
         self.seed = seed
-        self.steps_per_epoch = steps_per_epoch
-        self.register_buffer("mean", mean.view(-1, 1, 1))
-        self.register_buffer("std", std.view(-1, 1, 1))
-        self.train_metrics = metrics_for(labels, weighted)
-        self.val_metrics = metrics_for(labels, weighted)
+        self.steps_per_epoch: int | None = None
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+        self.train_metrics = metrics_for(labels)
+        self.val_metrics = metrics_for(labels)
         self.running_loss = RunningMean()
         self._compiled: Callable[[Tensor], Output] | None = None
         self._compiled_batch = 0
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        images = (images.to(self.mean.dtype) - self.mean) / self.std
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = self._normalised(images)
         if self._compiled is not None and self.training and len(images) == self._compiled_batch:
             return self._compiled(images)
         return self._network(images)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Encodes images (B, C, H, W) float32 in [0, 1] as features (B, F)."""
+        features: Tensor = self.encoder(self._normalised(images))
+        return features
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        images = (images.to(self.mean.dtype) - self.mean) / self.std
+        return images.contiguous(memory_format=torch.channels_last)
 
     def _network(self, images: Tensor) -> Output:
         output: Output = self.head(self.encoder(images))
@@ -111,14 +132,51 @@ class GalaxyTask(LeanModule):
         self._compiled = torch.compile(self._network, mode=mode, dynamic=False)
         self._compiled_batch = batch_size
 
+    def measure(self, data: GalaxyDataModule) -> None:
+        """Measures what the task has to know of the training split. The data module calls it before a fit.
+
+        A checkpoint that a training goes on from holds the same values, which are then loaded.
+
+        Raises:
+            ValueError: The images of the data have another number of channels.
+        """
+        self.train()  # a model that has predicted is in the other mode
+        trainer = self.trainer
+        mean, std = (torch.from_numpy(x).view(-1, 1, 1) for x in data.channel_statistics())
+        if len(mean) != len(self.mean):
+            raise ValueError(
+                f"channels is {len(self.mean)}; it must be {len(mean)}, as the crop of the data makes them"
+            )
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+        self.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
+        # `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the
+        # position of its loader (Lightning issue 20550).
+        batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
+        batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+        self.steps_per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+        # A short epoch is logged at least once.
+        interval = min(trainer.log_every_n_steps, self.steps_per_epoch)  # type: ignore[attr-defined]
+        trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
+        if isinstance(trainer, Trainer) and trainer.compile_mode is not None:
+            self.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
+
     def configure_optimizers(self) -> Any:
-        """Builds the optimizer of the network, and of a loss that learns as well, with its schedule."""
-        if self.optimizer is None:
-            raise ValueError("optimizer is None; training needs one")
+        """Builds the optimizer of the network, and of a loss that learns as well, with its schedule.
+
+        Raises:
+            ValueError: The schedule has to know the length of the training, which has none.
+        """
         head = [*self.head.parameters(), *self.loss.parameters()]
         optimizer = build_optimizer(self.optimizer, self.encoder, head)
-        assert self.trainer.max_epochs is not None
-        return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)
+        trainer, steps, epochs = self.trainer, self.steps_per_epoch, self.trainer.max_epochs or 1
+        if steps is None:  # the trainer was given other data than a `GalaxyDataModule`
+            steps = max(1, math.ceil(trainer.estimated_stepping_batches / abs(epochs)))
+        if epochs < 0:  # the trainer counts steps, or neither steps nor epochs
+            if trainer.max_steps < 0 and self.schedule.length is not None:
+                raise ValueError("max_epochs is -1; the schedule needs a number of epochs")
+            epochs = math.ceil(max(1, trainer.max_steps) / steps)
+        return self.schedule.configure(optimizer, epochs, steps)
 
     def _step(self, batch: Batch, metrics: FractionMetrics) -> Tensor:
         output = self(batch["image"])
@@ -132,7 +190,8 @@ class GalaxyTask(LeanModule):
         self.running_loss.add(loss)
         trainer = self.trainer
         ends_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        if ends_step and (self.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        interval = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if ends_step and interval and (self.global_step + 1) % interval == 0:
             mean = self._finite_loss()
             assert mean is not None  # it contains this step's loss
             self.log_at_once("train/loss", mean)

@@ -15,7 +15,7 @@ from galaxy.data.splits import SPLITS, read_splits
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics
 from galaxy.runs.confusion import write_confusion
-from galaxy.runs.experiment import Config, load
+from galaxy.runs.experiment import Config, build_data, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
 from galaxy.runs.predict import Predictions, predict, values
 from galaxy.system.errors import UserError
@@ -83,9 +83,10 @@ def evaluate(
     keep_freed_memory()
     device = _device(accelerator)
     trained = load(file)
-    module = trained.data(data)
+    module = build_data({**trained.config, "data": data})
     module.device = device
     module.read()
+    _check_names(module, trained.labels)
     labelled = module.catalog.targets is not None
     if labelled:
         _check_same_labels(trained.labels, module)
@@ -104,6 +105,17 @@ def evaluate(
     title = f"data: {choice}, split={split}, tta={tta}: {len(predictions.rows):,} galaxies"
     seen = _count_seen(file, module) if labelled and split == "all" else 0
     return Evaluation(folder, title, predictions, scored, seen)
+
+
+def _check_names(data: GalaxyDataModule, labels: Labels) -> None:
+    """Refuses extra columns that would share a name with a column of the predictions."""
+    extra = data.catalog.extra_columns
+    for name in () if extra is None else extra:
+        if name in labels.columns:
+            raise UserError(
+                f"data.catalog.extra_columns holds {name}, but the predictions have a column of that name: "
+                "leave it out, or rename it in the table"
+            )
 
 
 def _make_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.trust import check_model
 from galaxy.data.datamodule import GalaxyDataModule
+from galaxy.data.splits import SPLITS
 from galaxy.labels.labels import Labels
 from galaxy.learning import checkpoint_files
 from galaxy.learning.checkpoint_files import WholeCheckpointIO
@@ -31,6 +32,8 @@ from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.runs.checks import check_callbacks, check_metrics, check_optimizer, check_settings
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
+from galaxy.runs.model import TrainedModel
+from galaxy.surveys.files import Stretch
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 from galaxy.system.interruption import Interruption
@@ -94,12 +97,12 @@ class Experiment:
             trainer = build_trainer(config, callbacks, loggers, in_sweep)
             model.load_pretrained()
         self.data.read()
-        self.data.check_trainable()
+        self.data.check_trainable(SPLITS)
         weighted = self.data.catalog.weights is not None
         check_metrics(config, self.data.labels, weighted, fitted=trainer is None)
-        model = _completed(model, config, self.data.labels, loss, weighted)
-        # Every checkpoint carries these.
-        recipe = {"config": config, "labels": self.data.labels.plain()}
+        model = _completed(model, config, self.data.labels, loss)
+        # Every checkpoint carries these, and the frame of the images once they have been read.
+        recipe = {"config": config, "labels": self.data.labels.plain(), "frame": None}
         self.learner: Learner
         if trainer is None:
             self.learner = FitsInOneGo(model, recipe, checkpoints)
@@ -115,7 +118,8 @@ class Experiment:
             UserError: Some images are bad, or a split is empty without them.
         """
         self.data.setup()
-        self.data.check_trainable()
+        self.data.check_trainable(SPLITS)
+        self.learner.recipe["frame"] = self.data.images.frame
         self.learner.check_data(self.data)
 
     def fit(self) -> Model:
@@ -123,31 +127,12 @@ class Experiment:
         return self.learner.fit(self.data)
 
 
-@dataclass(frozen=True)
-class Trained:
-    """The model of a checkpoint, with its weights.
-
-    Attributes:
-        model: The model.
-        labels: What it predicts.
-        config: The configuration that it was trained under.
-    """
-
-    model: Model
-    labels: Labels
-    config: Config
-
-    def data(self, node: Config) -> GalaxyDataModule:
-        """Builds other data, which are cropped for this model; they are still to be read.
-
-        Args:
-            node: The node `data` of a configuration.
-        """
-        return build_data({**self.config, "data": node})
-
-
-def load(path: Path) -> Trained:
+def load(path: Path, trust: Sequence[str] = ()) -> TrainedModel:
     """Builds the model of a checkpoint. What the checkpoint names is checked before anything is called.
+
+    Args:
+        path: The checkpoint.
+        trust: Packages whose code the checkpoint may call beside Galaxy's own.
 
     Raises:
         UserError: The file is missing or damaged, it is no checkpoint of this project, it would call other
@@ -156,15 +141,24 @@ def load(path: Path) -> Trained:
     content = checkpoint_files.load(path)
     try:
         hyperparameters = content["hyper_parameters"]
-        config = hyperparameters["config"]
+        config, frame = hyperparameters["config"], hyperparameters.get("frame")
         nodes = [config[name] for name in PREDICTING]
         labels = Labels.from_plain(hyperparameters["labels"])
+        stretch = _stretch(config)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
     check_model(nodes, path)
     model = build_model(config, labels)
     _load_state(model, content, path)
-    return Trained(model, labels, config)
+    model.eval()
+    crop = instantiate(config["crop"], "crop")
+    return TrainedModel(model, labels, crop, stretch, None if frame is None else tuple(frame), config)
+
+
+def _stretch(config: Config) -> Stretch:
+    """Returns how the data of a configuration become pictures, as far as it says so."""
+    catalog = config.get("data", {}).get("catalog", {})
+    return Stretch(**{field.name: catalog[field.name] for field in fields(Stretch) if field.name in catalog})
 
 
 def load_weights(model: Model, path: Path) -> None:
@@ -198,15 +192,14 @@ def _instantiate_model(config: Config) -> Any:
         raise UserError(re.sub("^model.size is", "crop.size is", str(error))) from error
 
 
-def _completed(model: Any, config: Config, labels: Labels, loss: Loss | None, weighted: bool = False) -> Any:
-    """Completes an encoder by a head, a loss and a normalisation, or tells a `Fitted` its labels."""
+def _completed(model: Any, config: Config, labels: Labels, loss: Loss | None) -> Any:
+    """Completes an encoder by a head and a loss, or tells a `Fitted` its labels."""
     if not isinstance(model, Encoder):
         with naming("model"):
             return model(labels=labels)
     assert loss is not None
     head = instantiate(config["head"], "head", in_features=model.num_features, questions=labels.questions)
-    channels = config["crop"]["channels"]
-    return GalaxyTask(model, head, loss, labels, torch.zeros(channels), torch.ones(channels), weighted)
+    return GalaxyTask(model, labels, head, loss, channels=config["crop"]["channels"])
 
 
 def build_data(config: Config) -> GalaxyDataModule:

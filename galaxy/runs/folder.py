@@ -280,6 +280,19 @@ class RunFolder:
         config: dict[str, Any] = _parsed(self.config_file, dict)
         return config
 
+    def best_checkpoint(self) -> Path:
+        """Returns the best checkpoint of the run.
+
+        Raises:
+            UserError: This is not a run folder, or the run has no such checkpoint.
+        """
+        self.config()  # this says so if the folder is not a run folder
+        if not self.best.exists():
+            raise UserError(
+                f"{self.path} has no checkpoint {self.best.name} (the run: {self.result().status})"
+            )
+        return self.best
+
     def split_settings(self) -> dict[str, Any]:
         """Returns the settings of the data that send each galaxy to the split that it had in this run."""
         data: Any = self.config().get("data")

@@ -8,7 +8,6 @@ checkpoint was chosen; None is where that does not apply.
 from __future__ import annotations
 
 import logging
-import math
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +85,7 @@ class TrainsByGradients:
         self, task: GalaxyTask, trainer: Trainer, last: Path, progress: ResumePoint | None = None
     ) -> None:
         self.task = task
+        self.recipe = task.hparams
         self.trainer = trainer
         self.last = last
         self.progress = progress
@@ -128,8 +128,7 @@ class TrainsByGradients:
         return self.trainer.global_step
 
     def check_data(self, data: GalaxyDataModule) -> None:
-        """Tells the data their device, and refuses splits that some process would get nothing of."""
-        data.device, data.processes = self.device, self.trainer.num_devices
+        """Refuses splits that some process would get nothing of."""
         processes = self.trainer.world_size
         for split in ("train", "val"):
             count = len(data.rows[split])
@@ -142,16 +141,6 @@ class TrainsByGradients:
     def fit(self, data: GalaxyDataModule) -> GalaxyTask:
         """Trains from the beginning, or from where the progress says."""
         task, trainer, progress = self.task, self.trainer, self.progress
-        mean, std = (torch.from_numpy(x).view(-1, 1, 1) for x in data.channel_statistics())
-        task.mean.copy_(mean)
-        task.std.copy_(std)
-        task.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
-        task.steps_per_epoch = self._steps_per_epoch(data)
-        # A short epoch is logged at least once.
-        interval = min(trainer.log_every_n_steps, task.steps_per_epoch)  # type: ignore[attr-defined]
-        trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
-        if trainer.compile_mode is not None:
-            task.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
         parameters = sum(parameter.numel() for parameter in task.parameters())
         log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
         arguments: dict[str, Any] = {}
@@ -178,17 +167,6 @@ class TrainsByGradients:
                     f"nothing has logged {name} by the end of the first validation, but objective.metric, a "
                     f"callback or the scheduler watches it\nThere are: {', '.join(trainer.callback_metrics)}"
                 ) from error
-
-    def _steps_per_epoch(self, data: GalaxyDataModule) -> int:
-        """Counts the steps of the optimizer in an epoch.
-
-        `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the
-        position of its loader (Lightning issue 20550).
-        """
-        batches = data.batches_per_epoch(self.trainer.world_size)
-        limit = self.trainer.limit_train_batches
-        batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-        return max(1, math.ceil(batches / self.trainer.accumulate_grad_batches))
 
 
 Learner = FitsInOneGo | TrainsByGradients

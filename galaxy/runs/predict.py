@@ -6,6 +6,7 @@ Everything here is float32, whatever the precision of the training, so that a ch
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,30 +52,44 @@ class Predictions:
         return measure(self.labels, self.fractions, catalog.targets[self.rows], weights)
 
     def write(self, path: Path) -> None:
-        """Writes one row a galaxy: its id, the predictions and, if known, the targets as `true/<column>`.
+        """Writes one row a galaxy: see `prediction_table`. The extra columns of the catalog follow the id.
 
-        For classes there is the likeliest class as well, by name. Unknown targets, whose weight is 0, are
-        empty.
+        Known targets are added as `true/<column>`. Unknown ones, whose weight is 0, are empty.
 
         Args:
             path: The file, `.parquet` or `.csv`.
         """
-        columns, rows = list(self.labels.columns), self.rows
-        tables = [
-            pd.DataFrame({"id": self.catalog.identifiers[rows]}),
-            pd.DataFrame(self.fractions, columns=columns),
-        ]
-        if self.labels.kind == "classes":
-            likeliest = np.array(columns, dtype=object)[self.fractions.argmax(axis=1)]
-            tables.insert(1, pd.DataFrame({"class": likeliest}))
-        if (targets := self.catalog.known_targets) is not None:
-            tables.append(pd.DataFrame(targets[rows], columns=[f"true/{name}" for name in columns]))
-        table = pd.concat(tables, axis=1)
+        rows, catalog = self.rows, self.catalog
+        table = prediction_table(self.labels, catalog.identifiers[rows], self.fractions)
+        if catalog.extra_columns is not None:
+            extra = catalog.extra_columns.iloc[rows].reset_index(drop=True)
+            table = pd.concat([table[["id"]], extra, table.drop(columns="id")], axis=1)
+        if (targets := catalog.known_targets) is not None:
+            true = pd.DataFrame(targets[rows], columns=[f"true/{name}" for name in self.labels.columns])
+            table = pd.concat([table, true], axis=1)
         with replacing(path) as temporary:
             if path.suffix == ".parquet":
                 table.to_parquet(temporary, index=False)
             else:
                 table.to_csv(temporary, index=False)
+
+
+def prediction_table(
+    labels: Labels, ids: NDArray[np.generic], fractions: NDArray[np.float32]
+) -> pd.DataFrame:
+    """Makes a table of predictions: `id`, then a column for each answer; before these, the likeliest `class`.
+
+    Args:
+        labels: What is predicted. Only classes have the column `class`, which holds the name of the answer.
+        ids: (N,) the names of the galaxies.
+        fractions: (N, K), the predictions.
+    """
+    columns = list(labels.columns)
+    table = pd.DataFrame(fractions, columns=columns)
+    if labels.kind == "classes":
+        table.insert(0, "class", np.array(columns, dtype=object)[fractions.argmax(axis=1)])
+    table.insert(0, "id", ids)
+    return table
 
 
 def predict(
@@ -90,20 +105,37 @@ def predict(
         device: Where to compute.
         tta: The number of views (see `views`) whose predictions are averaged.
     """
+    # One array for all batches: many small ones would keep the memory of the batches from being used again.
+    fractions, done = np.empty((len(data.rows[split]), len(labels.columns)), np.float32), 0
+    with predicting(model, device):
+        for batch in tracked(data.loader(split), f"Predicting {split}"):
+            predicted = mean_of_views(model, as_floats(batch["image"].to(device)), tta)
+            fractions[done : done + len(predicted)] = predicted
+            done += len(predicted)
+    return Predictions(labels, data.catalog, data.rows[split], fractions)
+
+
+@contextmanager
+def predicting(model: Model, device: torch.device) -> Iterator[None]:
+    """Makes a model ready to predict in float32 on a device; it is left in the mode that it was in."""
     return_freed_memory()  # a training leaves much
     use_tf32(allowed=False)
+    learning = model.training
     model.eval().to(device)
     if isinstance(model, GalaxyTask):
         model.float()
-    # One array for all batches: many small ones would keep the memory of the batches from being used again.
-    fractions, done = np.empty((len(data.rows[split]), len(labels.columns)), np.float32), 0
-    with torch.inference_mode():
-        for batch in tracked(data.loader(split), f"Predicting {split}"):
-            images = as_floats(batch["image"].to(device))
-            total = sum(model(view).fractions.double() for view in views(images, tta))
-            fractions[done : done + len(images)] = (total / tta).float().cpu().numpy()
-            done += len(images)
-    return Predictions(labels, data.catalog, data.rows[split], fractions)
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(learning)
+
+
+def mean_of_views(model: Model, images: Tensor, tta: int) -> NDArray[np.float32]:
+    """Predicts images (B, C, H, W) float32 in [0, 1]: the mean over `tta` views, (B, K)."""
+    total = sum(model(view).fractions.double() for view in views(images, tta))
+    mean: NDArray[np.float32] = (total / tta).float().cpu().numpy()
+    return mean
 
 
 def views(images: Tensor, count: int) -> Iterator[Tensor]:
@@ -126,7 +158,7 @@ def measure(
     weights: NDArray[np.float32] | None = None,
 ) -> FractionMetrics:
     """Returns the metrics of (N, K) predictions; `values` reads them."""
-    metrics = metrics_for(labels, weights is not None, sync_on_compute=False)  # one process has all of them
+    metrics = metrics_for(labels, sync_on_compute=False)  # one process has all of them
     trust = None if weights is None else torch.from_numpy(weights)
     metrics.update(torch.from_numpy(fractions), torch.from_numpy(targets), trust)
     return metrics

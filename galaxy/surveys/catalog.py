@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels
@@ -71,6 +72,11 @@ class DeepPicture(NamedTuple):
 # The place of a galaxy's pixels. A path is a file of a picture.
 ImageSource: TypeAlias = Path | Hdf5Image | FitsImage | DeepPicture
 
+# Batches and tables of predictions have columns of these names themselves.
+TAKEN_NAMES = frozenset(
+    ("image", "row", "target", "weight", "counts", "warp", "quarters", "mirror", "gains", "id", "class")
+)
+
 # Writes predictions in a survey's own format into a file, from ids (N,) and fractions (N, K) of known labels.
 Writer: TypeAlias = Callable[[Path, NDArray[np.int64], Labels, NDArray[np.float32]], None]
 
@@ -78,6 +84,13 @@ Writer: TypeAlias = Callable[[Path, NDArray[np.int64], Labels, NDArray[np.float3
 @dataclass(frozen=True)
 class Catalog:
     """Galaxies with their images and, if they have any, their labels. Row i is the same galaxy everywhere.
+
+    Example:
+        >>> table = pd.DataFrame({"redshift": [0.1, 0.2], "survey": ["SDSS", "DECaLS"]})
+        >>> images = (Path("1.jpg"), Path("2.jpg"))
+        >>> catalog = Catalog("mine", np.array([1, 2]), images, extra_columns=table)
+        >>> catalog.take(np.array([1])).extra_numbers
+        {'redshift': array([0.2], dtype=float32)}
 
     Attributes:
         name: The name of the survey, as in `data=`.
@@ -93,6 +106,9 @@ class Catalog:
         names: The names of the galaxies; None if these are the ids.
         strata: (N,) int64, the kind of each galaxy, for splits that hold each kind in the same share; None if
             the survey has no kinds.
+        extra_columns: Further columns of the survey's table, N rows, such as ra and redshift; None if there
+            are none. Tables of predictions carry all of them. Batches hold the numbers among them, each
+            under its own name as (B,) float32, NaN where one is missing.
         groups: (N,) int64. Galaxies of one group belong in the same split because they show the same piece
             of sky. None if each galaxy stands alone.
         any_frame: Whether the images may differ in width and height, as cutouts scaled to each galaxy do. If
@@ -100,6 +116,9 @@ class Catalog:
         skipped: One line for each row or file that was left out under `on_bad="skip"`.
         writer: Writes predictions in the survey's own format, for surveys that ask for predictions; called
             with the file, ids (N,), labels and fractions (N, K). None if the survey has no such format.
+
+    Raises:
+        ValueError: An extra column has a name that is taken.
     """
 
     name: str
@@ -112,10 +131,26 @@ class Catalog:
     expected: NDArray[np.float32] | None = None
     names: tuple[str, ...] | None = None
     strata: NDArray[np.int64] | None = None
+    extra_columns: pd.DataFrame | None = None
     groups: NDArray[np.int64] | None = None
     any_frame: bool = False
     skipped: tuple[str, ...] = ()
     writer: Writer | None = None
+
+    def __post_init__(self) -> None:
+        if self.extra_columns is None:
+            return
+        names = [str(name) for name in self.extra_columns]
+        answers = () if self.labels is None else self.labels.columns
+        for name in names:
+            if name in TAKEN_NAMES or name.startswith("true/"):
+                raise ValueError(
+                    f"extra_columns holds {name}, which batches or tables of predictions have themselves: "
+                    "rename it in the table, or leave it out"
+                )
+            if name in answers or names.count(name) > 1:
+                what = "is one of the answers" if name in answers else "comes twice"
+                raise ValueError(f"extra_columns holds {name}, which {what}: leave it out")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,6 +159,14 @@ class Catalog:
     def identifiers(self) -> NDArray[np.generic]:
         """The names of the galaxies in tables, (N,); their ids if they have no names."""
         return self.ids if self.names is None else np.array(self.names, dtype=object)
+
+    @property
+    def extra_numbers(self) -> dict[str, NDArray[np.float32]]:
+        """The extra columns that are numbers, (N,) float32 each, with NaN for missing ones."""
+        if self.extra_columns is None:
+            return {}
+        numbers = self.extra_columns.select_dtypes(["number", "bool"])
+        return {str(name): numbers[name].to_numpy(np.float32, na_value=np.nan) for name in numbers}
 
     @property
     def known_targets(self) -> NDArray[np.float32] | None:
@@ -148,4 +191,6 @@ class Catalog:
         for name in tuples:
             items = getattr(self, name)
             taken[name] = None if items is None else tuple(items[row] for row in rows.tolist())
+        if self.extra_columns is not None:
+            taken["extra_columns"] = self.extra_columns.iloc[rows].reset_index(drop=True)
         return replace(self, **taken, skipped=self.skipped + skipped)

@@ -46,8 +46,8 @@ class Stretch:
         ValueError: A number is out of range.
     """
 
-    bands: Sequence[int]
-    softening: float
+    bands: Sequence[int] = (2, 1, 0)
+    softening: float = 10.0
     hdu: int | str | Sequence[int | str] | None = None
     plane_axis: Literal["first", "last"] | None = None
     white: float | None = None
@@ -81,6 +81,12 @@ class Stretch:
         if path.name.lower().endswith(FITS_ENDINGS):
             return FitsImage(path, tuple(self.bands), self.softening, self._parts, self.plane_axis or "")
         return path if self.white is None else DeepPicture(path, self.white)
+
+
+def without_ending(name: str) -> str:
+    """Returns the name of a file without its ending, such as ngc1300 for ngc1300.fits.gz."""
+    image = _IMAGE.fullmatch(name)
+    return image["stem"] if image else Path(name).stem
 
 
 def image_files(folder: Path) -> dict[str, str]:

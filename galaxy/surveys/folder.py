@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,9 +15,9 @@ from galaxy.system.errors import UserError, listing
 
 def read_folder(
     root: Path,
-    on_bad: Literal["error", "skip"],
-    bands: list[int],
-    softening: float,
+    on_bad: Literal["error", "skip"] = "error",
+    bands: Sequence[int] = (2, 1, 0),
+    softening: float = 10.0,
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,

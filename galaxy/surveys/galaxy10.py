@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import class_labels
@@ -43,7 +44,7 @@ _Columns = dict[str, NDArray[Any]]
 
 def read_galaxy10(
     root: Path,
-    on_bad: Literal["error", "skip"],
+    on_bad: Literal["error", "skip"] = "error",
     file: str = "Galaxy10_DECals.h5",
     separation: float = 33.0,
 ) -> Catalog:
@@ -82,8 +83,9 @@ def read_galaxy10(
         raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}".rstrip())
     classes = columns["ans"][rows].astype(np.int64)
     warn_of_rare(LABELS, classes)
-    groups = None
+    groups = sky = None
     if "ra" in columns:
+        sky = pd.DataFrame({name: columns[name][rows] for name in ("ra", "dec")})
         groups = sky_groups(rows, columns["ra"][rows], columns["dec"][rows], separation)
     return Catalog(
         name="galaxy10",
@@ -92,6 +94,7 @@ def read_galaxy10(
         labels=LABELS,
         targets=np.eye(len(CLASSES), dtype=np.float32)[classes],
         strata=classes,
+        extra_columns=sky,
         groups=groups,
         skipped=skipped,
     )

@@ -63,7 +63,7 @@ _log = logging.getLogger(__name__)
 
 def read_gz2(
     root: Path,
-    on_bad: Literal["error", "skip"],
+    on_bad: Literal["error", "skip"] = "skip",
     labels: Literal["cumulative", "debiased", "renormalised", "weighted", "counts"] = "cumulative",
     weights: Literal["known", "parent", "counts"] | None = "known",
     counts: bool = False,
@@ -132,6 +132,7 @@ def read_gz2(
         weights=None if weights is None else _weights(values, labels, weights).astype(np.float32),
         counts=values["count"].astype(np.float32) if "count" in values else None,
         strata=None if table.strata is None else table.strata[rows],
+        extra_columns=table.sky.iloc[rows].reset_index(drop=True),
         skipped=skipped,
     )
 
@@ -204,6 +205,7 @@ class _LabelTable(NamedTuple):
         ids: (M,) int64, indexed by line number.
         values: The (M, 37) float64 values of each kind of column, NaN where there is none.
         strata: (M,) int64, or None.
+        sky: The columns ra and dec, M rows, as far as the table has them.
         rows: The number of rows in the file.
         bad_ids: The rows without a usable id.
         check: What is wrong with the M rows.
@@ -214,6 +216,7 @@ class _LabelTable(NamedTuple):
     ids: pd.Series
     values: dict[str, NDArray[np.float64]]
     strata: NDArray[np.int64] | None
+    sky: pd.DataFrame
     rows: int
     bad_ids: Mistakes
     check: RowCheck
@@ -227,7 +230,8 @@ def _read_labels(path: Path, kinds: Mapping[str, str]) -> _LabelTable:
     source = Table(path, published=True)
     _check_columns(source, needed, kinds.get("count", ""))
     has_classes = CLASS in source.header
-    table = source.read(["dr7objid", CLASS] if has_classes else ["dr7objid"], needed)
+    sky = [name for name in ("ra", "dec") if name in source.header]
+    table = source.read(["dr7objid", CLASS] if has_classes else ["dr7objid"], [*needed, *sky])
     ids, bad_ids = check_ids(table["dr7objid"], path.name)
     labels = table.loc[ids.index, needed]
     values = labels.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
@@ -253,7 +257,8 @@ def _read_labels(path: Path, kinds: Mapping[str, str]) -> _LabelTable:
         codes, _ = pd.factorize(class_reduced(table[CLASS]), sort=True)
         strata = codes.astype(np.int64)[table.index.get_indexer(ids.index)]
     of_kinds = {kind: values[:, [needed.index(name) for name in names]] for kind, names in columns.items()}
-    return _LabelTable(ids, of_kinds, strata, len(table), bad_ids, check, empty, wrong)
+    places = table.loc[ids.index, sky]
+    return _LabelTable(ids, of_kinds, strata, places, len(table), bad_ids, check, empty, wrong)
 
 
 def _check_columns(table: Table, needed: list[str], votes_for: str) -> None:

@@ -40,7 +40,7 @@ _LAYOUT = f"""The folder given by data.root must hold, unpacked from the competi
 
 
 def read_kaggle(
-    root: Path, on_bad: Literal["error", "skip"], part: Literal["training", "test"] = "training"
+    root: Path, on_bad: Literal["error", "skip"] = "error", part: Literal["training", "test"] = "training"
 ) -> Catalog:
     """Reads the competition's files, as they come out of its zip files.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.surveys.catalog import Catalog
+from galaxy.surveys.extra import read_extra
 from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, existing, image_files, written
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree, raise_or_list, warn_of_rare
@@ -34,9 +35,9 @@ _KEY = "data.catalog"
 
 def read_table(
     root: Path,
-    on_bad: Literal["error", "skip"],
-    bands: list[int],
-    softening: float,
+    on_bad: Literal["error", "skip"] = "error",
+    bands: Sequence[int] = (2, 1, 0),
+    softening: float = 10.0,
     file: str | None = None,
     id_column: str | None = None,
     image_column: str | None = None,
@@ -50,6 +51,7 @@ def read_table(
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,
+    extra_columns: list[str] | None = None,
 ) -> Catalog:
     """Reads a table with a row for each galaxy.
 
@@ -82,6 +84,7 @@ def read_table(
         hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
+        extra_columns: Further columns of the table, such as coordinates; see `Catalog.extra_columns`.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
@@ -101,6 +104,8 @@ def read_table(
         "class_column": class_column,
         "group_column": group_column,
     }
+    extra = list(dict.fromkeys(extra_columns or ()))
+    table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
     rows = _read_rows(table, roles, labels, f"{_KEY}.questions" if questions else f"{_KEY}.columns")
     labels, targets, codes = _read_targets(rows, labels, class_column, classes)
     paths = (
@@ -120,6 +125,7 @@ def read_table(
         targets=None if targets is None else targets[good],
         names=names,
         strata=None if codes is None else codes[good],
+        extra_columns=read_extra(table, extra, rows.frame.index[good]) if extra else None,
         groups=None if group_column is None else _groups(ids, rows.frame[group_column].iloc[good]),
         any_frame=True,
         skipped=skipped,

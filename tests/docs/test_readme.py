@@ -4,6 +4,9 @@ A comment before a block of commands makes an exception: `<!-- not run -->` wher
 serves, `<!-- compose only -->` where it needs a machine that tests do not have.
 """
 
+import doctest
+import importlib
+import logging
 import os
 import re
 import runpy
@@ -46,6 +49,18 @@ def commands(mark: str) -> list[str]:
 RUN = [line for line in commands("") if "tiny_cnn" not in line]
 WORKED = [line for line in commands("") if "tiny_cnn" in line]
 SWEEPS = [line for line in RUN if "train -m " in line or "sweep=" in line]
+
+# The modules with the classes and functions that a notebook uses. Their docstrings have examples.
+EXAMPLES = [
+    "galaxy",
+    "galaxy.data.datamodule",
+    "galaxy.images.augment",
+    "galaxy.images.crops.center",
+    "galaxy.labels.labels",
+    "galaxy.learning.task",
+    "galaxy.runs.model",
+    "galaxy.surveys.catalog",
+]
 
 
 def test_the_pages_show_every_command() -> None:
@@ -96,6 +111,7 @@ def write_own(root: Path, survey: Path) -> None:
     smooth = table["Class1.1"]
     own = pd.DataFrame({"name": table["GalaxyID"], "smooth": smooth, "disk": table["Class1.2"]})
     own["morphology"] = np.where(smooth > 0.5, "elliptical", "spiral")
+    own[["ra", "dec", "redshift"]] = np.random.default_rng(0).uniform(0, 1, (len(own), 3))
     own.to_csv(root / "labels.csv", index=False)
     (root / "images").symlink_to(survey / "images_training_rev1")
 
@@ -189,6 +205,34 @@ def test_command_runs(
         submissions = list((ready / "runs" / "first").rglob("submission.csv"))
         assert len(submissions) == 1
         assert submissions[0].read_text().startswith(f"GalaxyID,{KAGGLE_COLUMNS[0]},")
+
+
+# Python that the guides show, all of a page one after the other.
+PYTHON = {name: re.findall(r"```python\n(.*?)```", text, re.DOTALL) for name, text in PAGES.items()}
+GUIDES = [name for name in PYTHON if name.startswith("docs/guides/") and PYTHON[name]]
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's, about a trainer without workers or with few batches
+@pytest.mark.parametrize("page", GUIDES)
+def test_the_python_of_a_guide_runs(page: str, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluations = [line for _, block in BLOCKS.findall(PAGES[page]) for line in block.splitlines()]
+    for line in evaluations:
+        if line.startswith("galaxy evaluate") and " out=" in line:
+            assert call(filled(line, ready), monkeypatch) == 0
+    names = {"RUN": str(ready / "runs" / "first"), "DIR": str(ready / "data" / "own")}
+    source = re.sub(r'"(RUN|DIR)', lambda blank: f'"{names[blank[1]]}', "\n".join(PYTHON[page]))
+    exec(compile(source, page, "exec"), {})  # a mistake in it is an exception
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("module", EXAMPLES)
+def test_the_examples_of_a_module_are_right(
+    module: str, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # earlier commands log to the standard output
+    found = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.attempted > 0
+    assert found.failed == 0
 
 
 @pytest.mark.parametrize("line", commands("compose only"))

@@ -104,7 +104,7 @@ def test_class_metrics_are_scikit_learns() -> None:
 def test_the_weighted_error_trusts_targets_by_their_weights() -> None:
     rng = np.random.default_rng(4)
     fractions, targets, weights = (torch.from_numpy(rng.random((20, K))) for _ in range(3))
-    metric = FractionMetrics(LABELS, weighted=True)
+    metric = FractionMetrics(LABELS)
     metric.update(fractions[:8], targets[:8], weights[:8])
     metric.update(fractions[8:], targets[8:], weights[8:])
     expected = np.sqrt(np.average(np.square((fractions - targets).numpy()), weights=weights.numpy()))
@@ -118,7 +118,7 @@ def test_unknown_targets_take_part_in_no_metric() -> None:
     rng = np.random.default_rng(5)
     fractions, targets = (rng.random((30, K)) for _ in range(2))
     known = rng.random((30, K)) > 0.3
-    metric = FractionMetrics(LABELS, weighted=True)
+    metric = FractionMetrics(LABELS)
     for rows in np.array_split(np.arange(30), 4):
         weights = torch.from_numpy(known[rows] * 0.5)
         # The stored target of an unknown answer must not matter.
@@ -138,7 +138,7 @@ def test_unknown_targets_take_part_in_no_metric() -> None:
 
 def test_galaxies_whose_class_is_unknown_are_not_counted() -> None:
     labels = class_labels(("a", "b"), "Which?")
-    metric = metrics_for(labels, weighted=True)
+    metric = metrics_for(labels)
     fractions = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
     targets = torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]])
     metric.update(fractions, targets, torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]]))

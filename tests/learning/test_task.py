@@ -12,14 +12,11 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.learning.losses import Loss
-from galaxy.learning.losses.mse import MSE
 from galaxy.learning.losses.weighted_mse import WeightedMSE
 from galaxy.learning.optim import Schedule, one_cycle
 from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.models.heads.tree import TreeHead
 from galaxy.surveys.kaggle import LABELS
 
 
@@ -46,14 +43,10 @@ def tiny_task(
 ) -> GalaxyTask:
     return GalaxyTask(
         encoder=encoder or TinyEncoder(),
-        head=TreeHead(4, GALAXY_ZOO_2),
-        loss=loss or MSE(),
         labels=LABELS,
-        mean=torch.zeros(3),
-        std=torch.ones(3),
+        loss=loss,
         optimizer=lambda groups: torch.optim.SGD(groups, lr=lr),
         schedule=schedule,
-        steps_per_epoch=4,
     )
 
 
@@ -200,10 +193,9 @@ def test_the_encoder_sees_images_centred_and_divided(channels: int) -> None:
             return images.mean(dim=(2, 3))
 
     generator = torch.Generator().manual_seed(0)
-    mean, std = torch.rand(2, channels, generator=generator).double()
-    task = GalaxyTask(
-        Seeing(), TreeHead(channels, GALAXY_ZOO_2), MSE(), LABELS, mean.clone(), std + 0.1
-    ).double()
+    mean, std = torch.rand(2, channels, 1, 1, generator=generator).double()
+    task = GalaxyTask(Seeing(), LABELS, channels=channels).double()
+    task.load_state_dict({**task.state_dict(), "mean": mean, "std": std + 0.1})
     images = torch.rand(4, channels, 6, 10, generator=generator).double().requires_grad_()
     with torch.inference_mode():
         task(images)

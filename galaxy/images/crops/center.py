@@ -8,6 +8,11 @@ from galaxy.images.crops.crop import Crop, Pixels, central_square
 class CenterCrop(Crop):
     """Keeps the central square of the frame, resized by pixel area.
 
+    Example:
+        >>> import numpy as np
+        >>> CenterCrop(64)(np.zeros((424, 424, 3), np.uint8)).shape
+        (64, 64, 3)
+
     Args:
         size: Side of the result in pixels.
         fraction: Side of the square over the shorter side of the frame, in (0, 1]. One half holds nearly

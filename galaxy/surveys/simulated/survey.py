@@ -72,7 +72,7 @@ class _Row(NamedTuple):
 
 def read_simulated(
     root: Path,
-    on_bad: Literal["error", "skip"],
+    on_bad: Literal["error", "skip"] = "error",
     *,
     count: int = 2000,
     seed: int = 0,

@@ -1,0 +1,43 @@
+"""Further columns of a survey's table, which are carried along with the galaxies."""
+
+from __future__ import annotations
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from galaxy.surveys.table_reader import Table
+
+# float64 holds every whole number below this.
+_EXACT = 2**53
+
+
+def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
+    """Reads columns that may hold anything: numbers where all values are numbers, else text.
+
+    Args:
+        table: The table, which must have the columns.
+        names: The columns.
+        index: The lines or rows to return, as `Table.read` numbers them.
+
+    Returns:
+        The columns, with these rows in this order. Whole numbers are int64, or Int64 where some are missing.
+        Missing text is None.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    texts, numbers = table.read(names, []).loc[index], table.read([], names).loc[index]
+    columns = {name: _typed(texts[name], numbers[name]) for name in names}
+    return pd.DataFrame(columns, index=index).reset_index(drop=True)
+
+
+def _typed(texts: pd.Series, numbers: pd.Series) -> pd.Series:
+    """Returns the texts as numbers if nothing is lost by it."""
+    there = texts[texts != ""]
+    text = texts.where(texts != "", None)
+    if not is_numeric_dtype(numbers) or there.str.match(r"[+-]?0\d").any():  # 007 is a name
+        return text
+    if len(there) and there.str.fullmatch(r"[+-]?\d{1,18}").all():
+        whole = there.astype("int64")
+        return whole if len(whole) == len(texts) else whole.astype("Int64").reindex(texts.index)
+    return text if (numbers.abs() >= _EXACT).any() and there.str.fullmatch(r"[+-]?\d{16,}").any() else numbers
