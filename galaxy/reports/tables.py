@@ -64,7 +64,7 @@ def result_table(run: RunFolder, result: Result) -> Table:
     mean = result.baselines["mean"]["test/rmse"]
     for label, (rmse, accuracy) in sorted(rows.items(), key=lambda row: -row[1][0]):
         better = f"{1 - rmse / mean:.1%}" if mean else "-"  # labels may never vary
-        cells = [Text(label), f"{rmse:.5f}", better]
+        cells: list[Text | str] = [Text(label), f"{rmse:.5f}", better]
         if has_accuracy:
             cells.append("-" if accuracy is None else f"{accuracy:.4f}")
         table.add_row(*cells, style="bold" if label == name else None)

@@ -74,7 +74,7 @@ def test_rows_that_are_left_out_take_their_columns_with_them(root: Path) -> None
 def test_columns_that_cannot_be_carried_are_named(root: Path) -> None:
     with pytest.raises(UserError, match=r"no column nte \(data.catalog.extra_columns\); did you mean note"):
         read_table(root, columns=["smooth"], extra_columns=["nte"])
-    with pytest.raises(ValueError, match="^extra_columns holds smooth, which is one of the answers"):
+    with pytest.raises(ValueError, match=r"^extra_columns holds smooth, which is one of the answers"):
         read_table(root, columns=["smooth"], extra_columns=["smooth"])
     # Without labels, it is a column like any other.
     assert read_table(root, extra_columns=["smooth"]).extra_columns is not None
@@ -85,7 +85,7 @@ def test_names_that_are_taken_are_refused(name: str) -> None:
     table = pd.DataFrame({name: [1.0]})
     with pytest.raises(ValueError, match=f"^extra_columns holds {name}, which batches"):
         Catalog("mine", np.arange(1), (Path("0.jpg"),), extra_columns=table)
-    with pytest.raises(ValueError, match="^extra_columns holds a, which is one of the answers"):
+    with pytest.raises(ValueError, match=r"^extra_columns holds a, which is one of the answers"):
         Catalog(
             "mine",
             np.arange(1),
