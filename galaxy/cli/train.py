@@ -10,9 +10,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from galaxy.cli.arguments import with_resumed
+from galaxy.cli.arguments import with_resumed, with_settings_of_another
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
+from galaxy.config.overrides import key_of
 from galaxy.config.paths import CONF
 
 
@@ -33,9 +34,10 @@ def train(config: DictConfig) -> float:
     training = TrainingRun(
         run=RunFolder(Path(job.runtime.output_dir)),
         resume=settings.pop("resume") == "auto",
+        like=settings.pop("like"),
         config=settings,
         choices=dict(job.runtime.choices),
-        overrides=[override for override in job.overrides.task if not override.startswith("resume=")],
+        overrides=[override for override in job.overrides.task if key_of(override) not in ("resume", "like")],
         in_sweep=in_sweep,
     )
     trained = training.start()
@@ -52,7 +54,9 @@ def train(config: DictConfig) -> float:
 
 def main() -> None:
     """Runs the program."""
-    run(train, str(CONF), "train", prepare=with_resumed)
+    run(
+        train, str(CONF), "train", prepare=lambda arguments: with_resumed(with_settings_of_another(arguments))
+    )
 
 
 if __name__ == "__main__":

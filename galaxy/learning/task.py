@@ -23,7 +23,7 @@ from galaxy.learning.metrics import (
     RunningMean,
     metrics_for,
 )
-from galaxy.learning.optim import Schedule, build_optimizer
+from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
 from galaxy.models import Encoder, Output
 from galaxy.system.errors import UserError
 
@@ -52,6 +52,12 @@ class GalaxyTask(LeanModule):
         schedule: The schedule of the learning rate; None keeps it constant.
         seed: The seed of the dropout.
         steps_per_epoch: The number of the optimizer's steps in an epoch.
+        frozen_epochs: The number of epochs at the start in which only the head learns. The encoder then keeps
+            its weights and its batch-norm statistics.
+        body_lr_factor: The encoder's learning rate divided by the head's.
+
+    Raises:
+        ValueError: A parameter is out of its range.
     """
 
     mean: Tensor
@@ -70,8 +76,11 @@ class GalaxyTask(LeanModule):
         schedule: Schedule | None = None,
         seed: int = 0,
         steps_per_epoch: int = 1,
+        frozen_epochs: int = 0,
+        body_lr_factor: float = 1.0,
     ) -> None:
         super().__init__()
+        check_encoder_training(frozen_epochs, body_lr_factor)
         # Convolutions are up to twice as fast with the channels innermost, on CPUs and GPUs.
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.head = head
@@ -81,6 +90,9 @@ class GalaxyTask(LeanModule):
         self.schedule = schedule or Schedule()
         self.seed = seed
         self.steps_per_epoch = steps_per_epoch
+        self.frozen_epochs = frozen_epochs
+        self.body_lr_factor = body_lr_factor
+        self._learning: list[nn.Parameter] = []  # what the encoder ever trains
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
         self.train_metrics = metrics_for(labels, weighted)
@@ -120,7 +132,7 @@ class GalaxyTask(LeanModule):
         if self.optimizer is None:
             raise ValueError("optimizer is None; training needs one")
         head = [*self.head.parameters(), *self.loss.parameters()]
-        optimizer = build_optimizer(self.optimizer, self.encoder, head)
+        optimizer = build_optimizer(self.optimizer, self.encoder, head, self.body_lr_factor)
         assert self.trainer.max_epochs is not None
         return self.schedule.configure(optimizer, self.trainer.max_epochs, self.steps_per_epoch)
 
@@ -149,9 +161,10 @@ class GalaxyTask(LeanModule):
 
     def on_fit_start(self) -> None:
         """Refuses a frozen encoder in distributed training."""
-        if self.encoder.frozen_epochs > 0 and self.trainer.world_size > 1:
+        self._learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        if self.frozen_epochs > 0 and self.trainer.world_size > 1:
             raise UserError(
-                f"model.frozen_epochs={self.encoder.frozen_epochs} works in one process only, because the "
+                f"model.frozen_epochs={self.frozen_epochs} works in one process only, because the "
                 "others would wait for gradients of the frozen encoder: use trainer.devices=1 or "
                 "model.frozen_epochs=0"
             )
@@ -162,8 +175,11 @@ class GalaxyTask(LeanModule):
 
     def on_train_epoch_start(self) -> None:
         """Freezes or thaws the encoder, depending on the number of the epoch."""
-        learns = self.current_epoch >= self.encoder.frozen_epochs
-        self.encoder.requires_grad_(learns)
+        if self.frozen_epochs == 0:
+            return
+        learns = self.current_epoch >= self.frozen_epochs
+        for parameter in self._learning:
+            parameter.requires_grad_(learns)
         self.encoder.train(learns)  # a frozen encoder keeps its batch-norm statistics too
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

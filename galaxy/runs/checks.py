@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.config.instantiation import naming
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import CLASS_METRICS, FRACTION_METRICS
-from galaxy.learning.optim import Schedule, build_optimizer
+from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
 from galaxy.models.encoder import Encoder
 from galaxy.runs.folder import SPLIT_SETTINGS
 from galaxy.system.errors import UserError, meant
@@ -25,6 +26,7 @@ _LARGE = ("r2", *CLASS_METRICS, "images_per_second")
 
 # Every run reads these keys.
 REQUIRED_KEYS = {
+    "model": tuple(READ_BY_PROGRAM["model"]),
     "trainer": ("max_epochs", "accelerator", "precision", "devices"),
     "optimizer": ("lr",),
     "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
@@ -59,6 +61,8 @@ def check_settings(config: dict[str, Any]) -> None:
                 raise UserError(f"{group}.{key} is required: leave out ~{group}.{key}")
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
+    with naming("model"):
+        check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
     node = config["trainer"]
     _check_trainer(node)
     clip = node.get("gradient_clip_val") or 0
@@ -113,7 +117,11 @@ def _check_hardware(node: dict[str, Any]) -> None:
 
 
 def check_optimizer(
-    optimizer: Callable[..., Optimizer], schedule: Schedule, encoder: Encoder, epochs: int
+    optimizer: Callable[..., Optimizer],
+    schedule: Schedule,
+    encoder: Encoder,
+    body_lr_factor: float,
+    epochs: int,
 ) -> None:
     """Makes the optimizer and its schedule once, with a head of a single weight.
 
@@ -122,7 +130,7 @@ def check_optimizer(
     """
     head = [nn.Parameter(torch.zeros(1))]
     with naming("optimizer"):
-        made = build_optimizer(optimizer, encoder, head)
+        made = build_optimizer(optimizer, encoder, head, body_lr_factor)
     with naming("scheduler.scheduler"):
         schedule.configure(made, epochs, steps_per_epoch=100)  # the real number is not known yet
 

@@ -37,6 +37,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from galaxy import __version__
+from galaxy.runs.new_run import fits, new_run_command
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import write_json, write_text
 
@@ -169,6 +170,7 @@ class RunFolder:
             for file in (*self.path.glob("events.out.tfevents.*"), self.result_file):
                 file.unlink()
         if not self.begun:
+            self.splits_file.unlink(missing_ok=True)  # a failed run may have left it, and it is written once
             write_text(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
             write_json(self.meta_file, {"format": FORMAT, **_meta(config), "choices": choices})
             write_text(self.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
@@ -178,11 +180,14 @@ class RunFolder:
                 f"{self.path} already holds a run: resume=auto goes on with it; or give another "
                 "hydra.run.dir, or delete the folder"
             )
-        differing = list(_differences(self.config(), config))
-        if differing:
+        recorded = self.config()
+        if differing := list(differences(recorded, config)):
+            from_weights = self.best.exists() and fits(recorded, config, SPLIT_SETTINGS)
             raise UserError(
                 f"{self.path} holds a run of another configuration, which cannot be resumed by this one:\n"
-                f"{listing(differing)}"
+                f"{listing(differing)}\n"
+                f"A new run with these settings{' can start from its weights' * from_weights}:\n"
+                f"  {new_run_command(self.path, self.overrides(), overrides, from_weights)}"
             )
         if self.result().status != "done":
             again = _meta(config)
@@ -228,6 +233,23 @@ class RunFolder:
                 f"{description['galaxies']:,} now; a run cannot be resumed on other data"
             )
         self.add_meta(data=description)
+
+    def record_weights(self, description: dict[str, Any]) -> None:
+        """Writes down which weights the run starts from, or checks that they are those it was begun with.
+
+        Args:
+            description: See `galaxy.runs.weights.StartingWeights.description`.
+
+        Raises:
+            UserError: The file of the weights has changed.
+        """
+        before = self.meta().get("weights", description)
+        if before["sha256"] != description["sha256"]:
+            raise UserError(
+                f"model.weights={description['source']} has changed since {self.path} was begun, which has "
+                "no checkpoint of its own to go on from: start a new run"
+            )
+        self.add_meta(weights=description)
 
     def record_precision(self, precision: str) -> None:
         """Writes down the precision, or checks that `precision=auto` still means the same.
@@ -316,6 +338,32 @@ def find_runs(folder: Path) -> list[RunFolder]:
     return runs
 
 
+def named_run(path: Path, key: str) -> RunFolder:
+    """Returns the run that a setting names by its folder.
+
+    Args:
+        path: The folder.
+        key: The key of the setting, for the message.
+
+    Raises:
+        UserError: This is not the folder of a run. Of a sweep, the message names the best job.
+    """
+    run = RunFolder(path)
+    if run.begun:
+        return run
+    if not path.is_dir():
+        raise UserError(f"{key}={path} is not a folder; it must be the folder of a run")
+    jobs = [RunFolder(file.parent) for file in sorted(path.rglob("overrides.yaml"))]
+    scores = {job.path: job.result().metrics.get("val/rmse") for job in jobs}
+    done = [(score, job) for job, score in scores.items() if score is not None]
+    if done:
+        raise UserError(
+            f"{key}={path} holds {len(done)} runs, and one is needed; the best by val/rmse is "
+            f"{key}={min(done)[1]}"
+        )
+    raise UserError(f"{key}={path} is not the folder of a run: a run folder has an overrides.yaml")
+
+
 def _parsed(path: Path, kind: type) -> Any:
     """Returns the content of a JSON or YAML file that a run has written."""
     try:
@@ -328,12 +376,12 @@ def _parsed(path: Path, kind: type) -> Any:
     return content
 
 
-def _differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
-    """Yields a line for each value that two configurations do not share."""
+def differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
+    """Yields a line for each value that two configurations, or two nodes called `key`, do not share."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         for name in dict.fromkeys([*recorded, *given]):
             where = f"{key}.{name}" if key else name
-            yield from _differences(recorded.get(name), given.get(name), where)
+            yield from differences(recorded.get(name), given.get(name), where)
     elif recorded != given and key not in RESUMABLE_SETTINGS:
         yield f"{key} was {json.dumps(recorded)} and is {json.dumps(given)}"
 
