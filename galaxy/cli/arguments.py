@@ -54,8 +54,8 @@ def with_resumed(arguments: list[str]) -> list[str]:
     return [*first, *others[0], *kept, "resume=auto", *others[1]]
 
 
-def with_settings_of_another(arguments: list[str]) -> list[str]:
-    """Puts the overrides of the run in DIR in place of `like=DIR`, except those that the command line replaces.
+def with_like(arguments: list[str]) -> list[str]:
+    """Adds to `like=DIR` the overrides of the run in DIR, except those that the command line replaces.
 
     Where the run is, and whether it was resumed, is not taken over.
 

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from galaxy.cli.arguments import with_resumed, with_settings_of_another
+from galaxy.cli.arguments import with_like, with_resumed
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.overrides import key_of
@@ -54,9 +54,7 @@ def train(config: DictConfig) -> float:
 
 def main() -> None:
     """Runs the program."""
-    run(
-        train, str(CONF), "train", prepare=lambda arguments: with_resumed(with_settings_of_another(arguments))
-    )
+    run(train, str(CONF), "train", prepare=lambda arguments: with_resumed(with_like(arguments)))
 
 
 if __name__ == "__main__":

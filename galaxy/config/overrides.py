@@ -34,7 +34,7 @@ def key_of(override: str) -> str:
 def is_replaced(override: str, by: Iterable[str]) -> bool:
     """Whether some overrides take the place of an earlier one.
 
-    They do if they set the same key, or a node above it: the values of an option are not those of another one.
+    They do if they set the same key or a node above it, because the values of one option do not suit another.
     What was deleted comes back if it is set.
     """
     key = key_of(override)

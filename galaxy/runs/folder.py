@@ -21,23 +21,17 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from filelock import FileLock, Timeout
 
-from galaxy import __version__
 from galaxy.runs.new_run import fits, new_run_command
+from galaxy.runs.provenance import provenance
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import write_json, write_text
 
@@ -172,7 +166,7 @@ class RunFolder:
         if not self.begun:
             self.splits_file.unlink(missing_ok=True)  # a failed run may have left it, and it is written once
             write_text(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-            write_json(self.meta_file, {"format": FORMAT, **_meta(config), "choices": choices})
+            write_json(self.meta_file, {"format": FORMAT, **provenance(config), "choices": choices})
             write_text(self.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
             return
         if not resume:
@@ -180,20 +174,23 @@ class RunFolder:
                 f"{self.path} already holds a run: resume=auto goes on with it; or give another "
                 "hydra.run.dir, or delete the folder"
             )
-        recorded = self.config()
-        if differing := list(differences(recorded, config)):
-            from_weights = self.best.exists() and fits(recorded, config, SPLIT_SETTINGS)
+        if differing := list(differences(self.config(), config)):
             raise UserError(
                 f"{self.path} holds a run of another configuration, which cannot be resumed by this one:\n"
-                f"{listing(differing)}\n"
-                f"A new run with these settings{' can start from its weights' * from_weights}:\n"
-                f"  {new_run_command(self.path, self.overrides(), overrides, from_weights)}"
+                f"{listing(differing)}\n{self._way_on(config, overrides)}"
             )
         if self.result().status != "done":
-            again = _meta(config)
+            again = provenance(config)
             resumed = [*self.meta().get("resumed", []), {key: again[key] for key in ("command", "commit")}]
             self.add_meta(resumed=resumed)
             self.result_file.unlink(missing_ok=True)  # the run is running again
+
+    def _way_on(self, config: dict[str, Any], overrides: list[str]) -> str:
+        """Says the command of a new run, which starts from the weights of this one if it can."""
+        from_weights = self.best.exists() and fits(self.config(), config, SPLIT_SETTINGS)
+        how = "start from its weights" if from_weights else "begin with its settings"
+        command = new_run_command(self.path, self.overrides(), overrides, from_weights)
+        return f"A new run can {how}:\n  {command}"
 
     def _failed_before_first_checkpoint(self) -> bool:
         failed = self.result().status in ("failed", "diverged")
@@ -230,7 +227,8 @@ class RunFolder:
         if before["fingerprint"] != description["fingerprint"]:
             raise UserError(
                 f"the data have changed since {self.path} was begun: {before['galaxies']:,} galaxies then, "
-                f"{description['galaxies']:,} now; a run cannot be resumed on other data"
+                f"{description['galaxies']:,} now; a run cannot be resumed on other data\n"
+                f"{self._way_on(self.config(), self.overrides())}"
             )
         self.add_meta(data=description)
 
@@ -384,36 +382,3 @@ def differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
             yield from differences(recorded.get(name), given.get(name), where)
     elif recorded != given and key not in RESUMABLE_SETTINGS:
         yield f"{key} was {json.dumps(recorded)} and is {json.dumps(given)}"
-
-
-def _meta(config: dict[str, Any]) -> dict[str, Any]:
-    packages = ("torch", "torchvision", "lightning", "hydra-core", "opencv-python-headless")
-    return {
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-        "seed": config["seed"],
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
-        "versions": {
-            "python": platform.python_version(),
-            "galaxy": __version__,
-            **{name: version(name) for name in packages},
-        },
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "gpu": _gpu()},
-    }
-
-
-def _gpu() -> str | None:
-    import torch  # noqa: PLC0415  reports read runs without torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-
-
-def _git(*command: str) -> str | None:
-    checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():
-        return None  # this is an installed copy, perhaps inside somebody else's repository
-    try:
-        done = subprocess.run(["git", *command], cwd=checkout, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None  # there is no git
-    return done.stdout.strip()

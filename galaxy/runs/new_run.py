@@ -31,8 +31,8 @@ def new_run_command(folder: Path, recorded: Sequence[str], given: Sequence[str],
     else:
         words = [*config_dir_of(sys.argv), *given]
     if from_weights:
-        path = str(folder)
-        words.append(f"model.weights={path if re.fullmatch(r'[\w./+-]+', path) else quoted(path)}")
+        plain = re.fullmatch(r"[\w./+-]+( [\w./+-]+)*", str(folder), re.ASCII)
+        words.append(f"model.weights={folder if plain else quoted(str(folder))}")
     return shlex.join(["galaxy", "train", *words])
 
 

@@ -167,8 +167,8 @@ class StartingWeights:
             return path
         if not path.exists():
             raise UserError(
-                f"{self.key} does not exist{meant(self.source, ['imagenet'])}; it must be null, imagenet, "
-                "the path of a state dict, or a run folder or a checkpoint of Galaxy"
+                f"{self.key} does not exist; it must be null, imagenet, the path of a state dict, or a run "
+                f"folder or a checkpoint of Galaxy{meant(self.source, ['imagenet'])}"
             )
         run = named_run(path, "model.weights")
         status = run.result().status
@@ -220,12 +220,12 @@ class StartingWeights:
             return None
         trained = _name(self._recipe.model, self.run)
         if trained != own:
-            return f"that run trained {trained}, this run has {own}"
+            return f"that run trained {trained}, and this run has {own}"
         changed = [
             *differences(_arguments(self._recipe.model), _arguments(config["model"]), "model"),
             *differences(self._recipe.crop, config["crop"], "crop"),
         ]
-        return f"{own} has other shapes here, for {', '.join(changed)}" if changed else None
+        return f"the shapes differ, because {', '.join(changed)}" if changed else None
 
 
 def _recipe(content: Any) -> Recipe | None:
