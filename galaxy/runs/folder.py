@@ -4,13 +4,13 @@
 | --- | --- |
 | config.yaml | the whole configuration, resolved |
 | overrides.yaml | what the command line changed |
-| meta.json | format, command, seed, code version, package versions, hardware, fingerprints of the data |
+| meta.json | format, command, seed, versions, hardware, fingerprints of the data, starting weights |
 | metrics.csv, hparams.yaml | the metrics as they were logged, and the choices that runs are compared by |
 | result.json | status, final metrics, baselines, time: see `Result` |
 | predictions.parquet | the test split: id, prediction and target of each answer |
 | predictions_val.parquet | the same of the validation split |
 | confusion.csv, confusion.png | of classes: how many test galaxies of each class were taken for which |
-| splits.parquet | which galaxy is in which split |
+| splits.parquet | which galaxy is in which split, and which ones the starting weights were trained on |
 | checkpoints/ | best.ckpt and last.ckpt |
 | evaluation/ | what `evaluate.py` found |
 | events.out.tfevents.* | TensorBoard |

@@ -218,9 +218,8 @@ class StartingWeights:
         """Says in what the run of the weights differs from this one, if that is why they do not fit."""
         if self._recipe is None:
             return None
-        trained = _name(self._recipe.model, self.run)
-        if trained != own:
-            return f"that run trained {trained}, and this run has {own}"
+        if self._recipe.model.get("_target_") != config["model"]["_target_"]:
+            return f"that run trained {_name(self._recipe.model, self.run)}, and this run has {own}"
         changed = [
             *differences(_arguments(self._recipe.model), _arguments(config["model"]), "model"),
             *differences(self._recipe.crop, config["crop"], "crop"),
