@@ -1,4 +1,4 @@
-"""Command lines that stand for others: `resume=DIR` for that of a run or sweep, `run=DIR` for its data."""
+"""Command lines that stand for others: `resume=DIR`, `like=DIR` and `run=DIR` for what a folder recorded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from galaxy.config.overrides import quoted
+from galaxy.config.overrides import config_dir_of, is_replaced, quoted
 from galaxy.config.trust import check_data
-from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder
+from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder, named_run
 from galaxy.system.errors import UserError
 
 # Hydra leaves this file in the folder of a sweep.
@@ -36,7 +36,7 @@ def with_resumed(arguments: list[str]) -> list[str]:
         return arguments
     folder = Path(name)
     run, sweep = RunFolder(folder), folder / SWEEP_FILE
-    first = [] if _config_dir(arguments) else _recorded_config_dir(folder)
+    first = [] if config_dir_of(arguments) else _recorded_config_dir(folder)
     if run.begun:
         # A job of a sweep is run alone, although its overrides may hold the option that swept it.
         # The recorded override may be relative to another working directory; config.yaml has the whole path.
@@ -54,6 +54,42 @@ def with_resumed(arguments: list[str]) -> list[str]:
     place = arguments.index(given[-1])
     others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
     return [*first, *others[0], *kept, "resume=auto", *others[1]]
+
+
+def with_like(arguments: list[str]) -> list[str]:
+    """Adds to `like=DIR` the overrides of the run in DIR, except those that the command line replaces.
+
+    Where the run is, and whether it was resumed, is not taken over.
+
+    Args:
+        arguments: The command line.
+
+    Returns:
+        The command line with the recorded overrides, and with the absolute path in `like=`.
+
+    Raises:
+        UserError: DIR is not the folder of one run, or another run is to be resumed.
+    """
+    given = [argument for argument in arguments if argument.startswith("like=")]
+    name = given[-1].partition("=")[2].strip("'\"") if given else "null"
+    if name == "null":
+        return arguments
+    for argument in arguments:
+        if argument.startswith("resume=") and argument not in ("resume=auto", "resume=null"):
+            raise UserError(
+                f"like={name} starts a new run, and {argument} goes on with one: give one of them"
+            )
+    folder = Path(name).absolute()
+    recorded = named_run(folder, "like").overrides()
+    # What is given as it was recorded replaces nothing.
+    new = [argument for argument in arguments if not argument.startswith("-") and argument not in recorded]
+    kept = [override for override in recorded if not is_replaced(override, new)]
+    if not {"-m", "--multirun"} & set(arguments) and any(o.startswith("sweep=") for o in kept):
+        kept.append("hydra.mode=RUN")  # the run was a job of a ready-made sweep
+    place = _first_override(arguments, arguments.index(given[-1]))
+    others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
+    first = [] if config_dir_of(arguments) else _recorded_config_dir(folder)
+    return [*first, *others[0], *kept, f"like={quoted(str(folder))}", *others[1]]
 
 
 def with_inherited_data(arguments: list[str]) -> list[str]:
@@ -89,10 +125,8 @@ def with_inherited_data(arguments: list[str]) -> list[str]:
         data = run.config()["data"] | splits
         check_data(data, run.config_file)
         inherited = [f"+data={quoted(data)}"]
-    # Options such as --config-dir stay in front, because Hydra wants the overrides contiguous.
-    first = next(i for i, argument in enumerate(arguments) if argument.startswith(("run=", "checkpoint=")))
-    while first and "=" in arguments[first - 1] and not arguments[first - 1].startswith("-"):
-        first -= 1
+    given_at = next(i for i, argument in enumerate(arguments) if argument.startswith(("run=", "checkpoint=")))
+    first = _first_override(arguments, given_at)
     return [*arguments[:first], *inherited, *arguments[first:]]
 
 
@@ -108,20 +142,20 @@ def _check_same_sweep(name: str, arguments: list[str]) -> None:
             )
 
 
-def _config_dir(arguments: list[str]) -> list[str]:
-    """Returns the option that names a folder of a user's own configuration, if there is one."""
-    for place, argument in enumerate(arguments):
-        if argument in ("--config-dir", "-cd"):
-            return arguments[place : place + 2]
-        if argument.startswith("--config-dir="):
-            return [argument]
-    return []
+def _first_override(arguments: list[str], place: int) -> int:
+    """Returns where the overrides around one of them begin.
+
+    Options such as --config-dir stay in front of them, because Hydra wants the overrides contiguous.
+    """
+    while place and "=" in arguments[place - 1] and not arguments[place - 1].startswith("-"):
+        place -= 1
+    return place
 
 
 def _recorded_config_dir(folder: Path) -> list[str]:
     """Returns that option of the command that began the run, or the first job of the sweep, in a folder."""
     begun = sorted([*folder.glob("meta.json"), *folder.glob("*/meta.json")])
-    return _config_dir(shlex.split(RunFolder(begun[0].parent).meta().get("command", ""))) if begun else []
+    return config_dir_of(shlex.split(RunFolder(begun[0].parent).meta().get("command", ""))) if begun else []
 
 
 def _overrides(sweep: Path) -> list[str]:

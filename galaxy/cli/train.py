@@ -9,9 +9,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from galaxy.cli.arguments import with_resumed
+from galaxy.cli.arguments import with_like, with_resumed
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
+from galaxy.config.overrides import key_of
 from galaxy.config.paths import CONF
 
 
@@ -34,9 +35,10 @@ def train(config: DictConfig) -> float:
     training = TrainingRun(
         run=RunFolder(Path(job.runtime.output_dir)),
         resume=settings.pop("resume") == "auto",
+        like=settings.pop("like"),
         config=settings,
         choices=dict(job.runtime.choices),
-        overrides=[override for override in job.overrides.task if not override.startswith("resume=")],
+        overrides=[override for override in job.overrides.task if key_of(override) not in ("resume", "like")],
         in_sweep=in_sweep,
     )
     trained = training.start()
@@ -53,7 +55,7 @@ def train(config: DictConfig) -> float:
 
 def main() -> None:
     """Runs the program."""
-    run(train, str(CONF), "train", prepare=with_resumed)
+    run(train, str(CONF), "train", prepare=lambda arguments: with_resumed(with_like(arguments)))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ nothing reads. A node can say with `requires` which other choices it works with:
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -23,11 +24,13 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from galaxy.config.annotations import choices, describe, fits
 from galaxy.config.objective import settle
 from galaxy.config.problems import Problem
-from galaxy.config.signatures import Signature, UnknownNameError, signature_of
+from galaxy.config.signatures import Parameter, Signature, UnknownNameError, signature_of
 from galaxy.system.errors import nearest
 
 # These keys of a node are no parameters: Hydra reads them, and this module reads `requires`.
 RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requires")
+# The program reads these keys of a node, whose constructor does not know them. The values are their types.
+READ_BY_PROGRAM = {"model": {"weights": "str | None", "frozen_epochs": "int", "body_lr_factor": "float"}}
 # This stands for a value that is not checked: its fault has been reported, or it is a copy of a checked node.
 UNKNOWN = object()
 
@@ -142,14 +145,19 @@ class _Check:
 
     def _bind(self, path: str, node: dict[str, Any], signature: Signature, owner: str) -> None:
         """Checks names and types."""
+        read = READ_BY_PROGRAM.get(path, {})
+        for name in read.keys() & signature.parameters.keys():
+            self._report(f"{path}.{name}", f"is read by the program, so {owner} must call it something else")
         for name, value in node.items():
             key = f"{path}.{name}" if path else name
             parameter = signature.parameters.get(name)
             if name in RESERVED:
                 continue
+            if name in read:
+                parameter = Parameter(ast.parse(read[name], mode="eval").body, required=False)
             if parameter is None:
                 if not signature.open:
-                    known = signature.names(node.get("_partial_") is True)
+                    known = signature.names(node.get("_partial_") is True) | read.keys()
                     self._report(key, f"is unknown to {owner}", sorted(known), name)
             elif _is_known(value) and not fits(parameter.annotation, value):
                 assert parameter.annotation is not None  # Everything fits None.
@@ -167,6 +175,7 @@ class _Check:
                 value is not None
                 and not isinstance(value, dict)
                 and key not in self.read | {f"{path}.requires"}
+                and name not in READ_BY_PROGRAM.get(path, {})
             ):
                 self._report(key, f"is read by nothing: {path} has no _target_")
 

@@ -10,6 +10,7 @@ from typing import Any
 import hydra.utils
 from hydra.errors import InstantiationException
 
+from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.system.errors import UserError
 
 # A message begins with the name of a parameter.
@@ -49,7 +50,7 @@ def instantiate(node: Any, key: str, **arguments: Any) -> Any:
     """Builds the object that a node of the configuration describes.
 
     Args:
-        node: The node, with a `_target_`.
+        node: The node, with a `_target_`. The constructor is not given the keys that the program reads.
         key: The dotted key of the node, for the message if the constructor refuses its arguments.
         **arguments: What the program adds. The node must then be `_partial_`, and the result is complete.
 
@@ -61,6 +62,8 @@ def instantiate(node: Any, key: str, **arguments: Any) -> Any:
     """
     for name in arguments.keys() & dict(node).keys():
         raise UserError(f"{key}.{name} is set by the program itself: leave it out")
+    if read := READ_BY_PROGRAM.get(key):
+        node = {name: value for name, value in node.items() if name not in read}
     with naming(key):
         made = hydra.utils.instantiate(node)
         return made(**arguments) if arguments else made

@@ -25,7 +25,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from galaxy.config.check import check
+from galaxy.config.check import READ_BY_PROGRAM, check
 from galaxy.config.composition import Composer
 from galaxy.config.origins import origin_of
 from galaxy.config.problems import ConfigError, Problem, display
@@ -194,7 +194,9 @@ def _empty_options(composer: Composer, config: DictConfig) -> list[Problem]:
     """Finds groups whose option is a file without content, which Hydra takes for one that sets nothing."""
     problems = []
     for group, option in config.hydra.runtime.choices.items():
-        file = composer.file(f"{group}/{option}") if config.get(group) == {} else None
+        node = config.get(group)
+        unset = isinstance(node, DictConfig) and not set(node) - READ_BY_PROGRAM.get(group, {}).keys()
+        file = composer.file(f"{group}/{option}") if unset else None
         if file is not None and yaml.safe_load(file.read_text(encoding="utf-8")) is None:
             text = f"is empty: {display(file)} sets nothing; write {{}} there if it is meant"
             problems.append(Problem(group, text))

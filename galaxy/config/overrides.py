@@ -1,9 +1,10 @@
-"""Writes values in the notation of Hydra's overrides."""
+"""Writes values in the notation of Hydra's overrides, and compares command lines."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 
@@ -23,3 +24,30 @@ def quoted(value: Any) -> str:
             + "}"
         )
     return json.dumps(value)  # Numbers, true, false and null are written as in JSON.
+
+
+def key_of(override: str) -> str:
+    """Returns the key, or the group, that an override sets, adds or deletes."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def is_replaced(override: str, by: Iterable[str]) -> bool:
+    """Whether some overrides take the place of an earlier one.
+
+    They do if they set the same key or a node above it, because the values of one option do not suit another.
+    What was deleted comes back if it is set.
+    """
+    key = key_of(override)
+    keys = list(map(key_of, by))
+    back = override.startswith("~") and any(other.startswith(f"{key}.") for other in keys)
+    return back or any(key == other or key.startswith(f"{other}.") for other in keys)
+
+
+def config_dir_of(arguments: Sequence[str]) -> list[str]:
+    """Returns the option that names a folder of a user's own configuration, if there is one."""
+    for place, argument in enumerate(arguments):
+        if argument in ("--config-dir", "-cd"):
+            return list(arguments[place : place + 2])
+        if argument.startswith("--config-dir="):
+            return [argument]
+    return []

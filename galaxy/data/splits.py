@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -159,6 +160,18 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     Raises:
         UserError: The file cannot be read, lacks a column, lists a galaxy twice, or names another split.
     """
+    found: NDArray[np.int8] = _recorded(path).reindex(identifiers).fillna(-1).to_numpy(np.int8)
+    return found
+
+
+def training_ids(path: Path) -> frozenset[str]:
+    """Returns the galaxies that a file of splits sends to the training split; errors as `read_splits`."""
+    recorded = _recorded(path)
+    return frozenset(recorded.index[recorded == _TRAIN])
+
+
+def _recorded(path: Path) -> pd.Series[int]:
+    """Reads a file of splits: the indices of `SPLITS`, by the names of the galaxies."""
     path = path.expanduser()
     try:
         if path.suffix == ".parquet":
@@ -185,8 +198,7 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
             f"data.split_file {path} lists galaxies twice:\n{listing(known[known.duplicated()].tolist())}"
         )
     codes = table["split"].map({name: code for code, name in enumerate(SPLITS)}).astype(np.int8)
-    looked_up = pd.Series(codes.to_numpy(), index=known.to_numpy()).reindex(identifiers)
-    return looked_up.fillna(-1).to_numpy(np.int8)
+    return pd.Series(codes.to_numpy(), index=known.to_numpy())
 
 
 def override_splits(
@@ -227,11 +239,28 @@ def override_splits(
     return np.where(fixed >= 0, fixed, splits)
 
 
-def write_splits(path: Path, identifiers: NDArray[np.generic], codes: NDArray[np.int8]) -> None:
-    """Writes the split of each galaxy in the form that `read_splits` reads."""
-    split = np.array(SPLITS, dtype=object)[codes]
+def write_splits(
+    path: Path,
+    identifiers: NDArray[np.generic],
+    codes: NDArray[np.int8],
+    trained_before: Collection[str] = (),
+) -> None:
+    """Writes the split of each galaxy in the form that `read_splits` reads.
+
+    Args:
+        path: The Parquet file.
+        identifiers: (N,) the names of the galaxies.
+        codes: (N,) int8, indices of `SPLITS`.
+        trained_before: Galaxies that the starting weights were trained on. They are written as training
+            galaxies, whether or not they are among these.
+    """
+    table = pd.DataFrame({"id": identifiers, "split": np.array(SPLITS, dtype=object)[codes]})
+    further = sorted(set(trained_before).difference(map(str, identifiers.tolist())))
+    if further:
+        rows = pd.DataFrame({"id": further, "split": SPLITS[_TRAIN]})
+        table = pd.concat([table.astype({"id": str}), rows], ignore_index=True)
     with replacing(path) as temporary:
-        pd.DataFrame({"id": identifiers, "split": split}).to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False)
 
 
 def sample_rows(ids: NDArray[np.int64], limit: int | None) -> NDArray[np.int64]:

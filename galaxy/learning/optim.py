@@ -13,25 +13,36 @@ from torch.optim.lr_scheduler import OneCycleLR
 from galaxy.models.encoder import Encoder
 
 
+def check_encoder_training(frozen_epochs: int, body_lr_factor: float) -> None:
+    """Raises ValueError where a setting of how the encoder learns is out of its range."""
+    if frozen_epochs < 0:
+        raise ValueError(f"frozen_epochs is {frozen_epochs}; it must be 0 or more")
+    if body_lr_factor <= 0:
+        raise ValueError(f"body_lr_factor is {body_lr_factor}; it must be more than 0")
+
+
 def build_optimizer(
-    make: Callable[..., Optimizer], encoder: Encoder, head: Iterable[nn.Parameter]
+    make: Callable[..., Optimizer],
+    encoder: Encoder,
+    head: Iterable[nn.Parameter],
+    body_lr_factor: float = 1.0,
 ) -> Optimizer:
     """Builds the optimizer. The encoder may learn at a rate of its own; the head learns at the optimizer's.
 
     Args:
         make: A function from parameter groups to an optimizer, such as a partial `torch.optim.AdamW`.
-        encoder: The encoder. Its `body_lr_factor` multiplies its learning rate.
+        encoder: The encoder.
         head: All other parameters that learn.
+        body_lr_factor: The encoder's learning rate divided by the head's.
 
     Raises:
         ValueError: The optimizer refuses its settings, such as a learning rate below 0.
     """
-    factor = encoder.body_lr_factor
     groups = [
         {"name": "encoder", "params": list(encoder.parameters())},
         {"name": "head", "params": list(head)},
     ]
-    if factor == 1:  # one group is faster, because an optimizer goes through its groups one by one
+    if body_lr_factor == 1:  # one group is faster, because an optimizer goes through its groups one by one
         groups = [{"name": "network", "params": [*groups[0]["params"], *groups[1]["params"]]}]
     try:
         optimizer = make(groups)
@@ -39,7 +50,7 @@ def build_optimizer(
         settings = getattr(make, "keywords", {}).items()
         given = ", ".join(f"{name}={value}" for name, value in settings)
         raise ValueError(f"{error} ({given})") from error
-    optimizer.param_groups[0]["lr"] *= factor
+    optimizer.param_groups[0]["lr"] *= body_lr_factor
     return optimizer
 
 

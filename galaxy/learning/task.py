@@ -22,7 +22,7 @@ from galaxy.learning.lean_trainer import LeanModule, Trainer
 from galaxy.learning.losses import Loss
 from galaxy.learning.losses.mse import MSE
 from galaxy.learning.metrics import FractionMetrics, RunningMean, metrics_for
-from galaxy.learning.optim import Schedule, build_optimizer
+from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
 from galaxy.models import Encoder, Output
 from galaxy.models.heads.tree import TreeHead
 from galaxy.system.errors import UserError
@@ -59,11 +59,17 @@ class GalaxyTask(LeanModule):
         schedule: The schedule of the learning rate; None keeps it constant.
         channels: The number C of channels of the images.
         seed: The seed of the dropout.
+        frozen_epochs: The number of epochs at the start in which only the head learns. The encoder then keeps
+            its weights and its batch-norm statistics.
+        body_lr_factor: The encoder's learning rate divided by the head's.
 
     Attributes:
         mean: (C, 1, 1) mean of the training images; the task subtracts it from the encoder's input.
         std: (C, 1, 1) standard deviation of the training images; the task divides by it.
         steps_per_epoch: The number of the optimizer's steps in an epoch; None until it is measured.
+
+    Raises:
+        ValueError: A parameter is out of its range.
     """
 
     mean: Tensor
@@ -79,8 +85,11 @@ class GalaxyTask(LeanModule):
         schedule: Schedule | None = None,
         channels: int = 3,
         seed: int = 0,
+        frozen_epochs: int = 0,
+        body_lr_factor: float = 1.0,
     ) -> None:
         super().__init__()
+        check_encoder_training(frozen_epochs, body_lr_factor)
         # Convolutions are up to twice as fast with the channels innermost, on CPUs and GPUs.
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.head = head or TreeHead(encoder.num_features, labels.questions)
@@ -89,6 +98,9 @@ class GalaxyTask(LeanModule):
         self.optimizer = optimizer or partial(torch.optim.AdamW, fused=True)
         self.schedule = schedule or Schedule()
         self.seed = seed
+        self.frozen_epochs = frozen_epochs
+        self.body_lr_factor = body_lr_factor
+        self._learning: list[nn.Parameter] = []  # what the encoder ever trains
         self.steps_per_epoch: int | None = None
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("std", torch.ones(channels, 1, 1))
@@ -168,7 +180,7 @@ class GalaxyTask(LeanModule):
             ValueError: The schedule has to know the length of the training, which has none.
         """
         head = [*self.head.parameters(), *self.loss.parameters()]
-        optimizer = build_optimizer(self.optimizer, self.encoder, head)
+        optimizer = build_optimizer(self.optimizer, self.encoder, head, self.body_lr_factor)
         trainer, steps, epochs = self.trainer, self.steps_per_epoch, self.trainer.max_epochs or 1
         if steps is None:  # the trainer was given other data than a `GalaxyDataModule`
             steps = max(1, math.ceil(trainer.estimated_stepping_batches / abs(epochs)))
@@ -205,9 +217,10 @@ class GalaxyTask(LeanModule):
     def on_fit_start(self) -> None:
         """Refuses a frozen encoder in distributed training."""
         averaging.prepare(self)
-        if self.encoder.frozen_epochs > 0 and self.trainer.world_size > 1:
+        self._learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
+        if self.frozen_epochs > 0 and self.trainer.world_size > 1:
             raise UserError(
-                f"model.frozen_epochs={self.encoder.frozen_epochs} works in one process only, because the "
+                f"model.frozen_epochs={self.frozen_epochs} works in one process only, because the "
                 "others would wait for gradients of the frozen encoder: use trainer.devices=1 or "
                 "model.frozen_epochs=0"
             )
@@ -218,8 +231,11 @@ class GalaxyTask(LeanModule):
 
     def on_train_epoch_start(self) -> None:
         """Freezes or thaws the encoder, depending on the number of the epoch."""
-        learns = self.current_epoch >= self.encoder.frozen_epochs
-        self.encoder.requires_grad_(learns)
+        if self.frozen_epochs == 0:
+            return
+        learns = self.current_epoch >= self.frozen_epochs
+        for parameter in self._learning:
+            parameter.requires_grad_(learns)
         self.encoder.train(learns)  # a frozen encoder keeps its batch-norm statistics too
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

@@ -3,33 +3,74 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Collection, Mapping
 
+import torch
 from torch import Tensor, nn
+
+from galaxy.system.errors import listing
 
 
 class Encoder(nn.Module, ABC):
     """A network from images to features; a head turns the features into answers.
 
-    A new encoder sets `num_features` and writes `forward`. An encoder that may start from pretrained weights
-    also writes `load_pretrained`, and may ask for a gentler training by the two attributes below.
+    A new encoder sets `num_features` and writes `forward`. An encoder of which others publish weights may
+    also write `pretrained` and `translated`.
 
     Attributes:
         num_features: The width of the features.
-        frozen_epochs: The number of epochs at the start in which only the head learns. The encoder then keeps
-            its weights and its batch-norm statistics.
-        body_lr_factor: The encoder's learning rate divided by the head's.
     """
 
     num_features: int
-    frozen_epochs: int = 0
-    body_lr_factor: float = 1.0
 
-    def load_pretrained(self) -> None:
-        """Loads pretrained weights, if the constructor was asked for any.
+    def pretrained(self, name: str) -> Mapping[str, Tensor]:
+        """Returns published weights, in any form that `translated` understands.
 
-        The program calls this once when a training starts. The constructor reads no weights, because an
-        encoder is also built to be filled from a checkpoint.
+        Args:
+            name: `imagenet`, or `hf_hub:` with the name of a repository.
+
+        Raises:
+            ValueError: Nobody publishes such weights of this network.
+            UserError: The weights cannot be had.
         """
+        raise ValueError(f"{type(self).__name__} has no weights called {name}")
+
+    def translated(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns the weights of a state dict under this encoder's own names.
+
+        Args:
+            state: The weights. Their names may have one prefix, such as `encoder.`. The state dict may hold
+                weights without this prefix, such as those of a head; they are left out.
+
+        Raises:
+            ValueError: The state dict holds this network twice.
+        """
+        return without_prefix(state, self.state_dict())
+
+    def load_weights(self, state: Mapping[str, Tensor]) -> None:
+        """Starts the encoder from the weights of a state dict.
+
+        Args:
+            state: The weights, in any form that `translated` understands.
+
+        Raises:
+            ValueError: The weights are not those of such a network. Nothing has been loaded.
+        """
+        expected, given = self.state_dict(), self.translated(state)
+        # Files from before PyTorch 0.4.1 hold no count of batches, and nothing here uses it.
+        missing = [key for key in expected if key not in given and not key.endswith("num_batches_tracked")]
+        problems = [f"missing: {key}" for key in missing]
+        problems += [f"unexpected: {key}" for key in given if key not in expected]
+        for key in given.keys() & expected.keys():
+            if given[key].shape != expected[key].shape:
+                shapes = tuple(given[key].shape), tuple(expected[key].shape)
+                problems.append(f"{key}: {shapes[0]}, the network has {shapes[1]}")
+            elif not torch.isfinite(given[key]).all():
+                problems.append(f"{key}: not all of its numbers are finite")
+        if problems:
+            raise ValueError(f"the weights do not fit {type(self).__name__}:\n{listing(problems)}")
+        self.load_state_dict(given, strict=False)
 
     @abstractmethod
     def forward(self, images: Tensor) -> Tensor:
@@ -55,10 +96,29 @@ def check_dropout(dropout: float) -> None:
         raise ValueError(f"dropout is {dropout}; it must be 0 or more and less than 1")
 
 
-def check_body_lr_factor(factor: float) -> None:
-    """Raises ValueError unless the encoder learns at all."""
-    if factor <= 0:
-        raise ValueError(f"body_lr_factor is {factor}; it must be more than 0")
+def without_prefix(state: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Returns the part of a state dict whose names have one prefix, without this prefix.
+
+    Args:
+        state: The weights.
+        names: The names that a network has. The prefix is the one with which the most of them are there.
+
+    Raises:
+        ValueError: All names are there with two prefixes.
+    """
+    counts: Counter[str] = Counter()
+    for key in state:
+        parts = key.split(".")
+        for place in range(len(parts)):
+            if ".".join(parts[place:]) in names:
+                counts["".join(f"{part}." for part in parts[:place])] += 1
+    whole = [prefix for prefix, count in counts.items() if count == len(names)]
+    if len(whole) > 1:
+        raise ValueError(
+            f"the state dict holds this network {len(whole)} times ({', '.join(whole)}): save one of them"
+        )
+    prefix = max(counts, key=counts.__getitem__, default="")
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def keras_initialised(module: nn.Module) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from galaxy.models.encoder import Encoder, check_body_lr_factor, check_dropout, check_size
+from galaxy.models.encoder import Encoder, check_dropout, check_size
 
 
 class MLP(Encoder):
@@ -15,15 +15,15 @@ class MLP(Encoder):
     without its last layer. It has two layers of 2,053, the mean of the 4,096 pixels of its 64 px grey images
     and its 10 classes. It reached accuracy 0.36 on ten equal classes of Galaxy10, and 0.41 with convolutions.
 
+    It learns with a `body_lr_factor` of 0.1. A step of 0.001 in each of thousands of weights moves a sum by
+    more than one, and softmax and sigmoid never come back from there.
+
     Args:
         channels: The channels of the images.
         size: The side of the images in pixels, `pixels` or more.
         pixels: The side in pixels that images are reduced to, by pixel area.
         hidden: The widths of the dense layers, each followed by a ReLU.
         dropout: The share of features dropped in training after each layer; the source drops nothing.
-        body_lr_factor: The encoder's learning rate divided by the head's. A step of 0.001 in each of
-            thousands of weights moves a sum by more than one, and softmax and sigmoid never come back from
-            there.
     """
 
     def __init__(
@@ -33,7 +33,6 @@ class MLP(Encoder):
         pixels: int = 32,
         hidden: tuple[int, ...] = (2053, 2053),
         dropout: float = 0.0,
-        body_lr_factor: float = 0.1,
     ) -> None:
         super().__init__()
         if pixels < 1:
@@ -42,8 +41,6 @@ class MLP(Encoder):
         if not hidden or min(hidden) < 1:
             raise ValueError(f"hidden is {list(hidden)}; it must hold at least one width, each 1 or more")
         check_dropout(dropout)
-        check_body_lr_factor(body_lr_factor)
-        self.body_lr_factor = body_lr_factor
         self.pixels = pixels
         layers: list[nn.Module] = []
         width = channels * pixels**2

@@ -18,16 +18,18 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.config.instantiation import naming
 from galaxy.config.objective import direction, metrics
 from galaxy.labels.labels import Labels
-from galaxy.learning.optim import Schedule, build_optimizer
+from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
 from galaxy.models.encoder import Encoder
 from galaxy.runs.folder import SPLIT_SETTINGS
 from galaxy.system.errors import UserError, meant
 
 # Every run reads these keys.
 REQUIRED_KEYS = {
+    "model": tuple(READ_BY_PROGRAM["model"]),
     "trainer": ("max_epochs", "accelerator", "precision", "devices"),
     "optimizer": ("lr",),
     "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
@@ -69,6 +71,8 @@ def check_settings(config: dict[str, Any]) -> None:
                 raise UserError(f"{group}.{key} is required: leave out ~{group}.{key}")
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
+    with naming("model"):
+        check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
     node = config["trainer"]
     _check_trainer(node)
     clip = node.get("gradient_clip_val") or 0
@@ -122,7 +126,11 @@ def _check_hardware(node: dict[str, Any]) -> None:
 
 
 def check_optimizer(
-    optimizer: Callable[..., Optimizer], schedule: Schedule, encoder: Encoder, trainer: dict[str, Any]
+    optimizer: Callable[..., Optimizer],
+    schedule: Schedule,
+    encoder: Encoder,
+    body_lr_factor: float,
+    trainer: dict[str, Any],
 ) -> None:
     """Makes the optimizer and its schedule once, with a head of a single weight.
 
@@ -131,7 +139,7 @@ def check_optimizer(
     """
     head = [nn.Parameter(torch.zeros(1))]
     with naming("optimizer"):
-        made = build_optimizer(optimizer, encoder, head)
+        made = build_optimizer(optimizer, encoder, head, body_lr_factor)
     with naming("scheduler.scheduler"):
         # The real number of steps is not known yet.
         moves = schedule.configure(made, trainer["max_epochs"], steps_per_epoch=100)

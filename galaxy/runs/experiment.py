@@ -33,6 +33,7 @@ from galaxy.models.encoder import Encoder
 from galaxy.runs.checks import check_callbacks, check_metrics, check_optimizer, check_settings
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
+from galaxy.runs.weights import StartingWeights
 from galaxy.surveys.files import Stretch
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
@@ -63,6 +64,7 @@ class Experiment:
     Attributes:
         data: The catalog has been read and split; the images are still to be read.
         learner: Trains the model.
+        weights: The weights that the model starts from; None for random ones, and where the run goes on.
 
     Raises:
         UserError: A setting is wrong, or does not fit another setting or the data.
@@ -88,16 +90,20 @@ class Experiment:
             loss = instantiate(config["loss"], "loss")
             optimizer = instantiate(config["optimizer"], "optimizer")
             schedule = instantiate(config["scheduler"], "scheduler")
-            check_optimizer(optimizer, schedule, model, config["trainer"])
+            check_optimizer(optimizer, schedule, model, config["model"]["body_lr_factor"], config["trainer"])
             callbacks = build_callbacks(config, checkpoints)
             for callback in callbacks:
                 if isinstance(callback, LastCheckpoint):
                     callback.interruption = interruption or callback.interruption
                     callback.elapsed = 0.0 if progress is None else progress.seconds
             trainer = build_trainer(config, callbacks, loggers, in_sweep)
-            model.load_pretrained()
+        self.weights: StartingWeights | None = None
+        if config["model"]["weights"] is not None and progress is None:
+            self.weights = StartingWeights(model, config, folder)
         self.data.read()
         self.data.check_trainable(SPLITS)
+        if self.weights is not None:
+            self.weights.check_unseen(self.data)
         weighted = self.data.catalog.weights is not None
         check_metrics(config, self.data.labels, weighted, fitted=trainer is None)
         model = _completed(model, config, self.data.labels, loss)
@@ -108,7 +114,11 @@ class Experiment:
             self.learner = FitsInOneGo(model, recipe, checkpoints)
         else:
             model.optimizer, model.schedule, model.seed = optimizer, schedule, config["seed"]
+            model.frozen_epochs = config["model"]["frozen_epochs"]
+            model.body_lr_factor = config["model"]["body_lr_factor"]
             model.hparams.update(recipe)
+            if self.weights is not None:
+                self.weights.load_head(model, config["head"])
             self.learner = TrainsByGradients(model, trainer, checkpoints / "last.ckpt", progress)
 
     def read_images(self) -> None:

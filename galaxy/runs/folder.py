@@ -4,13 +4,13 @@
 | --- | --- |
 | config.yaml | the whole configuration, resolved |
 | overrides.yaml | what the command line changed |
-| meta.json | format, command, seed, code version, package versions, hardware, fingerprints of the data |
+| meta.json | format, command, seed, versions, hardware, fingerprints of the data, starting weights |
 | metrics.csv, hparams.yaml | the metrics as they were logged, and the choices that runs are compared by |
 | result.json | status, final metrics, baselines, time: see `Result` |
 | predictions.parquet | the test split: id, prediction and target of each answer |
 | predictions_val.parquet | the same of the validation split |
 | confusion.csv, confusion.png | of classes: how many test galaxies of each class were taken for which |
-| splits.parquet | which galaxy is in which split |
+| splits.parquet | which galaxy is in which split, and which ones the starting weights were trained on |
 | checkpoints/ | best.ckpt and last.ckpt |
 | evaluation/ | what `evaluate.py` found |
 | events.out.tfevents.* | TensorBoard |
@@ -22,23 +22,18 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
-import platform
-import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import yaml
 from filelock import Timeout
 
-from galaxy import __version__
 from galaxy.config.objective import Direction
+from galaxy.runs.new_run import fits, new_run_command
+from galaxy.runs.provenance import provenance
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import locked, write_json, write_text
 
@@ -189,8 +184,9 @@ class RunFolder:
             for file in (*self.path.glob("events.out.tfevents.*"), self.result_file):
                 file.unlink()
         if not self.begun:
+            self.splits_file.unlink(missing_ok=True)  # a failed run may have left it, and it is written once
             write_text(self.config_file, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-            write_json(self.meta_file, {"format": FORMAT, **_meta(config), "choices": choices})
+            write_json(self.meta_file, {"format": FORMAT, **provenance(config), "choices": choices})
             write_text(self.overrides_file, yaml.safe_dump(overrides, allow_unicode=True))
             return
         if not resume:
@@ -198,17 +194,23 @@ class RunFolder:
                 f"{self.path} already holds a run: resume=auto goes on with it; or give another "
                 "hydra.run.dir, or delete the folder"
             )
-        differing = list(_differences(self.config(), config))
-        if differing:
+        if differing := list(differences(self.config(), config)):
             raise UserError(
                 f"{self.path} holds a run of another configuration, which cannot be resumed by this one:\n"
-                f"{listing(differing)}"
+                f"{listing(differing)}\n{self._way_on(config, overrides)}"
             )
         if self.result().status != "done":
-            again = _meta(config)
+            again = provenance(config)
             resumed = [*self.meta().get("resumed", []), {key: again[key] for key in ("command", "commit")}]
             self.add_meta(resumed=resumed)
             self.result_file.unlink(missing_ok=True)  # the run is running again
+
+    def _way_on(self, config: dict[str, Any], overrides: list[str]) -> str:
+        """Says the command of a new run, which starts from the weights of this one if it can."""
+        from_weights = self.best.exists() and fits(self.config(), config, SPLIT_SETTINGS)
+        how = "start from its weights" if from_weights else "begin with its settings"
+        command = new_run_command(self.path, self.overrides(), overrides, from_weights)
+        return f"A new run can {how}:\n  {command}"
 
     def _failed_before_first_checkpoint(self) -> bool:
         failed = self.result().status in ("failed", "diverged")
@@ -245,9 +247,27 @@ class RunFolder:
         if before["fingerprint"] != description["fingerprint"]:
             raise UserError(
                 f"the data have changed since {self.path} was begun: {before['galaxies']:,} galaxies then, "
-                f"{description['galaxies']:,} now; a run cannot be resumed on other data"
+                f"{description['galaxies']:,} now; a run cannot be resumed on other data\n"
+                f"{self._way_on(self.config(), self.overrides())}"
             )
         self.add_meta(data=description)
+
+    def record_weights(self, description: dict[str, Any]) -> None:
+        """Writes down which weights the run starts from, or checks that they are those it was begun with.
+
+        Args:
+            description: See `galaxy.runs.weights.StartingWeights.description`.
+
+        Raises:
+            UserError: The file of the weights has changed.
+        """
+        before = self.meta().get("weights", description)
+        if before["sha256"] != description["sha256"]:
+            raise UserError(
+                f"model.weights={description['source']} has changed since {self.path} was begun, which has "
+                "no checkpoint of its own to go on from: start a new run"
+            )
+        self.add_meta(weights=description)
 
     def record_precision(self, precision: str) -> None:
         """Writes down the precision, or checks that `precision=auto` still means the same.
@@ -350,6 +370,32 @@ def find_runs(folder: Path) -> list[RunFolder]:
     return runs
 
 
+def named_run(path: Path, key: str) -> RunFolder:
+    """Returns the run that a setting names by its folder.
+
+    Args:
+        path: The folder.
+        key: The key of the setting, for the message.
+
+    Raises:
+        UserError: This is not the folder of a run. Of a sweep, the message names the best job.
+    """
+    run = RunFolder(path)
+    if run.begun:
+        return run
+    if not path.is_dir():
+        raise UserError(f"{key}={path} is not a folder; it must be the folder of a run")
+    jobs = [RunFolder(file.parent) for file in sorted(path.rglob("overrides.yaml"))]
+    scores = {job.path: job.result().metrics.get("val/rmse") for job in jobs}
+    done = [(score, job) for job, score in scores.items() if score is not None]
+    if done:
+        raise UserError(
+            f"{key}={path} holds {len(done)} runs, and one is needed; the best by val/rmse is "
+            f"{key}={min(done)[1]}"
+        )
+    raise UserError(f"{key}={path} is not the folder of a run: a run folder has an overrides.yaml")
+
+
 def _parsed(path: Path, kind: type) -> Any:
     """Returns the content of a JSON or YAML file that a run has written."""
     try:
@@ -362,44 +408,11 @@ def _parsed(path: Path, kind: type) -> Any:
     return content
 
 
-def _differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
-    """Yields a line for each value that two configurations do not share."""
+def differences(recorded: Any, given: Any, key: str = "") -> Iterator[str]:
+    """Yields a line for each value that two configurations, or two nodes called `key`, do not share."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         for name in dict.fromkeys([*recorded, *given]):
             where = f"{key}.{name}" if key else name
-            yield from _differences(recorded.get(name), given.get(name), where)
+            yield from differences(recorded.get(name), given.get(name), where)
     elif recorded != given and key not in RESUMABLE_SETTINGS:
         yield f"{key} was {json.dumps(recorded)} and is {json.dumps(given)}"
-
-
-def _meta(config: dict[str, Any]) -> dict[str, Any]:
-    packages = ("torch", "torchvision", "lightning", "hydra-core", "opencv-python-headless")
-    return {
-        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-        "seed": config["seed"],
-        "commit": _git("rev-parse", "HEAD"),
-        "dirty": bool(_git("status", "--porcelain")),
-        "versions": {
-            "python": platform.python_version(),
-            "galaxy": __version__,
-            **{name: version(name) for name in packages},
-        },
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "gpu": _gpu()},
-    }
-
-
-def _gpu() -> str | None:
-    import torch  # noqa: PLC0415  reports read runs without torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-
-
-def _git(*command: str) -> str | None:
-    checkout = Path(__file__).parents[2]
-    if not (checkout / ".git").exists():
-        return None  # this is an installed copy, perhaps inside somebody else's repository
-    try:
-        done = subprocess.run(["git", *command], cwd=checkout, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None  # there is no git
-    return done.stdout.strip()

@@ -40,6 +40,7 @@ class TrainingRun:
         choices: The option taken in each group.
         overrides: What the command line changed.
         resume: Whether a run that was begun in the folder goes on.
+        like: The folder of the run whose settings this one began with, for meta.json; None for no other run.
         in_sweep: Whether other jobs follow. Then a failure is written down instead of raised, and a job that
             was begun before goes on, or is left alone if it is done.
     """
@@ -49,6 +50,7 @@ class TrainingRun:
     choices: dict[str, str]
     overrides: list[str]
     resume: bool
+    like: str | None
     in_sweep: bool
 
     def start(self) -> Result | None:
@@ -69,6 +71,8 @@ class TrainingRun:
             return Result(status="running")
         with self.run.claimed(), listening() as interruption:
             self.run.begin(self.config, self.overrides, self.choices, resume)
+            if self.like is not None:
+                self.run.add_meta(like=self.like)
             if self.run.result().status == "done":
                 return None
             result = self._attempt(interruption)
@@ -124,7 +128,12 @@ class TrainingRun:
         run, data, learner = self.run, experiment.data, experiment.learner
         experiment.read_images()
         run.record_data(data.description())
-        write_splits(run.splits_file, data.catalog.identifiers, data.splits)
+        weights = experiment.weights
+        if weights is not None:
+            run.record_weights(weights.description())
+        if not run.splits_file.exists():  # a resumed run does not know what its starting weights have seen
+            trained_before = () if weights is None else weights.trained_on
+            write_splits(run.splits_file, data.catalog.identifiers, data.splits, trained_before)
         if learner.precision is not None:
             run.record_precision(learner.precision)
         result.labels = data.labels.meaning

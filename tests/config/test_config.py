@@ -167,7 +167,7 @@ MISTAKES = {
     ),
     "names that the program gives itself, with a plus": (
         ["model=partial", "+model.widht=3"],
-        ["did you mean width?", "allowed: activation, dropout, kernel, name, norm, width\n"],
+        ["did you mean width?", "dropout, frozen_epochs, kernel, name, norm, weights, width\n"],
     ),
     "a slash for a dot": (["model/width=3"], ["model/width does not exist; did you mean model.width?"]),
     "misspelt key in an option": (

@@ -169,7 +169,7 @@ def filled(line: str, folder: Path) -> list[str]:
 
 def shortened(words: list[str], quick: list[str], simulated: Path) -> list[str]:
     """A command whose training, if it trains, takes a second or two."""
-    if words[:2] not in TRAIN or any(word.startswith(("resume=", "--")) for word in words):
+    if words[:2] not in TRAIN or any(word.startswith(("resume=", "like=", "--")) for word in words):
         return words
     words = [*words, *(o for o in quick if not o.startswith(("data=", "data.root", "crop=", "model=")))]
     words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]

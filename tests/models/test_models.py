@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 from torch import nn
 
+from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.models.deep_cnn import DeepCNN
 from galaxy.models.encoder import Encoder
@@ -36,6 +39,8 @@ def encoder(name: str, channels: int, size: int) -> Encoder:
     torch.manual_seed(0)
     config = OmegaConf.create({"model": OPTIONS[name], "crop": {"channels": channels, "size": size}})
     arguments = {**config.model, **SMALLER.get(name, {})}
+    for key in READ_BY_PROGRAM["model"]:
+        arguments.pop(key, None)
     return get_class(arguments.pop("_target_"))(**arguments)
 
 
@@ -130,7 +135,6 @@ def test_mlp_sees_the_image_reduced_by_area() -> None:
         ({"pixels": 0}, "^pixels is 0; it must be 1 or more"),
         ({"pixels": 65}, "^size is 64; mlp with pixels=65 needs 65 or more"),
         ({"hidden": ()}, r"^hidden is \[\]; it must hold at least one width"),
-        ({"body_lr_factor": 0.0}, "^body_lr_factor is 0.0"),
         ({"hidden": (8, 0)}, r"^hidden is \[8, 0\]"),
     ],
 )
@@ -154,21 +158,14 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_resnet_starts_from_a_file(pretrained: Path) -> None:
-    model = ResNet(18, channels=3, size=64, weights=str(pretrained))
+def test_resnet_takes_the_names_of_torchvision(pretrained: Path) -> None:
+    model = ResNet(18, channels=3, size=64)
     before = model.body.state_dict()["conv1.weight"].clone()
-    model.load_pretrained()
     state = torch.load(pretrained, weights_only=True)
+    model.load_weights(state)
     assert not torch.equal(before, state["conv1.weight"])
     for key, value in model.body.state_dict().items():
         assert torch.equal(value, state[key])
-
-
-def test_resnet_without_weights_stays_as_it_is() -> None:
-    model = ResNet(18, channels=3, size=64)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    model.load_pretrained()
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
@@ -178,51 +175,56 @@ def test_a_grey_image_gives_the_same_features_in_any_number_of_channels(
     grey = torch.randn(2, 1, 64, 64)
     features = []
     for number in (3, channels):
-        model = ResNet(18, number, 64, weights=str(pretrained)).eval()
-        model.load_pretrained()
+        model = ResNet(18, number, 64).eval()
+        model.load_weights(torch.load(pretrained, weights_only=True))
         with torch.no_grad():
             features.append(model(grey.expand(-1, number, -1, -1)))
     torch.testing.assert_close(features[0], features[1], rtol=1e-4, atol=1e-4)
 
 
-def test_resnet_takes_old_files_and_files_without_the_last_layer(pretrained: Path, tmp_path: Path) -> None:
+def test_resnet_takes_old_files_and_files_without_the_last_layer(pretrained: Path) -> None:
     state = torch.load(pretrained, weights_only=True)
     old = {k: v for k, v in state.items() if not k.startswith("fc.") and "num_batches" not in k}
-    torch.save(old, tmp_path / "old.pth")
-    model = ResNet(18, 3, 64, weights=str(tmp_path / "old.pth"))
-    model.load_pretrained()
+    model = ResNet(18, 3, 64)
+    model.load_weights(old)
     assert torch.equal(model.body.state_dict()["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
 
 
-def test_weights_that_do_not_fit_are_named(pretrained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", "encoder.", "module.", "model.encoder."])
+@pytest.mark.parametrize("network", [DeepCNN, MLP, partial(ResNet, 18)])
+def test_names_may_have_a_prefix(network: Callable[[int, int], Encoder], prefix: str) -> None:
+    trained, model = network(3, 32), network(3, 32)
+    state = {f"{prefix}{key}": value for key, value in trained.state_dict().items()}
+    if prefix:
+        state |= {"head.linear.weight": torch.zeros(2, 2), "mean": torch.zeros(3)}
+    model.load_weights(state)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, trained.state_dict()[key])
+
+
+def test_a_network_that_is_there_twice_is_refused() -> None:
+    state = {
+        f"{who}.{key}": x for who in ("student", "teacher") for key, x in MLP(3, 32).state_dict().items()
+    }
+    with pytest.raises(ValueError, match=r"2 times \(student\., teacher\.\)"):
+        MLP(3, 32).load_weights(state)
+
+
+def test_weights_that_do_not_fit_are_named(pretrained: Path) -> None:
     state = torch.load(pretrained, weights_only=True)
     state["extra"] = state.pop("bn1.weight")
     state["layer1.0.conv1.weight"] = torch.zeros(2, 2)
-    torch.save(state, tmp_path / "wrong.pth")
-    model = ResNet(18, 3, 64, weights=str(tmp_path / "wrong.pth"))
-    with pytest.raises(UserError) as error:
-        model.load_pretrained()
-    for part in ("missing: bn1.weight", "unexpected: extra", "layer1.0.conv1.weight: (2, 2)", "wrong.pth"):
+    state["bn1.bias"] = state["bn1.bias"] * torch.nan
+    model = ResNet(18, 3, 64)
+    before = model.body.state_dict()["conv1.weight"].clone()
+    with pytest.raises(ValueError, match="do not fit ResNet") as error:
+        model.load_weights(state)
+    for part in ("missing: body.bn1.weight", "unexpected: body.extra", "layer1.0.conv1.weight: (2, 2)"):
         assert part in str(error.value)
-    deeper = ResNet(34, 3, 64, weights=str(pretrained))
-    with pytest.raises(UserError, match=r"missing: layer1.2.conv1.weight"):
-        deeper.load_pretrained()
-
-
-def test_unreadable_weights_are_named(tmp_path: Path) -> None:
-    (tmp_path / "text.pth").write_text("not weights")
-    torch.save([1, 2], tmp_path / "list.pth")
-    torch.save({"model": object}, tmp_path / "object.pth")
-    for name, reason in (
-        ("absent.pth", "is not a file"),
-        ("text.pth", "cannot be read"),
-        ("object.pth", "cannot be read"),
-        ("list.pth", "something else than a state dict"),
-    ):
-        model = ResNet(18, 3, 64, weights=str(tmp_path / name))
-        with pytest.raises(UserError, match=reason) as error:
-            model.load_pretrained()
-        assert name in str(error.value)
+    assert "bn1.bias: not all of its numbers are finite" in str(error.value)
+    assert torch.equal(model.body.state_dict()["conv1.weight"], before)
+    with pytest.raises(ValueError, match=r"missing: body.layer1.2.conv1.weight"):
+        ResNet(34, 3, 64).load_weights(torch.load(pretrained, weights_only=True))
 
 
 def test_imagenet_weights_come_from_torchs_own_folder(
@@ -230,34 +232,31 @@ def test_imagenet_weights_come_from_torchs_own_folder(
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", _no_network)
-    model = ResNet(18, 3, 64, weights="imagenet")
+    model = ResNet(18, 3, 64)
     with pytest.raises(UserError) as error:
-        model.load_pretrained()
+        model.pretrained("imagenet")
     expected = tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
     assert str(expected) in str(error.value)
     assert "model.weights=" in str(error.value)
     expected.parent.mkdir(exist_ok=True)
     expected.write_bytes(pretrained.read_bytes())
-    model.load_pretrained()
     state = torch.load(pretrained, weights_only=True)
-    assert torch.equal(model.body.state_dict()["conv1.weight"], state["conv1.weight"])
+    assert torch.equal(model.pretrained("imagenet")["conv1.weight"], state["conv1.weight"])
 
 
 def _no_network(*args: object, **kwargs: object) -> None:
     raise OSError("no network")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"depth": 20}, "^depth is 20; it must be one of 18, 34, 50"),
-        ({"frozen_epochs": -1}, "^frozen_epochs is -1"),
-        ({"body_lr_factor": 0.0}, "^body_lr_factor is 0.0"),
-    ],
-)
-def test_resnet_names_what_is_wrong(arguments: dict[str, float], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        ResNet(**{"depth": 18, "channels": 3, "size": 64, **arguments})  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["imagenet", "hf_hub:someone/something"])
+def test_weights_that_nobody_publishes_are_named(name: str) -> None:
+    with pytest.raises(ValueError, match=f"MLP has no weights called {name}"):
+        MLP(3, 32).pretrained(name)
+
+
+def test_resnet_names_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match=r"^depth is 20; it must be one of 18, 34, 50"):
+        ResNet(20, 3, 64)  # type: ignore[arg-type]
 
 
 def test_the_bases_import_neither_scikit_learn_nor_torchvision() -> None:

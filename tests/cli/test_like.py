@@ -1,0 +1,118 @@
+"""`like=RUN` begins with another run's settings, and the command line's own win."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from galaxy.cli.arguments import with_like
+from galaxy.runs.folder import FORMAT, RunFolder, find_runs
+from galaxy.system.errors import UserError
+from tests.conftest import Command
+
+RECORDED = [
+    "data=kaggle",
+    "data.root=here",
+    "model=resnet18",
+    "model.depth=34",
+    "optimizer.lr=0.1",
+    "~callbacks.x",
+]
+
+
+def write_run(path: Path, overrides: list[str], command: str = "train.py") -> Path:
+    """Writes the files of a run that was begun."""
+    path.mkdir(parents=True)
+    (path / "config.yaml").write_text("{}")
+    (path / "meta.json").write_text(json.dumps({"format": FORMAT, "command": command}))
+    (path / "overrides.yaml").write_text(yaml.safe_dump(overrides))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "left_out"),
+    [
+        ([], []),
+        (["optimizer.lr=0.2"], ["optimizer.lr=0.1"]),
+        (["+optimizer.lr=0.2"], ["optimizer.lr=0.1"]),
+        (["model=mlp"], ["model=resnet18", "model.depth=34"]),
+        (["~model"], ["model=resnet18", "model.depth=34"]),
+        (["data=kaggle", "data.limit=9"], []),
+        (["data=gz2", "data.root=there"], ["data=kaggle", "data.root=here"]),
+        (["optimizer={lr: 1}"], ["optimizer.lr=0.1"]),
+        (["callbacks.x.patience=2"], ["~callbacks.x"]),
+        (["modeling.depth=3"], []),
+        (["resume=auto"], []),
+    ],
+)
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_what_is_given_replaces_what_was_recorded(
+    given: list[str], left_out: list[str], order: str, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "run", RECORDED)
+    like = [f"like={run}"]
+    written = with_like([*given, *like] if order == "before" else [*like, *given])
+    assert sorted(written) == sorted([*(o for o in RECORDED if o not in left_out), f"like='{run}'", *given])
+    if given and given[0] not in RECORDED:
+        assert all(written.index(given[0]) > written.index(o) for o in RECORDED if o not in left_out)
+
+
+def test_options_stay_in_front(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["model=mean"], "train.py --config-dir mine model=mean")
+    assert with_like(["-m", f"like={run}", "seed=1,2"])[:4] == ["--config-dir", "mine", "-m", "model=mean"]
+    own = with_like(["--config-dir", "other", "seed=1", f"like={run}"])
+    assert own == ["--config-dir", "other", "model=mean", f"like='{run}'", "seed=1"]
+
+
+def test_without_a_name_nothing_changes() -> None:
+    assert with_like(["seed=1"]) == ["seed=1"]
+    assert with_like(["like=null", "seed=1"]) == ["like=null", "seed=1"]
+
+
+def test_a_job_of_a_ready_made_sweep_is_one_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["sweep=crops", "crop=roi64"])
+    alone = ["sweep=crops", "crop=roi64", "hydra.mode=RUN", f"like='{run}'"]
+    assert with_like([f"like={run}"]) == alone
+    assert with_like([f"like={run}", "seed=1,2", "-m"]) == [*alone[:2], alone[3], "seed=1,2", "-m"]
+
+
+def test_what_names_no_run_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["model=mean"])
+    sweep = tmp_path / "sweep"
+    for name, rmse in (("0", 0.2), ("1", 0.1), ("2", None)):
+        write_run(sweep / name, ["model=mean"])
+        metrics = {} if rmse is None else {"val/rmse": rmse}
+        result = {"status": "done" if metrics else "failed", "metrics": metrics}
+        (sweep / name / "result.json").write_text(json.dumps(result))
+    (tmp_path / "empty").mkdir()
+    for name, said in {
+        f"{tmp_path}/none": "is not a folder; it must be the folder of a run",
+        f"{tmp_path}/empty": "is not the folder of a run",
+        f"{sweep}": f"holds 2 runs, and one is needed; the best by val/rmse is like={sweep}/1",
+    }.items():
+        with pytest.raises(UserError) as error:
+            with_like([f"like={name}", "seed=1"])
+        assert str(error.value).startswith(f"like={name} {said}")
+    with pytest.raises(UserError, match=r"starts a new run and resume=there goes on with one: give one"):
+        with_like([f"like={run}", "resume=there"])
+
+
+def test_more_seeds_of_a_run(command: Command, quick: list[str], tmp_path: Path) -> None:
+    first = RunFolder(tmp_path / "first")
+    begun = ["model=average_color", "target=question1", f"hydra.run.dir={first.path}"]
+    assert command("train.py", *quick, *begun) == 0
+    sweep = ["-m", f"like={first.path}", "seed=1,2", f"hydra.sweep.dir={tmp_path}/seeds"]
+    assert command("train.py", *sweep) == 0
+    jobs = find_runs(tmp_path / "seeds")
+    assert [job.path.name for job in jobs] == ["0-seed=1", "1-seed=2"]
+    for seed, job in enumerate(jobs, 1):
+        assert job.config()["target"] == first.config()["target"]
+        assert job.config()["seed"] == seed
+        assert job.meta()["like"] == str(first.path)
+        assert job.overrides() == [*first.overrides(), f"seed={seed}"]
+    shutil.rmtree(first.path)
+    shutil.rmtree(jobs[0].path)
+    assert command("train.py", f"resume={tmp_path}/seeds") == 0  # the sweep needs the first run no more
+    assert [job.result().status for job in find_runs(tmp_path / "seeds")] == ["done", "done"]
