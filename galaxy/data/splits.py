@@ -160,8 +160,7 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     Raises:
         UserError: The file cannot be read, lacks a column, lists a galaxy twice, or names another split.
     """
-    found: NDArray[np.int8] = _recorded(path).reindex(identifiers).fillna(-1).to_numpy(np.int8)
-    return found
+    return _recorded(path).reindex(identifiers).fillna(-1).to_numpy().astype(np.int8)
 
 
 def training_ids(path: Path) -> frozenset[str]:

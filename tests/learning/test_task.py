@@ -34,13 +34,14 @@ class TinyEncoder(Encoder):
 
 
 def tiny_task(
+    encoder: Encoder | None = None,
     lr: float = 0.1,
     loss: Loss | None = None,
     schedule: Schedule | None = None,
     **settings: float,
 ) -> GalaxyTask:
     return GalaxyTask(
-        encoder=TinyEncoder(),
+        encoder=encoder or TinyEncoder(),
         labels=LABELS,
         loss=loss,
         optimizer=lambda groups: torch.optim.SGD(groups, lr=lr),
