@@ -8,7 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -72,7 +72,7 @@ def fit(tmp_path: Path) -> Callable[..., pl.Trainer]:
             accelerator="cpu",
             logger=False,
             callbacks=[*callbacks],
-            enable_checkpointing=False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
