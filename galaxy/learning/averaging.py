@@ -47,13 +47,8 @@ def _blend(averages: list[Tensor], currents: list[Tensor], count: Tensor | int, 
 
 
 def prepare(task: pl.LightningModule) -> None:
-    """Gives the average the device and the number format of the model, which Lightning moves later.
-
-    A callback that was given a device keeps its average there.
-    """
-    for callback, average in _averages(task):
-        if callback._device is None:
-            average.to(task.device)
+    """Gives the average the number format of the model, which Lightning converts after it was copied."""
+    for average in _averages(task):
         for _, current, averaged in _pairs(task, average):
             averaged.data = averaged.data.to(current.dtype)
 
@@ -65,7 +60,7 @@ def complete(task: pl.LightningModule) -> None:
     all weights, because Lightning would validate the initial ones (Lightning issue 21724).
     """
     kept = task.state_dict().keys()
-    for _, average in _averages(task):
+    for average in _averages(task):
         empty = int(average.n_averaged) == 0
         for name, current, averaged in _pairs(task, average):
             if empty or name not in kept or not current.is_floating_point():
@@ -79,15 +74,15 @@ def save(task: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
     """
     if "callbacks" in checkpoint:
         return
-    for _, average in _averages(task):
+    for average in _averages(task):
         weights = average.module.state_dict()
         checkpoint["state_dict"] = {name: weights[name] for name in checkpoint["state_dict"]}
 
 
-def _averages(task: pl.LightningModule) -> list[tuple[WeightAveraging, AveragedModel]]:
+def _averages(task: pl.LightningModule) -> list[AveragedModel]:
     callbacks = task.trainer.callbacks  # type: ignore[attr-defined]
-    found = [callback for callback in callbacks if isinstance(callback, WeightAveraging)]
-    return [(callback, callback._average_model) for callback in found if callback._average_model is not None]
+    found = [callback._average_model for callback in callbacks if isinstance(callback, WeightAveraging)]
+    return [average for average in found if average is not None]
 
 
 def _pairs(task: pl.LightningModule, average: AveragedModel) -> Iterator[tuple[str, Tensor, Tensor]]:
