@@ -41,7 +41,7 @@ class EMA(WeightAveraging):
 @torch.no_grad()
 def _blend(averages: list[Tensor], currents: list[Tensor], count: Tensor | int, decay: float) -> None:
     """Moves averages, tensors of one type, towards the current weights."""
-    if averages[0].is_floating_point():
+    if averages[0].is_floating_point() or averages[0].is_complex():
         steps = int(count)
         torch._foreach_lerp_(averages, currents, 1 - min(decay, (1 + steps) / (10 + steps)))
 
@@ -63,7 +63,8 @@ def complete(task: pl.LightningModule) -> None:
     for average in _averages(task):
         empty = int(average.n_averaged) == 0
         for name, current, averaged in _pairs(task, average):
-            if empty or name not in kept or not current.is_floating_point():
+            averages = current.is_floating_point() or current.is_complex()
+            if empty or name not in kept or not averages:
                 averaged.data.copy_(current.data)
 
 
