@@ -15,6 +15,7 @@ from galaxy.learning.metrics import CLASS_METRICS, FRACTION_METRICS
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.models.encoder import Encoder
 from galaxy.runs.folder import SPLIT_SETTINGS
+from galaxy.runs.trainer import check_trainer, one_line
 from galaxy.system.errors import UserError, meant
 
 # A callback or a scheduler can watch these metrics in every run; labels add their own.
@@ -28,21 +29,6 @@ REQUIRED_KEYS = {
     "trainer": ("max_epochs", "accelerator", "precision", "devices"),
     "optimizer": ("lr",),
     "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
-}
-
-# A run sets these arguments of the trainer itself; the text says what to write instead.
-RESERVED_TRAINER_ARGS = {
-    "callbacks": "the group callbacks",
-    "logger": "the group logger",
-    "default_root_dir": "hydra.run.dir",
-    "fast_dev_run": "trainer=debug",
-    "max_steps": "trainer.max_epochs",
-    "overfit_batches": "data.limit",
-    "barebones": "trainer=debug",
-    "plugins": "nothing: one of them writes the checkpoints",
-    "use_distributed_sampler": "nothing: the loaders share out the galaxies themselves",
-    "enable_autolog_hparams": "nothing: the whole configuration is logged",
-    "enable_model_summary": "nothing",
 }
 
 
@@ -60,7 +46,7 @@ def check_settings(config: dict[str, Any]) -> None:
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
     node = config["trainer"]
-    _check_trainer(node)
+    check_trainer(node)
     clip = node.get("gradient_clip_val") or 0
     if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
         raise UserError(
@@ -70,46 +56,6 @@ def check_settings(config: dict[str, Any]) -> None:
     if not config["callbacks"].get("best"):
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
     check_monitors(config, labels=None)
-    _check_hardware(node)
-
-
-def _check_trainer(node: dict[str, Any]) -> None:
-    for name in RESERVED_TRAINER_ARGS.keys() & node.keys():
-        raise UserError(f"trainer.{name} is set by the run itself; use {RESERVED_TRAINER_ARGS[name]}")
-    for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
-        if node.get(name, 1) is None or node.get(name, 1) < 1:
-            raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
-    if node["devices"] in (0, "0", []):
-        raise UserError(f"trainer.devices is {node['devices']}; a run needs one device or more")
-    every = node.get("check_val_every_n_epoch", 1)
-    if every is not None and every > node["max_epochs"]:
-        raise UserError(
-            f"trainer.check_val_every_n_epoch is {every}, but there are {node['max_epochs']} epochs"
-        )
-    for name in ("limit_train_batches", "limit_val_batches"):
-        if node.get(name) == 0:
-            raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
-    clip = node.get("gradient_clip_val") or 0
-    if clip < 0:
-        raise UserError(f"trainer.gradient_clip_val is {clip}; it must be above 0, or null for no clipping")
-    graphs = node.get("compile") in ("reduce-overhead", "max-autotune")
-    if graphs and node.get("accumulate_grad_batches", 1) > 1:
-        raise UserError(
-            f"trainer.compile={node['compile']} uses CUDA graphs, whose gradients the next batch overwrites: "
-            "use trainer.compile=true or trainer.accumulate_grad_batches=1"
-        )
-
-
-def _check_hardware(node: dict[str, Any]) -> None:
-    if torch.cuda.is_available():
-        return
-    if node["accelerator"] in ("gpu", "cuda"):
-        raise UserError(
-            f"trainer.accelerator={node['accelerator']}, but torch finds no GPU: use trainer=auto"
-        )
-    if node["precision"] == "16-mixed":
-        # Lightning would silently change it to bf16-mixed.
-        raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
 
 
 def check_optimizer(
@@ -123,8 +69,13 @@ def check_optimizer(
     head = [nn.Parameter(torch.zeros(1))]
     with naming("optimizer"):
         made = build_optimizer(optimizer, encoder, head)
-    with naming("scheduler.scheduler"):
-        schedule.configure(made, epochs, steps_per_epoch=100)  # the real number is not known yet
+    try:
+        with naming("scheduler.scheduler"):
+            schedule.configure(made, epochs, steps_per_epoch=100)  # the real number is not known yet
+    except UserError:
+        raise
+    except Exception as error:  # torch checks some settings by an assert, or not at all
+        raise UserError(f"scheduler.scheduler: {type(error).__name__}: {one_line(error)}") from error
 
 
 def check_monitors(config: dict[str, Any], labels: Labels | None, weighted: bool = True) -> None:
