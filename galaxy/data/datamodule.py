@@ -199,7 +199,8 @@ class GalaxyDataModule(pl.LightningDataModule):
                 f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
             )
         for split in SPLITS:
-            self.nonempty_rows(split)
+            if split != "test" or self.split_settings.test_fraction > 0:
+                self.nonempty_rows(split)
 
     @property
     def labels(self) -> Labels:

@@ -151,6 +151,14 @@ class TrainsByGradients:
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
         if trainer.compile_mode is not None:
             task.compile_network(trainer.compile_mode, data.whole_batch(trainer.world_size))
+        if task.steps_per_epoch == 1 and progress is None:
+            log.warning(
+                "an epoch is one step, and the training %d steps, because a batch (data.batch_size=%d) holds "
+                "all %d training galaxies: use a smaller data.batch_size",
+                trainer.max_epochs,
+                data.batch_size,
+                len(data.rows["train"]),
+            )
         parameters = sum(parameter.numel() for parameter in task.parameters())
         log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
         if progress is None:
