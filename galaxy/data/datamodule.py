@@ -234,7 +234,8 @@ class GalaxyDataModule(pl.LightningDataModule):
                 f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
             )
         for split in splits:
-            self.nonempty_rows(split)
+            if split != "test" or self.split_settings.test_fraction > 0:
+                self.nonempty_rows(split)
 
     @property
     def labels(self) -> Labels:
@@ -407,12 +408,15 @@ class GalaxyDataModule(pl.LightningDataModule):
         fetched = self.pixels.device.type != self.device.type
         return BatchLoader(self.pixels, self._columns, order, epoch_columns, ahead=fetched, pin=fetched)
 
-    @cached_property
-    def _columns(self) -> Batch:
-        """Returns the columns of all galaxies that batches hold beside images."""
+    def columns(self) -> Batch:
+        """Returns the columns of all galaxies that batches hold beside images, on the CPU."""
         columns = {"target": self.catalog.targets, "weight": self.catalog.weights}
         if self.counts:
             columns["counts"] = self.catalog.counts
         columns |= self.catalog.extra_numbers
-        device = self.pixels.device
-        return {name: torch.from_numpy(x).to(device) for name, x in columns.items() if x is not None}
+        return {name: torch.from_numpy(values) for name, values in columns.items() if values is not None}
+
+    @cached_property
+    def _columns(self) -> Batch:
+        """The same on the device of the pixels."""
+        return {name: values.to(self.pixels.device) for name, values in self.columns().items()}

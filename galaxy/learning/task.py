@@ -9,6 +9,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -162,11 +163,7 @@ class GalaxyTask(LeanModule):
         self.mean.copy_(mean)
         self.std.copy_(std)
         self.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
-        # `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the
-        # position of its loader (Lightning issue 20550).
-        batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
-        batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-        self.steps_per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+        self.steps_per_epoch = steps_per_epoch(trainer, data)
         # A short epoch is logged at least once.
         interval = min(trainer.log_every_n_steps, self.steps_per_epoch)  # type: ignore[attr-defined]
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
@@ -313,3 +310,14 @@ class GalaxyTask(LeanModule):
             setattr(self.train_metrics, name, value.to(self.device))
         total, self.running_loss.steps = checkpoint["sums"]["loss"]
         self.running_loss.total = None if total is None else total.to(self.device)
+
+
+def steps_per_epoch(trainer: pl.Trainer, data: GalaxyDataModule) -> int:
+    """Counts the steps of the optimizer in an epoch.
+
+    `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the position
+    of its loader (Lightning issue 20550).
+    """
+    batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
+    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))

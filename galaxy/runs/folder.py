@@ -9,6 +9,7 @@
 | result.json | status, final metrics, baselines, time: see `Result` |
 | predictions.parquet | the test split: id, prediction and target of each answer |
 | predictions_val.parquet | the same of the validation split |
+| columns.csv | the question and the answer of each column of the predictions, in words |
 | confusion.csv, confusion.png | of classes: how many test galaxies of each class were taken for which |
 | splits.parquet | which galaxy is in which split, and which ones the starting weights were trained on |
 | checkpoints/ | best.ckpt and last.ckpt |
@@ -129,6 +130,7 @@ class RunFolder:
             "val": path / "predictions_val.parquet",
             "test": path / "predictions.parquet",
         }
+        self.columns_file = path / "columns.csv"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"
@@ -368,32 +370,6 @@ def find_runs(folder: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
-
-
-def named_run(path: Path, key: str) -> RunFolder:
-    """Returns the run that a setting names by its folder.
-
-    Args:
-        path: The folder.
-        key: The key of the setting, for the message.
-
-    Raises:
-        UserError: This is not the folder of a run. Of a sweep, the message names the best job.
-    """
-    run = RunFolder(path)
-    if run.begun:
-        return run
-    if not path.is_dir():
-        raise UserError(f"{key}={path} is not a folder; it must be the folder of a run")
-    jobs = [RunFolder(file.parent) for file in sorted(path.rglob("overrides.yaml"))]
-    scores = {job.path: job.result().metrics.get("val/rmse") for job in jobs}
-    done = [(score, job) for job, score in scores.items() if score is not None]
-    if done:
-        raise UserError(
-            f"{key}={path} holds {len(done)} runs, and one is needed; the best by val/rmse is "
-            f"{key}={min(done)[1]}"
-        )
-    raise UserError(f"{key}={path} is not the folder of a run: a run folder has an overrides.yaml")
 
 
 def _parsed(path: Path, kind: type) -> Any:

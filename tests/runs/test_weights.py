@@ -238,7 +238,7 @@ def test_a_sweep_is_refused_and_its_best_run_named(
         result = json.loads((trained.path / "result.json").read_text())
         result["metrics"]["val/rmse"] = rmse
         (tmp_path / "sweep" / name / "result.json").write_text(json.dumps(result))
-    best = f"holds 2 runs, and one is needed; the best by val/rmse is model.weights={tmp_path}/sweep/1-b"
+    best = f"The best has a val/rmse of 0.10000: model.weights={tmp_path}/sweep/1-b"
     with pytest.raises(UserError, match=re.escape(best)):
         experiment(weights=tmp_path / "sweep")
 
