@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -169,7 +170,7 @@ def training_ids(path: Path) -> frozenset[str]:
     return frozenset(recorded.index[recorded == _TRAIN])
 
 
-def _recorded(path: Path) -> pd.Series[int]:
+def _recorded(path: Path) -> pd.Series[Any]:
     """Reads a file of splits: the indices of `SPLITS`, by the names of the galaxies."""
     path = path.expanduser()
     try:

@@ -72,7 +72,7 @@ class StartingWeights:
         self.file: Path | None = None
         self.run: RunFolder | None = None
         self._recipe: Recipe | None = None
-        self._state: Mapping[str, Tensor]
+        self._state: Mapping[str, Tensor] = {}
         if self.source == "imagenet" or self.source.startswith("hf_hub:"):
             try:
                 self._state = model.pretrained(self.source)
