@@ -1,9 +1,9 @@
 """Says which settings can be told from the best one, and how sure that is.
 
-A setting is judged by the mean of a metric over its replicates, which are runs that differ in their seed only.
-Two things make that mean uncertain: another seed gives another network, and another sample of validation
-galaxies gives another error. Bouthillier et al. (2021, arXiv:2103.03098) show that a comparison must count
-both.
+A setting is judged by the mean of a metric over its replicates, which are runs that differ in their seed
+only. Two things make that mean uncertain: another seed gives another network, and another sample of
+validation galaxies gives another error. Bouthillier et al. (2021, arXiv:2103.03098) show that a comparison
+must count both.
 
 - The galaxies are the same for all settings, so their part is that of the paired difference. It follows from
   the influence of each galaxy on the metric (the infinitesimal jackknife, Efron 1982).
