@@ -139,10 +139,10 @@ def runs_needed(difference: float, spread: float, galaxies: float = 0.0, most: i
         None if even `most` are too few.
     """
     for runs in range(2, most + 1):
-        seeds = spread**2 * 2 / runs
-        size = math.sqrt(seeds + galaxies**2)
-        freedom = 2 * (runs - 1) * (size**2 / max(seeds, 1e-300)) ** 2
-        if size * (_critical(2, freedom) + stats.t.ppf(POWER, freedom)) <= difference:
+        seeds = _Variance(2 * spread**2 / runs, 2 * (runs - 1))
+        total = _sum([seeds, _Variance(galaxies**2, math.inf)])
+        needed = _critical(2, total.freedom) + float(stats.t.ppf(POWER, total.freedom))
+        if math.sqrt(total.size) * needed <= difference:
             return runs
     return None
 
@@ -243,9 +243,8 @@ def _error(
 def _sum(parts: Sequence[_Variance]) -> _Variance:
     """Adds variances, with the degrees of freedom that Welch and Satterthwaite give to their sum."""
     total = sum(part.size for part in parts)
-    if total == 0:
-        return _Variance(0.0, math.inf)
-    return _Variance(total, total**2 / sum(part.size**2 / part.freedom for part in parts))
+    uncertain = sum(part.size**2 / part.freedom for part in parts)
+    return _Variance(total, total**2 / uncertain if uncertain else math.inf)
 
 
 def _critical(settings: int, freedom: float) -> float:
