@@ -15,36 +15,45 @@ def main(arguments: list[str] | None = None) -> int:
         prog="galaxy compare", description="Compares every run at or below these folders."
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    parser.add_argument("--all", action="store_true", help="show runs that failed before they trained, too")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the whole table there too")
+    parser.add_argument(
+        "--by",
+        metavar="METRIC",
+        help="a metric of the validation split, such as val/r2 (default: the objective)",
+    )
+    parser.add_argument("--test", action="store_true", help="show the test split of every setting")
+    parser.add_argument("--all", action="store_true", help="show runs too that failed before they trained")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each run")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
     options = parser.parse_args(arguments)
 
-    from galaxy.reports.compare import (  # noqa: PLC0415  pandas takes longer to import than `--help` may
-        comparison,
-        never_trained,
-        print_comparison,
-        print_errors,
-        write_comparison,
-    )
+    # pandas takes longer to import than `--help` may.
+    from galaxy.reports.compare import compare_runs  # noqa: PLC0415
+    from galaxy.reports.comparison_text import as_json, markdown, print_errors, print_groups  # noqa: PLC0415
+    from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
+    from galaxy.system.files import write_json, write_text  # noqa: PLC0415
 
     try:
-        runs = [run for folder in options.folders for run in find_runs(folder.expanduser())]
-        shown = runs if options.all else [run for run in runs if not never_trained(run)]
-        if left_out := len(runs) - len(shown):
-            what = (
-                "1 run that failed before it trained is"
-                if left_out == 1
-                else (f"{left_out} runs that failed before they trained are")
+        found = [run for folder in options.folders for run in find_runs(folder.expanduser())]
+        # One folder may lie in another.
+        runs = {run.path.resolve(): run for run in found}
+        records = [read_record(run) for run in runs.values()]
+        shown = records if options.all else [record for record in records if record.trained]
+        groups = compare_runs(shown, options.by)
+        print_groups(groups, options.test)
+        print_errors(shown)
+        if hidden := len(records) - len(shown):
+            few = "1 run failed before it trained; --all shows it"
+            print(
+                f"\n{few if hidden == 1 else f'{hidden} runs failed before they trained; --all shows them'}"
             )
-            print(f"{what} left out; --all shows them")
-        if not shown:
-            return 0
-        table = comparison(shown)
-        print_comparison(table)
-        print_errors(table)
         if options.csv:
-            write_comparison(table, options.csv.expanduser())
+            write_run_table(run_table(records), options.csv.expanduser())
+        if options.markdown:
+            write_text(options.markdown.expanduser(), markdown(groups, options.test))
+        if options.json:
+            write_json(options.json.expanduser(), as_json(groups))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -59,18 +59,18 @@ def summarise(folder: Path, planned: int = 0) -> int:
         UserError: comparison.csv cannot be written.
     """
     # `--help` has no time for the import of pandas.
-    from galaxy.reports.compare import comparison, print_comparison, write_comparison  # noqa: PLC0415
+    from galaxy.reports.compare import compare_runs  # noqa: PLC0415
+    from galaxy.reports.comparison_text import print_groups  # noqa: PLC0415
+    from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
 
     try:
         runs = find_runs(folder)
     except UserError:
         runs = []  # no job has begun yet
-    table = comparison(runs) if runs else None
-    done = 0
-    if table is not None:
-        print_comparison(table)  # each error was shown when it happened
-        done = int((table["status"] == "done").sum())
+    records = [read_record(run) for run in runs]
+    done = sum(record.result.status == "done" for record in records)
+    print_groups(compare_runs(records))  # each error was shown when it happened
     print(f"\nSweep folder: {folder}")
     total = max(len(runs), planned)
     if done < total:
@@ -79,6 +79,6 @@ def summarise(folder: Path, planned: int = 0) -> int:
             f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
             f"Run what is missing with: galaxy train resume={shlex.quote(str(folder))}"
         )
-    if table is not None:
-        write_comparison(table, folder / "comparison.csv")
+    if records:
+        write_run_table(run_table(records), folder / "comparison.csv")
     return total - done

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from galaxy.cli.compare import main
 from galaxy.cli.sweep import summarise
-from galaxy.reports.compare import comparison
+from galaxy.reports.records import read_record, run_table
 from galaxy.runs.folder import Objective, Result, RunFolder, Status, find_runs
 
 
@@ -26,6 +27,10 @@ def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Sta
     return run
 
 
+def table_of(folder: Path) -> pd.DataFrame:
+    return run_table([read_record(run) for run in find_runs(folder)])
+
+
 def judged_by(metric: str, value: float | None) -> Objective:
     return {"metric": metric, "mode": "max" if metric == "val/accuracy" else "min", "value": value}
 
@@ -34,7 +39,7 @@ def test_the_best_comes_first_and_failures_last(tmp_path: Path) -> None:
     write_run(tmp_path / "a", 0.1, "deep_cnn", None, "diverged")
     write_run(tmp_path / "b", 0.1, "mean", 0.3)
     write_run(tmp_path / "c", 0.2, "deep_cnn", 0.1)
-    table = comparison(find_runs(tmp_path))
+    table = table_of(tmp_path)
     assert list(table["status"]) == ["done", "done", "diverged"]
     assert list(table["val/rmse"][:2]) == [0.1, 0.3]
     # What differs is shown; what follows from the option of a group, or is the same, is not.
@@ -50,13 +55,13 @@ def test_more_of_a_maximised_metric_is_better_and_unlike_objectives_do_not_compe
         write_other(tmp_path / name, "kaggle", "/k", "classes", [f"loss={name}"], **metrics)
         run = RunFolder(tmp_path / name)
         run.write_result(replace(run.result(), objective=judged_by("val/accuracy", accuracy)))
-    assert comparison(find_runs(tmp_path))["best"].tolist()[:2] == [0.9, 0.6]
+    assert table_of(tmp_path)["best"].tolist()[:2] == [0.9, 0.6]
     write_other(tmp_path / "d", "kaggle", "/k", "classes", ["loss=d"], **metrics)
     lines = [line.strip() for line in shown(tmp_path, capsys, monkeypatch)]
-    assert "data: kaggle; labels: classes; by val/accuracy (3 runs, best val/accuracy first)" in lines
-    assert "data: kaggle; labels: classes; by val/rmse (1 run)" in lines
-    assert f"best: {tmp_path}/b" in lines
-    assert any(line.startswith("0.90000") and line.endswith("loss=b") for line in lines)
+    assert "data: kaggle; labels: classes; by val/accuracy (3 settings, 3 runs)" in lines
+    assert "data: kaggle; labels: classes; by val/rmse (1 setting, 1 run)" in lines
+    assert f"best run: {tmp_path}/b" in lines
+    assert any(line.split()[:2] == ["best", "0.90000"] and line.endswith("loss=b") for line in lines)
 
 
 def test_what_a_file_sets_is_compared_too(tmp_path: Path) -> None:
@@ -64,7 +69,7 @@ def test_what_a_file_sets_is_compared_too(tmp_path: Path) -> None:
     for name, lr in (("a", 0.1), ("b", 0.2)):
         run = write_run(tmp_path / name, lr, "mean", 0.1)
         run.overrides_file.write_text("[]")
-    assert set(comparison(find_runs(tmp_path))["optimizer.lr"]) == {"0.1", "0.2"}
+    assert set(table_of(tmp_path)["optimizer.lr"]) == {"0.1", "0.2"}
 
 
 def test_copies_of_a_chosen_option_are_not_shown(tmp_path: Path) -> None:
@@ -74,13 +79,13 @@ def test_copies_of_a_chosen_option_are_not_shown(tmp_path: Path) -> None:
         run = RunFolder(tmp_path / str(size))
         run.begin(config, [], choices, resume=False)
         run.write_result(Result(status="done", metrics={"val/rmse": 0.1, "test/rmse": 0.1}))
-    assert list(comparison(find_runs(tmp_path)).columns[:2]) == ["crop", "val/rmse"]
+    assert list(table_of(tmp_path).columns[:2]) == ["crop", "val/rmse"]
 
 
 def test_a_run_that_is_still_running_is_in_the_table(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a", 0.1, "mean", 0.1)
     run.result_file.unlink()
-    assert comparison(find_runs(tmp_path))["status"].tolist() == ["running"]
+    assert table_of(tmp_path)["status"].tolist() == ["running"]
 
 
 def test_results_are_read_back_as_written(tmp_path: Path) -> None:
@@ -98,21 +103,29 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
     assert "NaN" not in run.result_file.read_text()
 
 
-def shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *options: str
+) -> list[str]:
     """What the command prints on a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
-    assert main([str(tmp_path)]) == 0
+    assert main([str(tmp_path), *options]) == 0
     return capsys.readouterr().out.splitlines()
 
 
 def write_other(
-    path: Path, data: str, root: str, labels: str | None, overrides: list[str], **given: Any
+    path: Path, data: str, root: str, labels: str | None, overrides: list[str], seed: int = 0, **given: Any
 ) -> None:
     """A run on any data; `given` are options and metrics."""
     options = {"data": data, "model": "resnet18", "loss": "mse", "target": "auto"}
     config: dict[str, Any] = {
-        "seed": 0,
-        "data": {"root": root, "cache": str(path), "catalog": {"seed": 1, "labels": labels, "columns": None}},
+        "seed": seed,
+        "data": {
+            "root": root,
+            "limit": None,
+            "residence": "auto",
+            "cache": str(path),
+            "catalog": {"seed": 1, "labels": labels, "columns": None},
+        },
         "optimizer": {"lr": 0.1},
         "crop": {"size": 64},
     }
@@ -135,6 +148,25 @@ def write_other(
     run.write_result(Result(status, given, labels=known, error=error, objective=objective))
 
 
+def write_predicted(
+    path: Path, overrides: list[str], seed: int, rmse: float, fingerprint: str = "0" * 32
+) -> None:
+    """A run with predictions of 50 galaxies, whose RMSE scatters over seeds by 1 %."""
+    rng = np.random.default_rng([seed, int(rmse * 1e6)])
+    true = np.random.default_rng(0).random((50, 2))
+    errors = np.random.default_rng(1).normal(size=(50, 2)) + 0.1 * rng.normal(size=(50, 2))
+    errors *= rmse * (1 + 0.01 * rng.normal()) / np.sqrt(np.square(errors).mean())
+    value = float(np.sqrt(np.square(errors).mean()))
+    write_other(
+        path, "kaggle", "/k", "cumulative", overrides, seed, **{"val/rmse": value, "test/rmse": rmse + 0.01}
+    )
+    run = RunFolder(path)
+    run.add_meta(data={"val": 50, "fingerprints": {"val": fingerprint}})
+    table = pd.DataFrame({"id": np.arange(50)})
+    table[["a", "b"]], table[["true/a", "true/b"]] = true + errors, true
+    table.to_parquet(run.predictions_files["val"])
+
+
 def test_unlike_runs_come_in_a_table_for_each_data_and_labels(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,65 +184,150 @@ def test_unlike_runs_come_in_a_table_for_each_data_and_labels(
     write_other(tmp_path / "g", "table", "/two", "cumulative", [], **score(0.2))
     write_other(tmp_path / "h", "table", "/two", "cumulative", ["data.catalog.columns=[a,b]"])
     write_other(tmp_path / "i", "folder", "/three", None, [])
-    lines = shown(tmp_path, capsys, monkeypatch)
+    lines = shown(tmp_path, capsys, monkeypatch, "--all")
     titles = [line for line in lines if line.startswith(("data:", "labels:"))]
     assert titles == [
-        "data: gz2; labels: cumulative (2 runs, best val/rmse first)",
-        "data: gz2; labels: debiased (1 run)",
-        "data: kaggle; labels: cumulative (2 runs, best val/rmse first)",
-        "data: table at /one; labels: cumulative (1 run)",
-        "data: table at /two; labels: cumulative (2 runs, best val/rmse first)",
-        "labels: unknown (1 run)",
+        "data: gz2; labels: cumulative (2 settings, 2 runs)",
+        "data: gz2; labels: debiased (1 setting, 1 run)",
+        "data: kaggle; labels: cumulative (2 settings, 2 runs)",
+        "data: table at /one; labels: cumulative (1 setting, 1 run)",
+        "data: table at /two; labels: cumulative (2 settings, 2 runs)",
+        "labels: unknown (1 setting, 1 run)",
     ]
-    rows = [line.split(maxsplit=5)[-1].strip() for line in lines if line[:3] in ("0.0", "0.1", "0.2", "0.3")]
     # Only what a run has, that its own command line or options say, and by the shortest name that is clear:
     # there is a seed of the run as well.
-    assert rows[:2] == ["catalog.seed=3", "catalog.seed=2"]
-    assert rows[3:5] == ["loss=mse", "loss=huber lr=0.2"]
-    assert "failed: columns=[a,b]" in "\n".join(lines)
+    settings = [line.split()[-1] for line in lines if " catalog.seed=" in line]
+    assert settings == ["catalog.seed=3", "catalog.seed=2", "catalog.seed=3"]
+    text = "\n".join(lines)
+    assert text.index(" loss=mse") < text.index(" loss=huber lr=0.2")
+    assert "failed: columns=[a,b]" in text
     assert f"{tmp_path}/h: there is no table" in lines
-    assert max(len(line.rstrip()) for line in lines if not line.startswith(("best:", "/"))) <= 80
+    table = [line for line in lines if line.startswith((" ", "best ", "alike", "?", "\u2500"))]
+    assert max(len(line.rstrip()) for line in table if "galaxy train" not in line) <= 80
 
 
 @pytest.mark.parametrize("count", [5, 150])
-def test_a_run_takes_a_line(
+def test_a_setting_takes_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     for i in range(count):
         overrides = [f"loss={('mse', 'huber')[i % 2]}", f"optimizer.lr={i}", f"crop.size={i}"]
         write_other(tmp_path / str(i), "kaggle", "/k", "cumulative", overrides, **{"val/rmse": 0.001 * i})
     lines = shown(tmp_path, capsys, monkeypatch)
-    assert len(lines) <= count + 8
+    assert len(lines) <= count + 12
 
 
-def test_runs_set_alike_are_told_apart_by_their_folders(
+def test_runs_that_differ_by_nothing_but_their_seeds_are_one_setting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a", "b"):
-        write_other(tmp_path / name, "kaggle", "/k", "cumulative", [], **{"val/rmse": 0.1})
-    text = "".join(line.split()[-1] for line in shown(tmp_path, capsys, monkeypatch) if line.strip())
-    assert f"{tmp_path}/a" in text
-    assert f"{tmp_path}/b" in text
+    for loss, values in {"mse": (0.1, 0.2), "huber": (0.3, 0.5)}.items():
+        for seed, value in enumerate(values):
+            path = tmp_path / f"{loss}{seed}"
+            write_other(path, "kaggle", "/k", "cumulative", [f"loss={loss}"], seed, **{"val/rmse": value})
+    # A run of the same seed is no further replicate, and neither is one that only lies elsewhere.
+    write_other(tmp_path / "x", "kaggle", "/k", "cumulative", ["loss=huber", "data.residence=disk"], 1,
+                **{"val/rmse": 0.5})  # fmt: skip
+    lines = shown(tmp_path, capsys, monkeypatch)
+    assert "data: kaggle; labels: cumulative (2 settings, 5 runs)" in lines
+    first, second = (line.split() for line in lines if "loss=" in line and "best:" not in line)
+    assert first[:4] == ["best", "0.15000", "0.07071", "2"]
+    assert second[:5] == ["?", "0.40000", "0.14142", "0.2500", "2"]  # without predictions nothing is certain
+    assert "1 repeated: loss=huber" in " ".join(second)
+    assert f"best run: {tmp_path}/mse0" in lines
 
 
-def test_what_leaves_results_as_they_are_is_named_where_nothing_else_tells_runs_apart(
+def test_single_runs_are_never_called_better(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_other(tmp_path / "huber", "kaggle", "/k", "cumulative", ["loss=huber"], **{"val/rmse": 0.2})
-    for residence, speed in (("disk", 1000.0), ("memory", 2000.0)):
-        path = tmp_path / residence
-        overrides = [f"data.residence={residence}"]
-        write_other(path, "kaggle", "/k", "cumulative", overrides, **{"val/rmse": 0.1})
-        run = RunFolder(path)
-        result = run.result()
-        result.images_per_second = speed
-        run.write_result(result)
-    rows = [line.split() for line in shown(tmp_path, capsys, monkeypatch) if line[:3] in ("0.1", "0.2")]
-    assert [row[4:] for row in rows] == [
-        ["1,000", "loss=mse", "residence=disk"],
-        ["2,000", "loss=mse", "residence=memory"],
-        ["-", "loss=huber"],
-    ]
+    for loss, value in (("mse", 0.1), ("huber", 0.3)):
+        write_predicted(tmp_path / loss, [f"loss={loss}"], 0, value)
+    text = "\n".join(shown(tmp_path, capsys, monkeypatch))
+    assert "1 setting (?) cannot be judged" in text
+    assert f"galaxy train -m like={tmp_path}/mse seed=1,2,3" in text
+
+
+def test_replicates_tell_settings_apart_by_their_predictions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss, value in (("mse", 0.1), ("huber", 0.101), ("weighted_mse", 0.15)):
+        for seed in range(3):
+            write_predicted(tmp_path / f"{loss}{seed}", [f"loss={loss}"], seed, value)
+    lines = shown(tmp_path, capsys, monkeypatch)
+    verdicts = {
+        line.split()[-1]: line.split()[0] for line in lines if "loss=" in line and "best:" not in line
+    }
+    assert sorted(verdicts.values()) == ["alike", "best", "worse"]
+    assert verdicts["loss=weighted_mse"] == "worse"
+    assert any("would show a difference of" in line for line in lines)
+    assert any(line.startswith("On the test split, test/rmse of the best setting is") for line in lines)
+    assert sum("test/rmse" in line for line in lines) == 1
+
+
+def test_runs_on_other_galaxies_come_in_a_table_of_their_own_that_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in (100, 200):
+        path = tmp_path / str(limit)
+        write_predicted(path, [f"data.limit={limit}"], 0, 0.1, fingerprint=f"{limit:08x}")
+    titles = [line for line in shown(tmp_path, capsys, monkeypatch) if line.startswith("data:")]
+    assert (
+        titles
+        == [
+            f"data: kaggle; labels: cumulative; validated on 50 galaxies, data.limit={limit}, fingerprint "
+            f"{limit:08x} (1 setting, 1 run, 50 validation galaxies)"
+            for limit in (200, 100)
+        ]
+        or sorted(titles) == titles
+    )
+
+
+def test_another_metric_may_order_the_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss, rmse, r2 in (("mse", 0.1, 0.2), ("huber", 0.2, 0.9)):
+        write_other(
+            tmp_path / loss,
+            "kaggle",
+            "/k",
+            "cumulative",
+            [f"loss={loss}"],
+            **{"val/rmse": rmse, "val/r2": r2},
+        )
+    assert f"best run: {tmp_path}/huber" in shown(tmp_path, capsys, monkeypatch, "--by", "val/r2")
+    assert main([str(tmp_path), "--by", "val/none"]) == 1
+    assert "no run has the metric val/none\nThere are: val/r2, val/rmse" in capsys.readouterr().err
+
+
+def test_the_test_split_of_all_is_shown_on_request_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss in ("mse", "huber"):
+        write_predicted(tmp_path / loss, [f"loss={loss}"], 0, 0.1)
+    lines = shown(tmp_path, capsys, monkeypatch, "--test")
+    assert sum("0.11000" in line for line in lines) >= 2
+    assert any(line.startswith("The test figures of several settings are for looking only") for line in lines)
+
+
+def test_attempts_that_never_trained_are_out_of_sight(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_other(tmp_path / "a", "kaggle", "/k", "cumulative", ["loss=mse"], **{"val/rmse": 0.1})
+    write_other(tmp_path / "b", "kaggle", "/k", None, ["loss=huber"])
+    text = "\n".join(shown(tmp_path, capsys, monkeypatch))
+    assert "huber" not in text
+    assert "1 run failed before it trained; --all shows it" in text
+    assert f"{tmp_path}/b: there is no table" in shown(tmp_path, capsys, monkeypatch, "--all")
+
+
+def test_the_comparison_is_written_as_markdown_and_json(tmp_path: Path) -> None:
+    for seed in range(2):
+        write_predicted(tmp_path / str(seed), ["loss=mse"], seed, 0.1)
+    written = {name: tmp_path / f"all.{name}" for name in ("markdown", "json")}
+    assert main([str(tmp_path), *(f"--{name}={path}" for name, path in written.items())]) == 0
+    assert "| val rmse | ± seeds | runs |" in written["markdown"].read_text()
+    (group,) = json.loads(written["json"].read_text())
+    assert group["metric"] == "val/rmse"
+    assert len(group["settings"][0]["values"]) == 2
 
 
 def test_of_an_error_that_lists_things_the_first_is_shown(
@@ -218,7 +335,7 @@ def test_of_an_error_that_lists_things_the_first_is_shown(
 ) -> None:
     run = write_run(tmp_path / "a", 0.1, "mean", None, "failed")
     run.write_result(Result(status="failed", error="Not found:\n  /data/one\n  /data/two"))
-    assert main([str(tmp_path)]) == 0
+    assert main([str(tmp_path), "--all"]) == 0
     assert f"{tmp_path}/a: Not found: /data/one\n" in capsys.readouterr().out
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from galaxy.reports.compare import comparison
+from galaxy.reports.records import read_record, run_table
 from galaxy.runs.folder import RunFolder, find_runs
 from tests.conftest import Command
 
@@ -25,7 +25,7 @@ def test_a_sweep_of_methods_is_one_table(
     sweep = ["-m", f"model={MODELS}", "target.hard=true", "data.stratify=true", f"hydra.sweep.dir={folder}"]
     assert command("train.py", *sweep, *classes) == 0
     assert "accuracy" in capsys.readouterr().out
-    table = comparison(find_runs(folder))
+    table = run_table([read_record(run) for run in find_runs(folder)])
     assert sorted(table["model"]) == sorted(MODELS.split(","))
     assert (table["status"] == "done").all()
     assert (table["labels"] == "question1 of cumulative, hard").all()
