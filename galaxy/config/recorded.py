@@ -116,7 +116,8 @@ def check_recorded(
             # What the user has typed himself needs no trust.
             if (key, target) in known or any("_target_" in a and target in a for a in typed):
                 continue
-            place = origin_of(f"{key}._target_" if key else "_target_", job, files)
+            node, _, index = key.partition("[")  # An override sets a list as a whole.
+            place = origin_of(node if index else f"{key}._target_".lstrip("."), job, files)
             refused.add(key, target, f"{recorded.file} ({place})" if place else str(recorded.file))
     refused.raise_if_any()
 

@@ -36,6 +36,7 @@ BASES = (
     "galaxy.models.fitted.Fitted",
     "galaxy.learning.losses.loss.Loss",
     "galaxy.images.crops.crop.Crop",
+    "galaxy.images.augment.Augment",
 )
 # `${key}`, and the resolvers whose values are text: another one could make a node with a `_target_`.
 _HARMLESS = re.compile(r"\$\{\s*([-.\w@/\[\]]+\s*\}|(now|pid|job_name|console_level|hydra|oc\.env)\s*:)")
