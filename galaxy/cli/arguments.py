@@ -2,26 +2,93 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from galaxy.cli.notation import value_of
 from galaxy.config.overrides import config_dir_of, is_replaced, quoted
-from galaxy.config.trust import check_data
+from galaxy.config.recorded import Recorded
+from galaxy.config.trust import check_trusted
 from galaxy.runs.finding import find_checkpoint, find_run, find_unfinished
-from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder
+from galaxy.runs.folder import PREDICTING, RESUMABLE_SETTINGS, RunFolder
 from galaxy.system.errors import UserError
 
 # Hydra leaves this file in the folder of a sweep.
 SWEEP_FILE = "multirun.yaml"
-# These recorded overrides are left out, because the new command line sets them again.
-SET_AGAIN = ("hydra.mode=", "hydra.sweep.dir=", "hydra.job.config.override_dirname.exclude_keys=")
+# These recorded overrides are left out: the new command line sets them again, and trust is never recorded.
+_LEFT_OUT = re.compile(
+    r"[+~]*(resume|trust|hydra\.mode|hydra\.sweep\.dir|hydra\.job\.config\.override_dirname\.exclude_keys)(=|$)"
+)
 
 
-def with_resumed(arguments: list[str]) -> list[str]:
+def trusted_in(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Takes `trust=[package]` out of a command line, so that it is recorded nowhere.
+
+    Returns:
+        The packages, and the command line without them.
+
+    Raises:
+        UserError: A package has no name that Python could import.
+    """
+    packages: list[str] = []
+    others = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") != "trust":
+            others.append(argument)
+            continue
+        names = [name.strip(" '\"") for name in value.strip(" '\"[]").split(",")]
+        for name in names:
+            if name and not all(part.isidentifier() for part in name.split(".")):
+                raise UserError(
+                    f"trust={name} names no package: give names to import, as in trust=[own_models]"
+                )
+        packages += [name for name in names if name]
+    return packages, others
+
+
+def replayed(folder: Path, arguments: list[str]) -> Recorded | None:
+    """Reads the overrides of the run or the sweep in a folder, for another command line to take over.
+
+    What comes of them has to be checked against `galaxy.config.trust`, because the folder may come from
+    somebody else. A recorded `trust=` counts for nothing.
+
+    Args:
+        folder: The folder of a run, a job of a sweep, or a sweep.
+        arguments: The command line. The recorded folder of options is left out if it names one itself, and
+            so is each override that it has as well.
+
+    Returns:
+        The overrides, without `resume=` and what would be set again; None if there is neither a run nor a
+        sweep.
+
+    Raises:
+        UserError: The files are damaged.
+    """
+    run, sweep = RunFolder(folder), folder / SWEEP_FILE
+    if run.begun:
+        file, overrides = run.overrides_file, run.overrides()
+    elif sweep.exists():
+        file, overrides = sweep, _overrides(sweep)
+    else:
+        return None
+    kept = [override for override in overrides if override not in arguments and not _LEFT_OUT.match(override)]
+    return Recorded(file, kept, None if config_dir_of(arguments) else _recorded_config_dir(folder))
+
+
+def with_recorded(arguments: list[str]) -> tuple[list[str], Recorded | None]:
+    """Replaces `like=DIR` or `resume=DIR`, of which a command line has one at most."""
+    arguments, like = with_like(arguments)
+    arguments, resumed = with_resumed(arguments)
+    return arguments, like or resumed
+
+
+def with_resumed(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     """Replaces `resume=DIR` by the overrides of the run or the sweep in DIR.
 
     Args:
@@ -29,7 +96,8 @@ def with_resumed(arguments: list[str]) -> list[str]:
             of the last run that did not finish.
 
     Returns:
-        The command line with the recorded overrides, the folder and `resume=auto` in place of `resume=DIR`.
+        The command line with the recorded overrides, the folder and `resume=auto` in place of `resume=DIR`;
+        and what of it was recorded.
 
     Raises:
         UserError: There is neither a run nor a sweep, or the sweep would become another one.
@@ -37,31 +105,31 @@ def with_resumed(arguments: list[str]) -> list[str]:
     given = [argument for argument in arguments if argument.startswith("resume=")]
     name = value_of(given[-1]) if given else None
     if name in ("auto", None):
-        return arguments
+        return arguments, None
     folder = _said("resume", find_unfinished()).path if name == "latest" else Path(str(name))
     name = str(folder)
-    run, sweep = RunFolder(folder), folder / SWEEP_FILE
-    first = [] if config_dir_of(arguments) else _recorded_config_dir(folder)
-    if run.begun:
-        # A job of a sweep is run alone, although its overrides may hold the option that swept it.
-        # The recorded override may be relative to another working directory; config.yaml has the whole path.
-        root = f"data.root={quoted(run.config()['data']['root'])}"
-        recorded = [*run.overrides(), root, "hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"]
-    elif sweep.exists():
-        _check_same_sweep(name, arguments)
-        recorded = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
-        first += [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
-    else:
+    recorded = replayed(folder, arguments)
+    if recorded is None:
         raise UserError(f"resume={name} is neither auto, latest, the folder of a run nor that of a sweep")
-    kept = [argument for argument in recorded if not argument.startswith("resume=")]
+    if recorded.file.name == SWEEP_FILE:
+        _check_same_sweep(name, arguments)
+        added = [f"hydra.sweep.dir={quoted(name)}"]
+        first = [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
+    else:
+        # A job of a sweep is run alone, although its overrides may hold the option that swept it.
+        added, first = ["hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"], []
+        # The recorded override may be relative to another working directory; config.yaml has the whole path.
+        root = f"data.root={quoted(RunFolder(folder).config()['data']['root'])}"
+        recorded = replace(recorded, overrides=[*recorded.overrides, root])
     # Insert the recorded overrides where `resume=` stood: Hydra wants overrides contiguous, and options given
     # after `resume=DIR` must win over recorded ones.
     place = arguments.index(given[-1])
     others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
-    return [*first, *others[0], *kept, "resume=auto", *others[1]]
+    words = [*recorded.options(), *first, *others[0], *recorded.overrides, *added, "resume=auto", *others[1]]
+    return words, recorded
 
 
-def with_like(arguments: list[str]) -> list[str]:
+def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     """Adds to `like=DIR` the overrides of the run in DIR, except those that the command line replaces.
 
     Where the run is, and whether it was resumed, is not taken over.
@@ -70,7 +138,8 @@ def with_like(arguments: list[str]) -> list[str]:
         arguments: The command line.
 
     Returns:
-        The command line with the recorded overrides, and with the absolute path in `like=`.
+        The command line with the recorded overrides, and with the absolute path in `like=`; and what of it
+        was recorded.
 
     Raises:
         UserError: DIR is not the folder of one run, or another run is to be resumed.
@@ -78,7 +147,7 @@ def with_like(arguments: list[str]) -> list[str]:
     given = [argument for argument in arguments if argument.startswith("like=")]
     name = value_of(given[-1]) if given else None
     if name is None:
-        return arguments
+        return arguments, None
     name = str(name)
     for argument in arguments:
         if argument.startswith("resume=") and argument not in ("resume=auto", "resume=null"):
@@ -89,19 +158,23 @@ def with_like(arguments: list[str]) -> list[str]:
     if name == "latest":
         _said("like", run)
     folder = run.path.absolute()
-    recorded = run.overrides()
+    recorded = replayed(folder, arguments)
+    if recorded is None:  # the program was killed while it began the run
+        raise UserError(f"like={name} holds a run that has not begun: it has no overrides.yaml")
     # What is given as it was recorded replaces nothing.
-    new = [argument for argument in arguments if not argument.startswith("-") and argument not in recorded]
-    kept = [override for override in recorded if not is_replaced(override, new)]
-    if not {"-m", "--multirun"} & set(arguments) and any(o.startswith("sweep=") for o in kept):
-        kept.append("hydra.mode=RUN")  # the run was a job of a ready-made sweep
+    old = RunFolder(folder).overrides()
+    new = [argument for argument in arguments if not argument.startswith("-") and argument not in old]
+    kept = [override for override in recorded.overrides if not is_replaced(override, new)]
+    recorded = replace(recorded, overrides=kept)
+    alone = not {"-m", "--multirun"} & set(arguments) and any(o.startswith("sweep=") for o in kept)
+    added = ["hydra.mode=RUN"] if alone else []  # the run was a job of a ready-made sweep
     place = _first_override(arguments, arguments.index(given[-1]))
     others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
-    first = [] if config_dir_of(arguments) else _recorded_config_dir(folder)
-    return [*first, *others[0], *kept, f"like={quoted(str(folder))}", *others[1]]
+    like = f"like={quoted(str(folder))}"
+    return [*recorded.options(), *others[0], *kept, *added, like, *others[1]], recorded
 
 
-def with_inherited_data(arguments: list[str]) -> list[str]:
+def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
     """Adds the data settings of the run to the command line of an evaluation, and its folder for `latest`.
 
     They are put before the user's own overrides, which come later and win. If the user chose `data=` himself,
@@ -111,15 +184,18 @@ def with_inherited_data(arguments: list[str]) -> list[str]:
     Args:
         arguments: The command line, which names a run or a checkpoint, in Hydra's notation.
 
+    Returns:
+        The command line. Nothing of it has to be checked any more.
+
     Raises:
-        UserError: There is no such run or checkpoint, the recorded data would call other code than this
-            project's, or several runs are named.
+        UserError: There is no such run or checkpoint, the run's configuration would call what is not
+            trusted, or several runs are named.
     """
     given = {argument.partition("=")[0]: argument for argument in arguments if "=" in argument}
     named = given.get("run", given.get("checkpoint"))
     name = None if named is None else value_of(named)
     if named is None or (name is None and "," not in named):
-        return arguments
+        return arguments, None
     if not isinstance(name, str):
         raise UserError(f"{named} names several runs: evaluate one at a time, for each has its own data")
     place = arguments.index(named)
@@ -129,16 +205,19 @@ def with_inherited_data(arguments: list[str]) -> list[str]:
     else:
         run = RunFolder.of(find_checkpoint(name))
     if not run.begun:
-        return arguments
-    splits = run.split_settings()
+        return arguments, None
+    splits, config = run.split_settings(), run.config()
+    # The checkpoint has the same parts, and is checked again when it is read.
+    parts = {name: config[name] for name in PREDICTING if name in config}
     if "data" in given:
+        check_trusted(parts, run.config_file)
         inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
     else:
-        data = run.config()["data"] | splits
-        check_data(data, run.config_file)
+        data = config["data"] | splits
+        check_trusted({"data": data, **parts}, run.config_file)
         inherited = [f"+data={quoted(data)}"]
     first = _first_override(arguments, place)
-    return [*arguments[:first], *inherited, *arguments[first:]]
+    return [*arguments[:first], *inherited, *arguments[first:]], None
 
 
 def _said(key: str, run: RunFolder) -> RunFolder:
@@ -151,7 +230,7 @@ def _check_same_sweep(name: str, arguments: list[str]) -> None:
     """Refuses what would change the jobs of a sweep, in whose folder Hydra records the latest command."""
     for argument in arguments:
         key = argument.partition("=")[0].lstrip("+~")
-        if argument.startswith("-") or key in ("resume", *RESUMABLE_SETTINGS) or key.startswith("hydra."):
+        if argument.startswith("-") or key in ("resume", *RESUMABLE_SETTINGS) or re.match("hydra[./]", key):
             continue
         if "=" in argument or argument.startswith("~"):
             raise UserError(
@@ -169,17 +248,23 @@ def _first_override(arguments: list[str], place: int) -> int:
     return place
 
 
-def _recorded_config_dir(folder: Path) -> list[str]:
-    """Returns that option of the command that began the run, or the first job of the sweep, in a folder."""
+def _recorded_config_dir(folder: Path) -> str | None:
+    """Returns the folder of that option in the command that began the run, or the first job of the sweep."""
     begun = sorted([*folder.glob("meta.json"), *folder.glob("*/meta.json")])
-    return config_dir_of(shlex.split(RunFolder(begun[0].parent).meta().get("command", ""))) if begun else []
+    if not begun:
+        return None
+    run = RunFolder(begun[0].parent)
+    try:
+        option = config_dir_of(shlex.split(run.meta().get("command", "")))
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{run.meta_file} is damaged: its command cannot be read: {error}") from None
+    return option[-1].removeprefix("--config-dir=") if option else None
 
 
 def _overrides(sweep: Path) -> list[str]:
-    """Returns the overrides of a sweep's command line, but those that are set again."""
+    """Returns the overrides of a sweep's command line."""
     try:
         recorded = yaml.safe_load(sweep.read_text(encoding="utf-8"))["hydra"]["overrides"]
-        overrides: list[str] = [*recorded["task"], *recorded["hydra"]]
-    except (yaml.YAMLError, OSError, LookupError, TypeError) as error:
+        return [str(override) for override in (*recorded["task"], *recorded["hydra"])]
+    except (yaml.YAMLError, OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(f"{sweep} cannot be read: {error}") from error
-    return [override for override in overrides if not override.startswith(SET_AGAIN)]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import hydra
-from omegaconf import DictConfig
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
+from galaxy.system.errors import UserError, meant
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="explore")
@@ -16,7 +23,30 @@ def explore(config: DictConfig) -> None:
     """Writes one contact sheet."""
     from galaxy.reports.explore import explore as explore_once  # noqa: PLC0415  `--help` has no time for it
 
-    print(explore_once(**plain(config)))
+    settings = plain(config)
+    print(explore_once(**{**settings, "crops": _composed(settings["crops"])}))
+
+
+def _composed(names: list[str]) -> dict[str, Any]:
+    """Composes options of the group `crop`, which may lie in `--config-dir` or in a plugin; [] is all.
+
+    Raises:
+        UserError: There is no such option, or it cannot be composed.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    options = loader.get_group_options("crop")
+    if unknown := [name for name in names if name not in options]:
+        there = f"Allowed: {', '.join(options)}"
+        raise UserError(f"there is no crop {unknown[0]}{meant(unknown[0], options)}\n{there}")
+    nodes = {}
+    for name in names or options:
+        try:
+            composed = loader.load_configuration("explore", [f"+crop={name}"], RunMode.RUN)
+            nodes[name] = OmegaConf.to_container(composed.crop, resolve=True, throw_on_missing=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise UserError(f"crop={name} cannot be composed by itself: {reason}") from error
+    return nodes
 
 
 def main() -> None:

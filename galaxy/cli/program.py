@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -15,15 +16,20 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from galaxy.cli.arguments import trusted_in
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, summarise
-from galaxy.config import ConfigError, Problem, check_command_line
+from galaxy.config import ConfigError, Problem, check_command_line, plugins
+from galaxy.config.recorded import Recorded
+from galaxy.config.trust import UntrustedError, trusting
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interrupted
 from galaxy.system.launchers import check_started_once
 from galaxy.system.terminal import reader_may_leave
 
 CONFIG_ERROR = 2  # the exit status, which is also that of a wrong command line
+# The command line as the user typed it. Hydra is given another one.
+_typed: list[str] = []
 
 
 def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -40,7 +46,7 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
             # In a sweep Hydra goes on with the next job, and raises the error at the end.
             if (mistake := user_error(error)) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
-            print(mistake, file=sys.stderr)
+            print(_said(mistake), file=sys.stderr)
             sys.exit(1)
 
     return reported
@@ -51,7 +57,7 @@ def run(
     main: Callable[[], Any],
     config_path: str,
     config_name: str,
-    prepare: Callable[[list[str]], list[str]] = list,
+    prepare: Callable[[list[str]], tuple[list[str], Recorded | None]] | None = None,
 ) -> None:
     """Checks the command line, and calls a function decorated with `@hydra.main`.
 
@@ -62,16 +68,29 @@ def run(
         main: The function.
         config_path: The folder of the configuration that `@hydra.main` was given.
         config_name: The name of the configuration that `@hydra.main` was given.
-        prepare: Rewrites the command line first, which is in the notation of Hydra's grammar.
+        prepare: Rewrites the command line first, which is in the notation of Hydra's grammar, and says what
+            of the new one was read from a folder. Such a program takes `trust=[package]`.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
+    _typed[:] = sys.argv
+    plugins.register()
+    for note in plugins.notes():
+        print(note, file=sys.stderr)
     try:
         check_started_once()
-        arguments = prepare(in_hydras_notation(sys.argv[1:]))
-        # Hydra wants the overrides contiguous, so a -m between them goes to the front.
-        sys.argv[1:] = sorted(arguments, key=lambda argument: argument not in MULTIRUN)
-        check_command_line(main, config_path, config_name, sys.argv[1:])
-        main()
+        packages: list[str] = []
+        arguments = sys.argv[1:]
+        recorded: Recorded | None = None
+        if prepare is not None:
+            packages, arguments = trusted_in(arguments)
+        arguments = in_hydras_notation(arguments)
+        with trusting(packages):
+            if prepare is not None:
+                arguments, recorded = prepare(arguments)
+            # Hydra wants the overrides contiguous, so a -m between them goes to the front.
+            sys.argv[1:] = sorted(arguments, key=lambda argument: argument not in MULTIRUN)
+            check_command_line(main, config_path, config_name, sys.argv[1:], recorded)
+            main()
     except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
         _summarise()
         sys.exit(stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT)
@@ -80,8 +99,21 @@ def run(
         message = user_error(error) or _config_error(error) or _unwritable(error)
         if message is None:
             raise
-        print(message, file=sys.stderr)
+        print(_said(message), file=sys.stderr)
         sys.exit(CONFIG_ERROR if isinstance(message, ConfigError) else 1)
+
+
+def _said(mistake: UserError) -> str:
+    """Returns a message, with the whole command that would trust what was refused."""
+    if not isinstance(mistake, UntrustedError) or not (mistake.packages or mistake.arguments):
+        return str(mistake)
+    program = Path(_typed[0])
+    own = program.parent.name == "cli" and program.parent.parent.name == "galaxy"
+    packages, arguments = trusted_in(_typed[1:])
+    trust = list(dict.fromkeys([*packages, *mistake.packages]))
+    command = ["galaxy", program.stem] if own else ["python", str(program)]
+    command += [*arguments, *mistake.arguments, *([f"trust=[{','.join(trust)}]"] if trust else [])]
+    return f"{mistake}, and give this command:\n  {shlex.join(command)}"
 
 
 def _summarise() -> None:

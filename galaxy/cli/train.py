@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from galaxy.cli.arguments import with_like, with_resumed
+from galaxy.cli.arguments import with_recorded
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.overrides import key_of
@@ -55,7 +55,7 @@ def train(config: DictConfig) -> float:
 
 def main() -> None:
     """Runs the program."""
-    run(train, str(CONF), "train", prepare=lambda arguments: with_resumed(with_like(arguments)))
+    run(train, str(CONF), "train", prepare=with_recorded)
 
 
 if __name__ == "__main__":

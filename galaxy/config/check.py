@@ -131,7 +131,7 @@ class _Check:
         try:
             signature = signature_of(target)
         except UnknownNameError as error:
-            text = f"is {target}, but {error.owner} has no {error.name}"
+            text = f"is {target}, but {error}"
             self._report(f"{path}._target_", text, error.known, error.name)
             return
         if signature is None:

@@ -17,7 +17,7 @@ from hydra._internal.utils import (
     get_args_parser,
 )
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import GroupDefault
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,11 +29,18 @@ from galaxy.config.check import READ_BY_PROGRAM, check
 from galaxy.config.composition import Composer
 from galaxy.config.origins import origin_of
 from galaxy.config.problems import ConfigError, Problem, display
+from galaxy.config.recorded import Recorded, check_recorded
 from galaxy.config.signatures import Parameter, Signature, signature_of
 from galaxy.system.errors import pasteable
 
 
-def check_command_line(main: Any, config_path: str, config_name: str, arguments: Sequence[str]) -> None:
+def check_command_line(
+    main: Any,
+    config_path: str,
+    config_name: str,
+    arguments: Sequence[str],
+    recorded: Recorded | None = None,
+) -> None:
     """Checks the configurations that a command line asks for, as Hydra will compose them.
 
     Args:
@@ -41,38 +48,41 @@ def check_command_line(main: Any, config_path: str, config_name: str, arguments:
         config_path: The folder that `@hydra.main` was given.
         config_name: The name of the primary configuration that `@hydra.main` was given.
         arguments: The command line, with Hydra's own options.
+        recorded: The part of the command line that was read from a folder.
 
     Raises:
         ConfigError: The configuration has mistakes.
+        UntrustedError: The folder would call what is not trusted.
     """
+    if recorded is not None:
+        recorded.check_overrides()
     options, unknown = get_args_parser().parse_known_args(list(arguments))
     if flags := [argument for argument in unknown if argument.startswith("-")]:
         raise ConfigError([_flag(flag, arguments) for flag in flags])
-    if options.hydra_help or options.shell_completion or options.experimental_rerun:
+    if recorded is None and (options.hydra_help or options.shell_completion or options.experimental_rerun):
         return
-    search_path = create_automatic_config_search_path(
-        *detect_calling_file_or_module_from_task_function(main), options.config_path or config_path
-    )
-    if options.config_dir is not None:
-        folder = Path(options.config_dir).absolute()
-        if not folder.is_dir():
-            raise ConfigError([Problem("--config-dir", f"is {folder}, which is not a folder")])
-        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
-    composer = Composer(search_path, options.config_name or config_name, options.overrides)
-    if options.help or options.cfg or options.info:
-        if problems := composer.compose(options.overrides)[1]:
-            raise ConfigError(problems)
-        return
+    place = *detect_calling_file_or_module_from_task_function(main), options.config_path or config_path
+    name = options.config_name or config_name
+    composer = Composer(_search_path(place, options.config_dir), name, options.overrides)
     # The configuration decides about the mode too, so it is composed without what a sweep varies.
     fixed = [argument for argument in options.overrides if len(_choices(composer.loader, argument)) == 1]
     config, _ = composer.compose(fixed)
     mode = config.hydra.mode if config is not None else None
-    is_run = mode == RunMode.RUN or (mode is None and not options.multirun)
-    if is_run:
+    single = mode == RunMode.RUN or (mode is None and not options.multirun)
+    if recorded is not None:
+        own = None if options.config_dir == recorded.config_dir else options.config_dir
+        typed = Composer(_search_path(place, own), name, options.overrides)
+        jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
+        check_recorded(composer, typed, jobs, options.overrides, recorded)
+    if options.help or options.cfg or options.info:
+        if problems := composer.compose(options.overrides)[1]:
+            raise ConfigError(problems)
+        return
+    if single:
         _check_jobs(composer, [options.overrides])
     elif config is None or are_planned(config):
         _check_jobs(composer, _jobs(composer.loader, config, options.overrides))
-    _check_folders(options.overrides, is_run)
+    _check_folders(options.overrides, single)
 
 
 def _flag(flag: str, arguments: Sequence[str]) -> Problem:
@@ -95,6 +105,17 @@ def _check_folders(overrides: Sequence[str], is_run: bool) -> None:
             more = " (or add -m for a sweep)" if is_run else ""
             text = f"is the folder of {whose}, but this is {other}: write {right}={value}{more}"
             raise ConfigError([Problem(key, text, source=argument)])
+
+
+def _search_path(place: tuple[Any, ...], config_dir: str | None) -> ConfigSearchPath:
+    """Where Hydra looks for files, with the folder that `--config-dir` names."""
+    search_path = create_automatic_config_search_path(*place)
+    if config_dir is not None:
+        folder = Path(config_dir).absolute()
+        if not folder.is_dir():
+            raise ConfigError([Problem("--config-dir", f"is {folder}, which is not a folder")])
+        search_path.prepend("command-line", f"file://{folder}", SearchPathQuery(provider="schema"))
+    return search_path
 
 
 def are_planned(config: DictConfig) -> bool:

@@ -15,6 +15,8 @@ from pathlib import Path
 TAKE_NOTHING = ("object", "abc.ABC", "typing.Generic", "typing.Protocol", "torch.nn.Module")
 # A chain of more re-exports is taken for a cycle.
 MAX_HOPS = 10
+# The owner of the names of packages.
+ENVIRONMENT = "the Python environment"
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,15 @@ class UnknownNameError(Exception):
     """
 
     def __init__(self, owner: str, name: str, known: list[str]) -> None:
-        super().__init__(f"{owner} has no {name}")
+        super().__init__(missing(name) if owner == ENVIRONMENT else f"{owner} has no {name}")
         self.owner = owner
         self.name = name
         self.known = known
+
+
+def missing(package: str) -> str:
+    """Says how to mend it that Python does not find a package."""
+    return f"Python finds no package {package}: install it, or add the folder that holds it to PYTHONPATH"
 
 
 class _OpaqueError(Exception):
@@ -164,7 +171,7 @@ def _resolve(dotted: str, hops: int = 0) -> tuple[_Module, ast.stmt]:
     top, *rest = dotted.split(".")
     module = _module(top) if top else None
     if module is None:
-        raise UnknownNameError("the Python environment", top, [])
+        raise UnknownNameError(ENVIRONMENT, top, [])
     while rest and hops <= MAX_HOPS:
         name, *rest = rest
         # Before the last name, a submodule is tried before the names of the package.

@@ -1,87 +1,243 @@
-"""Which code a configuration may call that was read from a folder or a checkpoint.
+"""Which code a file may call that was read from a folder or a checkpoint.
 
-Such a file may come from somebody else. What a process composes for itself is not held to this list.
+Such a file may come from somebody else, so what it names in `_target_` is held to a list. It may name
+
+- a target that stands in the `conf/` of Galaxy or of an installed plugin,
+- a subclass of Galaxy's bases that Galaxy or a plugin defines,
+- anything that a package defines which the user trusts: `trust=[package]`, or `GALAXY_TRUST=package,other`.
+
+Nothing is imported before its package is trusted. What a command line composes by itself needs no trust.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import yaml
+
+from galaxy.config.paths import CONF
+from galaxy.config.plugins import plugins
+from galaxy.config.signatures import missing
 from galaxy.system.errors import UserError
 
-# A checkpoint may name classes that are defined in these modules, or in modules below them.
-TRUSTED_MODULES = tuple(
-    f"galaxy.{name}."
-    for name in ("data.targets", "images.augment", "images.crops", "models", "learning.losses")
+# The processes that a program starts inherit this variable, so that they trust what it does.
+VARIABLE = "GALAXY_TRUST"
+BASES = (
+    "galaxy.models.encoder.Encoder",
+    "galaxy.models.heads.head.Head",
+    "galaxy.models.fitted.Fitted",
+    "galaxy.learning.losses.loss.Loss",
+    "galaxy.images.crops.crop.Crop",
+    "galaxy.images.augment.Augment",
 )
-# The data of a run folder may be read by these. The pattern is enough, so that nothing has to be imported.
-TRUSTED_READERS = re.compile(r"galaxy\.data\.datamodule\.GalaxyDataModule|galaxy\.surveys(\.\w+)+\.read_\w+")
+# `${key}`, and the resolvers whose values are text: another one could make a node with a `_target_`.
+_HARMLESS = re.compile(r"\$\{\s*([-.\w@/\[\]]+\s*\}|(now|pid|job_name|console_level|hydra|oc\.env)\s*:)")
 
 
-def check_model(nodes: Iterable[Any], file: Path) -> None:
-    """Refuses nodes of a checkpoint's configuration that would call anything but this project's models.
-
-    Args:
-        nodes: The nodes that predicting builds.
-        file: The checkpoint, for the message.
-
-    Raises:
-        UserError: A node names another target.
-    """
-    for target in _targets(list(nodes)):
-        if not _is_trusted_class(target):
-            raise UserError(
-                f"{file} would call {target}, which is not a model of this project; it is refused"
-            )
-
-
-def check_data(node: Any, file: Path) -> None:
-    """Refuses recorded data that anything but this project's readers would read.
+class UntrustedError(UserError):
+    """A file would call code that is not trusted.
 
     Args:
-        node: The node `data` of a run's configuration.
-        file: The file that holds it, for the message.
+        message: What the file would call.
+        packages: The packages that would have to be trusted.
+        arguments: What the user would have to type himself.
+    """
+
+    def __init__(self, message: str, packages: Iterable[str] = (), arguments: Iterable[str] = ()) -> None:
+        self.packages = sorted(set(packages))
+        self.arguments = list(arguments)
+        if self.packages:
+            message += f"\nIf you trust this code, allow it with trust=[{','.join(self.packages)}]"
+        super().__init__(message)
+
+
+class Trust:
+    """What may be called.
+
+    Args:
+        packages: Packages that the user trusts, beside those of `GALAXY_TRUST`.
+    """
+
+    def __init__(self, packages: Iterable[str] = ()) -> None:
+        self.packages = (*packages, *trusted_packages())
+        self.installed = ("galaxy", *(plugin.package for plugin in plugins()))
+        self.named = _named_targets()
+
+    def lacks(self, target: str) -> str | None:
+        """Returns the package that would have to be trusted for a target.
+
+        Returns:
+            None if the target may be called; "" if no package could make it right.
+
+        Raises:
+            UserError: A trusted package cannot be imported.
+        """
+        if target in self.named:
+            return None
+        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)+", target) or "__main__" in target.split("."):
+            return ""
+        if not _within(target, (*self.packages, *self.installed)):
+            return target.partition(".")[0]
+        found = _find(target)
+        module = str(getattr(found, "__module__", ""))
+        if _within(module, self.packages):
+            return None
+        if _within(module, self.installed) and (
+            f"{module}.{getattr(found, '__qualname__', '')}" in self.named or _has_base(found)
+        ):
+            return None
+        return module.partition(".")[0]
+
+
+def check_trusted(nodes: Mapping[str, Any], file: Path, trust: Iterable[str] = ()) -> None:
+    """Refuses nodes that would call what is not trusted.
+
+    Args:
+        nodes: Nodes of a configuration as plain values, by their keys.
+        file: The file that holds them, for the message.
+        trust: Packages that the user trusts.
 
     Raises:
-        UserError: The node names another target.
+        UntrustedError: The message says which key names which target.
     """
-    for target in _targets(node):
-        if not TRUSTED_READERS.fullmatch(target):
-            raise UserError(
-                f"{file} would call {target} to read the data, which is not a reader of this project: "
-                "give the data yourself, with data=... (and the --config-dir that has them)"
-            )
+    refused = Refusals(Trust(trust))
+    for key, target in targets(nodes):
+        refused.add(key, target, str(file))
+    refused.raise_if_any()
 
 
-def _targets(value: Any) -> Iterator[str]:
-    """Yields everything that Hydra would call to build a value."""
-    if isinstance(value, dict):
+class Refusals:
+    """Collects targets that are not trusted, for one message.
+
+    Args:
+        trust: What may be called.
+    """
+
+    def __init__(self, trust: Trust) -> None:
+        self.trust = trust
+        self.packages: set[str] = set()
+        self.lines: dict[str, None] = {}
+
+    def add(self, key: str, target: str, place: str) -> None:
+        """Notes a target if it is not trusted.
+
+        Args:
+            key: The key of its node.
+            target: The target.
+            place: The file that names it.
+        """
+        package = self.trust.lacks(target)
+        if package is None:
+            return
+        note = ""
+        if package and package == target.partition(".")[0]:
+            note = "" if _exists(package) else missing(package)
+        elif package:
+            note = f"it is defined in {package}"
+        elif "${" in target:
+            note = "what this becomes is not known before it is called"
+        self.lines[f"  {place}: {key} would call {target}{f' ({note})' if note else ''}"] = None
+        self.packages |= {package} - {""}
+
+    def raise_if_any(self) -> None:
+        """Raises `UntrustedError` if a target was not trusted."""
+        if self.lines:
+            what = "This code is not part of Galaxy, and it was not called:"
+            raise UntrustedError("\n".join([what, *self.lines]), self.packages)
+
+
+def targets(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yields everything that Hydra would call to build a plain value, with the key of its node.
+
+    An interpolation that can become a node with a target is yielded as well.
+    """
+    if isinstance(value, Mapping):
         if "_target_" in value:
-            yield str(value["_target_"])
-        for item in value.values():
-            yield from _targets(item)
+            yield key, str(value["_target_"])
+        for name, item in value.items():
+            if name != "_target_":
+                yield from targets(item, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _targets(item)
-    elif isinstance(value, str) and "${" in value:
-        # An interpolation can grow into a node with a target. A resolved configuration has none.
-        yield value
+        for index, item in enumerate(value):
+            yield from targets(item, f"{key}[{index}]")
+    elif isinstance(value, str) and value.count("${") > len(_HARMLESS.findall(value)):
+        yield key, value
 
 
-def _is_trusted_class(target: str) -> bool:
-    """Returns whether a target is a class that a trusted module defines.
+def trusted_packages() -> list[str]:
+    """Returns the packages that `GALAXY_TRUST` names."""
+    return [name for name in re.split(r"[\s,]+", os.environ.get(VARIABLE, "")) if name]
 
-    The beginning of the name is not enough: `galaxy.system.files.os.system` begins well too.
-    """
-    module, _, name = target.rpartition(".")
-    if not f"{module}.".startswith(TRUSTED_MODULES):
-        return False
+
+@contextmanager
+def trusting(packages: Iterable[str]) -> Iterator[None]:
+    """Trusts packages in the block, and in the processes that it starts."""
+    before = os.environ.get(VARIABLE)
+    if given := [*trusted_packages(), *packages]:
+        os.environ[VARIABLE] = ",".join(dict.fromkeys(given))
     try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError):
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
+
+
+def _named_targets() -> set[str]:
+    """Returns all targets in the options of Galaxy and of the plugins."""
+    # The wheels of PyYAML have the fast loader that is written in C.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    named = set()
+    for folder in [CONF, *(plugin.conf for plugin in plugins() if plugin.conf is not None)]:
+        for file in folder.glob("*/**/*.yaml"):
+            with suppress(yaml.YAMLError, UnicodeDecodeError):  # Composing names the mistake.
+                content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
+                named |= {target for _, target in targets(content)}
+    return {target for target in named if "${" not in target}
+
+
+def _within(name: str, packages: Iterable[str]) -> bool:
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
+
+
+def _exists(package: str) -> bool:
+    """Returns whether Python finds a package. This imports nothing, as the name has no dot."""
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
         return False
-    return isinstance(found, type) and found.__module__ == module
+
+
+def _find(target: str) -> Any:
+    """Finds what a dotted name stands for as Hydra does; None if it stands for nothing."""
+    top, *names = target.split(".")
+    path = top
+    try:
+        found: Any = import_module(top)
+        for name in names:
+            path += f".{name}"
+            if not hasattr(found, name) and not isinstance(found, ModuleType):
+                return None
+            found = getattr(found, name) if hasattr(found, name) else import_module(path)
+    except Exception as error:  # The module may raise anything.
+        if isinstance(error, ModuleNotFoundError) and path.startswith(str(error.name)) and path != top:
+            return None
+        reason = f"{type(error).__name__}: {error}" if _exists(top) else missing(top)
+        raise UserError(f"{target} cannot be imported: {reason}") from error
+    return found
+
+
+def _has_base(found: Any) -> bool:
+    """Returns whether a class has one of the bases. Their modules need not be imported to know it."""
+    return isinstance(found, type) and any(
+        f"{base.__module__}.{base.__qualname__}" in BASES for base in found.__mro__[1:]
+    )

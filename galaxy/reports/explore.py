@@ -5,21 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from galaxy.config.instantiation import instantiate, naming
-from galaxy.config.paths import CONF
 from galaxy.data.splits import sample_rows
 from galaxy.images.sheet import contact_sheet
-from galaxy.system.errors import UserError, listing, meant
+from galaxy.system.errors import UserError, listing
 
 
-def explore(data: dict[str, Any], crops: list[str], count: int, out: str) -> str:
+def explore(data: dict[str, Any], crops: dict[str, Any], count: int, out: str) -> str:
     """Writes a picture of crops beside the images they were cut from.
 
     Args:
         data: The node `data` of a configuration.
-        crops: The options of the group `crop` to show.
+        crops: The nodes of the crops to show, by their names.
         count: The number of galaxies, a sample that a larger count contains.
         out: The picture, whose ending says its format.
 
@@ -27,12 +24,12 @@ def explore(data: dict[str, Any], crops: list[str], count: int, out: str) -> str
         What was shown and what was left out, in words.
 
     Raises:
-        UserError: The count is below 1, a crop does not exist, or the data or the picture cannot be used.
+        UserError: The count is below 1, a crop refuses its settings, or the data or the picture cannot be
+            used.
     """
     if count < 1:
         raise UserError(f"count is {count}; it must be 1 or more")
-    files = {name: _crop_file(name) for name in crops}
-    made = {name: instantiate(OmegaConf.load(file), f"crop={name}") for name, file in files.items()}
+    made = {name: instantiate(node, f"crop={name}") for name, node in crops.items()}
     reader = instantiate(data["catalog"], "data.catalog")
     with naming("data.catalog"):
         catalog = reader(root=Path(data["root"]).expanduser(), on_bad=data["on_bad"])
@@ -47,10 +44,3 @@ def explore(data: dict[str, Any], crops: list[str], count: int, out: str) -> str
             lines.append(f"{len(cases)} {what} left out:\n{listing(cases)}")
     lines.append(f"{len(rows) - len(skipped)} galaxies of {catalog.name}: {path}")
     return "\n".join(lines)
-
-
-def _crop_file(name: str) -> Path:
-    allowed = sorted(path.stem for path in (CONF / "crop").glob("*.yaml"))
-    if name not in allowed:
-        raise UserError(f"there is no crop {name}{meant(name, allowed)}\nAllowed: {', '.join(allowed)}")
-    return CONF / "crop" / f"{name}.yaml"

@@ -17,7 +17,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from galaxy.config.instantiation import instantiate, naming
-from galaxy.config.trust import check_model
+from galaxy.config.trust import check_trusted
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS
 from galaxy.labels.labels import Labels
@@ -27,6 +27,7 @@ from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.runs.checks import check_metrics, check_optimizer, check_settings
+from galaxy.runs.folder import PREDICTING
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
 from galaxy.runs.rehearsal import rehearse
@@ -39,8 +40,6 @@ from galaxy.system.interruption import Interruption
 
 Config = dict[str, Any]
 
-# Predicting builds these parts of a configuration, so every checkpoint has them.
-PREDICTING = ("target", "crop", "augment", "model", "head", "loss")
 # Runs are compared by the options of these groups.
 COMPARED_GROUPS = ("data", "target", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
 # TensorBoard's table has these columns. "best/..." belong to the best checkpoint; "val/rmse" is live.
@@ -149,22 +148,24 @@ def load(path: Path, trust: Sequence[str] = ()) -> TrainedModel:
 
     Args:
         path: The checkpoint.
-        trust: Packages whose code the checkpoint may call beside Galaxy's own.
+        trust: Packages whose code the checkpoint may name, beside those of `GALAXY_TRUST`. Galaxy's own
+            models and those of installed plugins need no trust.
 
     Raises:
-        UserError: The file is missing or damaged, it is no checkpoint of this project, it would call other
-            code, or its weights do not fit its configuration.
+        UserError: The file is missing or damaged, it is no checkpoint of this project, or its weights do not
+            fit its configuration.
+        UntrustedError: It would call code that is not trusted.
     """
     content = checkpoint_files.load(path)
     try:
         hyperparameters = content["hyper_parameters"]
         config, frame = hyperparameters["config"], hyperparameters.get("frame")
-        nodes = [config[name] for name in PREDICTING]
+        nodes = {name: config[name] for name in PREDICTING}
         labels = Labels.from_plain(hyperparameters["labels"])
         stretch = _stretch(config)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
-    check_model(nodes, path)
+    check_trusted(nodes, path, trust)
     model = build_model(config, labels)
     _load_state(model, content, path)
     model.eval()

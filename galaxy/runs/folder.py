@@ -46,6 +46,9 @@ FORMAT = 1
 # These settings of the data decide which galaxies a run never learns from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
 
+# Predicting builds these parts of a configuration, so every checkpoint has them.
+PREDICTING = ("target", "crop", "augment", "model", "head", "loss")
+
 # These settings leave a run's results as they are, so they may change when it is resumed.
 RESUMABLE_SETTINGS = (
     "data.root",

@@ -14,6 +14,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
@@ -26,27 +28,26 @@ import torchvision
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
 from tests.config.test_every_option import composed
 from tests.conftest import PROJECT, Command
-from tests.docs.pages import PAGES
+from tests.docs.pages import FILES, OWN, PAGES
+from tests.helpers.own_package import install
 
 BLOCKS = re.compile(r"(?:<!-- (not run|compose only) -->\n)?```bash\n(.*?)```", re.DOTALL)
 TRAIN = (["galaxy", "train"], ["python", "train.py"])
-# The files of the worked example: their paths, and what they hold.
-EXAMPLE = re.compile(r"^`([\w/]+\.\w+)`:\n\n```\w+\n(.*?)```", re.DOTALL | re.MULTILINE)
 
 
-def commands(mark: str) -> list[str]:
-    """The commands of all pages under a mark, each once."""
+def commands(mark: str, pages: Iterable[str] = PAGES) -> list[str]:
+    """The commands of pages under a mark, each once."""
     lines = [
         line.partition(" #")[0].strip()
-        for text in PAGES.values()
-        for found, block in BLOCKS.findall(text)
+        for page in pages
+        for found, block in BLOCKS.findall(PAGES[page])
         for line in block.splitlines()
         if found == mark
     ]
     return list(dict.fromkeys(line for line in lines if line))
 
 
-RUN = [line for line in commands("") if "tiny_cnn" not in line]
+RUN = [line for line in commands("", [page for page in PAGES if page not in OWN]) if "tiny_cnn" not in line]
 WORKED = [line for line in commands("") if "tiny_cnn" in line]
 SWEEPS = [line for line in RUN if "train -m " in line or "sweep=" in line]
 
@@ -73,7 +74,7 @@ def test_the_pages_show_every_command() -> None:
 
 def test_only_downloads_and_the_commands_of_others_are_not_run() -> None:
     programs = {" ".join(line.split()[:2]) for line in commands("not run")}
-    others = {"make train", "make test", "source .venv/bin/activate", "tensorboard --logdir"}
+    others = {"make train", "make test", "source .venv/bin/activate", "pip install", "tensorboard --logdir"}
     assert programs == {"galaxy fetch", *others}
 
 
@@ -208,7 +209,9 @@ def test_command_runs(
 
 
 # Python that the guides show, all of a page one after the other.
-PYTHON = {name: re.findall(r"```python\n(.*?)```", text, re.DOTALL) for name, text in PAGES.items()}
+PYTHON = {
+    name: re.findall(r"```python\n(.*?)```", FILES.sub("", text), re.DOTALL) for name, text in PAGES.items()
+}
 GUIDES = [name for name in PYTHON if name.startswith("docs/guides/") and PYTHON[name]]
 
 
@@ -222,6 +225,34 @@ def test_the_python_of_a_guide_runs(page: str, ready: Path, monkeypatch: pytest.
     names = {"RUN": str(ready / "runs" / "first"), "DIR": str(ready / "data" / "own")}
     source = re.sub(r'"(RUN|DIR)', lambda blank: f'"{names[blank[1]]}', "\n".join(PYTHON[page]))
     exec(compile(source, page, "exec"), {})  # a mistake in it is an exception
+
+
+@pytest.mark.parametrize("page", OWN)
+def test_a_guide_to_code_of_ones_own_works(
+    page: str,
+    ready: Path,
+    prepared: Path,
+    quick: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path, content in FILES.findall(PAGES[page]):
+        (ready / path).parent.mkdir(parents=True, exist_ok=True)
+        (ready / path).write_text(content, encoding="utf-8")
+    if (ready / "pyproject.toml").exists():
+        project = tomllib.loads((ready / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        (package,) = project["entry-points"]["galaxy.plugins"].values()
+        install(ready, package, project["name"])
+        monkeypatch.syspath_prepend(ready)
+    for line in commands("", [page]):
+        if line.startswith("export PYTHONPATH="):
+            monkeypatch.syspath_prepend(ready / line.partition("=")[2])
+            continue
+        options = [word for word in shlex.split(line) if word.startswith("--")]
+        words = filled(line.replace("--config-dir mine/conf", ""), ready)
+        words = shortened(words, quick, prepared.parent / "simulated")
+        folder = ["--config-dir", "mine/conf"] if options else []
+        assert call([*words[:2], *folder, *words[2:]], monkeypatch) == 0, capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -247,7 +278,7 @@ def house(tmp_path: Path) -> Path:
     """A copy of the code with the worked example in it."""
     for name in ("galaxy", "conf"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for path, content in EXAMPLE.findall(PAGES["docs/house.md"]):
+    for path, content in FILES.findall(PAGES["docs/house.md"]):
         (tmp_path / path).write_text(content, encoding="utf-8")
     return tmp_path
 

@@ -16,7 +16,7 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from galaxy.config.trust import check_model
+from galaxy.config.trust import check_trusted
 from galaxy.learning import checkpoint_files
 from galaxy.learning.checkpoint_files import WholeCheckpointIO
 from galaxy.learning.resuming import ResumePoint
@@ -176,7 +176,7 @@ def test_every_option_may_stand_in_a_checkpoint(best: Path, group: str) -> None:
     for file in files:
         node = yaml.safe_load(file.read_text())
         if "_target_" in node:
-            check_model([{"_target_": node["_target_"]}], best)
+            check_trusted({group: {"_target_": node["_target_"]}}, best)
     assert files
 
 

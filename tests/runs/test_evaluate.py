@@ -213,7 +213,7 @@ def test_a_run_folder_cannot_call_somebody_elses_code(
     config["data"]["catalog"].update(catalog)
     (run / "config.yaml").write_text(yaml.safe_dump(config))
     assert command("evaluate.py", f"run={run}") == 1
-    assert "is not a reader of this project" in capsys.readouterr().err
+    assert f"{run}/config.yaml: data" in capsys.readouterr().err
 
 
 def test_help_says_what_every_key_is(command: Command, capsys: pytest.CaptureFixture[str]) -> None:

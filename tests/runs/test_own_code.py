@@ -1,0 +1,342 @@
+"""Code of one's own through training, resuming, sweeps and evaluation, and folders that name other code."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from galaxy.learning import checkpoint_files
+from galaxy.learning.task import GalaxyTask
+from galaxy.runs.experiment import PREDICTING, load
+from galaxy.runs.folder import RunFolder, find_runs
+from tests.conftest import Command
+from tests.helpers import stranger
+from tests.helpers.own_package import OPTIONS, install, write_package
+
+PACKAGE = "own_galaxies"
+TRUST = f"trust=[{PACKAGE}]"
+CHOICES = [f"{group}={option}" for group, option in OPTIONS.items()]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a package of one's own, with a class for each group."""
+    root = tmp_path_factory.mktemp("own")
+    write_package(root, PACKAGE)
+    return root
+
+
+@pytest.fixture
+def own(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The options of the package, which Python finds."""
+    monkeypatch.syspath_prepend(root)
+    return root / PACKAGE / "conf"
+
+
+@pytest.fixture
+def settings(quick: list[str]) -> list[str]:
+    """What makes a run short, without the choices that are one's own."""
+    return [o for o in quick if not o.startswith(("data=", "crop=", "model="))]
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The words of the command that a refusal tells the user to give."""
+    return shlex.split(capsys.readouterr().err.strip().splitlines()[-1])
+
+
+def test_a_class_of_each_group_is_trained_resumed_and_evaluated(
+    command: Command,
+    own: Path,
+    settings: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    original, steps = GalaxyTask.training_step, []
+
+    def interrupted(self: GalaxyTask, *arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(GalaxyTask, "training_step", interrupted)
+    begin = ["--config-dir", str(own), *CHOICES, *settings, f"hydra.run.dir={run.path}"]
+    assert command("train.py", *begin) == 130
+    capsys.readouterr()
+    assert command("train.py", f"resume={run.path}") == 1
+    assert told(capsys)[2:] == [f"resume={run.path}", TRUST]
+    assert run.result().status == "interrupted"
+    assert command("train.py", f"resume={run.path}", TRUST) == 0
+    assert run.result().status == "done"
+    assert (own.parent / "fitted").exists()
+    assert (run.path / "second" / "metrics.csv").exists()
+    files = (run.config_file, run.overrides_file, run.meta_file)
+    assert not any(TRUST in file.read_text() or "\ntrust" in file.read_text() for file in files)
+
+    capsys.readouterr()
+    assert command("evaluate.py", f"run={run.path}") == 1
+    words = told(capsys)
+    assert words[2:] == [f"run={run.path}", TRUST]
+    assert command("evaluate.py", *words[2:]) == 0
+    metrics = json.loads((run.path / "evaluation" / "own_survey-test-tta1" / "metrics.json").read_text())
+    assert metrics["metrics"]["rmse"] == pytest.approx(run.result().metrics["test/rmse"], abs=1e-6)
+    assert load(run.best, trust=[PACKAGE]).config["model"]["_target_"] == f"{PACKAGE}.models.Tiny"
+    assert "GALAXY_TRUST" not in os.environ
+
+
+def test_the_same_command_again_needs_no_trust(
+    command: Command, own: Path, settings: list[str], tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    begin = ["--config-dir", str(own), "data=kaggle", "model=own_tiny", *settings]
+    begin += ["trainer.max_epochs=1", f"hydra.run.dir={run.path}", "resume=auto"]
+    assert command("train.py", *begin) == 0
+    run.result_file.unlink()
+    assert command("train.py", *begin) == 0
+    assert run.result().status == "done"
+
+
+def test_own_code_is_swept_and_the_sweep_goes_on(
+    command: Command, own: Path, settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["-m", "--config-dir", str(own), "data=own_survey", "model=own_half,mean", *settings]
+    assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/sweep") == 0
+    first, second = find_runs(tmp_path / "sweep")
+    first.result_file.unlink()
+    capsys.readouterr()
+    assert command("train.py", f"resume={tmp_path}/sweep") == 1
+    words = told(capsys)
+    assert words[2:] == [f"resume={tmp_path}/sweep", TRUST]
+    assert command("train.py", *words[2:]) == 0
+    assert [run.result().status for run in (first, second)] == ["done", "done"]
+    # Hydra records the command of the sweep again, and the packages are not in it.
+    assert TRUST not in (tmp_path / "sweep" / "multirun.yaml").read_text()
+
+
+def test_a_plugin_needs_neither_its_folder_nor_trust(
+    command: Command,
+    own: Path,
+    settings: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install(tmp_path / "site", PACKAGE)
+    install(tmp_path / "site", "no_such_plugin")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    run = RunFolder(tmp_path / "run")
+    begin = ["data=own_survey", "crop=own_corner", "model=own_half", *settings, f"hydra.run.dir={run.path}"]
+    assert command("train.py", *begin) == 0
+    assert "The plugin no_such_plugin adds no options: Python finds no package" in capsys.readouterr().err
+    run.result_file.unlink()
+    assert command("train.py", f"resume={run.path}") == 0
+    assert command("evaluate.py", f"run={run.path}") == 0
+
+
+@pytest.fixture(scope="module")
+def strangers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("strangers")
+    stranger.write_stranger(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `run` copies; the first test fills it."""
+    return tmp_path_factory.mktemp("trained") / "run"
+
+
+@pytest.fixture
+def run(
+    command: Command,
+    quick: list[str],
+    strangers: Path,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[RunFolder]:
+    """A run that was not finished; the code of a stranger is on Python's path and must not be touched."""
+    monkeypatch.syspath_prepend(strangers)
+    if not trained.exists():
+        shorter = [o for o in quick if not o.startswith("model=")]
+        assert command("train.py", *shorter, "model=mean", f"hydra.run.dir={trained}") == 0
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "result.json").unlink()
+    capsys.readouterr()
+    yield RunFolder(tmp_path / "run")
+    assert stranger.traces(strangers) == []
+    assert stranger.NAME not in sys.modules
+    assert "STRANGE" not in os.environ
+
+
+CALL = f"{stranger.NAME}.call"
+NODE = f"{{_target_:{CALL}}}"
+ALLOWED = f"trust=[{stranger.NAME}]"
+
+
+@pytest.mark.parametrize("group", PREDICTING)
+def test_a_checkpoint_that_names_other_code_is_refused(
+    command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    content = checkpoint_files.load(run.best)
+    content["hyper_parameters"]["config"][group] |= {"_target_": CALL}
+    checkpoint_files.save(content, run.best)
+    assert command("evaluate.py", f"run={run.path}", "split=all") == 1
+    words = told(capsys)
+    assert words[2:] == [f"run={run.path}", "split=all", ALLOWED]
+
+
+@pytest.mark.parametrize("group", ["data", "data.catalog", *PREDICTING])
+def test_a_configuration_that_names_other_code_is_refused(
+    command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    config = run.config()
+    node = config["data"]["catalog"] if group == "data.catalog" else config[group]
+    node["_target_"] = CALL
+    run.config_file.write_text(yaml.safe_dump(config))
+    assert command("evaluate.py", f"checkpoint={run.best}") == 1
+    shown = capsys.readouterr().err
+    assert f"{run.config_file}: {group} would call {CALL}" in shown
+    assert shlex.split(shown.splitlines()[-1])[2:] == [f"checkpoint={run.best}", ALLOWED]
+
+
+TARGETS = [
+    *(f"{group}._target_={CALL}" for group in (*PREDICTING, "data", "data.catalog", "optimizer")),
+    *(f"{node}._target_={CALL}" for node in ("scheduler", "scheduler.scheduler", "trainer")),
+    f"+callbacks.other={NODE}",
+    f"+logger.other={NODE}",
+    f"+model.inside=[{NODE}]",
+    f"+trainer.plugins=[{NODE}]",
+    f"+_target_={CALL}",
+]
+
+
+@pytest.mark.parametrize("form", ["run", "sweep"])
+def test_overrides_that_name_other_code_are_refused(
+    command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    folder = recorded(run, form, [*TARGETS, ALLOWED])
+    assert command("train.py", f"resume={folder}") == 1
+    shown = capsys.readouterr().err
+    assert shown.count(f"would call {CALL}") == len(TARGETS)
+    assert [override for override in TARGETS if f"({override})" not in shown] == []
+    assert shlex.split(shown.splitlines()[-1])[2:] == [f"resume={folder}", ALLOWED]
+
+
+def recorded(run: RunFolder, form: str, overrides: list[str]) -> Path:
+    """Adds overrides to what a run has recorded, or what a sweep has with the run as its job."""
+    old = run.overrides()
+    if form == "run":
+        run.overrides_file.write_text(yaml.safe_dump([*old, *overrides]))
+        return run.path
+    hydra = [override for override in overrides if "hydra" in override]
+    task = [*old, "loss=mse,huber", *(override for override in overrides if override not in hydra)]
+    content = {"hydra": {"overrides": {"task": task, "hydra": hydra}}}
+    (run.path.parent / "multirun.yaml").write_text(yaml.safe_dump(content))
+    return run.path.parent
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+model.width='${oc.create:" + NODE + "}'", "not known before it is called"),
+        ("model._target_=${oc.env:HOME}", "not known before it is called"),
+        (f"hydra.callbacks.sweep._target_={CALL}", "type them yourself"),
+        (f"+hydra.callbacks.other={NODE}", "type them yourself"),
+        (f"hydra.launcher._target_={CALL}", "type them yourself"),
+        (f"+hydra.job_logging.handlers.file.()={CALL}", "type them yourself"),
+        (f"hydra.job_logging.handlers.console.class={CALL}", "type them yourself"),
+        ("hydra.job_logging.handlers.console.stream=ext://strangers_code.x", "type them yourself"),
+        (f"+hydra.hydra_logging.filters={{a:{{(): {CALL}}}}}", "type them yourself"),
+        ("hydra/job_logging=none", "type them yourself"),
+        (f"hydra.searchpath=[pkg://{stranger.NAME}]", "type them yourself"),
+        ("+hydra.job.env_set.STRANGE=1", "type them yourself"),
+        ("+model@hydra.callbacks.other=mean", "type them yourself"),
+        ("--config-path=/somewhere", "an option of the command line"),
+        ("--info=all", "an option of the command line"),
+    ],
+)
+def test_overrides_that_lead_to_other_code_are_refused(
+    command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str], override: str, said: str
+) -> None:
+    folder = recorded(run, "sweep" if "hydra" in override else "run", [override])
+    assert command("train.py", f"resume={folder}") == 1
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert override.partition("=")[2].strip("'") in shown
+    if said == "type them yourself":
+        assert shlex.split(shown.splitlines()[-1])[2:] == [f"resume={folder}", override]
+
+
+def test_a_target_that_a_sweep_hides_in_hydras_settings_is_refused(
+    command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = [f"hydra.sweeper.params={{x:{NODE}}}", "+model.inside='${hydra.sweeper.params.x}'"]
+    assert command("train.py", f"resume={recorded(run, 'run', hidden)}") == 1
+    assert f"hydra.sweeper.params.x would call {CALL}" in capsys.readouterr().err
+
+
+OPTION_FILES: dict[str, dict[str, Any]] = {
+    "model/theirs": {"_target_": CALL},
+    "experiment/callback": {"hydra": {"callbacks": {"other": {"_target_": CALL}}}},
+    "experiment/handler": {"hydra": {"job_logging": {"handlers": {"file": {"()": CALL}}}}},
+    "experiment/environment": {"hydra": {"job": {"env_set": {"STRANGE": "1"}}}},
+    "experiment/launcher": {"hydra": {"launcher": {"_target_": CALL}}},
+    "experiment/params": {
+        "hydra": {"mode": "MULTIRUN", "sweeper": {"params": {"+hydra.callbacks.other": NODE}}}
+    },
+    "experiment/path": {
+        "hydra": {"mode": "MULTIRUN", "sweeper": {"params": {"hydra.searchpath": f"[pkg://{stranger.NAME}]"}}}
+    },
+    "hydra/launcher/theirs": {"_target_": CALL},
+}
+
+
+@pytest.mark.parametrize("option", OPTION_FILES)
+def test_options_of_a_folder_that_meta_json_names_are_refused(
+    command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    conf = run.path / "conf"
+    file = conf / f"{option}.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text("# @package _global_\n" * option.startswith("exp") + yaml.safe_dump(OPTION_FILES[option]))
+    group, _, name = option.rpartition("/")
+    form = "sweep" if option in ("experiment/params", "experiment/path") else "run"
+    folder = recorded(run, form, [f"{group}={name}"])
+    meta = run.meta()
+    run.meta_file.write_text(json.dumps(meta | {"command": f"python train.py --config-dir {conf}"}))
+    assert command("train.py", f"resume={folder}") == 1
+    shown = capsys.readouterr().err
+    if option == "model/theirs":
+        assert f"({file}, line 1): model would call {CALL}" in shown
+        assert shown.rstrip().endswith(f"'{ALLOWED}'")
+    else:
+        assert f"{conf} yourself" in shown or "type them yourself" in shown
+    assert not list(run.path.glob("evaluation/*"))
+
+
+def test_trust_that_names_no_package_is_refused(
+    command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("evaluate.py", f"run={run.path}", "trust=[own/models.py]") == 1
+    assert "trust=own/models.py names no package" in capsys.readouterr().err
+
+
+def test_a_package_that_python_cannot_find_is_named_with_the_remedy(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "lost.yaml").write_text("_target_: no_such_package.Tiny\n")
+    assert command("train.py", "--config-dir", str(tmp_path / "conf"), "model=lost") == 2
+    assert "install it, or add the folder that holds it to PYTHONPATH" in capsys.readouterr().err
