@@ -80,10 +80,14 @@ def with_like(arguments: list[str]) -> list[str]:
                 f"like={name} starts a new run, and {argument} goes on with one: give one of them"
             )
     folder = Path(name).absolute()
-    recorded = named_run(folder, "like").overrides()
+    run = named_run(folder, "like")
+    recorded = run.overrides()
     # What is given as it was recorded replaces nothing.
     new = [argument for argument in arguments if not argument.startswith("-") and argument not in recorded]
-    kept = [override for override in recorded if not is_replaced(override, new)]
+    # config.yaml has the whole path of the data, which the recorded override may lack.
+    root = f"data.root={quoted(run.config()['data']['root'])}"
+    kept = [o for o in recorded if not is_replaced(o, [*new, root])]
+    kept += [] if is_replaced(root, new) else [root]
     if not {"-m", "--multirun"} & set(arguments) and any(o.startswith("sweep=") for o in kept):
         kept.append("hydra.mode=RUN")  # the run was a job of a ready-made sweep
     place = _first_override(arguments, arguments.index(given[-1]))

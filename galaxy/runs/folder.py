@@ -32,6 +32,7 @@ import yaml
 from filelock import Timeout
 
 from galaxy.config.objective import Direction
+from galaxy.config.overrides import key_of
 from galaxy.runs.new_run import fits, new_run_command
 from galaxy.runs.provenance import provenance
 from galaxy.system.errors import UserError, listing
@@ -207,9 +208,12 @@ class RunFolder:
 
     def _way_on(self, config: dict[str, Any], overrides: list[str]) -> str:
         """Says the command of a new run, which starts from the weights of this one if it can."""
-        from_weights = self.best.exists() and fits(self.config(), config, SPLIT_SETTINGS)
+        recorded, own = self.config(), self.overrides()
+        if recorded["data"]["root"] == config["data"]["root"]:  # a resumed command line gives it again
+            overrides = [o for o in overrides if key_of(o) != "data.root" or o in own]
+        from_weights = self.best.exists() and fits(recorded, config, SPLIT_SETTINGS)
         how = "start from its weights" if from_weights else "begin with its settings"
-        command = new_run_command(self.path, self.overrides(), overrides, from_weights)
+        command = new_run_command(self.path, own, overrides, from_weights)
         return f"A new run can {how}:\n  {command}"
 
     def _failed_before_first_checkpoint(self) -> bool:
@@ -386,13 +390,11 @@ def named_run(path: Path, key: str) -> RunFolder:
     if not path.is_dir():
         raise UserError(f"{key}={path} is not a folder; it must be the folder of a run")
     jobs = [RunFolder(file.parent) for file in sorted(path.rglob("overrides.yaml"))]
-    scores = {job.path: job.result().metrics.get("val/rmse") for job in jobs}
-    done = [(score, job) for job, score in scores.items() if score is not None]
-    if done:
-        raise UserError(
-            f"{key}={path} holds {len(done)} runs, and one is needed; the best by val/rmse is "
-            f"{key}={min(done)[1]}"
-        )
+    if jobs:
+        best = min(jobs, key=lambda job: job.result().to_minimise)
+        objective = best.result().objective
+        by = "" if objective is None else f", by {objective['metric']},"
+        raise UserError(f"{key}={path} holds {len(jobs)} runs; choose one: the best{by} is {key}={best.path}")
     raise UserError(f"{key}={path} is not the folder of a run: a run folder has an overrides.yaml")
 
 
