@@ -35,6 +35,17 @@ class DivergedError(UserError):
     """The loss is no longer a finite number."""
 
 
+def count_steps(trainer: pl.Trainer, data: GalaxyDataModule) -> int:
+    """Counts the steps of the optimizer in an epoch.
+
+    `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the position
+    of its loader (Lightning issue 20550).
+    """
+    batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
+    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+
+
 class GalaxyTask(LeanModule):
     """Predicts the vote fractions, or the class, of galaxy images with an encoder and a head.
 
@@ -163,7 +174,7 @@ class GalaxyTask(LeanModule):
         self.mean.copy_(mean)
         self.std.copy_(std)
         self.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
-        self.steps_per_epoch = steps_per_epoch(trainer, data)
+        self.steps_per_epoch = count_steps(trainer, data)
         # A short epoch is logged at least once.
         interval = min(trainer.log_every_n_steps, self.steps_per_epoch)  # type: ignore[attr-defined]
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]
@@ -310,14 +321,3 @@ class GalaxyTask(LeanModule):
             setattr(self.train_metrics, name, value.to(self.device))
         total, self.running_loss.steps = checkpoint["sums"]["loss"]
         self.running_loss.total = None if total is None else total.to(self.device)
-
-
-def steps_per_epoch(trainer: pl.Trainer, data: GalaxyDataModule) -> int:
-    """Counts the steps of the optimizer in an epoch.
-
-    `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the position
-    of its loader (Lightning issue 20550).
-    """
-    batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
-    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))

@@ -45,13 +45,13 @@ def check_settings(config: dict[str, Any]) -> None:
     with naming("model"):
         check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
     node = config["trainer"]
-    check_trainer(node)
     clip = node.get("gradient_clip_val") or 0
     if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
         raise UserError(
             "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
             "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
         )
+    check_trainer(node)
     if not config["callbacks"].get("best"):
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
 

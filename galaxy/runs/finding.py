@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,11 @@ RUNS = Path("runs")
 
 
 def find_run(name: str, key: str = "run") -> RunFolder:
-    """Finds a run by the name that a command line gives.
+    """Finds a run by the name that a setting gives.
 
     Args:
         name: The folder of a run, or `latest` for the last run below `runs` that finished.
-        key: The key of the setting that names it, for the message.
+        key: The key of the setting, for the message.
 
     Raises:
         UserError: There is no such run. The message says what is there, and names the run that may be meant.
@@ -26,26 +27,26 @@ def find_run(name: str, key: str = "run") -> RunFolder:
         for run in _newest("result.json"):
             if _result(run).status == "done":
                 return run
-        raise UserError(f"no run below {RUNS.absolute()} has finished, so there is no latest one")
+        raise UserError(f"{key}=latest: no run below {RUNS.absolute()} has finished")
     path = Path(name).expanduser()
-    run = RunFolder(path)
+    run, given = RunFolder(path), f"{key}={path}"
     if run.begun or run.config_file.exists():
         return run
     around = next((RunFolder(folder) for folder in path.parents if RunFolder(folder).begun), None)
+    hint = f": write {_given(key, around.path)}" if around else ""
+    if path.is_file() and key == "run" and path.suffix == ".ckpt":
+        raise UserError(f"{given} is not a run folder, but a checkpoint: write {_given('checkpoint', path)}")
     if path.is_file():
-        if path.suffix == ".ckpt":
-            raise UserError(f"{path} is a checkpoint, not a run folder: write {_given('checkpoint', path)}")
-        hint = f": write {_given(key, around.path)}" if around else ""
-        raise UserError(f"{path} is a file, not a run folder{hint}")
+        raise UserError(f"{given} is not a run folder, but a file{hint}")
     if not path.is_dir():
-        raise UserError(f"there is no run folder {path}{_alike(path)}")
+        raise UserError(f"{given} is not a run folder: there is no such folder{_alike(path)}")
     if around:
-        raise UserError(f"{path} is a part of a run folder: write {_given(key, around.path)}")
+        raise UserError(f"{given} is not a run folder, but a part of one{hint}")
     try:
         runs = find_runs(path)
     except UserError:
-        raise UserError(f"{path} is not a run folder: it has no config.yaml") from None
-    raise UserError(_several(path, runs, key))
+        raise UserError(f"{given} is not a run folder: a run folder has an overrides.yaml") from None
+    raise UserError(_several(key, path, runs))
 
 
 def find_unfinished() -> RunFolder:
@@ -68,8 +69,7 @@ def find_checkpoint(name: str) -> Path:
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        hint = f": write {_given('run', path)}" if RunFolder(path).begun else ""
-        raise UserError(f"checkpoint={path} is a folder, not a checkpoint{hint}")
+        raise UserError(f"checkpoint={path} is a folder: for a run folder write {_given('run', path)}")
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}{_alike(path)}")
     best = RunFolder(path.parent).best
@@ -88,16 +88,17 @@ def _newest(file: str) -> Iterator[RunFolder]:
     yield from sorted(times, key=times.__getitem__, reverse=True)
 
 
-def _several(path: Path, runs: list[RunFolder], key: str) -> str:
+def _several(key: str, path: Path, runs: list[RunFolder]) -> str:
     """Says that a folder holds runs, and names the best of those that finished."""
-    what = "a sweep" if (path / "multirun.yaml").exists() else "no run folder, but a folder"
-    text = f"{path} is {what} of {len(runs)} run{'s' if len(runs) > 1 else ''}"
-    results = {run: _result(run) for run in runs}
-    best = min(results, key=lambda run: results[run].to_minimise)
-    objective = results[best].objective
-    if objective is None or objective["value"] is None:
-        return f"{text}, none of which has finished"
-    return f"{text}; choose one: the best, by {objective['metric']}, is {_given(key, best.path)}"
+    what = "is the folder of a sweep, which holds" if (path / "multirun.yaml").exists() else "holds"
+    text = f"{key}={path} {what} {len(runs)} run{'s' if len(runs) > 1 else ''}, and one is needed"
+    done = {run: result for run in runs if (result := _result(run)).status == "done"}
+    if not done:
+        return f"{text}; none of them has finished"
+    best = min(done, key=lambda run: (done[run].to_minimise, done[run].metrics.get("val/rmse", math.inf)))
+    objective = done[best].objective
+    metric = "val/rmse" if objective is None else objective["metric"]
+    return f"{text}; the best by {metric} is {_given(key, best.path)}"
 
 
 def _result(run: RunFolder) -> Result:

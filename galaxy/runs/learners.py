@@ -22,7 +22,7 @@ from galaxy.learning import checkpoint_files
 from galaxy.learning.callbacks import Throughput
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.resuming import ResumePoint
-from galaxy.learning.task import GalaxyTask, steps_per_epoch
+from galaxy.learning.task import GalaxyTask, count_steps
 from galaxy.models.fitted import Fitted
 from galaxy.runs.rehearsal import check_lengths, check_schedule
 from galaxy.system.errors import UserError
@@ -135,8 +135,8 @@ class TrainsByGradients:
             UserError: The message has the key.
         """
         check_lengths(self.trainer, data)
-        self.task.steps_per_epoch = steps_per_epoch(self.trainer, data)
-        check_schedule(self.task, self.trainer.max_epochs or 1)
+        self.task.steps_per_epoch = count_steps(self.trainer, data)
+        check_schedule(self.task, self.trainer.max_epochs or 1, self.task.steps_per_epoch)
 
     def check_data(self, data: GalaxyDataModule) -> None:
         """Refuses splits that some process would get nothing of."""
@@ -153,7 +153,9 @@ class TrainsByGradients:
     def fit(self, data: GalaxyDataModule) -> GalaxyTask:
         """Trains from the beginning, or from where the progress says."""
         task, trainer, progress = self.task, self.trainer, self.progress
-        if progress is None and steps_per_epoch(trainer, data) == 1:
+        parameters = sum(parameter.numel() for parameter in task.parameters())
+        log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
+        if task.steps_per_epoch == 1 and progress is None:
             log.warning(
                 "an epoch is one step, and the training %d steps, because a batch (data.batch_size=%d) holds "
                 "all %d training galaxies: use a smaller data.batch_size",
@@ -161,8 +163,6 @@ class TrainsByGradients:
                 data.batch_size,
                 len(data.rows["train"]),
             )
-        parameters = sum(parameter.numel() for parameter in task.parameters())
-        log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
         arguments: dict[str, Any] = {}
         if progress is not None:
             if progress.finished:  # perhaps early: only the scoring is left

@@ -84,17 +84,15 @@ def check_lengths(trainer: Trainer, data: GalaxyDataModule) -> None:
         )
 
 
-def check_schedule(task: GalaxyTask, epochs: int) -> None:
+def check_schedule(task: GalaxyTask, epochs: int, steps: int) -> None:
     """Moves the schedule to its end at once, because torch refuses some moves only when they come.
 
     Raises:
         UserError: The schedule is shorter than the training.
     """
-    steps = task.steps_per_epoch
-    assert steps is not None  # the caller has counted them
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the optimizer makes no step
-        optimizer = build_optimizer(partial(SGD, lr=0.1, momentum=0.9), task.encoder, [nn.Parameter()])
+        optimizer = build_optimizer(partial(SGD, lr=0.1, momentum=0.9), task.encoder, [nn.Parameter()], 1.0)
         made = task.schedule.configure(optimizer, epochs, steps)
         scheduler = made["lr_scheduler"]["scheduler"] if "lr_scheduler" in made else None
         if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau):

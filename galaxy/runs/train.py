@@ -169,36 +169,12 @@ class TrainingRun:
             result.metrics |= {f"{split}/{name}": value for name, value in values(metrics).items()}
             if split == "test":
                 write_confusion(self.run.path, data.labels, metrics)
+        write_columns(self.run.columns_file, data.labels)
         assert result.objective is not None
         metric = result.objective["metric"]
         result.objective["value"] = result.metrics.get(metric, experiment.learner.best_score)
-        write_columns(self.run.columns_file, data.labels)
         result.baselines = baseline_metrics(data)
-        self._caution(model, data, result)
-
-    def _caution(self, model: Model, data: GalaxyDataModule, result: Result) -> None:
-        """Warns if the model is no better than one that does not look at the images."""
-        assert result.objective is not None
-        metric, mode = result.objective["metric"], result.objective["mode"]
-        if metric not in result.baselines["mean"]:
-            metric, mode = "val/rmse", "min"
-        found, mean = result.metrics[metric], result.baselines["mean"][metric]
-        learned = found < mean if mode == "min" else found > mean
-        if isinstance(model, GalaxyTask) and not learned:
-            log.warning(
-                "on the validation split (%d galaxies) the network is no better than the mean of the "
-                "training labels, so it has learned nothing: try a smaller optimizer.lr or more epochs",
-                len(data.rows["val"]),
-            )
-        accuracy, commonest = (m.get("val/accuracy") for m in (result.metrics, result.baselines["mean"]))
-        if accuracy is not None and commonest is not None and accuracy < commonest:
-            log.warning(
-                "on the validation split (%d galaxies) the accuracy is %.3f, below the %.3f of always "
-                "answering the commonest class: look at confusion.png, or train longer",
-                len(data.rows["val"]),
-                accuracy,
-                commonest,
-            )
+        _caution(model, len(data.rows["val"]), result)
 
     def _log_final(self, loggers: list[Logger], result: Result, step: int) -> None:
         final = {
@@ -215,6 +191,37 @@ class TrainingRun:
     def _say_how_to_go_on(self) -> None:
         how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"
         print(f"Interrupted. {how} galaxy train resume={shlex.quote(str(self.run.path))}", file=sys.stderr)
+
+
+def _caution(model: Model, galaxies: int, result: Result) -> None:
+    """Warns if the model is no better, on the validation split, than one that does not look at the images.
+
+    Args:
+        model: The model.
+        galaxies: Their number in the validation split.
+        result: The metrics of the model and of the baselines, and the objective.
+    """
+    assert result.objective is not None
+    metric, mode, baseline = result.objective["metric"], result.objective["mode"], result.baselines["mean"]
+    if metric not in baseline:
+        metric, mode = "val/rmse", "min"
+    found = result.metrics[metric]
+    learned = found < baseline[metric] if mode == "min" else found > baseline[metric]
+    if isinstance(model, GalaxyTask) and not learned:
+        log.warning(
+            "on the validation split (%d galaxies) the network is no better than the mean of the training "
+            "labels, so it has learned nothing: try a smaller optimizer.lr or more epochs",
+            galaxies,
+        )
+    accuracy, commonest = (metrics.get("val/accuracy") for metrics in (result.metrics, baseline))
+    if accuracy is not None and commonest is not None and accuracy < commonest:
+        log.warning(
+            "on the validation split (%d galaxies) the accuracy is %.3f, below the %.3f of always answering "
+            "the commonest class: look at confusion.png, or train longer",
+            galaxies,
+            accuracy,
+            commonest,
+        )
 
 
 def warn_of_few(data: GalaxyDataModule) -> None:

@@ -51,11 +51,11 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 # In place of these values a trainer can be built anywhere.
 _PLAIN = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "max_epochs": 1}
 
-_REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
-    StochasticWeightAveraging: "it changes the weights after they were validated: use callbacks=ema",
-    BatchSizeFinder: "it would train with another data.batch_size than config.yaml says: set that key",
-    LearningRateFinder: "it would train with another optimizer.lr than config.yaml says: compare rates with "
-    "-m optimizer.lr=1e-4,1e-3,1e-2",
+# These callbacks of Lightning do not work in a run; the text says why, and what to use instead.
+REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
+    StochasticWeightAveraging: "changes the weights after they were validated: use callbacks=ema",
+    LearningRateFinder: "trains before the training, which no resumed run could repeat: sweep optimizer.lr",
+    BatchSizeFinder: "changes data.batch_size, which a run keeps: sweep data.batch_size",
 }
 
 
@@ -117,36 +117,49 @@ def _check_hardware(node: dict[str, Any]) -> None:
         raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
 
 
+def check_callbacks(callbacks: dict[str, pl.Callback]) -> None:
+    """Refuses callbacks that cannot work in a run.
+
+    Args:
+        callbacks: The callbacks by their keys in the configuration.
+
+    Raises:
+        UserError: The message names the key, and what to use instead.
+    """
+    averages = []
+    for name, callback in callbacks.items():
+        for kind, reason in REFUSED_CALLBACKS.items():
+            if isinstance(callback, kind):
+                raise UserError(f"callbacks.{name} is a {kind.__name__}, which {reason}")
+        if isinstance(callback, ModelCheckpoint) and callback.save_last:
+            raise UserError(f"callbacks.{name}.save_last is true, but last.ckpt is written by callbacks.last")
+        if name != "best" and isinstance(callback, ModelCheckpoint) and callback.filename in ("best", "last"):
+            raise UserError(
+                f"callbacks.{name}.filename is {callback.filename}, but {callback.filename}.ckpt is written "
+                f"by callbacks.{callback.filename}: give another name"
+            )
+        averages += [name] if isinstance(callback, WeightAveraging) else []
+    if len(averages) > 1:
+        raise UserError(
+            f"callbacks.{averages[1]} averages the weights, as callbacks.{averages[0]} does: use one"
+        )
+
+
 def build_callbacks(nodes: dict[str, Any], checkpoints: Path) -> dict[str, pl.Callback]:
     """Builds the chosen callbacks, by their names. Partial ones are given the folder of the checkpoints.
 
     Raises:
         UserError: A callback refuses its settings, or would disturb the run.
     """
-    built: dict[str, pl.Callback] = {}
+    built = {}
     for name, node in nodes.items():
         if node is None:
             continue
         key = f"callbacks.{name}"
         made = instantiate(node, key)
         with naming(key):
-            callback = made(dirpath=str(checkpoints)) if callable(made) else made
-        for kind, reason in _REFUSED_CALLBACKS.items():
-            if isinstance(callback, kind):
-                raise UserError(f"{key}: {kind.__name__} cannot be used, because {reason}")
-        if isinstance(callback, ModelCheckpoint) and callback.save_last:
-            raise UserError(f"{key}.save_last: last.ckpt is written by callbacks.last, so leave it out")
-        if name != "best" and isinstance(callback, ModelCheckpoint) and callback.filename in ("best", "last"):
-            raise UserError(
-                f"{key}.filename is {callback.filename}, but {callback.filename}.ckpt is written by "
-                f"callbacks.{callback.filename}: give another name"
-            )
-        built[name] = callback
-    averages = [name for name, callback in built.items() if isinstance(callback, WeightAveraging)]
-    if len(averages) > 1:
-        raise UserError(
-            f"callbacks.{averages[1]} averages the weights, as callbacks.{averages[0]} does: use one"
-        )
+            built[name] = made(dirpath=str(checkpoints)) if callable(made) else made
+    check_callbacks(built)
     return built
 
 

@@ -92,9 +92,9 @@ def test_what_names_no_run_is_refused(tmp_path: Path) -> None:
         (sweep / name / "result.json").write_text(json.dumps(result))
     (tmp_path / "empty").mkdir()
     for name, said in {
-        f"{tmp_path}/none": f"there is no run folder {tmp_path}/none",
-        f"{tmp_path}/empty": f"{tmp_path}/empty is not a run folder",
-        f"{sweep}": f"choose one: the best, by val/rmse, is like={sweep}/1",
+        f"{tmp_path}/none": "is not a run folder: there is no such folder",
+        f"{tmp_path}/empty": "is not a run folder",
+        f"{sweep}": f"runs, and one is needed; the best by val/rmse is like={sweep}/1",
     }.items():
         with pytest.raises(UserError, match=re.escape(said)):
             with_like([f"like={name}", "seed=1"])

@@ -238,7 +238,7 @@ def test_a_sweep_is_refused_and_its_best_run_named(
         result = json.loads((trained.path / "result.json").read_text())
         result["objective"]["value"] = rmse
         (tmp_path / "sweep" / name / "result.json").write_text(json.dumps(result))
-    best = f"choose one: the best, by val/rmse, is model.weights={tmp_path}/sweep/1-b"
+    best = f"the best by val/rmse is model.weights={tmp_path}/sweep/1-b"
     with pytest.raises(UserError, match=re.escape(best)):
         experiment(weights=tmp_path / "sweep")
 
