@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 
 import yaml
 
+from galaxy.cli.notation import value_of
 from galaxy.config.overrides import config_dir_of, is_replaced, quoted
 from galaxy.config.trust import check_data
-from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder, named_run
+from galaxy.runs.finding import find_checkpoint, find_run, find_unfinished
+from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder
 from galaxy.system.errors import UserError
 
 # Hydra leaves this file in the folder of a sweep.
@@ -22,7 +25,8 @@ def with_resumed(arguments: list[str]) -> list[str]:
     """Replaces `resume=DIR` by the overrides of the run or the sweep in DIR.
 
     Args:
-        arguments: The command line. `resume=auto` names no folder, and stays.
+        arguments: The command line. `resume=auto` names no folder, and stays. `resume=latest` is the folder
+            of the last run that did not finish.
 
     Returns:
         The command line with the recorded overrides, the folder and `resume=auto` in place of `resume=DIR`.
@@ -31,10 +35,11 @@ def with_resumed(arguments: list[str]) -> list[str]:
         UserError: There is neither a run nor a sweep, or the sweep would become another one.
     """
     given = [argument for argument in arguments if argument.startswith("resume=")]
-    name = given[-1].partition("=")[2].strip("'\"") if given else "auto"
-    if name in ("auto", "null"):
+    name = value_of(given[-1]) if given else None
+    if name in ("auto", None):
         return arguments
-    folder = Path(name)
+    folder = _said("resume", find_unfinished()).path if name == "latest" else Path(str(name))
+    name = str(folder)
     run, sweep = RunFolder(folder), folder / SWEEP_FILE
     first = [] if config_dir_of(arguments) else _recorded_config_dir(folder)
     if run.begun:
@@ -47,7 +52,7 @@ def with_resumed(arguments: list[str]) -> list[str]:
         recorded = [*_overrides(sweep), f"hydra.sweep.dir={quoted(name)}"]
         first += [] if {"-m", "--multirun"} & set(arguments) else ["-m"]
     else:
-        raise UserError(f"resume={name} is neither the folder of a run nor that of a sweep (nor auto)")
+        raise UserError(f"resume={name} is neither auto, latest, the folder of a run nor that of a sweep")
     kept = [argument for argument in recorded if not argument.startswith("resume=")]
     # Insert the recorded overrides where `resume=` stood: Hydra wants overrides contiguous, and options given
     # after `resume=DIR` must win over recorded ones.
@@ -71,16 +76,18 @@ def with_like(arguments: list[str]) -> list[str]:
         UserError: DIR is not the folder of one run, or another run is to be resumed.
     """
     given = [argument for argument in arguments if argument.startswith("like=")]
-    name = given[-1].partition("=")[2].strip("'\"") if given else "null"
-    if name == "null":
+    name = value_of(given[-1]) if given else None
+    if name is None:
         return arguments
     for argument in arguments:
         if argument.startswith("resume=") and argument not in ("resume=auto", "resume=null"):
             raise UserError(
                 f"like={name} starts a new run, and {argument} goes on with one: give one of them"
             )
-    folder = Path(name).absolute()
-    recorded = named_run(folder, "like").overrides()
+    run = find_run(str(name), "like")
+    run = _said("like", run) if name == "latest" else run
+    folder = run.path.absolute()
+    recorded = run.overrides()
     # What is given as it was recorded replaces nothing.
     new = [argument for argument in arguments if not argument.startswith("-") and argument not in recorded]
     kept = [override for override in recorded if not is_replaced(override, new)]
@@ -93,29 +100,32 @@ def with_like(arguments: list[str]) -> list[str]:
 
 
 def with_inherited_data(arguments: list[str]) -> list[str]:
-    """Adds the data settings of the run to the command line of an evaluation.
+    """Adds the data settings of the run to the command line of an evaluation, and its folder for `latest`.
 
     They are put before the user's own overrides, which come later and win. If the user chose `data=` himself,
     only the settings of the splits are added, so that training galaxies are not tested on. Nothing is added
     if the checkpoint lies outside a run folder.
 
     Args:
-        arguments: The command line, which names a run or a checkpoint.
+        arguments: The command line, which names a run or a checkpoint, in Hydra's notation.
 
     Raises:
-        UserError: The recorded data would call other code than this project's, or several runs are named.
+        UserError: There is no such run or checkpoint, the recorded data would call other code than this
+            project's, or several runs are named.
     """
-    given = {key: value.strip("'\"") for key, _, value in (part.partition("=") for part in arguments)}
-    if "run" in given:
-        run = RunFolder(Path(given["run"]))
-        if "," in given["run"] and not run.path.exists():
-            raise UserError(
-                f"run={given['run']} names several runs: evaluate one at a time, for each has its own data"
-            )
-    elif "checkpoint" in given:
-        run = RunFolder.of(Path(given["checkpoint"]))
-    else:
+    given = {argument.partition("=")[0]: argument for argument in arguments if "=" in argument}
+    named = given.get("run", given.get("checkpoint"))
+    name = None if named is None else value_of(named)
+    if named is None or (name is None and "," not in named):
         return arguments
+    if not isinstance(name, str):
+        raise UserError(f"{named} names several runs: evaluate one at a time, for each has its own data")
+    place = arguments.index(named)
+    if "run" in given:
+        run = _said("run", find_run(name)) if name == "latest" else find_run(name)
+        arguments = [*arguments[:place], f"run={quoted(str(run.path))}", *arguments[place + 1 :]]
+    else:
+        run = RunFolder.of(find_checkpoint(name))
     if not run.begun:
         return arguments
     splits = run.split_settings()
@@ -125,9 +135,14 @@ def with_inherited_data(arguments: list[str]) -> list[str]:
         data = run.config()["data"] | splits
         check_data(data, run.config_file)
         inherited = [f"+data={quoted(data)}"]
-    given_at = next(i for i, argument in enumerate(arguments) if argument.startswith(("run=", "checkpoint=")))
-    first = _first_override(arguments, given_at)
-    return [*arguments[:first], *inherited, *arguments[first:]]
+    place = _first_override(arguments, place)
+    return [*arguments[:place], *inherited, *arguments[place:]]
+
+
+def _said(key: str, run: RunFolder) -> RunFolder:
+    """Says which run is the latest."""
+    print(f"{key}=latest is {run.path}", file=sys.stderr)
+    return run
 
 
 def _check_same_sweep(name: str, arguments: list[str]) -> None:

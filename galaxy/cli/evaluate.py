@@ -67,7 +67,8 @@ def _checkpoint_of(run: str | None, checkpoint: str | None) -> Path:
         UserError: Both or neither are given, or the run has no best checkpoint.
     """
     if (run is None) == (checkpoint is None):
-        raise UserError("give one of run=DIR, the folder of a run, and checkpoint=FILE")
+        both = "both are given" if run is not None else "galaxy evaluate --help says more"
+        raise UserError(f"give one of run=DIR (a run folder, or latest) and checkpoint=FILE: {both}")
     if run is None:
         return Path(str(checkpoint)).expanduser()
     return RunFolder(Path(run).expanduser()).best_checkpoint()

@@ -6,6 +6,7 @@ import runpy
 import sys
 
 from galaxy.system.errors import meant
+from galaxy.system.terminal import reader_may_leave
 
 COMMANDS = {
     "train": "train a model, or with -m one for each job of a sweep",
@@ -17,6 +18,7 @@ COMMANDS = {
 }
 
 
+@reader_may_leave()
 def main() -> None:
     """Runs the program that the first argument names."""
     name, *arguments = sys.argv[1:] or ["--help"]

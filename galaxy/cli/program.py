@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, summarise
 from galaxy.config import ConfigError, Problem, check_command_line
-from galaxy.config.overrides import quoted
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interrupted
+from galaxy.system.launchers import check_started_once
+from galaxy.system.terminal import reader_may_leave
 
 CONFIG_ERROR = 2  # the exit status, which is also that of a wrong command line
-MULTIRUN = ("-m", "--multirun")
 
 
 def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -46,6 +46,7 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     return reported
 
 
+@reader_may_leave()
 def run(
     main: Callable[[], Any],
     config_path: str,
@@ -61,14 +62,14 @@ def run(
         main: The function.
         config_path: The folder of the configuration that `@hydra.main` was given.
         config_name: The name of the configuration that `@hydra.main` was given.
-        prepare: Rewrites the command line first.
+        prepare: Rewrites the command line first, which is in the notation of Hydra's grammar.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
     try:
+        check_started_once()
+        arguments = prepare(in_hydras_notation(sys.argv[1:]))
         # Hydra wants the overrides contiguous, so a -m between them goes to the front.
-        given = [_with_home(argument) for argument in sys.argv[1:]]
-        arguments = sorted(prepare(given), key=lambda argument: argument not in MULTIRUN)
-        sys.argv[1:] = [_with_quotes(argument) for argument in arguments]
+        sys.argv[1:] = sorted(arguments, key=lambda argument: argument not in MULTIRUN)
         check_command_line(main, config_path, config_name, sys.argv[1:])
         main()
     except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
@@ -90,24 +91,6 @@ def _summarise() -> None:
             summarise(Sweep.folder, Sweep.jobs)
         except UserError as error:
             print(error, file=sys.stderr)
-
-
-def _with_home(argument: str) -> str:
-    """Replaces `~` at the beginning of a path. A shell does that only at the beginning of a word."""
-    key, is_override, value = argument.partition("=")
-    return f"{key}={Path(value).expanduser()}" if is_override and value.startswith("~/") else argument
-
-
-def _with_quotes(argument: str) -> str:
-    """Puts quotes around a path that Hydra's grammar stumbles at, such as `run=runs/0-model=mean`."""
-    key, _, value = argument.partition("=")
-    if "/" not in value or argument.startswith("-"):
-        return argument
-    try:
-        OverridesParser.create().parse_override(argument)
-    except HydraException:
-        return f"{key}={quoted(value)}"
-    return argument
 
 
 def user_error(error: BaseException) -> UserError | None:

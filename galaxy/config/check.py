@@ -25,7 +25,7 @@ from galaxy.config.annotations import choices, describe, fits
 from galaxy.config.objective import settle
 from galaxy.config.problems import Problem
 from galaxy.config.signatures import Parameter, Signature, UnknownNameError, signature_of
-from galaxy.system.errors import nearest
+from galaxy.system.errors import nearest, pasteable
 
 # These keys of a node are no parameters: Hydra reads them, and this module reads `requires`.
 RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requires")
@@ -162,6 +162,8 @@ class _Check:
             elif _is_known(value) and not fits(parameter.annotation, value):
                 assert parameter.annotation is not None  # Everything fits None.
                 near = nearest(str(value), [_shown(choice) for choice in choices(parameter.annotation)])
+                if isinstance(value, str) and fits(parameter.annotation, [value]):
+                    near = pasteable(f"{key}=[{value}]")
                 text = f"is {_shown(value)}, but must be {describe(parameter.annotation)}"
                 self.problems.append(Problem(key, text, nearest=near))
 

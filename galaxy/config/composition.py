@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,30 @@ from galaxy.config.check import RESERVED, nodes
 from galaxy.config.objective import check_objective
 from galaxy.config.problems import Problem, display
 from galaxy.config.signatures import UnknownNameError, signature_of
-from galaxy.system.errors import nearest
+from galaxy.system.errors import nearest, pasteable
 
 # What the grammar of the command line allows, in short.
 OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"", "'key=[a, b]'")
+
+
+# Names that people bring from other programs, and what they are called here.
+OTHER_NAMES = {
+    **dict.fromkeys(("epochs", "epoch", "num_epochs", "n_epochs"), "trainer.max_epochs"),
+    **dict.fromkeys(("gpus", "num_gpus", "gpu", "num_devices"), "trainer.devices"),
+    **dict.fromkeys(("device",), "trainer.accelerator"),
+    **dict.fromkeys(("amp", "fp16", "bf16"), "trainer.precision"),
+    **dict.fromkeys(("grad_clip", "clip", "clip_grad"), "trainer.gradient_clip_val"),
+    **dict.fromkeys(("learning_rate", "base_lr", "max_lr"), "optimizer.lr"),
+    **dict.fromkeys(("wd", "decay"), "optimizer.weight_decay"),
+    **dict.fromkeys(("batch", "batchsize", "bs"), "data.batch_size"),
+    **dict.fromkeys(("num_workers", "nproc"), "data.workers"),
+    **dict.fromkeys(("data_dir", "dataset", "path"), "data.root"),
+    **dict.fromkeys(("samples", "num_samples", "subset"), "data.limit"),
+    **dict.fromkeys(("image_size", "img_size", "resolution"), "crop.size"),
+    **dict.fromkeys(("pretrained",), "model.weights"),
+    **dict.fromkeys(("output_dir", "out_dir", "outdir", "save_dir"), "hydra.run.dir"),
+    **dict.fromkeys(("random_seed", "manual_seed"), "seed"),
+}
 
 
 class Composer:
@@ -62,6 +83,8 @@ class Composer:
         values: list[Override] = []
         for argument in arguments:
             override, problem = _parsed(argument)
+            if override is not None and problem is not None and override.is_sweep_override():
+                problem = self._several(override, problem)
             if override is not None and problem is None:
                 options = self.loader.get_group_options(override.key_or_group)
                 if options and not isinstance(override.value(), dict):
@@ -181,6 +204,13 @@ class Composer:
             return Problem(key, f"cannot be set: {str(error).splitlines()[0]}", source=argument)
         return None
 
+    def _several(self, override: Override, problem: Problem) -> Problem:
+        """Adds the notation of a list to a problem with several values for a key whose value is a list."""
+        key, value = override.key_or_group, (override.input_line or "").partition("=")[2]
+        config = self._from_files(())
+        is_list = isinstance(config, DictConfig) and isinstance(OmegaConf.select(config, key), ListConfig)
+        return replace(problem, nearest=pasteable(f"{key}=[{value}]")) if is_list else problem
+
     def _unknown_key(self, config: DictConfig, key: str, parent: Any, argument: str) -> Problem:
         """Says that a key does not exist, and which key was most likely meant."""
         owner, _, name = key.rpartition(".")
@@ -194,17 +224,29 @@ class Composer:
             # The mistake may be further up, as in modl.width.
             keys = [*allowed, *(other for other, _ in nodes(OmegaConf.to_container(config)))]
             near = nearest(key.replace("/", "."), keys if "." in key or "/" in key else allowed)
+            near = _whole_keys(config, key) or near or self._elsewhere(config, name)
             return Problem(key, "does not exist", allowed, near, argument)
         target, taken = parent.get("_target_"), set()
         with suppress(UnknownNameError):
             signature = signature_of(target) if isinstance(target, str) else None
             taken = signature.names(parent.get("_partial_") is True) if signature else set()
         if name in taken:
-            text = f"is not in the files, but {target} takes it: write +{argument.lstrip('+')}"
+            text = f"is not in the files, but {target} takes it: write {pasteable('+' + argument)}"
             return Problem(key, text, source=argument)
         known = tuple(sorted({*map(str, parent), *taken}.difference(RESERVED)))
         near = nearest(name, known)
-        return Problem(key, "does not exist", known, f"{owner}.{near}" if near else None, argument)
+        near = f"{owner}.{near}" if near else self._elsewhere(config, name)
+        return Problem(key, "does not exist", known, near, argument)
+
+    def _elsewhere(self, config: DictConfig, name: str) -> str | None:
+        """Finds the keys, of the chosen options or of others, that the last part of a key may mean."""
+        if whole := _whole_keys(config, name):
+            return whole
+        for group in map(str, config.hydra.runtime.choices):
+            if options := self._options_with(config, f"{group}.{name}"):
+                return f"{group}.{name} (with {group}={' or '.join(options)})"
+        near = nearest(name, [*OTHER_NAMES, *(key.rpartition(".")[2] for key in _set_keys(config))])
+        return None if near is None else _whole_keys(config, near)
 
     def _options_with(self, config: DictConfig, key: str) -> list[str]:
         """The options of the key's group, other than the chosen one, that set the key."""
@@ -261,6 +303,26 @@ def _wrong_choice(override: Override, argument: str, options: Sequence[str]) -> 
         if name not in options:
             return Problem(key, f"has no option {name}", tuple(options), nearest(name, options), argument)
     return None
+
+
+def _set_keys(config: DictConfig) -> list[str]:
+    """Lists the keys that hold a value, but not those that copy another by `${...}`."""
+    content = OmegaConf.to_container(config)
+    return [
+        key
+        for key, value in nodes(content)
+        if not isinstance(value, dict)
+        and not (isinstance(value, str) and "${" in value)
+        and not key.startswith("hydra.")
+        and not {*RESERVED} & set(key.split("."))
+    ]
+
+
+def _whole_keys(config: DictConfig, end: str) -> str | None:
+    """Returns the keys that end with a short key, such as lr, as the tables of runs show them."""
+    keys = [key for key in _set_keys(config) if key.endswith(f".{end}")]
+    keys = keys or ([OTHER_NAMES[end]] if end in OTHER_NAMES else [])
+    return " or ".join(keys) or None
 
 
 def _top_keys(config: DictConfig) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from galaxy.config.composition import Composer
 from galaxy.config.origins import origin_of
 from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.signatures import Parameter, Signature, signature_of
+from galaxy.system.errors import pasteable
 
 
 def check_command_line(main: Any, config_path: str, config_name: str, arguments: Sequence[str]) -> None:
@@ -44,7 +45,9 @@ def check_command_line(main: Any, config_path: str, config_name: str, arguments:
     Raises:
         ConfigError: The configuration has mistakes.
     """
-    options = get_args_parser().parse_args(list(arguments))
+    options, unknown = get_args_parser().parse_known_args(list(arguments))
+    if flags := [argument for argument in unknown if argument.startswith("-")]:
+        raise ConfigError([_flag(flag, arguments) for flag in flags])
     if options.hydra_help or options.shell_completion or options.experimental_rerun:
         return
     search_path = create_automatic_config_search_path(
@@ -64,10 +67,34 @@ def check_command_line(main: Any, config_path: str, config_name: str, arguments:
     fixed = [argument for argument in options.overrides if len(_choices(composer.loader, argument)) == 1]
     config, _ = composer.compose(fixed)
     mode = config.hydra.mode if config is not None else None
-    if mode == RunMode.RUN or (mode is None and not options.multirun):
+    is_run = mode == RunMode.RUN or (mode is None and not options.multirun)
+    if is_run:
         _check_jobs(composer, [options.overrides])
     elif config is None or are_planned(config):
         _check_jobs(composer, _jobs(composer.loader, config, options.overrides))
+    _check_folders(options.overrides, is_run)
+
+
+def _flag(flag: str, arguments: Sequence[str]) -> Problem:
+    """Says how a setting is written that somebody gave as an option, such as `--model mlp`."""
+    name, has_value, value = flag.lstrip("-").partition("=")
+    after = arguments[list(arguments).index(flag) + 1 :][:1]
+    if not has_value:
+        value = after[0] if after and "=" not in after[0] and not after[0].startswith("-") else "..."
+    meant = pasteable(f"{name.replace('-', '_')}={value}")
+    return Problem(flag, "is not an option: settings are written key=value", nearest=meant)
+
+
+def _check_folders(overrides: Sequence[str], is_run: bool) -> None:
+    """Refuses the folder of a sweep for a single run, and the other way round, which Hydra would ignore."""
+    wrong, right = ("hydra.sweep.dir", "hydra.run.dir") if is_run else ("hydra.run.dir", "hydra.sweep.dir")
+    for argument in overrides:
+        key, _, value = argument.lstrip("+").partition("=")
+        if key == wrong:
+            whose, other = ("a sweep", "a single run") if is_run else ("a single run", "a sweep")
+            more = " (or add -m for a sweep)" if is_run else ""
+            text = f"is the folder of {whose}, but this is {other}: write {right}={value}{more}"
+            raise ConfigError([Problem(key, text, source=argument)])
 
 
 def are_planned(config: DictConfig) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from galaxy.config.instantiation import instantiate, naming
@@ -298,7 +299,8 @@ def build_trainer(
             "trainer",
             callbacks=callbacks,
             logger=list(loggers),
-            plugins=[WholeCheckpointIO()],
+            # Slurm's own environment would demand as many devices as the job has tasks.
+            plugins=[WholeCheckpointIO(), LightningEnvironment()],
             use_distributed_sampler=False,
             enable_autolog_hparams=False,
             enable_model_summary=False,

@@ -370,32 +370,6 @@ def find_runs(folder: Path) -> list[RunFolder]:
     return runs
 
 
-def named_run(path: Path, key: str) -> RunFolder:
-    """Returns the run that a setting names by its folder.
-
-    Args:
-        path: The folder.
-        key: The key of the setting, for the message.
-
-    Raises:
-        UserError: This is not the folder of a run. Of a sweep, the message names the best job.
-    """
-    run = RunFolder(path)
-    if run.begun:
-        return run
-    if not path.is_dir():
-        raise UserError(f"{key}={path} is not a folder; it must be the folder of a run")
-    jobs = [RunFolder(file.parent) for file in sorted(path.rglob("overrides.yaml"))]
-    scores = {job.path: job.result().metrics.get("val/rmse") for job in jobs}
-    done = [(score, job) for job, score in scores.items() if score is not None]
-    if done:
-        raise UserError(
-            f"{key}={path} holds {len(done)} runs, and one is needed; the best by val/rmse is "
-            f"{key}={min(done)[1]}"
-        )
-    raise UserError(f"{key}={path} is not the folder of a run: a run folder has an overrides.yaml")
-
-
 def _parsed(path: Path, kind: type) -> Any:
     """Returns the content of a JSON or YAML file that a run has written."""
     try:

@@ -21,7 +21,8 @@ from galaxy.data.splits import training_ids
 from galaxy.labels.labels import Labels
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.folder import RunFolder, differences, named_run
+from galaxy.runs.finding import find_run
+from galaxy.runs.folder import RunFolder, differences
 from galaxy.system.errors import UserError, meant
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ class StartingWeights:
                 f"{self.key} does not exist; it must be null, imagenet, the path of a state dict, or a run "
                 f"folder or a checkpoint of Galaxy{meant(self.source, ['imagenet'])}"
             )
-        run = named_run(path, "model.weights")
+        run = find_run(str(path), "model.weights")
         status = run.result().status
         if not run.best.exists():
             raise UserError(f"{self.key} has no checkpoint {run.best.name} (the run: {status})")

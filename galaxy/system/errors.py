@@ -1,6 +1,7 @@
 """The exception for mistakes that the user can correct, and helpers that word its messages."""
 
 import difflib
+import shlex
 from collections.abc import Iterable
 
 
@@ -18,6 +19,12 @@ def listing(items: list[str], limit: int = 10) -> str:
     if len(items) > limit:
         lines.append(f"  ... and {len(items) - limit:,} more")
     return "\n".join(lines)
+
+
+def pasteable(argument: str) -> str:
+    """Quotes an argument for a shell, in double quotes if it has single ones and nothing that those change."""
+    quoted = shlex.quote(argument)
+    return f'"{argument}"' if "'" in argument and not set('"$`\\!') & set(argument) else quoted
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import select
+import signal
 import sys
 import warnings
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from rich.progress import track
@@ -33,6 +37,28 @@ class ForConsole(logging.Filter):
         """Returns whether to show a record."""
         ours = record.name.startswith("galaxy.") or record.levelno >= logging.WARNING
         return ours and not getattr(record, "for_file", False)
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Ends the program without a traceback if the reader of its output is gone, as in `galaxy --help | head`.
+
+    Raises:
+        SystemExit: The reader left. The status is the one that the signal SIGPIPE would have given.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)  # a pipe without a reader reports POLLERR in any case
+        if not any(events & select.POLLERR for _, events in poll.poll(0)):
+            raise  # It was another pipe.
+        # Python flushes the output once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(128 + signal.SIGPIPE) from None
 
 
 def quieten_libraries() -> None:

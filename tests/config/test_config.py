@@ -232,7 +232,7 @@ MISTAKES = {
         ["-cn", "score", "model=net"],
         ["model is not a group of score", "did you mean 'models=[net]'?", "allowed: data, models, split"],
     ),
-    "not an override": (["a=b=c"], ["a=b=c is not an override", "set in: a=b=c", "key=value"]),
+    "not an override": (["a=[b=c"], ["a=[b=c is not an override", "set in: a=[b=c", "key=value"]),
     "a space around =": (["seed", "=", "3"], ["= is not an override: = has no space around it"]),
     "broken file": (["model=broken"], ["model/broken.yaml, line 3", "is not YAML"]),
     "empty file": (["model=empty"], ["model is empty", "model/empty.yaml sets nothing"]),
