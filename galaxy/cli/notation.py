@@ -1,7 +1,7 @@
 """Arguments as people and shells write them, turned into the notation of Hydra's grammar.
 
-Hydra gives commas, brackets, equals signs and numbers a meaning, and stumbles at letters outside ASCII. Here a
-value that is the name of a file, a folder or a column becomes text, whatever characters it has.
+Hydra gives commas, brackets, equals signs and numbers a meaning, and stumbles at letters outside ASCII. Here
+a value that is the name of a file, a folder or a column becomes text, whatever characters it has.
 """
 
 from __future__ import annotations
@@ -58,17 +58,14 @@ def _rewritten(argument: str, swept: bool) -> str:
         text = "is empty: was a variable of the shell not set? null leaves it out"
         raise ConfigError([Problem(key, text, source=argument)])
     override = _parsed(written)
-    if override is None:
-        return f"{key}={_mended(value, is_text, swept)}"
-    if override.is_sweep_override():
+    if override is not None and override.is_sweep_override():
         return f"{key}={quoted(value)}" if _comma_is_text(key, value, is_text, swept) else written
-    plain = override.value()
-    if isinstance(plain, list):
-        return f"{key}={_mended(value, is_text, swept)}" if is_text and plain else written
+    plain = None if override is None else override.value()
     names_file = (is_text or "/" in value) and plain != value and _exists(value)
     if names_file or (is_text and isinstance(plain, bool | int | float)):
         return f"{key}={quoted(value)}"
-    return written
+    is_wrong = override is None or (is_text and isinstance(plain, list))
+    return f"{key}={_mended(value, is_text, swept)}" if is_wrong else written
 
 
 def _comma_is_text(key: str, value: str, is_text: bool, swept: bool) -> bool:

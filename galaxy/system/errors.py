@@ -22,7 +22,7 @@ def listing(items: list[str], limit: int = 10) -> str:
 
 
 def pasteable(argument: str) -> str:
-    """Quotes an argument for a shell, in double quotes if it has single ones and nothing that those change."""
+    """Quotes an argument for a shell, in double quotes if it has single ones that those leave as they are."""
     quoted = shlex.quote(argument)
     return f'"{argument}"' if "'" in argument and not set('"$`\\!') & set(argument) else quoted
 
