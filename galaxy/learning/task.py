@@ -34,6 +34,17 @@ class DivergedError(UserError):
     """The loss is no longer a finite number."""
 
 
+def count_steps(trainer: pl.Trainer, data: GalaxyDataModule) -> int:
+    """Counts the steps of the optimizer in an epoch.
+
+    `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the position of
+    its loader (Lightning issue 20550).
+    """
+    batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
+    batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+    return max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+
+
 class GalaxyTask(LeanModule):
     """Predicts the vote fractions, or the class, of galaxy images with an encoder and a head.
 
@@ -162,11 +173,7 @@ class GalaxyTask(LeanModule):
         self.mean.copy_(mean)
         self.std.copy_(std)
         self.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
-        # `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the
-        # position of its loader (Lightning issue 20550).
-        batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
-        batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-        self.steps_per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+        self.steps_per_epoch = count_steps(trainer, data)
         # A short epoch is logged at least once.
         interval = min(trainer.log_every_n_steps, self.steps_per_epoch)  # type: ignore[attr-defined]
         trainer.log_every_n_steps = interval  # type: ignore[attr-defined]

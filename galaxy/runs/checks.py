@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import (
-    BatchSizeFinder,
-    LearningRateFinder,
-    ModelCheckpoint,
-    StochasticWeightAveraging,
-    WeightAveraging,
-)
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -25,6 +17,7 @@ from galaxy.labels.labels import Labels
 from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
 from galaxy.models.encoder import Encoder
 from galaxy.runs.folder import SPLIT_SETTINGS
+from galaxy.runs.trainer import check_trainer, one_line
 from galaxy.system.errors import UserError, meant
 
 # Every run reads these keys.
@@ -33,28 +26,6 @@ REQUIRED_KEYS = {
     "trainer": ("max_epochs", "accelerator", "precision", "devices"),
     "optimizer": ("lr",),
     "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
-}
-
-# A run sets these arguments of the trainer itself; the text says what to write instead.
-RESERVED_TRAINER_ARGS = {
-    "callbacks": "the group callbacks",
-    "logger": "the group logger",
-    "default_root_dir": "hydra.run.dir",
-    "fast_dev_run": "trainer=debug",
-    "max_steps": "trainer.max_epochs",
-    "overfit_batches": "data.limit",
-    "barebones": "trainer=debug",
-    "plugins": "nothing: one of them writes the checkpoints",
-    "use_distributed_sampler": "nothing: the loaders share out the galaxies themselves",
-    "enable_autolog_hparams": "nothing: the whole configuration is logged",
-    "enable_model_summary": "nothing",
-}
-
-# These callbacks of Lightning do not work in a run; the text says why, and what to use instead.
-REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
-    StochasticWeightAveraging: "changes the weights after they were validated: use callbacks=ema",
-    LearningRateFinder: "trains before the training, which no resumed run could repeat: sweep optimizer.lr",
-    BatchSizeFinder: "changes data.batch_size, which a run keeps: sweep data.batch_size",
 }
 
 
@@ -74,55 +45,15 @@ def check_settings(config: dict[str, Any]) -> None:
     with naming("model"):
         check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
     node = config["trainer"]
-    _check_trainer(node)
     clip = node.get("gradient_clip_val") or 0
     if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
         raise UserError(
             "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
             "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
         )
+    check_trainer(node)
     if not config["callbacks"].get("best"):
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
-    _check_hardware(node)
-
-
-def _check_trainer(node: dict[str, Any]) -> None:
-    for name in RESERVED_TRAINER_ARGS.keys() & node.keys():
-        raise UserError(f"trainer.{name} is set by the run itself; use {RESERVED_TRAINER_ARGS[name]}")
-    for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
-        if node.get(name, 1) is None or node.get(name, 1) < 1:
-            raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
-    if node["devices"] in (0, "0", []):
-        raise UserError(f"trainer.devices is {node['devices']}; a run needs one device or more")
-    every = node.get("check_val_every_n_epoch", 1)
-    if every is not None and every > node["max_epochs"]:
-        raise UserError(
-            f"trainer.check_val_every_n_epoch is {every}, but there are {node['max_epochs']} epochs"
-        )
-    for name in ("limit_train_batches", "limit_val_batches"):
-        if node.get(name) == 0:
-            raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
-    clip = node.get("gradient_clip_val") or 0
-    if clip < 0:
-        raise UserError(f"trainer.gradient_clip_val is {clip}; it must be above 0, or null for no clipping")
-    graphs = node.get("compile") in ("reduce-overhead", "max-autotune")
-    if graphs and node.get("accumulate_grad_batches", 1) > 1:
-        raise UserError(
-            f"trainer.compile={node['compile']} uses CUDA graphs, whose gradients the next batch overwrites: "
-            "use trainer.compile=true or trainer.accumulate_grad_batches=1"
-        )
-
-
-def _check_hardware(node: dict[str, Any]) -> None:
-    if torch.cuda.is_available():
-        return
-    if node["accelerator"] in ("gpu", "cuda"):
-        raise UserError(
-            f"trainer.accelerator={node['accelerator']}, but torch finds no GPU: use trainer=auto"
-        )
-    if node["precision"] == "16-mixed":
-        # Lightning would silently change it to bf16-mixed.
-        raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
 
 
 def check_optimizer(
@@ -140,9 +71,14 @@ def check_optimizer(
     head = [nn.Parameter(torch.zeros(1))]
     with naming("optimizer"):
         made = build_optimizer(optimizer, encoder, head, body_lr_factor)
-    with naming("scheduler.scheduler"):
-        # The real number of steps is not known yet.
-        moves = schedule.configure(made, trainer["max_epochs"], steps_per_epoch=100)
+    try:
+        with naming("scheduler.scheduler"):
+            # The real number of steps is not known yet.
+            moves = schedule.configure(made, trainer["max_epochs"], steps_per_epoch=100)
+    except UserError:
+        raise
+    except Exception as error:  # torch checks some settings by an assert, or not at all
+        raise UserError(f"scheduler.scheduler: {type(error).__name__}: {one_line(error)}") from error
     if isinstance(moves.get("lr_scheduler", {}).get("scheduler"), ReduceLROnPlateau):
         _check_plateau(schedule, trainer.get("check_val_every_n_epoch", 1))
 
@@ -173,29 +109,6 @@ def _check_plateau(schedule: Schedule, every: int | None) -> None:
         raise UserError(
             f"scheduler.frequency is {schedule.frequency}, but {monitor} is new every {every} epochs "
             f"(trainer.check_val_every_n_epoch): use scheduler.frequency={every}"
-        )
-
-
-def check_callbacks(callbacks: dict[str, pl.Callback]) -> None:
-    """Refuses callbacks that cannot work in a run.
-
-    Args:
-        callbacks: The callbacks by their keys in the configuration.
-
-    Raises:
-        UserError: The message names the key, and what to use instead.
-    """
-    averages = []
-    for name, callback in callbacks.items():
-        for kind, reason in REFUSED_CALLBACKS.items():
-            if isinstance(callback, kind):
-                raise UserError(f"callbacks.{name} is a {kind.__name__}, which {reason}")
-        if isinstance(callback, ModelCheckpoint) and callback.save_last:
-            raise UserError(f"callbacks.{name}.save_last is true, but last.ckpt is written by callbacks.last")
-        averages += [name] if isinstance(callback, WeightAveraging) else []
-    if len(averages) > 1:
-        raise UserError(
-            f"callbacks.{averages[1]} averages the weights, as callbacks.{averages[0]} does: use one"
         )
 
 

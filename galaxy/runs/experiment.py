@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.trust import check_model
@@ -25,21 +22,20 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS
 from galaxy.labels.labels import Labels
 from galaxy.learning import checkpoint_files
-from galaxy.learning.checkpoint_files import WholeCheckpointIO
-from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.losses import Loss
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.checks import check_callbacks, check_metrics, check_optimizer, check_settings
+from galaxy.runs.checks import check_metrics, check_optimizer, check_settings
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
+from galaxy.runs.rehearsal import rehearse
+from galaxy.runs.trainer import build_callbacks, build_trainer
 from galaxy.runs.weights import StartingWeights
 from galaxy.surveys.files import Stretch
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 from galaxy.system.interruption import Interruption
-from galaxy.system.machine import best_precision
 
 Config = dict[str, Any]
 
@@ -92,12 +88,18 @@ class Experiment:
             optimizer = instantiate(config["optimizer"], "optimizer")
             schedule = instantiate(config["scheduler"], "scheduler")
             check_optimizer(optimizer, schedule, model, config["model"]["body_lr_factor"], config["trainer"])
-            callbacks = build_callbacks(config, checkpoints)
-            for callback in callbacks:
+            callbacks = build_callbacks(config["callbacks"], checkpoints)
+            for callback in callbacks.values():
                 if isinstance(callback, LastCheckpoint):
                     callback.interruption = interruption or callback.interruption
                     callback.elapsed = 0.0 if progress is None else progress.seconds
-            trainer = build_trainer(config, callbacks, loggers, in_sweep)
+            trainer = build_trainer(config["trainer"], callbacks, loggers)
+            if in_sweep and trainer.world_size > 1:
+                raise UserError(
+                    f"trainer.devices is {config['trainer']['devices']}, but each further process of a "
+                    "distributed training would start the whole sweep: train the jobs one by one, or use "
+                    "trainer=auto"
+                )
         self.weights: StartingWeights | None = None
         if config["model"]["weights"] is not None and progress is None:
             self.weights = StartingWeights(model, config, folder)
@@ -121,6 +123,10 @@ class Experiment:
             if self.weights is not None:
                 self.weights.load_head(model, config["head"])
             self.learner = TrainsByGradients(model, trainer, checkpoints / "last.ckpt", progress)
+            self.learner.check_lengths(self.data)
+            # Further processes would wait for each other, and a run that goes on has trained before.
+            if trainer.world_size == 1 and progress is None:
+                rehearse(model, config, self.data)
 
     def read_images(self) -> None:
         """Reads the images. With `data.on_bad=skip` fewer galaxies may be left.
@@ -266,53 +272,6 @@ def open_loggers(
         else:
             logger.log_hyperparams(hyperparameters)
     return loggers
-
-
-def build_callbacks(config: Config, checkpoints: Path) -> list[pl.Callback]:
-    """Builds the chosen callbacks. Partial ones are given the folder of the checkpoints."""
-    chosen = {}
-    for name, node in config["callbacks"].items():
-        if node is not None:
-            key = f"callbacks.{name}"
-            made = instantiate(node, key)
-            with naming(key):
-                chosen[name] = made(dirpath=str(checkpoints)) if callable(made) else made
-    check_callbacks(chosen)
-    return list(chosen.values())
-
-
-def build_trainer(
-    config: Config, callbacks: list[pl.Callback], loggers: Sequence[Logger], in_sweep: bool
-) -> Trainer:
-    """Builds the trainer; "auto" becomes the best that the hardware has.
-
-    The accelerator is a CUDA GPU or the CPU. Metrics are summed in float64, which Apple's GPUs lack.
-    """
-    node = {**config["trainer"], "_partial_": True}
-    if node["accelerator"] == "auto":
-        node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
-    if node["precision"] == "auto":
-        node["precision"] = best_precision(node["accelerator"])
-    try:
-        trainer: Trainer = instantiate(
-            node,
-            "trainer",
-            callbacks=callbacks,
-            logger=list(loggers),
-            # Slurm's own environment would demand as many devices as the job has tasks.
-            plugins=[WholeCheckpointIO(), LightningEnvironment()],
-            use_distributed_sampler=False,
-            enable_autolog_hparams=False,
-            enable_model_summary=False,
-        )
-    except MisconfigurationException as error:
-        raise UserError(f"trainer: {error}") from error
-    if in_sweep and trainer.world_size > 1:
-        raise UserError(
-            f"trainer.devices is {node['devices']}, but each further process of a distributed "
-            "training would start the whole sweep: train the jobs one by one, or use trainer=auto"
-        )
-    return trainer
 
 
 def _load_state(model: Model, content: dict[str, Any], path: Path) -> None:

@@ -22,8 +22,9 @@ from galaxy.learning import checkpoint_files
 from galaxy.learning.callbacks import Throughput
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.resuming import ResumePoint
-from galaxy.learning.task import GalaxyTask
+from galaxy.learning.task import GalaxyTask, count_steps
 from galaxy.models.fitted import Fitted
+from galaxy.runs.rehearsal import check_lengths, check_schedule
 from galaxy.system.errors import UserError
 from galaxy.system.terminal import tracked
 
@@ -127,9 +128,20 @@ class TrainsByGradients:
         """The number of steps of the optimizer so far."""
         return self.trainer.global_step
 
+    def check_lengths(self, data: GalaxyDataModule) -> None:
+        """Refuses limits, intervals and a schedule that do not fit the number of batches.
+
+        Raises:
+            UserError: The message has the key.
+        """
+        check_lengths(self.trainer, data)
+        self.task.steps_per_epoch = count_steps(self.trainer, data)
+        check_schedule(self.task, self.trainer.max_epochs or 1, self.task.steps_per_epoch)
+
     def check_data(self, data: GalaxyDataModule) -> None:
         """Refuses splits that some process would get nothing of."""
         processes = self.trainer.world_size
+        check_lengths(self.trainer, data)  # bad images may have been left out
         for split in ("train", "val"):
             count = len(data.rows[split])
             if processes > 1 and count < 2 * processes:
