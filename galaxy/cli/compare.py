@@ -15,11 +15,13 @@ def main(arguments: list[str] | None = None) -> int:
         prog="galaxy compare", description="Compares every run at or below these folders."
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    parser.add_argument("--all", action="store_true", help="show runs that failed before they trained, too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the whole table there too")
     options = parser.parse_args(arguments)
 
     from galaxy.reports.compare import (  # noqa: PLC0415  pandas takes longer to import than `--help` may
         comparison,
+        never_trained,
         print_comparison,
         print_errors,
         write_comparison,
@@ -27,7 +29,18 @@ def main(arguments: list[str] | None = None) -> int:
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
 
     try:
-        table = comparison([run for folder in options.folders for run in find_runs(folder.expanduser())])
+        runs = [run for folder in options.folders for run in find_runs(folder.expanduser())]
+        shown = runs if options.all else [run for run in runs if not never_trained(run)]
+        if left_out := len(runs) - len(shown):
+            what = (
+                "1 run that failed before it trained is"
+                if left_out == 1
+                else (f"{left_out} runs that failed before they trained are")
+            )
+            print(f"{what} left out; --all shows them")
+        if not shown:
+            return 0
+        table = comparison(shown)
         print_comparison(table)
         print_errors(table)
         if options.csv:

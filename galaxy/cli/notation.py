@@ -93,7 +93,7 @@ def _mended(value: str, is_text: bool, swept: bool) -> str:
     if value.startswith("[") and value.endswith("]"):
         items = _joined(_split(value[1:-1]), _exists) if is_text else _split(value[1:-1])
         return f"[{','.join(_item(item, is_text) for item in items)}]"
-    if value.startswith("{") and value.endswith("}"):
+    if value.startswith("{") and value.endswith("}") and not is_text:
         pairs = [item.partition(":") for item in _split(value[1:-1])]
         return "{" + ",".join(f"{name}{colon}{_item(item, False)}" for name, colon, item in pairs) + "}"
     if value[:1] in ("[", "{") and not is_text:

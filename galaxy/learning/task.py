@@ -9,6 +9,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -37,8 +38,8 @@ class DivergedError(UserError):
 def count_steps(trainer: pl.Trainer, data: GalaxyDataModule) -> int:
     """Counts the steps of the optimizer in an epoch.
 
-    `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the position of
-    its loader (Lightning issue 20550).
+    `Trainer.estimated_stepping_batches` says so too, but reading it makes a resumed run forget the position
+    of its loader (Lightning issue 20550).
     """
     batches, limit = data.batches_per_epoch(trainer.world_size), trainer.limit_train_batches
     batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)

@@ -75,6 +75,15 @@ def comparison(runs: list[RunFolder]) -> pd.DataFrame:
     return table.drop(columns="rank")
 
 
+def never_trained(run: RunFolder) -> bool:
+    """Whether a run failed before its first epoch was over and left no checkpoint, as a mistake makes it."""
+    try:
+        result = run.result()
+    except UserError:  # it is shown as damaged
+        return False
+    return result.status == "failed" and result.epochs == 0 and not any(run.checkpoints.glob("*.ckpt"))
+
+
 def print_comparison(table: pd.DataFrame) -> None:
     """Prints a table for each group, with the most important figures and the settings of each run."""
     console = Console()

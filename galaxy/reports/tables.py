@@ -23,6 +23,7 @@ BASELINE_NAMES = {
     "center_pixel": "line through the central pixel",
     "noise_floor": "noise floor (a perfect model)",
 }
+SPLIT_TITLES = {"test": "Test split", "val": "No test split; validation split"}
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -35,13 +36,17 @@ NARROW: dict[str, Any] = {"box": SIMPLE_HEAD, "show_edge": False, "pad_edge": Fa
 
 
 def result_table(run: RunFolder, result: Result) -> Table:
-    """Returns the table of a run: its test RMSE (and accuracy) among the baselines, the worst first."""
+    """Returns the table of a run: its test RMSE (and accuracy) among the baselines, the worst first.
+
+    Without a test split the figures are those of the validation split.
+    """
+    split = "test" if "test/rmse" in result.metrics else "val"
     epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
     planned = run.config()["trainer"]["max_epochs"] or 0
     if result.images_per_second is not None and result.epochs < planned:  # only networks have a speed
         epochs = f"stopped early, after {epochs} of {planned}"
     title = (
-        f"Test split: {run.meta()['data']['test']:,} galaxies; labels: {result.labels}\n"
+        f"{SPLIT_TITLES[split]}: {run.meta()['data'][split]:,} galaxies; labels: {result.labels}\n"
         f"{epochs}, {result.seconds:.0f} s"
     )
     if result.objective is not None and result.objective["value"] is not None:
@@ -50,18 +55,18 @@ def result_table(run: RunFolder, result: Result) -> Table:
     table.add_column("prediction", no_wrap=True)
     table.add_column("RMSE", justify="right")
     table.add_column("better than\nthe mean", justify="right")
-    has_accuracy = "test/accuracy" in result.metrics
+    has_accuracy = f"{split}/accuracy" in result.metrics
     if has_accuracy:
         table.add_column("accuracy", justify="right")
     model = run.choices()["model"]
     name = f"{model}, best checkpoint"
     rows = {
-        text: (result.baselines[key]["test/rmse"], result.baselines[key].get("test/accuracy"))
+        text: (result.baselines[key][f"{split}/rmse"], result.baselines[key].get(f"{split}/accuracy"))
         for key, text in BASELINE_NAMES.items()
         if key != model and key in result.baselines
     }
-    rows[name] = (result.metrics["test/rmse"], result.metrics.get("test/accuracy"))
-    mean = result.baselines["mean"]["test/rmse"]
+    rows[name] = (result.metrics[f"{split}/rmse"], result.metrics.get(f"{split}/accuracy"))
+    mean = result.baselines["mean"][f"{split}/rmse"]
     for label, (rmse, accuracy) in sorted(rows.items(), key=lambda row: -row[1][0]):
         better = f"{1 - rmse / mean:.1%}" if mean else "-"  # labels may never vary
         cells: list[Text | str] = [Text(label), f"{rmse:.5f}", better]
@@ -71,13 +76,19 @@ def result_table(run: RunFolder, result: Result) -> Table:
     return table
 
 
-def metrics_tables(labels: Labels, metrics: FractionMetrics, values: dict[str, float]) -> list[Table]:
+def metrics_tables(
+    labels: Labels,
+    metrics: FractionMetrics,
+    values: dict[str, float],
+    unaveraged: dict[str, float] | None = None,
+) -> list[Table]:
     """Returns the tables of an evaluation.
 
     Args:
         labels: What was predicted.
         metrics: The metrics of the predictions.
         values: The same metrics as plain numbers, by name.
+        unaveraged: Those of one view, where the predictions are means over several; else None.
 
     Returns:
         A table with a row for each class or question, if there are several, and a table of overall figures.
@@ -94,10 +105,13 @@ def metrics_tables(labels: Labels, metrics: FractionMetrics, values: dict[str, f
         tables.append(table)
     overall = Table(**NARROW)
     overall.add_column("all together")
-    overall.add_column("", justify="right")
+    columns = [values] if unaveraged is None else [values, unaveraged]
+    for heading in ("",) if unaveraged is None else ("mean of the views", "one view"):
+        overall.add_column(heading, justify="right")
     for name, text in METRIC_NAMES.items():
         if name in values:
-            overall.add_row(text, f"{values[name]:.5f}", style="bold" if name == "rmse" else None)
+            cells = [f"{column[name]:.5f}" for column in columns]
+            overall.add_row(text, *cells, style="bold" if name == "rmse" else None)
     return [*tables, overall]
 
 
@@ -123,7 +137,8 @@ def print_evaluation(found: Evaluation) -> None:
         meaning, predicted = predictions.catalog.labels.meaning, predictions.labels.meaning
         trained = "" if predicted == meaning else f", predicted as {predicted}"
         console.print(Text(f"{found.title}; labels: {meaning}{trained}\n", style="bold"))
-        for table in metrics_tables(predictions.labels, found.scored, values(found.scored)):
+        unaveraged = None if found.unaveraged is None else values(found.unaveraged)
+        for table in metrics_tables(predictions.labels, found.scored, values(found.scored), unaveraged):
             console.print(table)
             console.print()
     if found.seen:

@@ -38,7 +38,9 @@ def baseline_metrics(data: GalaxyDataModule) -> dict[str, dict[str, float]]:
     shown = ("rmse", "accuracy") if labels.kind == "classes" else ("rmse",)
     metrics: dict[str, dict[str, float]] = {name: {} for name in predictions}
     for split in ("val", "test"):
-        rows = data.nonempty_rows(split)
+        rows = data.rows[split]
+        if not len(rows):  # data.test_fraction may be 0
+            continue
         for name, fractions in predictions.items():
             weights = None if data.catalog.weights is None else data.catalog.weights[rows]
             found = values(measure(labels, fractions[rows], targets[rows], weights))

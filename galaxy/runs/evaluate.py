@@ -17,7 +17,7 @@ from galaxy.learning.metrics import FractionMetrics
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, build_data, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
-from galaxy.runs.predict import Predictions, predict, values
+from galaxy.runs.predict import Predictions, predict, values, write_columns
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, write_json, write_text
 from galaxy.system.machine import keep_freed_memory
@@ -27,6 +27,7 @@ OUTPUTS = (
     "metrics.json",
     "predictions.csv",
     "predictions.parquet",
+    "columns.csv",
     "confusion.csv",
     "confusion.png",
     "skipped.txt",
@@ -43,6 +44,7 @@ class Evaluation:
         title: The data, the split and the number of galaxies, in words.
         predictions: The predictions.
         scored: The metrics of the predictions; None where there are no labels.
+        unaveraged: The metrics of one view where several were averaged; else None.
         seen: The number of galaxies that have ids of the run's training galaxies.
     """
 
@@ -50,6 +52,7 @@ class Evaluation:
     title: str
     predictions: Predictions
     scored: FractionMetrics | None
+    unaveraged: FractionMetrics | None
     seen: int
 
     def files(self) -> list[Path]:
@@ -98,13 +101,18 @@ def evaluate(
     module.setup()
     split = split if labelled else "all"
     if split != "all":
+        if split == "test" and module.split_settings.test_fraction == 0 and not len(module.rows["test"]):
+            raise UserError("the run has no test split (data.test_fraction=0): use split=val or split=all")
         module.nonempty_rows(split)
     predictions = predict(trained.model, trained.labels, module, split, device, tta)
     asked = {"checkpoint": str(file), "split": split, "tta": tta, "data": choice, **_subject(data)}
-    scored = _write(folder, asked, predictions, module, labelled)
+    unaveraged = None
+    if labelled and tta > 1:
+        unaveraged = predict(trained.model, trained.labels, module, split, device).metrics()
+    scored = _write(folder, asked, predictions, module, labelled, unaveraged)
     title = f"data: {choice}, split={split}, tta={tta}: {len(predictions.rows):,} galaxies"
     seen = _count_seen(file, module) if labelled and split == "all" else 0
-    return Evaluation(folder, title, predictions, scored, seen)
+    return Evaluation(folder, title, predictions, scored, unaveraged, seen)
 
 
 def _check_names(data: GalaxyDataModule, labels: Labels) -> None:
@@ -136,7 +144,12 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write(
-    folder: Path, asked: dict[str, Any], predictions: Predictions, data: GalaxyDataModule, labelled: bool
+    folder: Path,
+    asked: dict[str, Any],
+    predictions: Predictions,
+    data: GalaxyDataModule,
+    labelled: bool,
+    unaveraged: FractionMetrics | None,
 ) -> FractionMetrics | None:
     """Writes the files of an evaluation in place of those of an earlier one, and returns the metrics."""
     for name in OUTPUTS:  # an earlier evaluation may have had labels where this one has none
@@ -145,6 +158,7 @@ def _write(
     catalog = predictions.catalog
     for suffix in (".parquet", ".csv"):
         predictions.write(folder / f"predictions{suffix}")
+    write_columns(folder / "columns.csv", predictions.labels)
     if catalog.skipped:
         write_text(folder / "skipped.txt", "\n".join(catalog.skipped) + "\n")
     if catalog.writer is not None:
@@ -154,7 +168,8 @@ def _write(
         return None
     scored = predictions.metrics()
     facts = {"galaxies": len(predictions.rows), "labels": data.labels.meaning, "root": str(data.root)}
-    write_json(folder / "metrics.json", {**facts, "metrics": values(scored)})
+    without = {} if unaveraged is None else {"metrics_without_tta": values(unaveraged)}
+    write_json(folder / "metrics.json", {**facts, "metrics": values(scored), **without})
     write_confusion(folder, data.labels, scored)
     return scored
 

@@ -79,6 +79,8 @@ class Experiment:
         check_settings(config)
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         self.data = build_data(config)
+        # A run without a test split tests nothing.
+        self._splits = SPLITS if config["data"]["test_fraction"] > 0 else ("train", "val")
         # The survey is read after everything else has been built, because reading takes longest.
         model = _instantiate_model(config)
         loss = trainer = None
@@ -104,7 +106,7 @@ class Experiment:
         if config["model"]["weights"] is not None and progress is None:
             self.weights = StartingWeights(model, config, folder)
         self.data.read()
-        self.data.check_trainable(SPLITS)
+        self.data.check_trainable(self._splits)
         if self.weights is not None:
             self.weights.check_unseen(self.data)
         weighted = self.data.catalog.weights is not None
@@ -135,7 +137,7 @@ class Experiment:
             UserError: Some images are bad, or a split is empty without them.
         """
         self.data.setup()
-        self.data.check_trainable(SPLITS)
+        self.data.check_trainable(self._splits)
         self.learner.recipe["frame"] = self.data.images.frame
         self.learner.check_data(self.data)
 

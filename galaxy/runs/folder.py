@@ -9,6 +9,7 @@
 | result.json | status, final metrics, baselines, time: see `Result` |
 | predictions.parquet | the test split: id, prediction and target of each answer |
 | predictions_val.parquet | the same of the validation split |
+| columns.csv | the question and the answer of each column of the predictions, in words |
 | confusion.csv, confusion.png | of classes: how many test galaxies of each class were taken for which |
 | splits.parquet | which galaxy is in which split, and which ones the starting weights were trained on |
 | checkpoints/ | best.ckpt and last.ckpt |
@@ -129,6 +130,7 @@ class RunFolder:
             "val": path / "predictions_val.parquet",
             "test": path / "predictions.parquet",
         }
+        self.columns_file = path / "columns.csv"
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.ckpt"
         self.last = self.checkpoints / "last.ckpt"

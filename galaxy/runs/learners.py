@@ -155,6 +155,14 @@ class TrainsByGradients:
         task, trainer, progress = self.task, self.trainer, self.progress
         parameters = sum(parameter.numel() for parameter in task.parameters())
         log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
+        if task.steps_per_epoch == 1 and progress is None:
+            log.warning(
+                "an epoch is one step, and the training %d steps, because a batch (data.batch_size=%d) holds "
+                "all %d training galaxies: use a smaller data.batch_size",
+                trainer.max_epochs,
+                data.batch_size,
+                len(data.rows["train"]),
+            )
         arguments: dict[str, Any] = {}
         if progress is not None:
             if progress.finished:  # perhaps early: only the scoring is left

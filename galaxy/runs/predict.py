@@ -92,6 +92,26 @@ def prediction_table(
     return table
 
 
+def write_columns(path: Path, labels: Labels) -> None:
+    """Writes what each column of predictions means: its question and its answer in words.
+
+    Args:
+        path: The file, a CSV.
+        labels: What is predicted.
+    """
+    answers = [(question, answer) for question in labels.questions for answer in question.answers]
+    table = pd.DataFrame(
+        {
+            "column": labels.columns,
+            "question": [question.text for question, _ in answers],
+            "answer": [answer.text for _, answer in answers],
+            "meaning": labels.meaning,
+        }
+    )
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
 def predict(
     model: Model, labels: Labels, data: GalaxyDataModule, split: str, device: torch.device, tta: int = 1
 ) -> Predictions:

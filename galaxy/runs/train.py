@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS, write_splits
 from galaxy.learning import checkpoint_files
 from galaxy.learning.resuming import ResumePoint
@@ -20,7 +21,7 @@ from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, Experiment, load_weights, open_loggers
 from galaxy.runs.folder import Objective, Result, RunFolder, Status
 from galaxy.runs.learners import Model
-from galaxy.runs.predict import predict, values
+from galaxy.runs.predict import predict, values, write_columns
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
 from galaxy.system.interruption import Interrupted, Interruption, listening
@@ -28,6 +29,9 @@ from galaxy.system.machine import keep_freed_memory
 from galaxy.system.terminal import quieten_libraries
 
 log = logging.getLogger(__name__)
+
+# An accuracy on so many galaxies is uncertain by about 0.05.
+FEW = 100
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class TrainingRun:
         result.labels = data.labels.meaning
         sizes = ", ".join(f"{len(data.rows[split]):,} {split}" for split in SPLITS)
         log.info("data=%s at %s: %s; labels: %s", data.catalog.name, data.root, sizes, data.labels.meaning)
+        warn_of_few(data)
         if "resumed" in run.meta() and not run.last.exists():
             log.warning("the run has no checkpoint yet, and starts from the beginning: %s", run.path)
         try:
@@ -155,26 +160,21 @@ class TrainingRun:
         data = experiment.data
         load_weights(model, self.run.best)
         for split, file in self.run.predictions_files.items():
+            if not len(data.rows[split]):
+                log.warning("nothing was tested, because data.test_fraction is 0")
+                continue
             predictions = predict(model, data.labels, data, split, experiment.learner.device)
             predictions.write(file)
             metrics = predictions.metrics()
             result.metrics |= {f"{split}/{name}": value for name, value in values(metrics).items()}
             if split == "test":
                 write_confusion(self.run.path, data.labels, metrics)
+        write_columns(self.run.columns_file, data.labels)
         assert result.objective is not None
-        metric, mode = result.objective["metric"], result.objective["mode"]
+        metric = result.objective["metric"]
         result.objective["value"] = result.metrics.get(metric, experiment.learner.best_score)
         result.baselines = baseline_metrics(data)
-        if metric not in result.baselines["mean"]:
-            metric, mode = "val/rmse", "min"
-        found, mean = result.metrics[metric], result.baselines["mean"][metric]
-        learned = found < mean if mode == "min" else found > mean
-        if isinstance(model, GalaxyTask) and not learned:
-            log.warning(
-                "on the validation split (%d galaxies) the network is no better than the mean of the "
-                "training labels, so it has learned nothing: try a smaller optimizer.lr or more epochs",
-                len(data.rows["val"]),
-            )
+        _caution(model, len(data.rows["val"]), result)
 
     def _log_final(self, loggers: list[Logger], result: Result, step: int) -> None:
         final = {
@@ -191,6 +191,49 @@ class TrainingRun:
     def _say_how_to_go_on(self) -> None:
         how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"
         print(f"Interrupted. {how} galaxy train resume={shlex.quote(str(self.run.path))}", file=sys.stderr)
+
+
+def _caution(model: Model, galaxies: int, result: Result) -> None:
+    """Warns if the model is no better, on the validation split, than one that does not look at the images.
+
+    Args:
+        model: The model.
+        galaxies: Their number in the validation split.
+        result: The metrics of the model and of the baselines, and the objective.
+    """
+    assert result.objective is not None
+    metric, mode, baseline = result.objective["metric"], result.objective["mode"], result.baselines["mean"]
+    if metric not in baseline:
+        metric, mode = "val/rmse", "min"
+    found = result.metrics[metric]
+    learned = found < baseline[metric] if mode == "min" else found > baseline[metric]
+    if isinstance(model, GalaxyTask) and not learned:
+        log.warning(
+            "on the validation split (%d galaxies) the network is no better than the mean of the training "
+            "labels, so it has learned nothing: try a smaller optimizer.lr or more epochs",
+            galaxies,
+        )
+    accuracy, commonest = (metrics.get("val/accuracy") for metrics in (result.metrics, baseline))
+    if accuracy is not None and commonest is not None and accuracy < commonest:
+        log.warning(
+            "on the validation split (%d galaxies) the accuracy is %.3f, below the %.3f of always answering "
+            "the commonest class: look at confusion.png, or train longer",
+            galaxies,
+            accuracy,
+            commonest,
+        )
+
+
+def warn_of_few(data: GalaxyDataModule) -> None:
+    """Warns of splits that are too small for figures on them to mean much."""
+    counts = {split: len(data.rows[split]) for split in ("val", "test") if len(data.rows[split])}
+    if any(count < FEW for count in counts.values()):
+        log.warning(
+            "%s: figures on fewer than %d galaxies change much with the choice of the galaxies; use more "
+            "galaxies, or larger data.val_fraction and data.test_fraction",
+            ", ".join(f"{count} galaxies in the {split} split" for split, count in counts.items()),
+            FEW,
+        )
 
 
 def _resume_point(run: RunFolder) -> ResumePoint | None:

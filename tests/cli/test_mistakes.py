@@ -400,7 +400,7 @@ SETTINGS = (
         ("model.weights=imagnet",),
     ),
     Case("nothing to train on", "data=kaggle data.val_fraction=0.9", ("data.val_fraction is 0.9",)),
-    Case("nothing to score on", "data=kaggle data.test_fraction=0", ("the test split is empty",)),
+    Case("nothing to validate on", "data=kaggle data.val_fraction=0", ("the val split is empty",)),
     Case("nothing left to train on", "data=kaggle data.limit=1 model=mean", ("split is empty",)),
     Case("negative seed of the splits", "data=kaggle data.split_seed=-1", ("data.split_seed is -1",)),
     Case("classes of fractions", "data=kaggle target=classes", ("data=kaggle has fractions",)),

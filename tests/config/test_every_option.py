@@ -18,15 +18,9 @@ from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.models.heads import Output
 from galaxy.runs.checks import check_settings
-from galaxy.runs.experiment import (
-    COMPARED_GROUPS,
-    build_callbacks,
-    build_data,
-    build_model,
-    build_trainer,
-    open_loggers,
-)
+from galaxy.runs.experiment import COMPARED_GROUPS, build_data, build_model, open_loggers
 from galaxy.runs.learners import Model
+from galaxy.runs.trainer import build_callbacks, build_trainer
 from galaxy.surveys.kaggle import LABELS
 
 CLASSES = class_labels(("a", "b", "c"), "Which?")
@@ -93,12 +87,12 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
         2,
         len(CLASSES.columns if isinstance(model, Fitted) else LABELS.columns),
     )
-    callbacks = build_callbacks(config, tmp_path / "checkpoints")
-    assert all(isinstance(callback, pl.Callback) for callback in callbacks)
+    callbacks = build_callbacks(config["callbacks"], tmp_path / "checkpoints")
+    assert all(isinstance(callback, pl.Callback) for callback in callbacks.values())
     check_settings(config)
     choices = dict.fromkeys(COMPARED_GROUPS, "")
     loggers = open_loggers(config, choices, [], tmp_path, metrics="")
-    trainer = build_trainer(config, callbacks, loggers, in_sweep=False)
+    trainer = build_trainer(config["trainer"], callbacks, loggers)
     if isinstance(model, GalaxyTask):
         model.trainer = trainer
         model.optimizer = instantiate(config["optimizer"], "optimizer")
