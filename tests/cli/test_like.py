@@ -88,8 +88,8 @@ def test_what_names_no_run_is_refused(tmp_path: Path) -> None:
         (sweep / name / "result.json").write_text(json.dumps(result))
     (tmp_path / "empty").mkdir()
     for name, said in {
-        f"{tmp_path}/none": "is not a folder; it must be the folder of a run",
-        f"{tmp_path}/empty": "is not the folder of a run",
+        f"{tmp_path}/none": "is not a run folder: there is no such folder",
+        f"{tmp_path}/empty": "is not a run folder",
         f"{sweep}": f"holds 2 runs, and one is needed; the best by val/rmse is like={sweep}/1",
     }.items():
         with pytest.raises(UserError) as error:

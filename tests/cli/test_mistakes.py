@@ -370,7 +370,7 @@ SETTINGS = (
     Case(
         "no strategy",
         "data=kaggle data.root=/nowhere model=deep_cnn crop.size=32 trainer.strategy=dpp",
-        ("trainer: ", "dpp"),
+        ("trainer.strategy is dpp; it must be auto, ddp",),
     ),
     Case(
         "no direction",

@@ -261,8 +261,8 @@ MISTAKES = {
     "unknown configuration": (["-cn", "trian"], ["no option trian", "did you mean train?"]),
     "unknown folder": (["-cd", "nowhere"], ["--config-dir", "nowhere"]),
     "everything at once": (
-        ["loss=msee", "model.widht=4", "seed=abc", "a=b=c", "data=kaggle"],
-        ["has 5 mistakes", "msee", "widht", "seed is abc", "a=b=c", "data.root"],
+        ["loss=msee", "model.widht=4", "seed=abc", "a=[b=c", "data=kaggle"],
+        ["has 5 mistakes", "msee", "widht", "seed is abc", "a=[b=c", "data.root"],
     ),
     "one job of a sweep": (
         ["-m", "loss=mse,counts", "head=tree,sigmoid", "seed=1,2"],

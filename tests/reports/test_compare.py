@@ -101,7 +101,7 @@ def test_results_are_read_back_as_written(tmp_path: Path) -> None:
 def shown(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the command prints on a terminal of 80 columns."""
     monkeypatch.setenv("COLUMNS", "80")
-    assert main([str(tmp_path)]) == 0
+    assert main([str(tmp_path), "--all"]) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -219,6 +219,8 @@ def test_of_an_error_that_lists_things_the_first_is_shown(
     run = write_run(tmp_path / "a", 0.1, "mean", None, "failed")
     run.write_result(Result(status="failed", error="Not found:\n  /data/one\n  /data/two"))
     assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "1 run that failed before it trained is left out; --all shows them\n"
+    assert main([str(tmp_path), "--all"]) == 0
     assert f"{tmp_path}/a: Not found: /data/one\n" in capsys.readouterr().out
 
 

@@ -254,6 +254,7 @@ def test_an_evaluation_leaves_nothing_of_an_earlier_one(command: Command, run: P
     (out / "evaluation.json").write_text("{}")
     assert command("evaluate.py", f"run={run}", f"out={out}") == 0
     assert {file.name for file in out.iterdir()} == {
+        "columns.csv",
         "evaluation.json",
         "metrics.json",
         "predictions.csv",
@@ -340,7 +341,7 @@ def test_a_mapping_survives_hydras_notation(text: str) -> None:
         (["checkpoint={tmp}", "data=kaggle", "data.root=x"], "write run="),
         (["run={tmp}/nowhere"], "not a run folder"),
         ([], "run=DIR"),
-        (["run=x", "tta=3"], "tta is 3, but must be 1 or 4 or 8"),
+        (["checkpoint={tmp}/junk.ckpt", "tta=3"], "tta is 3, but must be 1 or 4 or 8"),
         (["data=kaggle", "data.root=x"], "run=DIR"),
         (["checkpoint={tmp}/junk.ckpt", "data=kaggle", "data.root=x"], "not a checkpoint"),
     ],

@@ -105,7 +105,7 @@ def attempt(command: Command, quick: list[str], tmp_path: Path, capsys: pytest.C
 
     def call(*arguments: str) -> tuple[int, str]:
         run = RunFolder(tmp_path / "run")
-        short = ["crop.size=16", "model=mlp", "callbacks.early_stopping=null", f"hydra.run.dir={run.path}"]
+        short = ["crop.size=32", "model=mlp", "callbacks.early_stopping=null", f"hydra.run.dir={run.path}"]
         status = command("train.py", *quick, *short, *arguments)
         said = capsys.readouterr().err
         assert "Traceback" not in said

@@ -40,6 +40,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             return original(self, *arguments)
 
         monkeypatch.setattr(GalaxyTask, method, counted)
+        monkeypatch.setattr("galaxy.runs.experiment.rehearse", lambda *_: None)  # its step is none of the run
 
     return arm
 
@@ -279,7 +280,7 @@ def test_a_folder_goes_on_only_if_asked_and_unchanged(
     assert "best checkpoint" in shown
     assert f"Run folder: {run.path} (done before)" in shown
     assert command("train.py", f"resume={tmp_path}/none") == 1
-    assert "neither the folder of a run nor that of a sweep" in capsys.readouterr().err
+    assert "is neither auto, latest, the folder of a run nor that of a sweep" in capsys.readouterr().err
 
 
 def test_other_data_are_refused(
@@ -323,11 +324,11 @@ def test_another_precision_is_refused(
 ) -> None:
     auto = [*(o for o in quick if not o.startswith("trainer.precision")), "trainer.precision=auto"]
     here = f"hydra.run.dir={tmp_path}/run"
-    monkeypatch.setattr("galaxy.runs.experiment.best_precision", lambda _: "32-true")
+    monkeypatch.setattr("galaxy.runs.trainer.best_precision", lambda _: "32-true")
     at_step(2, kill)
     with pytest.raises(Killed):
         command("train.py", *auto, here)
-    monkeypatch.setattr("galaxy.runs.experiment.best_precision", lambda _: "bf16-mixed")
+    monkeypatch.setattr("galaxy.runs.trainer.best_precision", lambda _: "bf16-mixed")
     assert command("train.py", *auto, "resume=auto", here) == 1
     assert "was begun with precision 32-true, and here it would go on with bf16" in capsys.readouterr().err
 
