@@ -6,7 +6,6 @@ Only this module and its checks (`galaxy.runs.checks`) read the configuration of
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.trust import check_trusted
@@ -35,15 +34,9 @@ from galaxy.runs.trainer import build_callbacks, build_trainer
 from galaxy.runs.weights import StartingWeights
 from galaxy.surveys.files import Stretch
 from galaxy.system.errors import UserError
-from galaxy.system.files import write_text
 from galaxy.system.interruption import Interruption
 
 Config = dict[str, Any]
-
-# Runs are compared by the options of these groups.
-COMPARED_GROUPS = ("data", "target", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
-# TensorBoard's table has these columns. "best/..." belong to the best checkpoint; "val/rmse" is live.
-TABLE_METRICS = ("best/objective", "best/val_rmse", "best/test_rmse", "best/test_accuracy", "val/rmse")
 
 
 class Experiment:
@@ -231,48 +224,6 @@ def build_data(config: Config) -> GalaxyDataModule:
         seed=config["seed"],
     )
     return data
-
-
-def open_loggers(
-    config: Config, choices: dict[str, str], overrides: Sequence[str], folder: Path, metrics: str
-) -> list[Logger]:
-    """Opens the chosen loggers and metrics.csv, which belongs to every run folder.
-
-    The run is declared in TensorBoard's table at once, before anything can fail. The columns of that table
-    come from one arbitrary run, so every run has the same keys. A metric is a column only if it was declared
-    with the hyperparameters; here it is NaN until it is known.
-
-    Args:
-        config: The configuration of the run.
-        choices: The option taken in each group.
-        overrides: What the command line changed.
-        folder: The run folder.
-        metrics: What metrics.csv holds already, if the run is resumed.
-    """
-    nodes = {name: node for name, node in config["logger"].items() if node is not None}
-    chosen = [instantiate(node, f"logger.{name}") for name, node in nodes.items()]
-    table = CSVLogger(save_dir=str(folder), name="", version="")
-    writer = table.experiment  # this deletes an older metrics.csv
-    if metrics:
-        write_text(Path(writer.metrics_file_path), metrics)
-        writer.metrics_keys = metrics.splitlines()[0].split(",")
-    loggers = [*(made(save_dir=str(folder)) if callable(made) else made for made in chosen), table]
-    hyperparameters = {
-        **{group: choices[group] for group in COMPARED_GROUPS},
-        "objective": config["objective"]["metric"],
-        "seed": config["seed"],
-        "lr": config["optimizer"].get("lr"),
-        "batch_size": config["data"]["batch_size"],
-        "limit": config["data"]["limit"] or "all",
-        "max_epochs": config["trainer"].get("max_epochs"),
-        "overrides": " ".join(overrides),
-    }
-    for logger in loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(hyperparameters, dict.fromkeys(TABLE_METRICS, math.nan))
-        else:
-            logger.log_hyperparams(hyperparameters)
-    return loggers
 
 
 def _load_state(model: Model, content: dict[str, Any], path: Path) -> None:

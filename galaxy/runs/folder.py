@@ -4,7 +4,7 @@
 | --- | --- |
 | config.yaml | the whole configuration, resolved |
 | overrides.yaml | what the command line changed |
-| meta.json | format, command, seed, versions, hardware, fingerprints of the data, starting weights |
+| meta.json | format, command, seed, versions, hardware, fingerprints of the data, starting weights, loggers |
 | metrics.csv, hparams.yaml | the metrics as they were logged, and the choices that runs are compared by |
 | result.json | status, final metrics, baselines, time: see `Result` |
 | predictions.parquet | the test split: id, prediction and target of each answer |
@@ -14,7 +14,7 @@
 | splits.parquet | which galaxy is in which split, and which ones the starting weights were trained on |
 | checkpoints/ | best.ckpt and last.ckpt |
 | evaluation/ | what `evaluate.py` found |
-| events.out.tfevents.* | TensorBoard |
+| events.out.tfevents.*, wandb/ | TensorBoard; Weights & Biases |
 | train.log | the messages of the program |
 """
 

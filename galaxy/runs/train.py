@@ -18,9 +18,10 @@ from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.runs.baseline_scores import baseline_metrics
 from galaxy.runs.confusion import write_confusion
-from galaxy.runs.experiment import Config, Experiment, load_weights, open_loggers
+from galaxy.runs.experiment import Config, Experiment, load_weights
 from galaxy.runs.folder import Objective, Result, RunFolder, Status
 from galaxy.runs.learners import Model
+from galaxy.runs.loggers import close_loggers, log_final, open_loggers
 from galaxy.runs.predict import predict, values, write_columns
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
@@ -99,7 +100,7 @@ class TrainingRun:
             )
             model = self._fit(experiment, result)
             self._score(experiment, model, result)
-            self._log_final(loggers, result, experiment.learner.steps)
+            log_final(loggers, result, experiment.learner.steps)
             result.status = "done"
         except BaseException as error:
             ends_program = not isinstance(error, Exception) or not self.in_sweep
@@ -111,9 +112,10 @@ class TrainingRun:
         finally:
             before = 0.0 if progress is None else progress.seconds
             result.seconds = round(before + time.perf_counter() - started, 3)
-            self.run.write_result(result)
-            for logger in loggers:
-                logger.finalize("success" if result.status == "done" else "failed")
+            try:
+                self.run.write_result(result)
+            finally:  # the next job of a sweep must not log to the run of this one
+                close_loggers(loggers, result.status)
             log.info("%s after %.0f s: %s", result.status, result.seconds, self.run.path)
         return result
 
@@ -125,7 +127,8 @@ class TrainingRun:
         experiment.fit()
 
     def _loggers(self, metrics: str = "") -> list[Logger]:
-        return open_loggers(self.config, self.choices, self.overrides, self.run.path, metrics)
+        sweep = self.run.path.parent.name if self.in_sweep else None
+        return open_loggers(self.run, self.config, self.choices, self.overrides, metrics, sweep)
 
     def _fit(self, experiment: Experiment, result: Result) -> Model:
         """Reads the images and trains; says in the folder on what, and in the result how far it came."""
@@ -175,18 +178,6 @@ class TrainingRun:
         result.objective["value"] = result.metrics.get(metric, experiment.learner.best_score)
         result.baselines = baseline_metrics(data)
         _caution(model, len(data.rows["val"]), result)
-
-    def _log_final(self, loggers: list[Logger], result: Result, step: int) -> None:
-        final = {
-            f"best/{name.replace('/', '_')}": result.metrics[name]
-            for name in ("val/rmse", "test/rmse", "test/accuracy")
-            if name in result.metrics
-        }
-        if result.objective is not None and result.objective["value"] is not None:
-            final["best/objective"] = result.objective["value"]
-        log.info("best checkpoint: %s", ", ".join(f"{name} {value:.5f}" for name, value in final.items()))
-        for logger in loggers:
-            logger.log_metrics(final, step=step)
 
     def _say_how_to_go_on(self) -> None:
         how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"

@@ -66,6 +66,8 @@ def quieten_libraries() -> None:
     # "GPU available", "Tip: try installing ...", and the precision, which config.yaml holds too.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    # MLflow's experiment is made when its first run begins.
+    logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
     for message in (
         # metrics.csv shares the run folder with everything else.
         r"Experiment logs directory .* exists and is not empty",

@@ -18,16 +18,20 @@ from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.models.heads import Output
 from galaxy.runs.checks import check_settings
-from galaxy.runs.experiment import COMPARED_GROUPS, build_data, build_model, open_loggers
+from galaxy.runs.experiment import build_data, build_model
+from galaxy.runs.folder import RunFolder
 from galaxy.runs.learners import Model
+from galaxy.runs.loggers import COMPARED_GROUPS, close_loggers, open_loggers
 from galaxy.runs.trainer import build_callbacks, build_trainer
 from galaxy.surveys.kaggle import LABELS
+from galaxy.system.terminal import quieten_libraries
 
 CLASSES = class_labels(("a", "b", "c"), "Which?")
 PRIMARY = ("train", "evaluate", "explore")
 # Options that only work beside others say so in `requires`; these are the others.
 COMPANIONS = {
     "loss=dirichlet_multinomial": ["head=tree", "data.counts=true"],
+    "logger=wandb": ["logger.wandb.mode=offline"],
     "target=question": ["target.question=q03"],
 }
 # What the files of `data` share, and the logging of Hydra itself, are no choices of a user.
@@ -68,7 +72,10 @@ def test_every_group_of_the_folder_is_offered() -> None:
 
 
 @pytest.mark.parametrize("option", [o for o in OPTIONS if not o.startswith(("sweep", "experiment"))])
-def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> None:
+def test_every_option_builds_what_it_describes(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MLflow keeps its runs below the working directory
     config = plain(composed(*rooted(option)))
     if config["trainer"]["accelerator"] == "gpu":
         config["trainer"] |= {"accelerator": "cpu", "devices": 1}
@@ -91,7 +98,11 @@ def test_every_option_builds_what_it_describes(option: str, tmp_path: Path) -> N
     assert all(isinstance(callback, pl.Callback) for callback in callbacks.values())
     check_settings(config)
     choices = dict.fromkeys(COMPARED_GROUPS, "")
-    loggers = open_loggers(config, choices, [], tmp_path, metrics="")
+    quieten_libraries()
+    run = RunFolder(tmp_path)
+    run.begin(config, [], choices, resume=False)
+    loggers = open_loggers(run, config, choices, [])
+    close_loggers(loggers, "done")
     trainer = build_trainer(config["trainer"], callbacks, loggers)
     if isinstance(model, GalaxyTask):
         model.trainer = trainer

@@ -16,8 +16,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from galaxy.runs.experiment import TABLE_METRICS
 from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.loggers import TABLE_METRICS
 from tests.conftest import Command
 
 
