@@ -6,7 +6,7 @@ import os
 import re
 import sys
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 # A file name has 255 bytes at most, some of which the number of the job takes.
 LONGEST_NAME = 200
@@ -36,8 +36,14 @@ def console_level() -> str:
     return "INFO" if first and not sys.stdout.isatty() else "WARNING"
 
 
+def given(key: str, *, _root_: DictConfig) -> bool:
+    """Whether a configuration has a key. The one of a training has keys that an evaluation lacks."""
+    return OmegaConf.select(_root_, key) is not None
+
+
 def register() -> None:
-    """Registers `${pid:}`, `${console_level:}` and `${job_name:number,overrides}`."""
+    """Registers `${pid:}`, `${console_level:}`, `${job_name:number,overrides}` and `${given:key}`."""
+    OmegaConf.register_new_resolver("given", given, replace=True)
     OmegaConf.register_new_resolver("pid", os.getpid, replace=True)
     OmegaConf.register_new_resolver("console_level", console_level, replace=True)
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)

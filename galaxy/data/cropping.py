@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +20,7 @@ from rich.progress import Progress
 from galaxy.images import BadImageError
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import Decoder
-from galaxy.images.reading import read_file
-from galaxy.surveys.catalog import Hdf5Image, ImageSource
+from galaxy.surveys.catalog import Hdf5Image, ImageSource, ParquetImage
 
 # A task decodes this many images: handing tasks out then costs nothing, and the progress bar still moves.
 BLOCK = 64
@@ -100,8 +100,10 @@ def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Coll
             pixels = decode(image)
             content = _digest(pixels.tobytes(), repr(pixels.shape))
         else:
-            path, *settings = (image,) if isinstance(image, Path) else image
-            data = read_file(path)
+            data = decode.content(image)
+            settings: list[Any] = [] if isinstance(image, Path) else list(image[1:])
+            if isinstance(image, ParquetImage):  # the place in the file does not change the pixels
+                settings = [] if image.white is None else [image.white]
             content = _digest(data, repr(settings))
         if content in known or crop is None:
             return Cropped(content)

@@ -150,7 +150,10 @@ class GalaxyDataModule(pl.LightningDataModule):
         with naming("target"):
             catalog = self.target(catalog)
         if self.counts and catalog.counts is None:
-            raise UserError(f"data.counts is true, but data={catalog.name} has no vote counts")
+            raise UserError(
+                f"data.counts is true, but data={catalog.name} has no vote counts (those of a table are in "
+                "data.catalog.columns or data.catalog.questions)"
+            )
         # The whole catalog is split, so that a galaxy's split depends neither on the limit nor on bad images.
         splits, self.listed = self.split_settings.split(catalog)
         rows = sample_rows(catalog.ids, self.limit)
@@ -227,11 +230,11 @@ class GalaxyDataModule(pl.LightningDataModule):
                 f"data.stratify is true, but data={name} knows no kinds of galaxies: use classes "
                 "(target=question1 or target=classes) or data.stratify=false"
             )
-        split_file = self.split_settings.split_file
-        if split_file is not None and self.listed == 0:
+        if self.listed is not None and not self.listed.found:
             raise UserError(
-                f"data.split_file {split_file} lists none of the galaxies of data={name}, which are "
-                f"called {self.catalog.identifiers[0]} and so on (ids must not have been saved as floats)"
+                f"data.split_file {self.split_settings.split_file} lists none of the galaxies of "
+                f"data={name}, which are called {self.catalog.identifiers[0]} and so on (ids must not have "
+                "been saved as floats)"
             )
         for split in splits:
             if split != "test" or self.split_settings.test_fraction > 0:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,28 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "test")
 _TRAIN, _VAL, _TEST = range(3)
+
+
+class Listed(NamedTuple):
+    """The galaxies of a catalog and those that a file of splits lists.
+
+    Attributes:
+        found: The number of galaxies in both.
+        new: The names of the galaxies that the file does not list.
+        gone: The names in the file that the catalog does not have.
+    """
+
+    found: int
+    new: tuple[str, ...]
+    gone: tuple[str, ...]
+
+    def words(self) -> str:
+        """Returns how many galaxies are new, and how many are listed."""
+        if not self.found:
+            return f"{len(self.new):,} new galaxies, none of which is listed in the file of splits"
+        if not self.new:
+            return f"all {self.found:,} galaxies are listed in the file of splits"
+        return f"{self.found:,} galaxies are listed in the file of splits, {len(self.new):,} are new"
 
 
 @dataclass(frozen=True)
@@ -53,11 +75,11 @@ class SplitSettings:
         if self.split_seed < 0:
             raise ValueError(f"split_seed is {self.split_seed}; it must be 0 or more")
 
-    def split(self, catalog: Catalog) -> tuple[NDArray[np.int8], int]:
+    def split(self, catalog: Catalog) -> tuple[NDArray[np.int8], Listed | None]:
         """Splits a catalog.
 
         Returns:
-            (N,) int8, indices of `SPLITS`; and how many galaxies the file of splits lists.
+            (N,) int8, indices of `SPLITS`; and which galaxies the file of splits lists, if there is one.
 
         Raises:
             UserError: The file of splits cannot be used.
@@ -67,11 +89,14 @@ class SplitSettings:
             catalog.ids, self.val_fraction, self.test_fraction, self.split_seed, strata, catalog.groups
         )
         if self.split_file is None:
-            return splits, 0
+            return splits, None
         names = [str(name) for name in catalog.identifiers.tolist()]
-        fixed = read_splits(self.split_file, names)
-        listed = int((fixed >= 0).sum())
-        log.info("%d of %d galaxies are listed in %s", listed, len(fixed), self.split_file)
+        table = _recorded(self.split_file)
+        fixed = _look_up(table, names)
+        new = tuple(name for name, code in zip(names, fixed.tolist(), strict=True) if code < 0)
+        gone = tuple(table.index[~table.index.isin(names)].tolist())
+        listed = Listed(len(names) - len(new), new, gone)
+        log.info("%s (%s)", listed.words(), self.split_file)
         return override_splits(splits, fixed, catalog.groups, names), listed
 
 
@@ -161,13 +186,17 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     Raises:
         UserError: The file cannot be read, lacks a column, lists a galaxy twice, or names another split.
     """
-    return _recorded(path).reindex(identifiers).fillna(-1).to_numpy().astype(np.int8)
+    return _look_up(_recorded(path), identifiers)
 
 
 def training_ids(path: Path) -> frozenset[str]:
     """Returns the galaxies that a file of splits sends to the training split; errors as `read_splits`."""
     recorded = _recorded(path)
     return frozenset(recorded.index[recorded == _TRAIN])
+
+
+def _look_up(table: pd.Series[Any], identifiers: list[str]) -> NDArray[np.int8]:
+    return table.reindex(identifiers).fillna(-1).to_numpy().astype(np.int8)
 
 
 def _recorded(path: Path) -> pd.Series[Any]:

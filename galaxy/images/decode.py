@@ -16,8 +16,9 @@ from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
 from galaxy.images.fits import decoded_fits
 from galaxy.images.hdf5 import Hdf5Files
+from galaxy.images.parquet import ParquetFiles
 from galaxy.images.reading import read_file
-from galaxy.surveys.catalog import DeepPicture, FitsImage, Hdf5Image, ImageSource
+from galaxy.surveys.catalog import DeepPicture, FitsImage, Hdf5Image, ImageSource, ParquetImage
 from galaxy.system.errors import UserError, listing
 
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
@@ -56,6 +57,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._hdf5 = Hdf5Files()
+        self._parquet = ParquetFiles()
         self._warnings = warnings.catch_warnings()
         self._log_level = cv2.utils.logging.getLogLevel()
 
@@ -75,6 +77,7 @@ class Decoder:
         traceback: TracebackType | None,
     ) -> None:
         self._hdf5.close()
+        self._parquet.close()
         cv2.utils.logging.setLogLevel(self._log_level)
         self._warnings.__exit__(kind, error, traceback)
 
@@ -101,11 +104,24 @@ class Decoder:
         if isinstance(source, Hdf5Image):
             return self._hdf5.read(source)
         if content is None:
-            content = read_file(source if isinstance(source, Path) else source.path)
+            content = self.content(source)
         if isinstance(source, FitsImage):
             return decoded_fits(source, content)
+        if isinstance(source, ParquetImage):
+            return _decoded_picture(source.path, content, source.white)
         path, white = source if isinstance(source, DeepPicture) else (source, None)
         return _decoded_picture(path, content, white)
+
+    def content(self, source: Path | FitsImage | DeepPicture | ParquetImage) -> bytes:
+        """Reads the bytes of an image's file.
+
+        Raises:
+            BadImageError: The file is missing or not readable for us.
+            UserError: The disk or the system failed.
+        """
+        if isinstance(source, ParquetImage):
+            return self._parquet.read(source)
+        return read_file(source if isinstance(source, Path) else source.path)
 
 
 def decode(source: ImageSource) -> Pixels:

@@ -171,6 +171,26 @@ class Questions:
             out[..., columns] /= np.where(met[..., i], total, 1.0)[..., None]
         return out, met
 
+    def known(self, conditional: NDArray[np.floating], met: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The questions whose cumulative fractions are known.
+
+        The fractions of a question that nobody was asked are known: they are 0. But shares of an unknown
+        fraction are unknown.
+
+        Args:
+            conditional: (..., size), and
+            met: (..., questions) bool, as `conditional` returns them.
+
+        Returns:
+            (..., questions) bool.
+        """
+        known = met | (self.reach(conditional) == 0)
+        for question in self.order:
+            parent = self.parents[question]
+            if parent is not None:
+                known[..., question] &= known[..., self.question_of[parent]]
+        return known
+
     def residuals(self, cumulative: NDArray[np.floating]) -> NDArray[np.float64]:
         """The difference between the sum of each question's answers and its parent's value.
 

@@ -16,7 +16,7 @@ from galaxy.learning.metrics import ClassMetrics, FractionMetrics
 from galaxy.runs.confusion import class_names
 from galaxy.runs.evaluate import Evaluation
 from galaxy.runs.folder import Result, RunFolder
-from galaxy.runs.predict import values
+from galaxy.runs.predict import Predictions, values
 
 BASELINE_NAMES = {
     "mean": "mean of the training labels",
@@ -129,6 +129,13 @@ def _class_table(labels: Labels, counts: NDArray[np.int64]) -> Table:
     return table
 
 
+def class_counts(predictions: Predictions) -> str:
+    """Returns how many galaxies have each class as the most probable one, in words."""
+    numbers = np.bincount(predictions.fractions.argmax(axis=1), minlength=len(predictions.labels.columns))
+    names = class_names(predictions.labels)
+    return ", ".join(f"{name} {number:,}" for name, number in zip(names, numbers.tolist(), strict=True))
+
+
 def print_evaluation(found: Evaluation) -> None:
     """Prints what an evaluation found, and the files that it wrote."""
     console = Console()
@@ -141,6 +148,10 @@ def print_evaluation(found: Evaluation) -> None:
         for table in metrics_tables(predictions.labels, found.scored, values(found.scored), unaveraged):
             console.print(table)
             console.print()
+    if found.scored is None:
+        console.print(Text(f"{found.title}, without labels", style="bold"))
+        if predictions.labels.kind == "classes":
+            console.print(Text(f"most probable class: {class_counts(predictions)}\n"))
     if found.seen:
         warning = (
             f"The run was trained on galaxies with the ids of {found.seen:,} of these "

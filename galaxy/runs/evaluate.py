@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -33,6 +34,11 @@ OUTPUTS = (
     "skipped.txt",
     "submission.csv",
 )
+
+
+# These two surveys show the same galaxies.
+_TWINS = ("kaggle", "gz2")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ def evaluate(
         _check_same_labels(trained.labels, module)
         if split != "all":
             _check_same_splits(data, file, trained.config["data"])
+            _check_recognised(module)
+        warn_of_twins(module.catalog.name, trained.config["data"])
     galaxies = split if labelled else "unlabelled"
     folder = out or _default_folder(file, choice, data, trained.config["data"], galaxies, tta)
     _make_folder(folder)
@@ -186,12 +194,17 @@ def _count_seen(file: Path, data: GalaxyDataModule) -> int:
 def _check_same_labels(labels: Labels, data: GalaxyDataModule) -> None:
     """Refuses labels that answer other questions than those the model was asked."""
     if not labels.compatible(data.labels):
+        known = set(labels.columns) >= set(data.labels.columns)
+        classes = ",".join(f'"{name}"' for name in labels.columns)
+        advice = f"\nIf the data lack a class of the model: '+data.catalog.classes=[{classes}]'"
         raise UserError(
             f"the model predicts {len(labels.columns)} {labels.kind} (labels: {labels.meaning}), but "
             f"data={data.catalog.name} has {len(data.labels.columns)} {data.labels.kind} (labels: "
             f"{data.labels.meaning}). These are not the same answers, in the same order of the same tree: "
             f"they do not compare.\nThe model's: {_shown(labels)}\nThe data's: {_shown(data.labels)}\n"
             "data=folder predicts the images without scoring them"
+            + advice
+            * (labels.kind == data.labels.kind == "classes" and known)
         )
 
 
@@ -220,6 +233,38 @@ def _check_same_splits(data: Config, file: Path, trained: Config) -> None:
             else f"the run was trained with {settings[key]}, so its splits are others"
         )
         raise UserError(f"data.{key} is {data[key]}, but {held}: leave it out, or {remedy}")
+
+
+def _check_recognised(data: GalaxyDataModule) -> None:
+    """Refuses galaxies of which some or all have other names than in the splits that the run recorded.
+
+    Galaxies may be added to those of the run, or be a part of them. But where some are missing and others are
+    new, the missing ones may have got new names, and a galaxy that was trained on would count as unseen.
+    """
+    listed = data.listed
+    if listed is None or not listed.new or not listed.gone:
+        return
+    here, recorded = listed.found + len(listed.new), listed.found + len(listed.gone)
+    raise UserError(
+        f"{data.split_settings.split_file} records {recorded:,} galaxies of the run, and {listed.found:,} of "
+        f"them are here ({here:,} galaxies): {listed.gone[0]} is missing and {listed.new[0]} is new, for "
+        "example. If names have changed, galaxies that were trained on would count as unseen: give them "
+        "their names back (data.catalog.id_column names a column). If these are other galaxies, evaluate "
+        "split=all"
+    )
+
+
+def warn_of_twins(survey: str, trained: Config) -> None:
+    """Says so where a run on Kaggle's galaxies is scored on those of Galaxy Zoo 2, or the other way round."""
+    target = str(trained["catalog"].get("_target_", ""))
+    other = next((name for name in _TWINS if target.endswith(f".read_{name}")), None)
+    if other is not None and survey in _TWINS and survey != other:
+        log.warning(
+            "Kaggle's galaxies are galaxies of Galaxy Zoo 2 under other ids. The run was trained on "
+            "data=%s, so it has probably seen many of these, and the figures are better than those of unseen "
+            "galaxies.",
+            other,
+        )
 
 
 def _subject(data: Config) -> dict[str, Any]:

@@ -69,8 +69,28 @@ class DeepPicture(NamedTuple):
         return str(self.path)
 
 
+class ParquetImage(NamedTuple):
+    """An image file that is stored in a Parquet file.
+
+    Attributes:
+        path: The Parquet file.
+        column: The column of bytes. One inside a struct has the name of the struct before it: `image.bytes`.
+        row: The place of the image in the file, from 0.
+        white: The value that becomes white in samples of more than 8 bits; see `DeepPicture`. None for the
+            largest value of 16 bits.
+    """
+
+    path: Path
+    column: str
+    row: int
+    white: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}, {self.column}[{self.row}]"
+
+
 # The place of a galaxy's pixels. A path is a file of a picture.
-ImageSource: TypeAlias = Path | Hdf5Image | FitsImage | DeepPicture
+ImageSource: TypeAlias = Path | Hdf5Image | FitsImage | DeepPicture | ParquetImage
 
 # Batches and tables of predictions have columns of these names themselves.
 TAKEN_NAMES = frozenset(

@@ -89,6 +89,17 @@ def without_ending(name: str) -> str:
     return image["stem"] if image else Path(name).stem
 
 
+def is_image(name: str) -> bool:
+    """Whether a file is an image, as its name tells."""
+    return _IMAGE.fullmatch(name) is not None
+
+
+def image_stem(name: str) -> str:
+    """A name without the ending of an image, if it has one. Names of galaxies have points in them, too."""
+    image = _IMAGE.fullmatch(name)
+    return name if image is None else image["stem"]
+
+
 def image_files(folder: Path) -> dict[str, str]:
     """Finds the images in a folder and the folders below it.
 
@@ -143,9 +154,10 @@ def existing(path: str) -> str:
 
 
 def images_in(folder: Path, id_name: str, layout: str) -> tuple[dict[int, Path], Mistakes]:
-    """Finds the JPEG files in a folder that are named by the ids of the galaxies.
+    """Finds the JPEG and PNG files in a folder that are named by the ids of the galaxies.
 
-    Files with other endings, and hidden ones (macOS makes some), are ignored.
+    Files with other endings, and hidden ones (macOS makes some), are ignored. If the folder holds no image
+    and a single folder, as some programs unpack an archive, the images are looked for in there.
 
     Args:
         folder: The folder of the images.
@@ -153,26 +165,39 @@ def images_in(folder: Path, id_name: str, layout: str) -> tuple[dict[int, Path],
         layout: What the folder of the survey must hold, for the error.
 
     Returns:
-        The image of each id, and the mistakes: files that are not named by an id.
+        The image of each id, and the mistakes: files that are not named by an id, or by the id of another.
 
     Raises:
-        UserError: The folder is missing or a file.
+        UserError: The folder is missing, a file, or holds no image.
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}.\n{layout}")
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if not entry.name.startswith((".", "__"))]
     images: dict[int, Path] = {}
     strangers = []
-    with os.scandir(folder) as entries:
-        for name in (entry.name for entry in entries):
-            stem, ending = os.path.splitext(name)  # noqa: PTH122  a Path for each of 240,000 names takes a second
-            if ending != ".jpg" or name.startswith("."):
-                continue
-            if is_id(stem):
-                images[int(stem)] = folder / name
-            else:
-                strangers.append(f"{folder.name}/{name}: the name is not a {id_name}")
-    return images, Mistakes(f"image file name(s) that are not a {id_name}", sorted(strangers))
+    found = False
+    for name in names:
+        stem, ending = os.path.splitext(name)  # noqa: PTH122  a Path for each of 240,000 names takes a second
+        if ending.lower() not in (".jpg", ".jpeg", ".png"):
+            continue
+        found = True
+        if not is_id(stem):
+            strangers.append(f"{folder.name}/{name}: the name is not a {id_name}")
+        elif int(stem) in images:
+            strangers.append(f"{folder.name}/{name}: {images[int(stem)].name} has the same name")
+        else:
+            images[int(stem)] = folder / name
+    if not found:
+        deeper = [folder / name for name in names if (folder / name).is_dir()]
+        if len(deeper) == 1:
+            return images_in(deeper[0], id_name, layout)
+        there = ", ".join(sorted(names)[:5]) + ", ..." * (len(names) > 5)
+        raise UserError(
+            f"No usable galaxy: {folder} holds no .jpg or .png file; it holds {there or 'nothing'}.\n{layout}"
+        )
+    return images, Mistakes(f"image file name(s) that are not a {id_name} of their own", sorted(strangers))
 
 
 def _unreadable(error: OSError) -> NoReturn:

@@ -1,16 +1,29 @@
-"""A folder of images without labels, whose galaxies can be predicted."""
+"""A folder of images, whose galaxies can be predicted; or trained on if there is a folder for each class."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from galaxy.labels.labels import Labels
 from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files, written
 from galaxy.surveys.ids import identify
-from galaxy.surveys.problems import RowCheck, raise_or_list
+from galaxy.surveys.names import file_names, names_by_path
+from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
+from galaxy.surveys.table_targets import classes_of
 from galaxy.system.errors import UserError, listing
+
+_KEY = "data.catalog"
+# Folders of these names are splits, as others arrange them, and no classes.
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
+_log = logging.getLogger(__name__)
 
 
 def read_folder(
@@ -21,36 +34,44 @@ def read_folder(
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,
+    classes_from_folders: bool = False,
+    classes: list[str] | list[int] | None = None,
 ) -> Catalog:
     """Finds every image in a folder and the folders below it.
 
-    The name of a galaxy is the path of its image inside the folder, without the ending: `field7/ngc1300` for
-    `field7/ngc1300.fits`. If two images would share a name (`a.jpg` and `a.png`), all keep their endings.
+    The name of a galaxy is that of its file without folder and ending: `ngc1300` for `field7/ngc1300.fits`.
+    Galaxies whose files share a name have names with as many folders as tell them apart, or keep the ending
+    (`a.jpg` and `a.png`). They share a split, because they may be views of one galaxy.
 
     Args:
         root: The folder. Hidden files, and files without the ending of an image, are ignored.
-        on_bad: What to do about file names that cannot be written into a table: "error" lists them and
-            stops, "skip" leaves them out and lists them in `Catalog.skipped`.
+        on_bad: What to do about files that cannot be used: "error" lists them and stops, "skip" leaves them
+            out and lists them in `Catalog.skipped`.
         bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0.
         softening: The softening of the stretch of FITS images; see `FitsImage`.
         hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
+        classes_from_folders: Whether the class of a galaxy is the folder in `root` that holds it.
+        classes: All classes, in order; None for the folders, sorted.
 
     Returns:
-        The catalog, sorted by path, without labels.
+        The catalog, sorted by path. It has no labels, or classes, which are also its `strata`.
 
     Raises:
-        ValueError: An argument is out of range.
-        UserError: The folder is missing or holds no image, or (with "error") a name is bad.
+        ValueError: An argument is out of range, or `classes` contradicts
+            `classes_from_folders`.
+        UserError: The folder is missing or holds no image, the folders in it are no classes, or (with
+            "error") a file is bad.
     """
     stretch = Stretch(bands, softening, hdu, plane_axis, white)
+    if classes is not None and not classes_from_folders:
+        raise ValueError(f"classes is {classes} without classes_from_folders; there are no classes")
     root = Path(root).expanduser()
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}; data.root must be a folder of images.")
-    files = image_files(root)
-    paths = list(files)
+    paths = list(image_files(root))
     check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
     no_text = [not _is_text(path) for path in paths]
     check.report("file name(s) that are not UTF-8", no_text, lambda row: "rename it")
@@ -60,24 +81,67 @@ def read_folder(
         [first[written(path)] != row for row, path in enumerate(paths)],
         lambda row: "remove or rename it",
     )
+    labels, codes = _classes(check, paths, root, classes) if classes_from_folders and paths else (None, None)
     skipped = raise_or_list(check.mistakes, on_bad, f"The images in {root}")
-    paths = [path for path, bad in zip(paths, check.bad, strict=True) if not bad]
+    good = np.flatnonzero(~check.bad)
+    paths = [paths[row] for row in good.tolist()]
     if not paths:
         raise UserError(
             f"No image in {root} or the folders below it.\n"
             + (f"{listing(list(skipped))}\n" if skipped else "")
             + f"Images are files that end in {', '.join(IMAGE_ENDINGS)}."
         )
-    names = [files[path] for path in paths]
-    ids, named = identify(names if len(set(names)) == len(names) else list(map(written, paths)))
-    return Catalog(
+    names, files = names_by_path(paths), file_names(paths)
+    if names != files:
+        changed = [name for name, file in zip(names, files, strict=True) if name != file]
+        _log.warning(
+            "%d images have the file name of another, such as %s and %s: they have names with the folder or "
+            "the ending, and share a split",
+            len(changed),
+            *changed[:2],
+        )
+    ids, named = identify(names)
+    catalog = Catalog(
         name="folder",
         ids=ids,
         images=tuple(stretch.source(root / path) for path in paths),
         names=named,
+        groups=None if names == files else identify(files)[0],
         any_frame=True,
         skipped=skipped,
     )
+    if labels is None or codes is None:
+        return catalog
+    codes = codes[good]
+    warn_of_rare(labels, codes)
+    targets = np.eye(len(labels.columns), dtype=np.float32)[codes]
+    return replace(catalog, labels=labels, targets=targets, strata=codes)
+
+
+def _classes(
+    check: RowCheck, paths: Sequence[str], root: Path, classes: Sequence[str] | Sequence[int] | None
+) -> tuple[Labels, NDArray[np.int64]]:
+    """The classes, and the number of each image's class (N,), which is 0 for bad files."""
+    texts = [path.partition("/")[0] if "/" in path else "" for path in paths]
+    texts = [text if _is_text(text) else "" for text in texts]
+    folders = sorted(set(texts) - {""})
+    advice = (
+        f"{_KEY}.classes_from_folders takes the folders in data.root for the classes of their images, as in "
+        f"{root}/spiral/ngc1300.png"
+    )
+    if not folders:
+        raise UserError(f"{root} holds {len(paths):,} images and no folder of images.\n{advice}")
+    if set(map(str.lower, folders)) <= _SPLITS:
+        raise UserError(
+            f"The folders in {root} are called {', '.join(folders)}: that are splits, no classes.\n{advice}. "
+            f"Give one of them, data.root={root / folders[0]}, or put the images of a class into one folder."
+        )
+    check.report(
+        "image(s) in no folder of a class",
+        [not text for text in texts],
+        lambda row: f"it lies in {root} itself; the folders are {', '.join(folders[:5])}",
+    )
+    return classes_of(check, texts, "folder", classes, f"data.root={root}", _KEY)
 
 
 def _is_text(name: str) -> bool:

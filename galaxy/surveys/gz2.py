@@ -181,21 +181,11 @@ def _weights(values: dict[str, NDArray[np.float64]], labels: str, weights: str) 
 
 
 def _known(fractions: NDArray[np.float64], cumulative: bool) -> NDArray[np.bool_]:
-    """The questions (N, 11) that have an answer to learn, which are those that somebody answered.
-
-    Cumulative fractions of a question that nobody was asked are known, too: they are 0. But shares of an
-    unknown fraction are unknown.
-    """
+    """The questions (N, 11) that have an answer to learn."""
     conditional, met = GALAXY_ZOO_2.conditional(fractions)
     if not cumulative:
         return met
-    never_asked = GALAXY_ZOO_2.reach(conditional) == 0
-    known = met | never_asked
-    for question in GALAXY_ZOO_2.order:
-        parent = GALAXY_ZOO_2.parents[question]
-        if parent is not None:
-            known[:, question] &= known[:, GALAXY_ZOO_2.question_of[parent]]
-    return known
+    return GALAXY_ZOO_2.known(conditional, met)
 
 
 class _LabelTable(NamedTuple):

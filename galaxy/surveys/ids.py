@@ -50,8 +50,14 @@ def identify(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...] |
     return ids, None if all(map(is_id, names)) else tuple(names)
 
 
-def refuse_floats(texts: Iterable[str], column: str, file: str) -> None:
+def refuse_floats(texts: Iterable[str], column: str, file: str, advice: str = "") -> None:
     """Refuses a table whose ids were all saved as floats, which have too few digits for the ids of surveys.
+
+    Args:
+        texts: The ids.
+        column: Their column.
+        file: The name of the file.
+        advice: What else the user can do, in brackets after a space.
 
     Raises:
         UserError: All ids are floats.
@@ -60,7 +66,7 @@ def refuse_floats(texts: Iterable[str], column: str, file: str) -> None:
     if present and all(map(is_float, present)):
         raise UserError(
             f"{file}: the ids in {column} were saved as floats, such as {present[0]}, of which digits may be "
-            "lost.\nSave the table again from its source, with ids as text or whole numbers."
+            f"lost.\nSave the table again from its source, with ids as text or whole numbers{advice}."
         )
 
 

@@ -93,7 +93,8 @@ def _labelled(
     ids, bad_ids = check_ids(table["GalaxyID"], path.name)
     labels = table.loc[ids.index, list(KAGGLE_COLUMNS)]
     pictured = np.fromiter(with_image, dtype=np.int64)
-    values, out_of_range = fractions(labels)
+    values, missing, wrong = fractions(labels)
+    out_of_range = missing | wrong
     off = np.abs(GALAXY_ZOO_2.residuals(values)) > TREE_TOLERANCE
     folder = FOLDERS["training"]
     check = RowCheck(len(ids), lambda row: f"{path.name}, line {ids.index[row]}, GalaxyID {ids.iloc[row]}")

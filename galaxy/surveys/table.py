@@ -1,11 +1,11 @@
-"""A table of the user, CSV or Parquet: galaxies with images and perhaps with fractions or classes."""
+"""A table of the user: galaxies with images and perhaps with fractions, votes or classes."""
 
 from __future__ import annotations
 
+import logging
 import os
-import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,24 +13,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from galaxy.labels.labels import Labels, class_labels
-from galaxy.surveys.catalog import Catalog
+from galaxy.labels.labels import Labels
+from galaxy.surveys.binary_table import ParquetTable
+from galaxy.surveys.catalog import Catalog, ImageSource
 from galaxy.surveys.extra import read_extra
-from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, existing, image_files, written
+from galaxy.surveys.files import Stretch, is_image, written
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
-from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree, raise_or_list, warn_of_rare
-from galaxy.surveys.table_reader import TABLE_ENDINGS, Table, fractions
-from galaxy.system.errors import UserError, listing, meant
+from galaxy.surveys.locate import images_by_name, images_by_path
+from galaxy.surveys.names import file_names, names_by_path
+from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
+from galaxy.surveys.table_files import find_table
+from galaxy.surveys.table_reader import Table, is_index
+from galaxy.surveys.table_targets import Scale, Targets, classes_of, read_targets, vote_questions
+from galaxy.surveys.text_table import TextStyle
+from galaxy.system.errors import UserError, listing
 
-# The largest error of a fraction that is rounded to two decimals. The sum of a question's answers differs
-# from the parent by no more than all their errors together. Conditional fractions that are given as
-# cumulative ones differ by far more.
-ROUNDING = 0.005
-# A column with more values than this, or with more than FEW_CLASSES and a new one in every other row, does
-# not hold classes.
-MAX_CLASSES = 1000
-FEW_CLASSES = 20
 _KEY = "data.catalog"
+_log = logging.getLogger(__name__)
 
 
 def read_table(
@@ -47,11 +46,17 @@ def read_table(
     classes: list[str] | list[int] | None = None,
     questions: dict[str, dict[str, Any]] | None = None,
     meaning: str | None = None,
+    votes: bool = False,
+    percent: bool = False,
     group_column: str | None = None,
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,
     extra_columns: list[str] | None = None,
+    separator: Literal["comma", "semicolon", "tab", "bar", "space"] | None = None,
+    decimal: Literal["point", "comma"] | None = None,
+    encoding: str | None = None,
+    header_line: int | None = None,
 ) -> Catalog:
     """Reads a table with a row for each galaxy.
 
@@ -60,86 +65,137 @@ def read_table(
     which every column is empty are ignored. Images without a row are ignored as well, because a folder may
     hold more images than a table is about.
 
+    An empty number is an unknown answer, whose weight is 0. Fractions may leave [0, 1] by what rounding does,
+    and are clipped.
+
     Args:
         root: The folder of the table and the images.
         on_bad: What to do about rows that cannot be used: "error" lists them and stops, "skip" leaves them
             out and lists them in `Catalog.skipped`. A missing file or column always stops.
         bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0.
         softening: The softening of the stretch of FITS images; see `FitsImage`.
-        file: The table, inside `root` or absolute; None for the only one in `root`.
-        id_column: The column of the numbers or names of the galaxies, each once. None for the image column
-            or, without one, for the first column. A name that is no number becomes an id by `id_of`.
-        image_column: The column of the image files, inside `root` or absolute, each once. Two rows with the
-            same pixels could be trained and tested on. None if files have the names of the galaxies.
+        file: The table, inside `root` or absolute, or a pattern of Parquet files that make one table; None
+            for the only one in `root`.
+        id_column: The column of the numbers or names of the galaxies, each once. None for the first column
+            that is not one of row numbers, or for the image column if that one has another meaning. A name
+            that is no number becomes an id by `id_of`. A column of files names the galaxies by the files'
+            names without folder and ending; files that share a name are told apart by their folders, and
+            share a split.
+        image_column: The column of the image files, absolute or inside `root` or the folder of images, each
+            once; see `images_by_path`. Or a column of a Parquet table that holds the files themselves, as
+            Hugging Face stores pictures. Two rows with the same pixels could be trained and tested on. None
+            if files have the names of the galaxies, or if the table has one such column.
         images: The folder of these files, inside `root` or absolute. An image is `<name>.<ending>` in it, or
-            in a folder below it.
-        columns: Columns of fractions in [0, 1], each a question of its own.
+            in a folder below it; see `images_by_name`.
+        columns: Columns of fractions in [0, 1], each a question of its own; of votes, the answers of one
+            question.
         class_column: The column of the class of each galaxy.
         classes: All classes, in order; None for the classes in the table, sorted.
         questions: A tree whose answers are columns of fractions; see `Labels.from_plain`.
         meaning: The meaning of the fractions; see `Labels`. None for "cumulative" if questions have parents,
             else "fractions".
+        votes: Whether the columns are numbers of votes. Fractions are made of them, and `counts` holds them.
+        percent: Whether the columns are percent, from 0 to 100.
         group_column: A column of words or numbers. Galaxies with the same one share a split, as two
             observations of one galaxy must. A galaxy without one stands alone.
         hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
         extra_columns: Further columns of the table, such as coordinates; see `Catalog.extra_columns`.
+        separator: See `TextStyle`, also for the rest.
+        decimal: See there.
+        encoding: See there.
+        header_line: See there.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
 
     Raises:
         ValueError: The arguments are out of range or contradict each other.
-        UserError: The questions are no tree, files or columns are missing, or (with "error") rows are bad.
-            The message lists all of them, each row for the first mistake found in it.
+        UserError: The questions are no tree, files or columns are missing, the table can be read in two
+            ways, or (with "error") rows are bad. The message lists all of them, each row for the first
+            mistake found in it.
     """
     stretch = Stretch(bands, softening, hdu, plane_axis, white)
-    labels = _fraction_labels(columns, class_column, classes, questions, meaning)
+    style = TextStyle(separator, decimal, encoding, header_line)
+    labels = _number_labels(columns, class_column, classes, questions, meaning, votes, percent)
     root = Path(root).expanduser()
-    table = Table(_find(root, file))
+    table = Table(find_table(root, file, _KEY), style=style)
+    parquet = table.parquet
+    image_column = image_column or (None if parquet is None else _only_picture(parquet))
+    pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
+    name_column = id_column or _name_column(table, image_column, [class_column, group_column], labels)
     roles = {
-        "id_column": id_column or image_column or table.header[0],
+        "id_column": name_column,
         "image_column": image_column,
         "class_column": class_column,
         "group_column": group_column,
     }
     extra = list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
-    rows = _read_rows(table, roles, labels, f"{_KEY}.questions" if questions else f"{_KEY}.columns")
-    labels, targets, codes = _read_targets(rows, labels, class_column, classes)
-    paths = (
-        _listed(rows, root, image_column) if image_column else _named(rows, root / Path(images).expanduser())
-    )
-    _check_shared(rows, paths)
+    key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
+    rows = _read_rows(table, roles, labels, key, pictures)
+    _check_names(rows, name_column, id_column is not None)
+    targets, codes = None, None
+    if labels is not None:
+        scale: Scale = "votes" if votes else "percent" if percent else "fractions"
+        targets = read_targets(rows, rows.file, rows.frame[list(labels.columns)], labels, scale, _KEY)
+    elif class_column is not None:
+        where = f"{rows.file}: {_KEY}.class_column={class_column}"
+        texts = rows.frame[class_column].tolist()
+        labels, codes = classes_of(rows, texts, class_column, classes, where, _KEY)
+        targets = Targets(np.eye(labels.questions.size, dtype=np.float32)[codes])
+    sources: Sequence[ImageSource]
+    if parquet is not None and pictures is not None:
+        sources = parquet.pictures(pictures, white)
+    else:
+        folders, folder = [root, table.path.parent], root / Path(images).expanduser()
+        paths = _paths(rows, name_column, image_column, folders, folder)
+        sources = [stretch.source(Path(path)) for path in paths]
 
     good, skipped = _good_rows(rows, on_bad, table.path)
     if labels is not None and codes is not None:
         warn_of_rare(labels, codes[good])
     ids, names = identify([rows.names[row] for row in good.tolist()])
-    return Catalog(
+    groups = None
+    if group_column is not None:
+        groups = _groups(ids, rows.frame[group_column].iloc[good])
+    elif rows.files is not None:
+        groups = identify([rows.files[row] for row in good.tolist()])[0]
+    catalog = Catalog(
         name="table",
         ids=ids,
-        images=tuple(stretch.source(Path(paths[row])) for row in good.tolist()),
+        images=tuple(sources[row] for row in good.tolist()),
         labels=labels,
-        targets=None if targets is None else targets[good],
         names=names,
         strata=None if codes is None else codes[good],
         extra_columns=read_extra(table, extra, rows.frame.index[good]) if extra else None,
-        groups=None if group_column is None else _groups(ids, rows.frame[group_column].iloc[good]),
+        groups=groups,
         any_frame=True,
         skipped=skipped,
+    )
+    if targets is None:
+        return catalog
+    arrays = {name: array[good] for name, array in targets._asdict().items() if array is not None}
+    return replace(
+        catalog, targets=arrays["values"], weights=arrays.get("weights"), counts=arrays.get("counts")
     )
 
 
 class _Rows(RowCheck):
-    """The rows of a table, the names of their galaxies, and what is wrong with them."""
+    """The rows of a table, the names of their galaxies, and what is wrong with them.
 
-    def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str]) -> None:
+    Attributes:
+        files: The file names of the galaxies, where some of them share one; None where none does.
+    """
+
+    def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str], of_files: bool) -> None:
         super().__init__(len(frame), self._where)
         self.file = file
         self.frame = frame
-        self.names = names
+        self.names = names_by_path(names) if of_files else tuple(map(written, names))
+        files = file_names(names) if of_files else self.names
+        self.files = None if files == self.names else files
 
     def place(self, row: int) -> str:
         """The place of a row in the file, such as "line 7"."""
@@ -149,12 +205,14 @@ class _Rows(RowCheck):
         return ", ".join(part for part in (self.file, self.place(row), self.names[row]) if part)
 
 
-def _fraction_labels(
+def _number_labels(
     columns: list[str] | None,
     class_column: str | None,
     classes: list[str] | list[int] | None,
     questions: dict[str, dict[str, Any]] | None,
     meaning: str | None,
+    votes: bool,
+    percent: bool,
 ) -> Labels | None:
     """The labels that the arguments describe; None if these are classes, or none at all."""
     given = {"columns": columns, "questions": questions, "class_column": class_column}
@@ -167,12 +225,30 @@ def _fraction_labels(
         raise ValueError("classes is given without class_column, the column that holds them")
     if meaning is not None and columns is None and questions is None:
         raise ValueError("meaning is given without fractions, which columns or questions would name")
+    if votes and percent:
+        raise ValueError("votes is true together with percent; the numbers are one of them")
+    if votes and class_column is not None:
+        raise ValueError(
+            f"votes is true together with class_column={class_column}; votes are in columns or questions "
+            "(data.counts=true asks for votes)"
+        )
     if questions is not None:
+        single = [
+            name
+            for name, node in questions.items()
+            if isinstance(node, Mapping) and len(node.get("answers") or ()) == 1
+        ]
+        if votes and single:
+            raise ValueError(
+                f"questions.{single[0]} has one answer; with votes it must name all answers of the question"
+            )
         return _tree_labels("questions", questions, meaning)
     if columns is None:
         return None
     if not columns or len(set(columns)) < len(columns):
         raise ValueError(f"columns is {columns}; it must name one column or more, each once")
+    if votes:
+        return _tree_labels("columns", vote_questions(columns, _KEY), meaning)
     return _tree_labels("columns", {column: {"answers": [column]} for column in columns}, meaning)
 
 
@@ -183,49 +259,58 @@ def _tree_labels(parameter: str, questions: Mapping[str, Any], meaning: str | No
         raise UserError(f"{_KEY}.{parameter}: {error}") from error
 
 
-def _find(root: Path, file: str | None) -> Path:
-    """The path of the table."""
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(f"{root} {what}; data.root must be the folder of the table and its images.")
-    if file is not None:
-        return root / Path(file).expanduser()
-    found = sorted(
-        path.name
-        for path in root.iterdir()
-        if path.name.lower().endswith(TABLE_ENDINGS) and not path.name.startswith(".")
-    )
-    if not found:
+def _only_picture(parquet: ParquetTable) -> str | None:
+    """The column that holds pictures, if there is one and the user names no other."""
+    columns = parquet.picture_columns
+    if len(columns) > 1:
         raise UserError(
-            f"{root} holds no table ({', '.join(TABLE_ENDINGS)}); say where it is: {_KEY}.file=..."
+            f"{parquet.paths[0]} holds pictures in the columns {' and '.join(columns)}: choose one with "
+            f"{_KEY}.image_column"
         )
-    if len(found) > 1:
-        raise UserError(f"{root} holds {len(found)} tables; choose one with {_KEY}.file:\n{listing(found)}")
-    return root / found[0]
+    return columns[0] if columns else None
 
 
-def _read_rows(table: Table, roles: dict[str, str | None], labels: Labels | None, key: str) -> _Rows:
-    """Reads the columns that are needed and checks the names of the galaxies.
+def _name_column(
+    table: Table, image_column: str | None, others: Sequence[str | None], labels: Labels | None
+) -> str:
+    """The column of the galaxies' names, if the user does not say which it is."""
+    first = next((name for name in table.header if not is_index(name)), table.header[0])
+    if image_column is not None and (first in others or (labels is not None and first in labels.columns)):
+        return image_column
+    return first
+
+
+def _read_rows(
+    table: Table, roles: dict[str, str | None], labels: Labels | None, key: str, pictures: str | None
+) -> _Rows:
+    """Reads the columns that are needed.
 
     Args:
         table: The table.
         roles: The columns of text; the first holds the names. Each has the last part of its key.
         labels: The labels whose columns are numbers, if there are any.
         key: The key that names these columns.
+        pictures: A column that holds pictures, and so is not read here.
     """
     text = {column: f"{_KEY}.{role}" for role, column in roles.items() if column is not None}
     numbers = dict.fromkeys(labels.columns if labels else (), key)
     table.check(numbers | text)
-    frame = table.read(list(text), list(numbers))
+    frame = table.read([column for column in text if column != pictures], list(numbers))
     name_column = next(iter(text))
-    rows = _Rows(table.path.name, frame, frame[name_column].tolist())
-    _check_names(rows, name_column)
-    return rows
+    if table.parquet is not None and name_column == pictures:
+        names = table.parquet.picture_names(name_column)
+    else:
+        names = frame[name_column].tolist()
+    present = [name for name in names if name]
+    of_files = name_column == roles["image_column"] or (bool(present) and all(map(is_image, present)))
+    return _Rows(table.path.name, frame, names, of_files)
 
 
-def _check_names(rows: _Rows, column: str) -> None:
+def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
+    """Reports galaxies without a name, or with the name of another; `chosen` says who chose the column."""
     names = rows.names
-    refuse_floats(names, column, rows.file)
+    advice = "" if chosen else f" (another column may hold the names: {_KEY}.id_column)"
+    refuse_floats(names, column, rows.file, advice)
     rows.report(f"row(s) without a {column}", [not name for name in names], lambda _: f"{column} is empty")
     # If all names are numbers, one with a decimal point or an exponent was a whole number before.
     numbers = all(name.lstrip("+-").isdigit() or is_float(name) for name in names if name)
@@ -237,10 +322,34 @@ def _check_names(rows: _Rows, column: str) -> None:
     )
     first = {name: row for row, name in reversed(list(enumerate(names)))}
     rows.report(
-        f"row(s) whose {column} came before",
+        f"row(s) whose {column} came before{advice}",
         [first[name] != row for row, name in enumerate(names)],
         lambda row: f"is already on {rows.place(first[names[row]])}",
     )
+    if rows.files is not None:
+        changed = [row for row, file in enumerate(rows.files) if file != names[row]]
+        _log.warning(
+            "%d images have the file name of another, such as %s and %s. They have names with the folder and "
+            "share a split, as views of one galaxy must. %s.id_column names a column of other names, "
+            "%s.group_column one of other groups.",
+            len(changed),
+            *(names[row] for row in changed[:2]),
+            _KEY,
+            _KEY,
+        )
+
+
+def _paths(
+    rows: _Rows, name_column: str, image_column: str | None, folders: Sequence[Path], images: Path
+) -> list[str]:
+    """The path of each row's image, "" in bad rows; `folders` are where paths begin."""
+    if image_column is None:
+        paths = images_by_name(rows, rows.frame[name_column].tolist(), folders[0], images, _KEY)
+    else:
+        texts = rows.frame[image_column].tolist()
+        paths = images_by_path(rows, texts, list(dict.fromkeys([*folders, images])), image_column)
+    _check_shared(rows, paths)
+    return paths
 
 
 def _good_rows(
@@ -258,126 +367,11 @@ def _good_rows(
     return good, skipped
 
 
-def _read_targets(
-    rows: _Rows,
-    labels: Labels | None,
-    class_column: str | None,
-    classes: Sequence[str] | Sequence[int] | None,
-) -> tuple[Labels | None, NDArray[np.float32] | None, NDArray[np.int64] | None]:
-    """The labels, the targets (N, K) and the number of each galaxy's class (N,); None if there are none."""
-    if class_column is not None:
-        of_classes, codes = _read_classes(rows, class_column, classes)
-        return of_classes, np.eye(of_classes.questions.size, dtype=np.float32)[codes], codes
-    return labels, None if labels is None else _read_fractions(rows, labels), None
-
-
-def _read_fractions(rows: _Rows, labels: Labels) -> NDArray[np.float32]:
-    """The targets (N, K), NaN in bad rows."""
-    table = rows.frame[list(labels.columns)]
-    values, out_of_range = fractions(table)
-    rows.report(
-        "row(s) with labels that are not fractions in [0, 1]",
-        out_of_range.any(axis=1),
-        lambda row: describe_fractions(table.iloc[row], out_of_range[row]),
-    )
-    residuals = labels.questions.residuals(values)
-    # Without any parent, fractions may have any sum.
-    cumulative = any(parent is not None for parent in labels.questions.parents)
-    # A single answer is a part of its parent's fraction. The rest of that fraction has no column.
-    alone = np.array(labels.questions.sizes) == 1
-    tolerance = ROUNDING * (np.array(labels.questions.sizes) + 1) + 1e-9
-    off = cumulative & (np.where(alone, residuals, np.abs(residuals)) > tolerance)
-    rows.report(
-        "row(s) with answers that do not sum to their parent's value, or 1, within rounding to two decimals",
-        off.any(axis=1),
-        lambda row: describe_tree(labels, values[row], off[row]),
-    )
-    return values.astype(np.float32)
-
-
-def _read_classes(
-    rows: _Rows, column: str, classes: Sequence[str] | Sequence[int] | None
-) -> tuple[Labels, NDArray[np.int64]]:
-    """The labels, and the number of each row's class (N,), which is 0 in bad rows."""
-    texts = [_class_name(text) for text in rows.frame[column].tolist()]
-    found = set(texts) - {""}
-    names = tuple(sorted(found, key=_natural) if classes is None else (_class_name(str(c)) for c in classes))
-    if len(set(names)) < max(2, len(names)):
-        where = f"{_KEY}.class_column={column} holds" if classes is None else f"{_KEY}.classes is"
-        what = ", ".join(names) or "nothing"
-        raise UserError(f"{where} {what}; there must be two classes or more, each once")
-    if classes is None and (
-        len(names) > MAX_CLASSES or (len(names) > FEW_CLASSES and 2 * len(names) > len(texts))
-    ):
-        raise UserError(
-            f"{_KEY}.class_column is {column}, which has {len(names):,} different values in {len(texts):,} "
-            f"rows: that is no column of classes. For fractions, give {_KEY}.columns"
-        )
-    number = {name: i for i, name in enumerate(names)}
-    rows.report(f"row(s) without a {column}", [not text for text in texts], lambda _: f"{column} is empty")
-    rows.report(
-        f"row(s) whose {column} is none of {_KEY}.classes",
-        [text not in number for text in texts],
-        lambda row: f"{column} is {texts[row]}{meant(texts[row], names)}",
-    )
-    try:
-        labels = class_labels(names, column)
-    except ValueError as error:
-        raise UserError(f"{_KEY}.class_column={column}: {error}") from error
-    return labels, np.array([number.get(text, 0) for text in texts], dtype=np.int64)
-
-
-def _class_name(text: str) -> str:
-    """The name of a class. A column of whole numbers with gaps is often saved as 1.0, 2.0."""
-    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
-
-
 def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
     """The id of each galaxy's group (N,). A galaxy without a group has its own id."""
     # The id follows from the group's name, so that galaxies that are added to a group join its split.
     groups = {name: id_of(f"group {name}") for name in names.unique()}
     return np.where(names == "", ids, names.map(groups)).astype(np.int64)
-
-
-def _listed(rows: _Rows, root: Path, column: str) -> list[str]:
-    """The path of each row's image according to a column, "" in bad rows."""
-    texts = rows.frame[column].tolist()
-    paths = [existing(str(root / text)) if text else "" for text in texts]
-    rows.report(f"row(s) without a {column}", [not path for path in paths], lambda _: f"{column} is empty")
-    rows.report(
-        "row(s) whose image does not exist",
-        [not os.path.isfile(path) for path in paths],  # noqa: PTH113  a Path for each of 240,000 takes seconds
-        lambda row: f"no {paths[row]}",
-    )
-    return paths
-
-
-def _named(rows: _Rows, folder: Path) -> list[str]:
-    """The path of each row's image according to the galaxy's name, "" in bad rows."""
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(
-            f"The folder of the images, {folder}, {what}.\nSay where it is, {_KEY}.images=DIR, or which "
-            f"column of the table names the files, {_KEY}.image_column=..."
-        )
-    names = [written(name) for name in rows.names]
-    files = image_files(folder)
-    found: dict[str, list[str]] = defaultdict(list)
-    for path, stem in files.items():
-        for key in {stem, stem.rpartition("/")[2]}:
-            found[key].append(path)
-    example = f", such as {next(iter(files))}" if files else ""
-    rows.report(
-        f"row(s) without an image in {folder} (it has {len(files):,}{example}; {', '.join(IMAGE_ENDINGS)})",
-        [name not in found for name in names],
-        lambda row: f"no {folder.name}/{names[row]}.*",
-    )
-    rows.report(
-        "row(s) with more than one image",
-        [len(found.get(name, ())) > 1 for name in names],
-        lambda row: " and ".join(found[names[row]]),
-    )
-    return [str(folder / found[name][0]) if name in found else "" for name in names]
 
 
 def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:
@@ -390,13 +384,5 @@ def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:
     rows.report(
         "row(s) with the image of another row",
         again,
-        lambda row: f"{paths[row]} is on {rows.place(first[os.path.normpath(paths[row])])}",
+        lambda row: f"{os.path.normpath(paths[row])} is on {rows.place(first[os.path.normpath(paths[row])])}",
     )
-
-
-def _natural(text: str) -> tuple[list[str | int], str]:
-    """A key that sorts Sa2 before Sa10, and ignores case."""
-    # Words and numbers alternate, so that like is compared with like. Python refuses to read thousands of
-    # digits.
-    parts = re.split(r"([0-9]{1,18})", text)
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], text

@@ -1,65 +1,112 @@
-"""Reading tables of galaxies, CSV or Parquet, whoever wrote them. All surveys use this reader."""
+"""Reading tables of galaxies, whoever wrote them. All surveys use this reader."""
 
 from __future__ import annotations
 
 import csv
-import gzip
+import lzma
+import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from galaxy.surveys.binary_table import AstropyTable, FeatherTable, ParquetTable
+from galaxy.surveys.text_table import TextStyle, TextTable
 from galaxy.system.errors import UserError, listing, meant
 
-TABLE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".parquet")
-# The columns of a CSV file are separated by the one of these that is most frequent in the header.
-DELIMITERS = ",;\t|"
-# Programs write missing numbers in these ways. Any other text that is no number is shown as it stands.
-_MISSING = ["", "nan", "NaN", "NA", "null"]
+_PARQUET, _FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
+_ASTROPY = (".ecsv", ".vot", ".votable", ".xml", ".fits", ".fit", ".fits.gz")
+_TEXT = tuple(
+    kind + packed
+    for kind in (".csv", ".tsv", ".psv", ".txt", ".dat", ".tab", ".asc")
+    for packed in ("", ".gz", ".bz2", ".xz")
+)
+_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+# A folder may hold other files with these endings: images, notes, logs.
+OFTEN_NO_TABLE = (".txt", ".dat", ".asc", ".xml", ".fits", ".fit", ".fits.gz", ".txt.gz", ".dat.gz")
+TABLE_ENDINGS = (*_TEXT, *_PARQUET, *_FEATHER, *_ASTROPY)
+# The usual ones among these.
+_NAMED = ".csv, .tsv, .txt (also with .gz), .parquet, .feather, .fits, .vot or .ecsv"
+# Programs that write a column of row numbers call it so, or leave its name out.
+_INDEX = re.compile(r"(unnamed: \d+|__index_level_\d+__)?", re.IGNORECASE)
 # The most columns that an error lists. A survey's table may have hundreds.
 _SHOWN = 30
 # The errors of pandas and of Unicode are ValueErrors, but only some of Arrow's are.
-_ERRORS = (ValueError, OSError, EOFError, zlib.error, csv.Error, pa.ArrowException)
-_ARROW_NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal)
+_ERRORS = (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, csv.Error, pa.ArrowException)
+# A fraction that a program computed may leave [0, 1] by this much.
+ROUNDED = 1e-5
+
+
+def is_table(name: str) -> bool:
+    """Whether a file is a table or a spreadsheet, as its name tells."""
+    return name.lower().endswith((*TABLE_ENDINGS, *_SPREADSHEETS))
+
+
+def is_index(name: str) -> bool:
+    """Whether a column is one of row numbers that a program has added, as its name tells."""
+    return _INDEX.fullmatch(name) is not None
 
 
 class Table:
     """A table whose header has been read.
 
     Args:
-        path: The file. A CSV file is UTF-8, compressed or not, with its columns separated by one of
-            `DELIMITERS`.
-        published: Whether the file is a published one, which nobody has edited. All its lines must then have
-            as many values as the header, and the advice is to download it again.
+        path: The file; a list of files are Parquet files that make one table.
+        published: Whether the file is a published one, which nobody has edited. A text file that breaks off
+            in its last line is then refused, and the advice is to download it again.
+        style: How a text file is written.
 
     Attributes:
-        path: The file.
+        path: The file, the first of several.
         header: The names of the columns.
 
     Raises:
         UserError: The file is missing or cannot be read.
     """
 
-    def __init__(self, path: Path, published: bool = False) -> None:
-        self.path = path
-        self._published = published
+    def __init__(
+        self, path: Path | Sequence[Path], published: bool = False, style: TextStyle | None = None
+    ) -> None:
+        paths = [path] if isinstance(path, Path) else list(path)
+        self.path = paths[0]
         self._advice = "\nDownload or unpack it again." if published else ""
-        if not path.name.lower().endswith(TABLE_ENDINGS):
-            endings = f"{', '.join(TABLE_ENDINGS[:-1])} or {TABLE_ENDINGS[-1]}"
-            raise UserError(f"{path} is not a table that can be read: its name must end in {endings}.")
-        self._parquet = path.name.lower().endswith(".parquet")
+        name = self.path.name.lower()
+        self._kind = _kind(name)
+        self._file: TextTable | ParquetTable | FeatherTable | AstropyTable
         try:
-            self.header = pq.read_schema(path).names if self._parquet else self._csv_header()
+            if name.endswith(_PARQUET):
+                self._file = ParquetTable(paths)
+            elif name.endswith(_FEATHER):
+                self._file = FeatherTable(self.path)
+            elif name.endswith(_ASTROPY):
+                self.path.open("rb").close()  # astropy's own words for a missing file are many
+                self._file = AstropyTable(self.path)
+            elif name.endswith(_TEXT):
+                self._file = TextTable(self.path, style or TextStyle(), published)
+            elif name.endswith(_SPREADSHEETS):
+                raise UserError(
+                    f"{self.path} is a spreadsheet, which is not read: save it as CSV (in Excel: Save as, "
+                    "CSV UTF-8)."
+                )
+            else:
+                raise UserError(
+                    f"{self.path} is not a table that can be read: its name must end in {_NAMED}."
+                )
         except _ERRORS as error:
             raise self._unreadable(error) from error
+        self.header = self._file.header
         if not any(self.header):
-            raise UserError(f"{path} is empty.{self._advice}")
+            raise UserError(f"{self.path} is empty.{self._advice}")
+
+    @property
+    def parquet(self) -> ParquetTable | None:
+        """The files, if they are Parquet."""
+        return self._file if isinstance(self._file, ParquetTable) else None
 
     def check(self, wanted: Mapping[str, str], known: Collection[str] = ()) -> None:
         """Checks that the table has each of some columns once.
@@ -80,11 +127,14 @@ class Table:
                 problems.append(f"no column {asked}{meant(name, others)}")
             elif self.header.count(name) > 1:
                 problems.append(f"more than one column {asked}")
-        if problems:
-            raise UserError(
-                f"{self.path} does not have the columns that are needed:\n{listing(problems)}\n"
-                f"It has: {', '.join(self.header[:_SHOWN])}{', ...' * (len(self.header) > _SHOWN)}"
-            )
+        if not problems:
+            return
+        line = self._file.line_with(list(wanted))
+        raise UserError(
+            f"{self.path} does not have the columns that are needed:\n{listing(problems)}\n"
+            f"It has: {', '.join(self.header[:_SHOWN])}{', ...' * (len(self.header) > _SHOWN)}"
+            + (f"\nLine {line} has them: data.catalog.header_line={line}" if line else "")
+        )
 
     def read(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
         """Reads columns that `check` has passed. Rows that are blank in all columns are left out.
@@ -100,121 +150,55 @@ class Table:
             UserError: The file cannot be read or has no rows.
         """
         try:
-            frame = self._parquet_rows(text, numbers) if self._parquet else self._csv_rows(text, numbers)
+            frame = self._file.rows(text, numbers)
         except _ERRORS as error:
             raise self._unreadable(error) from error
-        if frame.empty:
+        if not len(frame):
             raise UserError(f"{self.path} has a header and no rows.{self._advice}")
         values = {name: frame[name] for name in numbers} | {name: _texts(frame[name]) for name in text}
         return pd.DataFrame(values, index=frame.index)
 
-    def _open(self) -> IO[str]:
-        opener = gzip.open if self.path.name.lower().endswith(".gz") else open
-        return opener(self.path, "rt", encoding="utf-8-sig", newline="")
-
-    def _csv_header(self) -> list[str]:
-        with self._open() as file:
-            first = file.readline()
-            self._delimiter = max(DELIMITERS, key=first.count)
-            file.seek(0)
-            header = next(csv.reader(file, delimiter=self._delimiter), [])
-        return [name.strip() for name in header]
-
-    def _csv_rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
-        self._check_lengths()
-        places = {self.header.index(name): name in text for name in dict.fromkeys([*text, *numbers])}
-        try:
-            frame = self._parse(places, as_floats=True)
-        except ValueError:
-            # A value is no number, and its row will be named. A file that is no CSV file fails again.
-            frame = self._parse(places, as_floats=False)
-        blank = frame.isna().all(axis=1)
-        if blank.any():  # but a blank row is empty in the other columns, too
-            everything = self._parse(dict.fromkeys(range(len(self.header)), True), as_floats=False)
-            blank &= everything.isna().all(axis=1)
-        frame.columns = pd.Index([self.header[int(place)] for place in frame.columns])
-        frame.index = pd.RangeIndex(2, len(frame) + 2, name="line")  # the header is line 1
-        return frame[~blank.to_numpy()]
-
-    def _parse(self, places: Mapping[int, bool], as_floats: bool) -> pd.DataFrame:
-        """Some columns of a CSV file, named by their places, "0", "1" and so on.
-
-        Args:
-            places: The place of each column, and whether it is text.
-            as_floats: Whether all other columns must hold numbers. Otherwise their types are inferred.
-        """
-        # The columns are named by their places because names that nobody asks for may come twice.
-        is_text = {str(place): is_text for place, is_text in places.items()}
-        return pd.read_csv(
-            self.path,
-            sep=self._delimiter,
-            header=None,
-            skiprows=1,
-            names=[str(place) for place in range(len(self.header))],
-            usecols=list(is_text),
-            index_col=False,
-            dtype={name: str if text else float for name, text in is_text.items() if text or as_floats},
-            keep_default_na=False,  # "NA" and "None" may be names of classes
-            na_values={place: [""] if text else _MISSING for place, text in is_text.items()},
-            skip_blank_lines=False,  # the index counts them
-            low_memory=as_floats,  # types must not be inferred for each piece of the file
-            encoding="utf-8-sig",
-        )
-
-    def _check_lengths(self) -> None:
-        """Refuses lines with too many values, which pandas accepts when it reads some of the columns only.
-
-        Lines with too few values are refused in published files, which may have been cut short. In a user's
-        file the values are missing: some programs do not write the last ones of a line if they are empty.
-        """
-        columns = len(self.header)
-        with self._open() as file:
-            for number, line in enumerate(file, 1):
-                if line.count(self._delimiter) == columns - 1:
-                    continue
-                values = len(next(csv.reader([line], delimiter=self._delimiter), []))
-                if values > columns or (self._published and 0 < values < columns):
-                    raise ValueError(f"line {number} has {values} values, and the header has {columns}")
-
-    def _parquet_rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
-        names = list(dict.fromkeys([*text, *numbers]))
-        # `read_table` would take folders named like `split=1` for columns.
-        table = pq.ParquetFile(self.path).read(columns=names)
-        columns = {}
-        for name in names:
-            kind = table[name].type
-            if pa.types.is_nested(kind):
-                raise UserError(f"{self.path}: the column {name} holds {kind}, not one value a row.")
-            is_float = pa.types.is_floating(kind)
-            is_number = is_float or any(test(kind) for test in _ARROW_NUMBERS)
-            if name in text and is_float:
-                # Arrow would write 123.0 as 123, but an id of 123.0 is a mistake that has to be named.
-                columns[name] = table[name].to_pandas()
-            elif name in text or not is_number:
-                columns[name] = table[name].cast(pa.string()).to_pandas()
-            else:
-                columns[name] = table[name].cast(pa.float64(), safe=False).to_pandas()
-        return pd.DataFrame(columns).set_axis(pd.RangeIndex(1, table.num_rows + 1, name="row"))
-
     def _unreadable(self, error: BaseException) -> UserError:
         if isinstance(error, FileNotFoundError):
             return UserError(f"{self.path} does not exist.")
-        kind = "Parquet file" if self._parquet else "CSV file in UTF-8"
-        return UserError(f"{self.path} cannot be read as a {kind}: {str(error).strip()}{self._advice}")
+        if isinstance(error, UnicodeError):
+            return UserError(
+                f"{self.path} is no text in {getattr(error, 'encoding', 'UTF-8')}: {error}.\n"
+                "Say how it is written, such as data.catalog.encoding=cp1252 (Windows) or latin-1, or save "
+                f"it as UTF-8.{self._advice}"
+            )
+        return UserError(f"{self.path} cannot be read as a {self._kind}: {str(error).strip()}{self._advice}")
 
 
-def fractions(table: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+class Fractions(NamedTuple):
     """The values of a table of fractions.
 
-    Returns:
-        The values (N, K) float64, NaN where they are no fractions, and (N, K) bool, whether the value is
-        missing, no number or outside [0, 1].
+    Attributes:
+        values: (N, K) float64, NaN where there is no number in [0, 1].
+        missing: (N, K) bool, whether there is no value.
+        wrong: (N, K) bool, whether there is a value that is no number in [0, 1].
     """
-    numbers = table.apply(pd.to_numeric, errors="coerce")
-    values = numbers.to_numpy(np.float64, copy=True)
-    bad = ~((values >= 0) & (values <= 1))  # NaN compares false
-    values[bad] = np.nan
-    return values, bad
+
+    values: NDArray[np.float64]
+    missing: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+
+
+def fractions(table: pd.DataFrame, most: float = 1.0) -> Fractions:
+    """The values of a table of numbers from 0 to `most`. What rounding put outside is clipped."""
+    missing = table.isna().to_numpy(np.bool_)
+    values = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64, copy=True)
+    wrong = ~missing & ~((values >= -ROUNDED) & (values <= most + ROUNDED))  # NaN compares false
+    values[wrong] = np.nan
+    return Fractions(np.clip(values, 0, most), missing, wrong)
+
+
+def _kind(name: str) -> str:
+    if name.endswith(_PARQUET):
+        return "Parquet file"
+    if name.endswith(_FEATHER):
+        return "Feather file"
+    return "table by astropy" if name.endswith(_ASTROPY) else "CSV file"
 
 
 def _texts(values: pd.Series) -> list[str]:

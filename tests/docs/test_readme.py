@@ -113,8 +113,17 @@ def write_own(root: Path, survey: Path) -> None:
     own = pd.DataFrame({"name": table["GalaxyID"], "smooth": smooth, "disk": table["Class1.2"]})
     own["morphology"] = np.where(smooth > 0.5, "elliptical", "spiral")
     own[["ra", "dec", "redshift"]] = np.random.default_rng(0).uniform(0, 1, (len(own), 3))
+    own["n_smooth"], own["n_disk"] = (40 * smooth).round().astype(int), 40 - (40 * smooth).round().astype(int)
     own.to_csv(root / "labels.csv", index=False)
     (root / "images").symlink_to(survey / "images_training_rev1")
+
+
+def write_classes(root: Path, survey: Path) -> None:
+    """A folder for each class."""
+    for number, path in enumerate(sorted((survey / "images_training_rev1").iterdir())):
+        place = root / ("spiral", "elliptical")[number % 2] / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(path)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +161,7 @@ def fill(
     assert command("train.py", *quick, "trainer.max_epochs=1", "hydra.run.dir=runs/first") == 0
     sweep = ["-m", "model=mean", "hydra.sweep.dir=runs/mine"]
     assert command("train.py", *sweep, *(o for o in quick if not o.startswith("model="))) == 0
-    for write in (write_kaggle, write_gz2, write_galaxy10, write_own):
+    for write in (write_kaggle, write_gz2, write_galaxy10, write_own, write_classes):
         write(folder / "data" / write.__name__.removeprefix("write_"), survey)
     weights = folder / "torch" / "hub" / "checkpoints"
     weights.mkdir(parents=True)
@@ -163,7 +172,9 @@ def fill(
 def filled(line: str, folder: Path) -> list[str]:
     """The words of a command, with its blanks filled in."""
     return [
-        word.replace("=DIR", f"={folder}/data/own").replace("=RUN", f"={folder}/runs/first")
+        word.replace("=DIR", f"={folder}/data/own")
+        .replace("=CLASSES", f"={folder}/data/classes")
+        .replace("=RUN", f"={folder}/runs/first")
         for word in shlex.split(line)
     ]
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from galaxy.config.overrides import quoted
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
+from galaxy.runs.evaluate import warn_of_twins
 from galaxy.runs.folder import RunFolder
 from tests.conftest import PROJECT, Command
 
@@ -134,6 +135,63 @@ def test_an_evaluation_holds_to_the_recorded_splits(
     file.write_text("id,split\n100003,test\n")
     assert command("evaluate.py", f"run={run}", f"data.split_file={file}") == 1
     assert f"holds to the splits recorded in {run}/splits.parquet" in capsys.readouterr().err
+
+
+def write_own(root: Path, survey: Path, prefix: str = "g", count: int = 80) -> Path:
+    """A user's table of the survey's first galaxies, with classes and absolute paths."""
+    (root / "images").mkdir(parents=True)
+    labels = pd.read_csv(survey / "training_solutions_rev1.csv").head(count)
+    rows = []
+    for number, smooth in zip(labels["GalaxyID"], labels["Class1.1"], strict=True):
+        path = root / "images" / f"{prefix}{number}.jpg"
+        path.write_bytes((survey / "images_training_rev1" / f"{number}.jpg").read_bytes())
+        rows.append((path, "smooth" if smooth > 0.4 else "disk [edge-on]"))
+    pd.DataFrame(rows, columns=["file_loc", "kind"]).to_csv(root / "labels.csv", index=False)
+    return root
+
+
+def test_galaxies_are_recognised_where_they_moved_and_refused_under_other_names(
+    command: Command, survey: Path, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, cached = tmp_path / "run", f"data.cache={cache}"
+    data = [f"data.root={write_own(tmp_path / 'first', survey)}", "data.catalog.class_column=kind"]
+    data += ["data=table", "data.catalog.image_column=file_loc", "data.test_fraction=0.2", cached]
+    settings = ["loss=cross_entropy", "model=mean", "crop.size=32", f"hydra.run.dir={run}"]
+    assert command("train.py", *data, *settings) == 0
+    expected = pd.read_csv(run / "confusion.csv").to_numpy()[:, 1:].sum()
+
+    moved = write_own(tmp_path / "moved", survey)
+    assert command("evaluate.py", f"run={run}", f"data.root={moved}", f"out={tmp_path}/out") == 0
+    assert len(pd.read_csv(tmp_path / "out" / "predictions.csv")) == expected
+
+    capsys.readouterr()
+    renamed = write_own(tmp_path / "renamed", survey, "other")
+    assert command("evaluate.py", f"run={run}", f"data.root={renamed}") == 1
+    said = capsys.readouterr().err
+    assert "records 80 galaxies of the run, and 0 of them are here (80 galaxies): " in said
+    assert "is new, for example. If names have changed" in said
+    assert "evaluate split=all" in said
+    assert command("evaluate.py", f"run={run}", f"data.root={renamed}", "split=all") == 0
+
+    # A part of the galaxies is no sign of other names, nor is a whole with more of them.
+    part = write_own(tmp_path / "part", survey, count=40)
+    assert command("evaluate.py", f"run={run}", f"data.root={part}") == 0
+    capsys.readouterr()
+    more = ["data=folder", f"data.root={renamed}", cached]
+    assert command("evaluate.py", f"run={run}", *more) == 0
+    said = capsys.readouterr().out
+    assert "80 new galaxies" in said
+    assert "most probable class: disk [edge-on] " in said
+
+
+def test_it_is_said_that_kaggles_galaxies_are_those_of_galaxy_zoo_2(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trained = RunFolder(run).config()["data"]
+    warn_of_twins("kaggle", trained)
+    assert not caplog.messages
+    warn_of_twins("gz2", trained)
+    assert "Kaggle's galaxies are galaxies of Galaxy Zoo 2 under other ids" in caplog.text
 
 
 def test_stratified_splits_are_known_only_where_they_are_recorded(

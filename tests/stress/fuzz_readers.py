@@ -192,7 +192,7 @@ def _against_rows(subject: Subject, root: Path, sound: Reading, now: Reading) ->
     for name, galaxy in now.galaxies.items():
         if name not in first:
             yield f"{name} is in no row"
-        elif not np.allclose(galaxy.labels, first[name].labels, rtol=0, atol=1e-6):
+        elif not np.allclose(galaxy.labels, first[name].labels, rtol=0, atol=1e-6, equal_nan=True):
             yield f"{name} has {galaxy.labels}, the table {first[name].labels}"
     for line, row in rows.items():
         words = [f"line {line}", row.name or "?"]

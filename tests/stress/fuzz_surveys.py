@@ -43,6 +43,7 @@ from galaxy.surveys import galaxy10, gz2, kaggle
 from galaxy.surveys.catalog import Catalog, Hdf5Image
 from galaxy.surveys.folder import read_folder
 from galaxy.surveys.table import read_table
+from galaxy.surveys.table_reader import ROUNDED
 from galaxy.system.errors import UserError
 from tests.stress.gz2_files import Sizes, write_gz2
 
@@ -254,7 +255,9 @@ def accepted(catalog: Catalog, root: Path, on_bad: OnBad) -> Reading:
         catalog = catalog.take(cached.kept, cached.skipped)
         crops = OnDisk(cached).gather(torch.arange(len(cached.kept))).numpy()
         names = [str(name) for name in catalog.identifiers.tolist()]
-        labels = [()] * len(catalog) if catalog.targets is None else map(tuple, catalog.targets.tolist())
+        # An empty number of a user's table is unknown. Galaxy Zoo 2 has zeros where nobody answered.
+        known = catalog.known_targets if catalog.name == "table" else catalog.targets
+        labels = [()] * len(catalog) if known is None else map(tuple, known.tolist())
         places = [_place(image, root) for image in catalog.images]
         galaxies = {
             name: Galaxy(label, place, crop.tobytes())
@@ -284,7 +287,7 @@ def _contradictions(catalog: Catalog, names: list[str], places: list[str]) -> It
         questions = catalog.labels.questions
         # First questions sum to 1 in the Galaxy Challenge, but need not in a user's table.
         bound = [parent is not None or catalog.name == "kaggle" for parent in questions.parents]
-        if (np.abs(questions.residuals(catalog.targets)) > tolerance)[:, bound].any():
+        if (np.abs(questions.residuals(catalog.known_targets)) > tolerance)[:, bound].any():
             yield "the tree is not obeyed"
 
 
@@ -379,10 +382,11 @@ def plain_rows(name: str, key: tuple[str, ...], columns: tuple[str, ...], classe
 
     def rows(root: Path) -> dict[int, Row]:
         data = (root / name).read_bytes()
-        text = (gzip.decompress(data) if name.endswith(".gz") else data).decode("utf-8-sig")
+        data = gzip.decompress(data) if name.endswith(".gz") else data
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
         separator = max(",;\t|", key=text.partition("\n")[0].count)
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-        header = [cell.strip() for cell in lines[0]]
+        header = [cell.strip().removeprefix("#").strip() for cell in lines[0]]
         place = next(header.index(column) for column in key if column in header)
         found = {}
         for number, line in enumerate(lines[1:], 2):
@@ -400,9 +404,10 @@ def plain_rows(name: str, key: tuple[str, ...], columns: tuple[str, ...], classe
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text.replace(",", "."))
     except ValueError:
         return float("nan")
+    return min(max(number, 0.0), 1.0) if -ROUNDED <= number <= 1 + ROUNDED else number
 
 
 def split_rows(root: Path) -> dict[int, Row]:

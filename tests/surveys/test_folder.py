@@ -23,8 +23,8 @@ from galaxy.system.errors import UserError
 from tests.conftest import pixels_of
 
 
-def read(root: Path, on_bad: str = "error") -> Catalog:
-    return read_folder(root, on_bad, bands=[2, 1, 0], softening=10.0)  # type: ignore[arg-type]
+def read(root: Path, on_bad: str = "error", **arguments: Any) -> Catalog:
+    return read_folder(root, on_bad, bands=[2, 1, 0], softening=10.0, **arguments)  # type: ignore[arg-type]
 
 
 def fill(root: Path, *names: str) -> None:
@@ -39,7 +39,7 @@ def test_finds_every_image_below_the_folder_and_nothing_else(tmp_path: Path) -> 
         tmp_path, ".hidden.png", "._b.PNG", ".cache/x.png", "notes.txt", "a.csv", "png", ".jpg", "f.jpg.part"
     )
     catalog = read(tmp_path)
-    names = ("b", "c", "d", "e", "field7/deep/a", "field7/ngc.1300")
+    names = ("b", "c", "d", "e", "a", "ngc.1300")
     assert catalog.names == names
     assert catalog.ids.tolist() == [id_of(name) for name in names]
     assert catalog.name == "folder"
@@ -64,7 +64,7 @@ def test_an_accented_letter_is_one_name_however_it_is_written(tmp_path: Path) ->
     fill(tmp_path / "mac", f"{NFD}.png")
     fill(tmp_path / "linux", f"{NFC}.png")
     mac, linux = read(tmp_path / "mac"), read(tmp_path / "linux")
-    assert mac.names == linux.names == (NFC,)
+    assert mac.names == linux.names == (NFC.rpartition("/")[2],)
     assert mac.ids.tolist() == linux.ids.tolist()
     assert Path(str(mac.images[0])).exists()
     fill(tmp_path / "mac", f"{NFC}.png")
@@ -112,11 +112,22 @@ def test_numbers_are_ids(tmp_path: Path) -> None:
     assert catalog.names is None
 
 
-def test_images_that_would_share_a_name_keep_their_endings(tmp_path: Path) -> None:
-    fill(tmp_path, "a.jpg", "a.png", "a.jpg.png", "b.fits", "1.jpg")
+def test_images_that_would_share_a_name_are_told_apart_and_share_a_split(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path, "a.jpg", "a.png", "a.jpg.png", "b.fits", "1.jpg", "f/2.png", "g/2.png", "g/h/3.png")
     catalog = read(tmp_path)
-    assert catalog.names == ("1.jpg", "a.jpg", "a.jpg.png", "a.png", "b.fits")
-    assert len(set(catalog.ids.tolist())) == 5
+    assert catalog.names == ("1", "a.jpg", "a.jpg.png", "a.png", "b", "f/2", "g/2", "3")
+    assert len(set(catalog.ids.tolist())) == 8
+    assert catalog.groups is not None
+    assert catalog.groups.tolist() == [1, id_of("a"), id_of("a.jpg"), id_of("a"), id_of("b"), 2, 2, 3]
+    assert "5 images have the file name of another, such as a.jpg and a.jpg.png" in caplog.text
+
+
+def test_ids_do_not_hang_on_where_the_folder_lies_and_what_is_added(tmp_path: Path) -> None:
+    fill(tmp_path, "here/1.png", "there/deep/1.jpg", "there/deep/x.png")
+    assert read(tmp_path / "here").ids.tolist() == [1]
+    assert read(tmp_path / "there").ids.tolist() == [1, id_of("x")]
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1, max_size=20)
@@ -150,7 +161,7 @@ def test_links_are_followed_and_a_circle_ends(tmp_path: Path) -> None:
     root.mkdir()
     (root / "link").symlink_to(tmp_path / "disk")
     (tmp_path / "disk" / "deep" / "back").symlink_to(root)
-    assert read(root).names == ("link/a", "link/deep/b")
+    assert read(root).names == ("a", "b")
 
 
 def test_an_empty_folder_is_told_what_images_are(tmp_path: Path) -> None:
@@ -237,3 +248,70 @@ def test_pictures_of_any_size_and_format_go_through_the_cache(tmp_path: Path) ->
     )
     assert pixels_of(cached).shape == (3, 16, 16, 3)
     assert pixels_of(cached).std() > 20
+
+
+# Folders that are classes.
+
+
+def test_folders_are_classes_if_asked(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(tmp_path, "Größe (x)/a.png", "ring, faint/b.png", "ring, faint/deep/c.png", "ring, faint/d.png")
+    assert read(tmp_path).labels is None
+    catalog = read(tmp_path, classes_from_folders=True)
+    assert catalog.labels is not None
+    assert catalog.labels.kind == "classes"
+    assert catalog.labels.columns == ("Größe (x)", "ring, faint")
+    assert catalog.names == ("a", "b", "d", "c")
+    assert catalog.targets is not None
+    assert catalog.targets.tolist() == [[1, 0], [0, 1], [0, 1], [0, 1]]
+    assert catalog.strata is not None
+    assert catalog.strata.tolist() == [0, 1, 1, 1]
+    assert "Größe (x): 1" in caplog.text  # too few to be trained, validated and tested on
+
+
+def test_galaxies_that_are_counted_in_each_class_have_names_of_their_own(tmp_path: Path) -> None:
+    fill(tmp_path, "ring/1.png", "ring/2.png", "spiral/1.png", "spiral/2.png")
+    catalog = read(tmp_path, classes_from_folders=True)
+    assert catalog.names == ("ring/1", "ring/2", "spiral/1", "spiral/2")
+    assert catalog.groups is not None
+    assert catalog.groups.tolist() == [1, 2, 1, 2]
+
+
+def test_classes_may_be_given_and_others_are_named(tmp_path: Path) -> None:
+    fill(tmp_path, "rings/a.png", "spiral/b.png", "spiral/c.png", "d.png")
+    asked = {"classes_from_folders": True, "classes": ["merger", "ring", "spiral"]}
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, **asked)
+    message = str(caught.value)
+    assert "rings/a.png: folder is rings; did you mean ring?" in message
+    assert f"d.png: it lies in {tmp_path} itself; the folders are rings, spiral" in message
+    catalog = read(tmp_path, "skip", **asked)
+    assert catalog.names == ("b", "c")
+    assert len(catalog.skipped) == 2
+    assert catalog.labels is not None
+    assert catalog.labels.columns == ("merger", "ring", "spiral")
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["a.png", "b.png"], "holds 2 images and no folder of images"),
+        (["ring/a.png"], "holds ring; there must be two classes or more"),
+        (["train/ring/a.png", "test/ring/b.png"], "are called test, train: that are splits, no classes"),
+        (
+            ["ring/a.png", "Ring/b.png", "ring/c.png", "x/d.png"],
+            "'ring' (2 galaxies) and 'Ring' (1 galaxies)",
+        ),
+        (["id/a.png", "x/b.png"], "the answer id must be renamed"),
+    ],
+)
+def test_folders_that_are_no_classes_are_named(tmp_path: Path, files: list[str], words: str) -> None:
+    fill(tmp_path, *files)
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, classes_from_folders=True)
+    assert words in str(caught.value)
+
+
+def test_classes_without_folders_are_a_contradiction(tmp_path: Path) -> None:
+    fill(tmp_path, "a.png")
+    with pytest.raises(ValueError, match=r"^classes is \['a', 'b'\] without classes_from_folders"):
+        read(tmp_path, classes=["a", "b"])

@@ -102,6 +102,56 @@ def test_wrong_columns_are_named(root: Path, on_bad: str) -> None:
     assert "no column Class11.6" in message
 
 
+@pytest.mark.parametrize("ending", [".JPG", ".png", ".jpeg", ".PNG"])
+def test_images_may_have_other_endings_and_lie_one_folder_deeper(root: Path, ending: str) -> None:
+    folder = root / FOLDERS["training"]
+    deeper = folder / FOLDERS["training"]
+    deeper.mkdir()
+    (folder / "__MACOSX").mkdir()
+    for path in list(folder.glob("*.jpg")):
+        path.rename(deeper / f"{path.stem}{ending}")
+    catalog = read_kaggle(root, "error")
+    assert catalog.images == tuple(deeper / f"{i}{ending}" for i in IDS)
+    (deeper / f"{IDS[0]}.jpg").touch()
+    assert "has the same name" in error(root)
+
+
+def test_a_folder_without_images_says_what_it_holds(root: Path) -> None:
+    for path in (root / FOLDERS["training"]).glob("*.jpg"):
+        path.rename(path.with_suffix(".tif"))
+    message = error(root)
+    assert "holds no .jpg or .png file; it holds 100008.tif, 100023.tif, 100053.tif, 9999999" in message
+
+
+def test_a_short_line_is_named_and_can_be_skipped(root: Path) -> None:
+    lines = (root / TABLE).read_text().splitlines()
+    lines[2] = ",".join(lines[2].split(",")[:20])
+    (root / TABLE).write_text("\n".join(lines) + "\n")
+    assert f"{TABLE}, line 3, GalaxyID 100023: Class8.2 is empty or NaN (and 17 more columns)" in error(root)
+    catalog = read_kaggle(root, "skip")
+    assert catalog.ids.tolist() == [IDS[0], *IDS[2:]]
+    assert len(catalog.skipped) == 1
+
+
+@pytest.mark.parametrize("on_bad", ["error", "skip"])
+def test_a_file_that_breaks_off_is_refused(root: Path, on_bad: str) -> None:
+    text = (root / TABLE).read_text()
+    (root / TABLE).write_text(text[: len(text) - 100])
+    assert "its last line has" in error(root, on_bad)
+    assert "Download or unpack it again" in error(root, on_bad)
+
+
+def test_fractions_that_rounding_puts_outside_are_clipped(root: Path) -> None:
+    frame = table()
+    frame.loc[0, COLUMNS] = "0"
+    frame.loc[0, ["Class1.3", "Class6.2"]] = ["1.0000001", "1.0"]
+    frame.loc[0, "Class1.2"] = "-1e-9"
+    write(root, frame)
+    catalog = read_kaggle(root, "error")
+    assert catalog.targets is not None
+    assert (catalog.targets[0, :3].tolist()) == [0, 0, 1]
+
+
 def test_a_column_that_comes_twice_is_named(root: Path) -> None:
     text = (root / TABLE).read_text()
     (root / TABLE).write_text(text.replace("Class1.1,", "Class1.2,", 1))

@@ -159,11 +159,12 @@ def test_a_column_may_say_where_images_are(root: Path, tmp_path_factory: pytest.
     )
     catalog = read(root, image_column="path")
     assert catalog.images == images
-    assert catalog.names == tuple(table["path"])  # without an id column the image is the name
-    assert catalog.ids.tolist() == [id_of(path) for path in table["path"]]
-    catalog = read(root, image_column="path", id_column="name")
+    assert catalog.names == tuple(NAMES)  # the first column stays the name
+    catalog = read(root, image_column="path", id_column="path")
     assert catalog.images == images
-    assert catalog.names == tuple(NAMES)
+    names = (NAMES[0], "x", *NAMES[2:])  # that of the file without folder and ending
+    assert catalog.names == names
+    assert catalog.ids.tolist() == [id_of(NAMES[0]), id_of("x"), 42, id_of("007")]
 
 
 def test_an_accented_letter_is_one_name_in_the_table_and_on_the_disk(tmp_path: Path) -> None:
@@ -444,10 +445,15 @@ def test_missing_files_and_folders_are_named(root: Path) -> None:
     assert "nowhere does not exist; data.root" in error(root / "nowhere")
     assert "labels.csv is a file, not a folder; data.root" in error(root / "labels.csv")
     assert "no.csv does not exist" in error(root, file="no.csv")
-    assert "labels.fits is not a table that can be read: its name must end in" in error(
-        root, file="labels.fits"
+    assert "labels.doc is not a table that can be read: its name must end in" in error(
+        root, file="labels.doc"
     )
-    assert f"The folder of the images, {root / 'cutouts'}, does not exist" in error(root, images="cutouts")
+    assert "labels.xlsx is a spreadsheet, which is not read: save it as CSV" in error(
+        root, file="labels.xlsx"
+    )
+    assert f"The folder of the images, {root / 'cutouts'}, does not exist (data.catalog.images)" in error(
+        root, images="cutouts"
+    )
     assert "holds no table (.csv" in error(root / "images")
 
 
@@ -527,7 +533,7 @@ def broken(root: Path, file: str) -> None:
     """Writes a table with every mistake that a row can make; rows 1 and 12 are sound."""
     names = ["1", "", "1", "4", "5", "6", "7", "8", "9", "10", "11", "12"]
     table = frame(names)
-    table.loc[3, "smooth"] = ""
+    table.loc[3, ["smooth", "disk"]] = ""
     table.loc[4, "smooth"] = "1.01"
     table.loc[5, ["smooth", "disk"]] = ["many", "inf"]
     table.loc[6, "disk"] = "-0.1"
@@ -543,7 +549,7 @@ def broken(root: Path, file: str) -> None:
 CASES = [
     "name is empty",
     "is already on {2}",
-    "smooth is empty or NaN",
+    "smooth is empty or NaN (and 1 more columns)",
     "smooth is 1.01",
     "smooth is many (and 1 more columns)",
     "disk is -0.1",

@@ -1,0 +1,209 @@
+"""Tables in binary files and in the formats of astronomy: Parquet, Feather, FITS, VOTable and ECSV."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import unicodedata
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+
+from galaxy.surveys.catalog import ParquetImage
+from galaxy.system.errors import UserError
+
+_log = logging.getLogger(__name__)
+_NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal)
+
+
+class ArrowTable:
+    """A table whose columns Arrow reads.
+
+    Attributes:
+        header: The names of the columns.
+        place: The word for the place of a row.
+        paths: The files.
+        count: The number of rows, if it is known before they are read.
+    """
+
+    place = "row"
+    count = 0
+    header: list[str]
+    paths: tuple[Path, ...]
+
+    def rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+        """Reads columns; see `Table.read`."""
+        names = list(dict.fromkeys([*text, *numbers]))
+        table = self.read(names)
+        columns = {}
+        for name, column in zip(names, table.columns, strict=True):
+            kind = column.type
+            if pa.types.is_dictionary(kind):
+                kind = kind.value_type
+                column = column.cast(kind)  # noqa: PLW2901
+            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+                hint = "; give it as data.catalog.image_column if it holds pictures" * _is_picture(kind)
+                raise UserError(
+                    f"{self.paths[0]}: the column {name} holds {kind}, not one value a row{hint}."
+                )
+            is_float = pa.types.is_floating(kind)
+            is_number = is_float or any(test(kind) for test in _NUMBERS)
+            if name in text and is_float:
+                # Arrow would write 123.0 as 123, but an id of 123.0 is a mistake that has to be named.
+                columns[name] = column.to_pandas()
+            elif name in text or not is_number:
+                columns[name] = column.cast(pa.string()).to_pandas()
+            else:
+                columns[name] = column.cast(pa.float64(), safe=False).to_pandas()
+        # A table of no columns does not know how many rows it has.
+        count = table.num_rows if names else self.count
+        frame = pd.DataFrame(columns, index=None if columns else range(count))
+        return frame.set_axis(pd.RangeIndex(1, count + 1, name=self.place))
+
+    def read(self, names: list[str]) -> pa.Table:
+        """Reads columns, in this order."""
+        raise NotImplementedError
+
+    def line_with(self, names: Sequence[str]) -> int | None:
+        """See `TextTable.line_with`; these files have no lines."""
+        return None
+
+
+class ParquetTable(ArrowTable):
+    """A table in one Parquet file or in several of the same columns.
+
+    Args:
+        paths: The files, in order.
+
+    Attributes:
+        schema: The types of the columns.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        self.schema = pq.read_schema(paths[0])
+        for path in paths[1:]:
+            if (other := pq.read_schema(path)) != self.schema:
+                raise UserError(f"{path} has other columns than {paths[0]}:\n{other}")
+        self.count = sum(pq.read_metadata(path).num_rows for path in paths)
+        # pandas writes the index of a table last, although it comes first in the table.
+        names = [name for name in _index_names(self.schema) if name in self.schema.names]
+        self._names = names + [name for name in self.schema.names if name not in names]
+        self.header = [_normal(name) for name in self._names]
+
+    def read(self, names: list[str]) -> pa.Table:
+        """Reads columns, in this order."""
+        stored = [self._names[self.header.index(name)] for name in names]
+        # `read_table` would take folders named like `split=1` for columns.
+        parts = [pq.ParquetFile(path).read(columns=stored) for path in self.paths]
+        return pa.concat_tables(parts).select(stored)
+
+    @property
+    def picture_columns(self) -> list[str]:
+        """The columns that hold the files of pictures, as Hugging Face stores them, or as plain bytes."""
+        stored = [self.schema.field(name).type for name in self._names]
+        return [name for name, kind in zip(self.header, stored, strict=True) if _is_picture(kind)]
+
+    def picture_names(self, column: str) -> list[str]:
+        """The names of the files in a column of pictures; the numbers of the rows if they have none."""
+        kind = self.schema.field(self._names[self.header.index(column)]).type
+        texts: list[str | None] = [None] * self.count
+        if pa.types.is_struct(kind) and kind.get_field_index("path") >= 0:
+            stored = f"{self._names[self.header.index(column)]}.path"
+            parts = [pq.ParquetFile(path).read(columns=[stored]).column(0) for path in self.paths]
+            texts = [row["path"] for part in parts for row in part.to_pylist()]
+        if all(texts):
+            return [str(text) for text in texts]
+        _log.warning(
+            "%s: the pictures in %s have no file names, so the galaxies are called by their rows, and change "
+            "their splits if the rows do; data.catalog.id_column names a column of names",
+            self.paths[0],
+            column,
+        )
+        return [str(row) for row in range(1, len(texts) + 1)]
+
+    def pictures(self, column: str, white: float | None) -> list[ParquetImage]:
+        """The pictures in a column, in the order of the rows; for `white` see `ParquetImage`."""
+        stored = self._names[self.header.index(column)]
+        if pa.types.is_struct(self.schema.field(stored).type):
+            stored += ".bytes"
+        return [
+            ParquetImage(path, stored, row, white)
+            for path in self.paths
+            for row in range(pq.read_metadata(path).num_rows)
+        ]
+
+
+class FeatherTable(ArrowTable):
+    """A table in a Feather file, which is a file of Arrow."""
+
+    def __init__(self, path: Path) -> None:
+        self.paths = (path,)
+        with pa.OSFile(str(path)) as file:
+            self._names = pa.ipc.open_file(file).schema.names
+        self.header = [_normal(name) for name in self._names]
+
+    def read(self, names: list[str]) -> pa.Table:
+        """Reads columns, in this order."""
+        stored = [self._names[self.header.index(name)] for name in names]
+        return pa.feather.read_table(self.paths[0], columns=stored).select(stored)
+
+
+class AstropyTable(ArrowTable):
+    """A table that astropy reads: FITS, VOTable or ECSV."""
+
+    def __init__(self, path: Path) -> None:
+        self.paths = (path,)
+        if importlib.util.find_spec("astropy") is None:
+            raise UserError(
+                f"{path}: astropy reads such tables and is not installed: "
+                "pip install 'galaxy-morphology[fits]', or save the table as CSV or Parquet."
+            )
+        from astropy.table import Table  # noqa: PLC0415  few tables need it
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Astropy warns of a second table in the file, and reads the first.
+            warnings.filterwarnings("error", ".*multiple tables.*")
+            try:
+                self._table: Any = Table.read(path)
+            except Warning as error:
+                raise ValueError("it holds several tables; save one of them as a file of its own") from error
+            except Exception as error:  # astropy's readers raise whatever comes up
+                raise ValueError(f"{error}") from error
+        self._names = list(self._table.colnames)
+        self.header = [_normal(name) for name in self._names]
+
+    def read(self, names: list[str]) -> pa.Table:
+        """Reads columns, in this order."""
+        stored = [self._names[self.header.index(name)] for name in names]
+        for name, column in zip(names, stored, strict=True):
+            if self._table[column].ndim > 1:
+                raise UserError(f"{self.paths[0]}: the column {name} holds arrays, not one value a row.")
+        table = self._table[stored]
+        table.convert_bytestring_to_unicode()
+        frame = table.to_pandas(index=False)
+        return pa.Table.from_pandas(frame, preserve_index=False)
+
+
+def _normal(name: str) -> str:
+    return unicodedata.normalize("NFC", str(name).strip())
+
+
+def _is_picture(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold the files of pictures."""
+    if pa.types.is_struct(kind):
+        return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _index_names(schema: pa.Schema) -> list[str]:
+    columns = (schema.pandas_metadata or {}).get("index_columns", [])
+    # An index without a name is called `__index_level_0__`, and one that only counts is a mapping.
+    return [name for name in columns if isinstance(name, str)]

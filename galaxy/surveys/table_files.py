@@ -1,0 +1,85 @@
+"""Finding the table in the folder of a user."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from galaxy.surveys.table_reader import OFTEN_NO_TABLE, is_table
+from galaxy.system.errors import UserError, listing
+
+# Hugging Face writes a large table as train-00000-of-00002.parquet and so on.
+_PART = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<ending>\.\w+)")
+
+
+def find_table(root: Path, file: str | None, key: str) -> list[Path]:
+    """Finds the only table in a folder, or else in the folders in it.
+
+    Args:
+        root: The folder.
+        file: The table, inside `root` or absolute, or a pattern for its parts; None to look for it.
+        key: The key of the catalog, for the messages.
+
+    Returns:
+        The file, or the parts of the table in order.
+
+    Raises:
+        UserError: There is no table, more than one, or a part of it is missing.
+    """
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "does not exist"
+        raise UserError(f"{root} {what}; data.root must be the folder of the table and its images.")
+    if file is not None:
+        path = root / Path(file).expanduser()
+        if path.exists() or not glob.has_magic(file):
+            return [path]
+        found = sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207  the pattern may be absolute
+        if not found:
+            raise UserError(f"No file is called {path} ({key}.file).")
+        _check_parts(found)
+        return found
+    for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
+        tables = _tables(path for folder in folders for path in folder.iterdir())
+        if len(tables) == 1:
+            _check_parts(tables[0])
+            return tables[0]
+        if tables:
+            names = [_pattern(parts, root) for parts in tables]
+            raise UserError(
+                f"{root} holds {len(names)} tables; choose one with {key}.file:\n{listing(names)}"
+            )
+    raise UserError(
+        f"{root} holds no table (.csv, .tsv, .parquet and so on); say where it is: {key}.file=..."
+    )
+
+
+def _tables(paths: Iterable[Path]) -> list[list[Path]]:
+    """The tables among some files, each as the list of its parts."""
+    tables = sorted(path for path in paths if is_table(path.name) and path.name[0] not in ".~")
+    likely = [path for path in tables if not path.name.lower().endswith(OFTEN_NO_TABLE)] or tables
+    parts: dict[str, list[Path]] = {}
+    for path in likely:
+        part = _PART.fullmatch(path.name)
+        whole = path.name if part is None else f"{part['name']}-of-{part['count']}{part['ending']}"
+        parts.setdefault(str(path.parent / whole), []).append(path)
+    return list(parts.values())
+
+
+def _check_parts(paths: Sequence[Path]) -> None:
+    """Refuses a table of which a part is missing."""
+    found = [part for path in paths if (part := _PART.fullmatch(path.name))]
+    if found and len(found) == len(paths):
+        count, here = int(found[0]["count"]), {int(part["number"]) for part in found}
+        if missing := sorted(set(range(count)) - here):
+            raise UserError(
+                f"{paths[0].parent} holds {len(here)} of {count} parts of {found[0]['name']}; part "
+                f"{missing[0]} is missing, beside {paths[0].name}."
+            )
+
+
+def _pattern(parts: Sequence[Path], root: Path) -> str:
+    """What names a table in `data.catalog.file`."""
+    name = str(parts[0].relative_to(root))
+    return name if len(parts) == 1 else re.sub(r"-\d+-of-", "-*-of-", name)

@@ -1,0 +1,294 @@
+"""The targets of a user's table: fractions with unknown answers, votes, or classes."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from galaxy.labels.labels import Labels, class_labels
+from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree
+from galaxy.surveys.table_reader import fractions
+from galaxy.system.errors import UserError, listing, meant
+
+# The largest error of a fraction that is rounded to two decimals. The sum of a question's answers differs
+# from the parent by no more than all their errors together. Conditional fractions that are given as
+# cumulative ones differ by far more.
+ROUNDING = 0.005
+# A column with more values than this, or with more than FEW_CLASSES and a new one in every other row, does
+# not hold classes.
+MAX_CLASSES = 1000
+FEW_CLASSES = 20
+# The largest number of votes: float32 holds every whole number up to 2^24.
+MOST_VOTES = 2**24
+Scale = Literal["fractions", "percent", "votes"]
+_log = logging.getLogger(__name__)
+
+
+class Targets(NamedTuple):
+    """The targets of N rows; those of bad rows are arbitrary.
+
+    Attributes:
+        values: (N, K) float32 fractions, 0 where they are unknown.
+        weights: (N, K) float32 in [0, 1], 0 where they are unknown; None if all are known.
+        counts: (N, K) float32, the votes; None if the table has fractions.
+    """
+
+    values: NDArray[np.float32]
+    weights: NDArray[np.float32] | None = None
+    counts: NDArray[np.float32] | None = None
+
+
+def read_targets(
+    check: RowCheck, file: str, table: pd.DataFrame, labels: Labels, scale: Scale, key: str
+) -> Targets:
+    """Turns columns of numbers into targets.
+
+    An empty number is an unknown answer. A row is bad if it has no known answer, or only some answers of a
+    question: those left out may be 0 or unknown.
+
+    Args:
+        check: Where mistakes are reported.
+        file: The name of the file, for the messages.
+        table: The K columns of the labels, (N, K).
+        labels: What they mean.
+        scale: Whether they are fractions, percent or votes.
+        key: The key of the catalog, for the messages.
+
+    Raises:
+        UserError: The numbers are of another scale, or a column is empty.
+    """
+    most = {"fractions": 1.0, "percent": 100.0, "votes": float(MOST_VOTES)}[scale]
+    values, missing, wrong = fractions(table, most)
+    if scale == "votes":
+        wrong |= ~missing & (values != np.floor(values))
+    what = {
+        "fractions": "labels that are not fractions in [0, 1]",
+        "percent": "labels that are not in [0, 100] percent",
+        "votes": "votes that are no whole numbers from 0",
+    }[scale]
+    check.report(
+        f"row(s) with {what}{_hint(table, scale, key)}",
+        wrong.any(axis=1),
+        lambda row: describe_fractions(table.iloc[row], wrong[row]),
+    )
+    values[wrong] = np.nan
+    nobody = missing.all(axis=1) | ((scale == "votes") & (np.nansum(values, axis=1) == 0))
+    check.report(
+        "row(s) without any answer",
+        nobody,
+        lambda row: describe_fractions(table.iloc[row], np.ones(table.shape[1], dtype=bool)),
+    )
+    _report_halves(check, missing, labels)
+    if empty := [labels.columns[column] for column in np.flatnonzero(missing.all(axis=0)).tolist()]:
+        raise UserError(
+            f"{file}: no row has a number in the column(s) {', '.join(empty)}; leave them out of "
+            f"{key}.columns or {key}.questions."
+        )
+    if missing[~check.bad].any():
+        _log.info("%s", _unknown(missing[~check.bad], labels, scale))
+    if scale == "votes":
+        return _of_votes(np.where(np.isnan(values), 0, values), labels)
+    values /= most
+    _check_tree(check, values, labels)
+    known = ~np.isnan(values)
+    weights = None if known[~check.bad].all() else known.astype(np.float32)
+    return Targets(np.where(known, values, 0).astype(np.float32), weights)
+
+
+def _hint(table: pd.DataFrame, scale: Scale, key: str) -> str:
+    """What the numbers may be instead, and the key that says so; "" if they give no sign of it."""
+    numbers = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    known = numbers[np.isfinite(numbers)]
+    texts = [str(value) for value in table.select_dtypes(exclude="number").to_numpy().ravel().tolist()]
+    if any(re.fullmatch(r"\s*[\d.]+\s*%\s*", text) for text in texts):
+        return f" (take away the % signs; {key}.percent=true reads percent)"
+    if any(re.fullmatch(r"\s*\d+,\d+\s*", text) for text in texts):
+        return f" (commas: are they decimal signs? {key}.decimal=comma)"
+    if scale != "fractions" or not len(known) or known.max() <= 1 or known.min() < 0:
+        return ""
+    hints = [f"votes? {key}.votes=true"] if (known == np.floor(known)).all() else []
+    hints += [f"percent? {key}.percent=true"] if known.max() <= 100 else []
+    return f" (are they {' or '.join(hints)})" if hints else ""
+
+
+def _report_halves(check: RowCheck, missing: NDArray[np.bool_], labels: Labels) -> None:
+    questions = labels.questions
+    half = np.stack(
+        [missing[:, columns].any(axis=1) & ~missing[:, columns].all(axis=1) for columns in questions.slices],
+        axis=1,
+    )
+
+    def describe(row: int) -> str:
+        q = int(np.flatnonzero(half[row])[0])
+        names = labels.columns[questions.slices[q]]
+        gone = [name for name, empty in zip(names, missing[row, questions.slices[q]], strict=True) if empty]
+        return f"{', '.join(gone)} empty, the other answers of {questions.questions[q].key} are not"
+
+    check.report(
+        "row(s) with some answers of a question only (write 0 where no volunteer gave an answer, or empty "
+        "the whole question where it is unknown)",
+        half.any(axis=1),
+        describe,
+    )
+
+
+def _unknown(missing: NDArray[np.bool_], labels: Labels, scale: Scale) -> str:
+    numbers = missing.sum(axis=0).tolist()
+    lines = [f"{name}: {n:,}" for name, n in zip(labels.columns, numbers, strict=True) if n]
+    of = "votes count as 0" if scale == "votes" else "fractions have the weight 0"
+    return f"{missing.sum():,} of {missing.size:,} answers are empty; these {of}:\n{listing(lines)}"
+
+
+def _of_votes(votes: NDArray[np.float64], labels: Labels) -> Targets:
+    """The shares of the votes. The weight of a question follows the number of its votes."""
+    questions = labels.questions
+    shares, met = questions.conditional(votes)
+    if any(parent is not None for parent in questions.parents):
+        # Cumulative fractions of rarely asked questions are small by themselves.
+        values = questions.cumulative(shares)
+        weights = questions.known(shares, met).astype(np.float64)
+    else:
+        values = shares
+        totals = np.stack([votes[:, columns].sum(axis=1) for columns in questions.slices], axis=1)
+        weights = totals / np.maximum(totals.max(axis=1, keepdims=True), 1)
+    of_answers = None if (weights == 1).all() else weights[:, questions.question_of].astype(np.float32)
+    return Targets(values.astype(np.float32), of_answers, votes.astype(np.float32))
+
+
+def _check_tree(check: RowCheck, values: NDArray[np.float64], labels: Labels) -> None:
+    residuals = labels.questions.residuals(values)
+    # Without any parent, fractions may have any sum.
+    cumulative = any(parent is not None for parent in labels.questions.parents)
+    # A single answer is a part of its parent's fraction. The rest of that fraction has no column.
+    sizes = np.array(labels.questions.sizes)
+    tolerance = ROUNDING * (sizes + 1) + 1e-9
+    off = cumulative & (np.where(sizes == 1, residuals, np.abs(residuals)) > tolerance)  # NaN compares false
+    check.report(
+        "row(s) with answers that do not sum to their parent's value, or 1, within rounding to two decimals",
+        off.any(axis=1),
+        lambda row: describe_tree(labels, values[row], off[row]),
+    )
+
+
+def vote_questions(columns: Sequence[str], key: str) -> dict[str, dict[str, list[str]]]:
+    """The question whose votes are in some columns.
+
+    Raises:
+        ValueError: There is a single column, or their names are those of several questions, as Galaxy Zoo
+            writes them: `bar_yes`, `bar_no`.
+    """
+    if len(columns) < 2:
+        raise ValueError(f"columns is {list(columns)}; with votes it must name all answers of a question")
+    groups: dict[str, list[str]] = defaultdict(list)
+    for column in columns:
+        groups[column.rpartition("_")[0]].append(column)
+    if len(groups) > 1 and all(len(names) > 1 for names in groups.values()):
+        tree = ", ".join(f"{name}: {{answers: [{', '.join(names)}]}}" for name, names in groups.items())
+        raise ValueError(
+            f"columns is {list(columns)}; with votes these are the answers of one question. If there are "
+            f"several questions, say so: '{key}.questions={{{tree}}}'"
+        )
+    return {"votes": {"answers": list(columns)}}
+
+
+def classes_of(
+    check: RowCheck,
+    texts: Sequence[str],
+    column: str,
+    classes: Sequence[str] | Sequence[int] | None,
+    where: str,
+    key: str,
+) -> tuple[Labels, NDArray[np.int64]]:
+    """Makes labels of the class of each galaxy.
+
+    Args:
+        check: Where mistakes are reported.
+        texts: The class of each galaxy, (N,), "" where there is none.
+        column: The question that the classes answer, such as the column of a table.
+        classes: All classes, in order; None for those in `texts`.
+        where: Where the classes come from, for the messages.
+        key: The key of the catalog, for the messages.
+
+    Returns:
+        The labels, and the number of each row's class (N,), which is 0 in bad rows.
+
+    Raises:
+        UserError: There are fewer than two classes, far too many, or two that may be one.
+    """
+    texts = [_class_name(text) for text in texts]
+    found = set(texts) - {""}
+    names = tuple(sorted(found, key=_natural) if classes is None else (_class_name(str(c)) for c in classes))
+    if len(set(names)) < max(2, len(names)):
+        source = f"{where} holds" if classes is None else f"{key}.classes is"
+        what = ", ".join(names) or "nothing"
+        raise UserError(f"{source} {what}; there must be two classes or more, each once")
+    if classes is None:
+        if len(names) > MAX_CLASSES or (len(names) > FEW_CLASSES and 2 * len(names) > len(texts)):
+            raise UserError(
+                f"{where} has {len(names):,} different values in {len(texts):,} rows: that is no column of "
+                f"classes. For fractions, give {key}.columns"
+            )
+        _refuse_twins(texts, names, where, key)
+    number = {name: i for i, name in enumerate(names)}
+    check.report(f"row(s) without a {column}", [not text for text in texts], lambda _: f"{column} is empty")
+    check.report(
+        f"row(s) whose {column} is none of {key}.classes",
+        [text not in number for text in texts],
+        lambda row: f"{column} is {texts[row]}{meant(texts[row], names)}",
+    )
+    try:
+        labels = class_labels(names, column)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    return labels, np.array([number.get(text, 0) for text in texts], dtype=np.int64)
+
+
+def _refuse_twins(texts: Sequence[str], names: Sequence[str], where: str, key: str) -> None:
+    """Refuses classes whose names differ in capitals, spaces, hyphens or underscores only.
+
+    Args:
+        texts: The class of each galaxy.
+        names: The classes.
+        where: Where they come from.
+        key: The key of the catalog, for the message.
+
+    Raises:
+        UserError: There are some.
+    """
+    twins: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        twins[re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", name.casefold()).strip()].append(name)
+    numbers = pd.Series(list(texts)).value_counts()
+    cases = [
+        " and ".join(
+            f"{name!r} ({numbers[name]:,} galaxies)" for name in sorted(same, key=lambda name: -numbers[name])
+        )
+        for same in twins.values()
+        if len(same) > 1
+    ]
+    if cases:
+        quoted = ",".join(name if re.fullmatch(r"[\w.+-]+", name) else f'"{name}"' for name in names)
+        raise UserError(
+            f"{where} has classes that may be one, written in two ways:\n{listing(cases)}\n"
+            f"Mend the spelling. If they are different classes, name all of them: '{key}.classes=[{quoted}]'"
+        )
+
+
+def _class_name(text: str) -> str:
+    """The name of a class. A column of whole numbers with gaps is often saved as 1.0, 2.0."""
+    return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
+
+
+def _natural(text: str) -> tuple[list[str | int], str]:
+    """A key that sorts Sa2 before Sa10, and ignores case."""
+    # Words and numbers alternate, so that like is compared with like. Python refuses to read thousands of
+    # digits.
+    parts = re.split(r"([0-9]{1,18})", text)
+    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(parts)], text

@@ -1,0 +1,342 @@
+"""Tables in text files: how one is written, found out from the file or said by the user, and its columns."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import csv
+import gzip
+import lzma
+import math
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn
+
+import pandas as pd
+
+# Programs write missing numbers in these ways. Any other text that is no number is shown as it stands.
+MISSING = ["", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None", "--"]
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "space": " "}
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+# The first bytes of a file in one of these encodings, the longer ones first.
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# The separator and the header are found in these first lines.
+_HEAD = 200
+# Excel writes the separator into a first line such as `sep=;`.
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?|nan|", re.IGNORECASE | re.ASCII)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class TextStyle:
+    """How a text table is written. None leaves a part to be found out from the file.
+
+    Attributes:
+        separator: What stands between two values. "space" is any number of spaces or tabs.
+        decimal: What stands before the decimals of a number.
+        encoding: The encoding as Python calls it, such as "cp1252". Without it the file is UTF-8, or UTF-16
+            or UTF-32 if it begins with a byte order mark.
+        header_line: The line of the names of the columns, from 1. Lines before it are ignored.
+
+    Raises:
+        ValueError: The encoding is unknown, or the line is below 1.
+    """
+
+    separator: Literal["comma", "semicolon", "tab", "bar", "space"] | None = None
+    decimal: Literal["point", "comma"] | None = None
+    encoding: str | None = None
+    header_line: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.encoding is not None:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ValueError(
+                    f"encoding is {self.encoding}; it must be one that Python knows, such as utf-8, utf-16, "
+                    "cp1252 (Windows) or latin-1"
+                ) from None
+        if self.header_line is not None and self.header_line < 1:
+            raise ValueError(f"header_line is {self.header_line}; it must be 1 or more")
+
+
+class TextTable:
+    """A text table whose header has been read.
+
+    Args:
+        path: The file. It may be compressed by gzip, bzip2 or xz.
+        style: What the user says about it.
+        published: Whether the file is a published one. Its last line must then be whole.
+
+    Attributes:
+        header: The names of the columns.
+        place: The word for the place of a row.
+
+    Raises:
+        ValueError: The file is no text table, or can be read in two ways. Errors of the system, of the
+            decompression and of the csv module pass.
+    """
+
+    place = "line"
+
+    def __init__(self, path: Path, style: TextStyle, published: bool = False) -> None:
+        self.path = path
+        self._published = published
+        self._style = style
+        self._encoding = style.encoding or self._marked_encoding()
+        with self._open() as file:
+            head = list(islice(file, _HEAD))
+        self._separator = SEPARATORS.get(style.separator or "", "")
+        self._start = self._find_header(head)
+        if not self._separator:
+            self._separator = self._find_separator(self._header_text(head), head[self._start + 1 :])
+        with self._open() as file:  # a name in quotes may go on in the next line
+            lines = chain([self._header_text(head)], islice(file, self._start + 1, None))
+            header: list[str] = next(self._reader(lines), [])
+        if any("\0" in name for name in header):
+            raise ValueError("it holds zero bytes; if it is UTF-16, say data.catalog.encoding=utf-16-le")
+        self.header = [unicodedata.normalize("NFC", name.strip()) for name in header]
+
+    def rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
+        """Reads columns; see `Table.read`."""
+        self._check_lengths()
+        places = {self.header.index(name): name in text for name in dict.fromkeys([*text, *numbers])}
+        try:
+            frame = self._parse(places, as_text=False)
+        except ValueError as error:
+            if isinstance(error, UnicodeDecodeError):
+                raise
+            # A value is no number, and its row will be named. A file that is no table fails again.
+            frame = self._parse(dict.fromkeys(places, True) | places, as_text=True)
+            of_numbers = [str(place) for place, is_text in places.items() if not is_text]
+            for name, column in self._with_points(frame[of_numbers]).items():
+                frame[name] = _as_numbers(column)
+        blank = frame.isna().all(axis=1)
+        if blank.any():  # but a blank row is empty in the other columns, too
+            everything = self._parse(dict.fromkeys(range(len(self.header)), True), as_text=True)
+            blank &= everything.isna().all(axis=1)
+        frame.columns = pd.Index([self.header[int(place)] for place in frame.columns])
+        first = self._start + 2
+        frame.index = pd.RangeIndex(first, len(frame) + first, name=self.place)
+        return frame[~blank.to_numpy()]
+
+    def line_with(self, names: Sequence[str]) -> int | None:
+        """The line, from 1, of a header below this one that has all these names, if there is one."""
+        with self._open() as file:
+            for number, line in enumerate(islice(file, _HEAD), 1):
+                if number > self._start + 1 and set(names) <= set(self._split(line)):
+                    return number
+        return None
+
+    def _open(self) -> IO[str]:
+        opener = _OPENERS.get(self.path.suffix.lower(), open)
+        file: IO[str] = opener(self.path, "rt", encoding=self._encoding, newline="")
+        return file
+
+    def _marked_encoding(self) -> str:
+        opener = _OPENERS.get(self.path.suffix.lower(), open)
+        with opener(self.path, "rb") as file:
+            start = file.read(4)
+        return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+
+    def _reader(self, lines: Any, separator: str = "") -> Any:
+        separator = separator or self._separator
+        return csv.reader(lines, delimiter=separator, skipinitialspace=separator == " ")
+
+    def _split(self, line: str, separator: str = "") -> list[str]:
+        """The values of a line."""
+        values: list[str] = next(self._reader([line.strip(" \r\n")], separator), [])
+        return [value.strip() for value in values]
+
+    def _find_header(self, head: Sequence[str]) -> int:
+        """The number of lines before the header."""
+        if self._style.header_line is not None:
+            if self._style.header_line > len(head):
+                raise ValueError(
+                    f"data.catalog.header_line is {self._style.header_line}, but it has {len(head)} lines"
+                )
+            return self._style.header_line - 1
+        start = 0
+        if head and (told := _SEPARATOR_LINE.fullmatch(head[0].strip())):
+            start = 1
+            if not self._separator and told[1] in SEPARATORS.values():
+                self._separator = told[1]
+        comment = None
+        for number, line in enumerate(head[start:], start):
+            if line.startswith("#"):
+                comment = number
+            elif line.strip():
+                return number if comment is None else self._choose_header(head, comment, number)
+        return start if comment is None else comment
+
+    def _choose_header(self, head: Sequence[str], comment: int, line: int) -> int:
+        """Whether the names of the columns are in the last comment or in the first line that is none."""
+        names, first = head[comment].removeprefix("#"), head[line]
+        separator = self._separator or self._find_separator(first, head[line + 1 :])
+        values = self._split(first, separator)
+        if len(values) == 1 or len(self._split(names, separator)) != len(values):
+            return line
+        if any(_NUMBER.fullmatch(value) for value in values):
+            return comment  # a header holds words
+        raise ValueError(
+            f"line {comment + 1} and line {line + 1} can both be the names of its columns: choose one with "
+            f"data.catalog.header_line={comment + 1} or data.catalog.header_line={line + 1}"
+        )
+
+    def _header_text(self, head: Sequence[str]) -> str:
+        if not head:
+            return ""
+        text = head[self._start].removeprefix("\ufeff").removeprefix("#")
+        return text.strip() + "\n" if self._separator == " " else text
+
+    def _find_separator(self, header: str, following: Sequence[str]) -> str:
+        """The separator under which the header has several names and the lines below it as many values.
+
+        `csv.Sniffer` and pandas look at the frequency of all characters, and take letters for separators.
+        """
+        rows = [line for line in following if line.strip()]
+        found = [sep for sep in ",;\t|" if len(self._split(header, sep)) > 1]
+        if len(found) > 1:
+            whole, part = [self._fitting(header, rows, found, strict) for strict in (True, False)]
+            fitting = whole if len(whole) == 1 else part
+            if len(fitting) != 1 and rows:
+                self._refuse_separators(fitting or found)
+            found = fitting or [max(found, key=header.count)]
+        if found:
+            return found[0]
+        names = header.split()
+        if len(names) > 1 and rows and all(len(self._split(line, " ")) == len(names) for line in rows):
+            if len(names) == 2:  # each may be one name with a space in it
+                self._refuse_separators([" ", ","])
+            return " "
+        return ","
+
+    def _fitting(
+        self, header: str, rows: Sequence[str], separators: Sequence[str], strict: bool
+    ) -> list[str]:
+        """The separators under which no line has more values than the header and one or all have as many."""
+        fitting = []
+        for separator in separators:
+            lengths = {len(self._split(line, separator)) for line in rows}
+            names = len(self._split(header, separator))
+            if lengths and max(lengths) == names and (not strict or len(lengths) == 1):
+                fitting.append(separator)
+        return fitting
+
+    def _refuse_separators(self, separators: Sequence[str]) -> NoReturn:
+        words = [name for name, separator in SEPARATORS.items() if separator in separators]
+        raise ValueError(
+            f"its columns can be separated by {' or by '.join(words)}: choose with "
+            f"{' or '.join(f'data.catalog.separator={word}' for word in words)}"
+        )
+
+    def _parse(self, places: Mapping[int, bool], as_text: bool) -> pd.DataFrame:
+        """Some columns, named by their places, "0", "1" and so on.
+
+        Args:
+            places: The place of each column, and whether it is text.
+            as_text: Whether the others are read as text, too. Otherwise they must hold numbers.
+        """
+        # The columns are named by their places because names that nobody asks for may come twice.
+        is_text = {str(place): is_text for place, is_text in places.items()}
+        return pd.read_csv(
+            self.path,
+            sep=r"\s+" if self._separator == " " else self._separator,
+            decimal="," if self._style.decimal == "comma" else ".",
+            header=None,
+            skiprows=self._start + 1,
+            names=[str(place) for place in range(len(self.header))],
+            usecols=list(is_text),
+            index_col=False,
+            dtype={name: str if text or as_text else float for name, text in is_text.items()},
+            keep_default_na=False,  # "NA" and "None" may be names of classes
+            na_values={place: [""] if text else MISSING for place, text in is_text.items()},
+            skip_blank_lines=False,  # the index counts them
+            encoding=self._encoding,
+        )
+
+    def _with_points(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Numbers that were read as text, with points in place of decimal commas.
+
+        The file has decimal commas if it has commas and no points in its numbers, and if not all the commas
+        can stand behind thousands, as in 1,234.
+        """
+        columns = {name: [_text(value) for value in table[name].tolist()] for name in table}
+        decimal = self._style.decimal
+        if decimal is None:
+            values = [value for column in columns.values() for value in column]
+            commas = [value for value in values if _DECIMAL_COMMA.fullmatch(value)]
+            sure = any(not _THOUSANDS.fullmatch(value) for value in commas)
+            decimal = "comma" if sure and not any("." in value for value in values) else "point"
+        if decimal == "point":
+            return table
+        return pd.DataFrame(
+            {name: [_with_point(value) for value in column] for name, column in columns.items()},
+            index=table.index,
+        )
+
+    def _check_lengths(self) -> None:
+        """Refuses lines with too many values, which pandas accepts when it reads some of the columns only.
+
+        In a line with too few the last values are missing: some programs do not write them if they are empty.
+        A published file whose last line breaks off may have lost other lines, too.
+        """
+        columns = len(self.header)
+        quoted, last, longer = False, "", None
+        with self._open() as file:
+            for number, line in enumerate(islice(file, self._start + 1, None), self._start + 2):
+                last = line
+                if line.count(self._separator) == columns - 1:
+                    continue
+                quoted = quoted or '"' in line
+                values = len(self._split(line))
+                if values > columns and longer is None:
+                    longer = f"line {number} has {values} values, and the header has {columns}"
+        if longer is not None and quoted:  # a value in quotes may go on in the next line
+            longer = self._longer_row(columns)
+        if longer is not None:
+            raise ValueError(longer)
+        if self._published and not last.endswith(("\n", "\r")) and 0 < len(self._split(last)) < columns:
+            raise ValueError(
+                f"its last line has {len(self._split(last))} values, and the header has {columns}"
+            )
+
+    def _longer_row(self, columns: int) -> str | None:
+        with self._open() as file:
+            reader = self._reader(islice(file, self._start, None))
+            for values in reader:
+                if len(values) > columns:
+                    line = self._start + reader.line_num
+                    return f"line {line} has {len(values)} values, and the header has {columns}"
+        return None
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    """A column of text as numbers if all its values are some, else as it is."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if (numbers.isna() == column.isna()).all() else column
+
+
+def _text(value: Any) -> str:
+    return "" if pd.isna(value) else str(value).strip()
+
+
+def _with_point(value: str) -> str | float:
+    """A number with a decimal comma as one with a point; NaN for nothing."""
+    if not value:
+        return math.nan
+    if "." in value:  # it must not pass for a number
+        return f"{value} (with a point, where the decimal sign is a comma)"
+    return value.replace(",", ".") if _DECIMAL_COMMA.fullmatch(value) else value

@@ -1,0 +1,206 @@
+"""The ids of galaxies that are known by files, and where these are looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from galaxy.surveys.catalog import Catalog
+from galaxy.surveys.ids import id_of
+from galaxy.surveys.names import file_names, names_by_path
+from galaxy.surveys.table import read_table
+from galaxy.system.errors import UserError
+
+
+def write(root: Path, columns: dict[str, list[Any]], *images: str) -> None:
+    root.mkdir(exist_ok=True)
+    pd.DataFrame(columns).to_csv(root / "labels.csv", index=False)
+    for name in images:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def read(root: Path, on_bad: str = "error", **arguments: Any) -> Catalog:
+    return read_table(root, on_bad, bands=[2, 1, 0], softening=10.0, **arguments)  # type: ignore[arg-type]
+
+
+def error(root: Path, **arguments: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        read(root, **arguments)
+    return str(caught.value)
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/1.png", "b/2.FITS.GZ", r"C:\x y\3.jpg", "4", "./5.b.tif"], ["1", "2", "3", "4", "5.b"]),
+        (["/d/a/1.png", "/d/b/1.png", "/d/b/2.png"], ["a/1", "b/1", "2"]),
+        (["/d/a/x/1.png", "/d/b/x/1.png", "x/1.png"], ["a/x/1", "b/x/1", "x/1"]),
+        (["1.jpg", "1.png", "1.jpg.png"], ["1.jpg", "1.png", "1.jpg.png"]),
+        (["a/1.png", "a/1.png"], ["a/1.png", "a/1.png"]),
+    ],
+)
+def test_galaxies_have_the_names_of_their_files(paths: list[str], names: list[str]) -> None:
+    assert names_by_path(paths) == tuple(names)
+
+
+@given(st.lists(st.from_regex(r"([ab]/){0,3}[12](\.png|\.jpg)", fullmatch=True), unique=True))
+def test_different_files_have_different_names(paths: list[str]) -> None:
+    names = names_by_path(paths)
+    assert len(set(names)) == len(paths)
+    assert all(file in name for file, name in zip(file_names(paths), names, strict=True))
+
+
+def test_the_first_column_stays_the_name_beside_a_column_of_images(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {"iauname": ["J1", "J2"], "filename": ["a.png", "b.png"], "ring": [0.1, 0.2]},
+        "a.png",
+        "b.png",
+    )
+    catalog = read(tmp_path, image_column="filename", columns=["ring"])
+    assert catalog.names == ("J1", "J2")
+    assert catalog.images == (tmp_path / "a.png", tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("index", ["", "Unnamed: 0"])
+def test_a_column_of_row_numbers_is_no_column_of_names(tmp_path: Path, index: str) -> None:
+    write(tmp_path, {index: [0, 1], "name": ["a", "b"], "ring": [0.1, 0.2]}, "images/a.png", "images/b.png")
+    assert read(tmp_path, columns=["ring"]).names == ("a", "b")
+    files = {index: [0, 1], "name": ["a.png", "b.png"], "ring": [0.1, 0.2]}
+    write(tmp_path, files)
+    assert read(tmp_path, columns=["ring"], image_column="name").names == ("a", "b")
+
+
+def test_a_column_of_labels_is_no_column_of_names(tmp_path: Path) -> None:
+    write(tmp_path, {"ring": [0.1, 0.2], "kind": ["x", "y"], "file": ["a.png", "b.png"]}, "a.png", "b.png")
+    assert read(tmp_path, columns=["ring"], image_column="file").names == ("a", "b")
+    write(tmp_path, {"kind": ["x", "y"], "file": ["a.png", "b.png"]})
+    assert read(tmp_path, class_column="kind", image_column="file").names == ("a", "b")
+
+
+@pytest.mark.parametrize("first", [["x", "x"], [12.5, 13.5]])
+def test_a_first_column_that_names_nothing_is_refused_with_the_key(tmp_path: Path, first: list[Any]) -> None:
+    write(tmp_path, {"ra": first, "file": ["a.png", "b.png"]}, "a.png", "b.png")
+    assert "(another column may hold the names: data.catalog.id_column)" in error(
+        tmp_path, image_column="file"
+    )
+    assert read(tmp_path, image_column="file", id_column="file").names == ("a", "b")
+
+
+def test_ids_and_groups_stay_when_the_folder_moves(tmp_path: Path) -> None:
+    catalogs = []
+    for name in ("here", "elsewhere"):
+        root = tmp_path / name
+        images = ["g/1.png", "r/1.png", "g/2.png"]
+        write(root, {"file_loc": [str(root / image) for image in images]}, *images)
+        catalogs.append(read(root, image_column="file_loc"))
+    here, elsewhere = catalogs
+    assert here.ids.tolist() == elsewhere.ids.tolist() == [id_of("g/1"), id_of("r/1"), 2]
+    assert here.groups is not None
+    assert elsewhere.groups is not None
+    assert here.groups.tolist() == elsewhere.groups.tolist() == [1, 1, 2]
+
+
+def test_files_that_share_a_name_are_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, {"file": ["g/1.png", "r/1.png"]}, "g/1.png", "r/1.png")
+    read(tmp_path, image_column="file")
+    assert "2 images have the file name of another, such as g/1 and r/1" in caplog.text
+
+
+# Places.
+
+
+@pytest.mark.parametrize("column", ["id_column", "image_column"])
+def test_names_with_endings_are_found_in_the_folder_of_images(tmp_path: Path, column: str) -> None:
+    write(tmp_path, {"file": ["a.png", "b.FITS.gz"]}, "images/a.png", "images/b.FITS.gz")
+    catalog = read(tmp_path, **{column: "file"})
+    assert catalog.names == ("a", "b")
+    assert [Path(str(image)) for image in catalog.images] == [
+        tmp_path / "images" / "a.png",
+        tmp_path / "images" / "b.FITS.gz",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [
+        (r"images\x.png", "images/x.png"),
+        (r"C:\Users\me\survey\images\x.png", "images/x.png"),
+        (r"D:\field 1\x.png", "pictures/field 1/x.png"),
+        ("/gone/survey/images/x.png", "images/x.png"),
+        ("/gone/x.png", "x.png"),
+        ("x.png", "images/x.png"),
+        ("x.png", "images/x.PNG"),
+        ("x.JPG", "images/x.jpg"),
+        ("x.png", "images/deep/x.png"),
+        ("field 1/x.png", "images/field 1/x.png"),
+        ("x", "images/x.png"),
+        ("x", "x.jpeg"),
+        ("./x.png", "x.png"),
+        ("xe\u0301.png", "images/x\u00e9.png"),
+    ],
+)
+def test_images_are_found_where_people_keep_them(tmp_path: Path, text: str, file: str) -> None:
+    write(tmp_path, {"name": ["g"], "file": [text]}, file)
+    assert read(tmp_path, image_column="file").images == (tmp_path / file,)
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    write(tmp_path, {"file": ["~/x.png"]}, "home/x.png")
+    assert read(tmp_path, image_column="file").images == (tmp_path / "home/x.png",)
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("/gone/train/1.png", ["test/1.png"]),  # the folder is another
+        ("train/1.png", ["test/1.png"]),
+        ("g/x.png", ["r/x.png"]),
+        ("1.png", ["1.jpg"]),
+    ],
+)
+def test_an_image_of_another_folder_or_kind_is_not_taken(tmp_path: Path, text: str, files: list[str]) -> None:
+    write(tmp_path, {"name": ["g"], "file": [text]}, *files)
+    message = error(tmp_path, image_column="file")
+    assert f"labels.csv, line 2, g: no {tmp_path}/" in message or f"no {text}" in message
+    assert f"it has 1, such as {Path(files[0]).name}" in message
+
+
+def test_an_image_that_may_be_several_files_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"name": ["g"], "file": ["1.png"]}, "a/1.png", "b/1.png")
+    assert f"1.png may be {tmp_path}/a/1.png or {tmp_path}/b/1.png" in error(tmp_path, image_column="file")
+
+
+def test_images_may_lie_beside_the_table_or_in_folders_of_any_name(tmp_path: Path) -> None:
+    write(tmp_path, {"name": ["a", "b"]}, "a.png", "cutouts/b.jpg")
+    assert read(tmp_path).images == (tmp_path / "a.png", tmp_path / "cutouts/b.jpg")
+
+
+def test_missing_images_are_named_beside_what_there_is(tmp_path: Path) -> None:
+    write(tmp_path, {"name": ["ngc1300", "ngc1301"]}, "images/ngc1300.png", "images/ngc_1301.png")
+    message = error(tmp_path)
+    assert (
+        "it has 2, such as ngc1300.png, ngc_1301.png, and none called ngc1301; did you mean ngc_1301.png?"
+        in message
+    )
+    assert "data.catalog.image_column" in message
+    empty = tmp_path / "empty"
+    write(empty, {"name": ["a"]}, "notes.txt")
+    message = error(empty)
+    assert f"there is no image in {empty} (it holds labels.csv, notes.txt)" in message
+
+
+def test_the_table_may_lie_one_folder_deeper(tmp_path: Path) -> None:
+    write(tmp_path / "data", {"file": ["a.png"]}, "a.png")
+    assert read(tmp_path, image_column="file").images == (tmp_path / "data/a.png",)
