@@ -164,7 +164,10 @@ def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     # What is given as it was recorded replaces nothing.
     old = RunFolder(folder).overrides()
     new = [argument for argument in arguments if not argument.startswith("-") and argument not in old]
-    kept = [override for override in recorded.overrides if not is_replaced(override, new)]
+    # config.yaml has the whole path of the data, which the recorded override may lack.
+    root = f"data.root={quoted(run.config()['data']['root'])}"
+    kept = [override for override in recorded.overrides if not is_replaced(override, [*new, root])]
+    kept += [] if is_replaced(root, new) else [root]
     recorded = replace(recorded, overrides=kept)
     alone = not {"-m", "--multirun"} & set(arguments) and any(o.startswith("sweep=") for o in kept)
     added = ["hydra.mode=RUN"] if alone else []  # the run was a job of a ready-made sweep

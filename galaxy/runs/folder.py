@@ -33,6 +33,7 @@ import yaml
 from filelock import Timeout
 
 from galaxy.config.objective import Direction
+from galaxy.config.overrides import key_of
 from galaxy.runs.new_run import fits, new_run_command
 from galaxy.runs.provenance import provenance
 from galaxy.system.errors import UserError, listing
@@ -212,9 +213,12 @@ class RunFolder:
 
     def _way_on(self, config: dict[str, Any], overrides: list[str]) -> str:
         """Says the command of a new run, which starts from the weights of this one if it can."""
-        from_weights = self.best.exists() and fits(self.config(), config, SPLIT_SETTINGS)
+        recorded, own = self.config(), self.overrides()
+        if recorded["data"]["root"] == config["data"]["root"]:  # a resumed command line gives it again
+            overrides = [o for o in overrides if key_of(o) != "data.root" or o in own]
+        from_weights = self.best.exists() and fits(recorded, config, SPLIT_SETTINGS)
         how = "start from its weights" if from_weights else "begin with its settings"
-        command = new_run_command(self.path, self.overrides(), overrides, from_weights)
+        command = new_run_command(self.path, own, overrides, from_weights)
         return f"A new run can {how}:\n  {command}"
 
     def _failed_before_first_checkpoint(self) -> bool:

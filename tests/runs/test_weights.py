@@ -236,7 +236,7 @@ def test_a_sweep_is_refused_and_its_best_run_named(
     for name, rmse in (("0-a", 0.2), ("1-b", 0.1)):
         shutil.copytree(trained.path, tmp_path / "sweep" / name)
         result = json.loads((trained.path / "result.json").read_text())
-        result["metrics"]["val/rmse"] = rmse
+        result["objective"]["value"] = rmse
         (tmp_path / "sweep" / name / "result.json").write_text(json.dumps(result))
     best = f"The best has a val/rmse of 0.10000: model.weights={tmp_path}/sweep/1-b"
     with pytest.raises(UserError, match=re.escape(best)):
