@@ -90,16 +90,15 @@ def _newest(file: str) -> Iterator[RunFolder]:
 
 def _several(path: Path, runs: list[RunFolder], key: str) -> str:
     """Says that a folder holds runs, and names the best of those that finished."""
-    scores = {run: _result(run).metrics.get("val/rmse") for run in runs}
-    scored = {run: score for run, score in scores.items() if score is not None}
+    results = {run: _result(run) for run in runs}
+    best = min(runs, key=lambda run: results[run].to_minimise)
+    objective = results[best].objective
     what = "a sweep" if (path / "multirun.yaml").exists() else "no run folder, but a folder"
     text = f"{path} is {what} of {len(runs)} run{'s' if len(runs) > 1 else ''}"
-    if not scored:
+    if objective is None or objective["value"] is None:
         return f"{text}, none of which has finished"
-    best = min(scored, key=scored.__getitem__)
-    return (
-        f"{text}: name one of them. The best has a val/rmse of {scored[best]:.5f}: {_given(key, best.path)}"
-    )
+    score = f"a {objective['metric']} of {objective['value']:.5f}"
+    return f"{text}: name one of them. The best has {score}: {_given(key, best.path)}"
 
 
 def _result(run: RunFolder) -> Result:
