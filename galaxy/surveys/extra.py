@@ -34,7 +34,7 @@ def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
 def _typed(texts: pd.Series, numbers: pd.Series) -> pd.Series:
     """Returns the texts as numbers if nothing is lost by it."""
     there = texts[texts != ""]
-    text = texts.where(texts != "", None)
+    text = texts.astype(object).where(texts != "", None)
     if not is_numeric_dtype(numbers) or there.str.match(r"[+-]?0\d").any():  # 007 is a name
         return text
     if len(there) and there.str.fullmatch(r"[+-]?\d{1,18}").all():

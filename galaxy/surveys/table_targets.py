@@ -195,6 +195,11 @@ def vote_questions(columns: Sequence[str], key: str) -> dict[str, dict[str, list
             f"columns is {list(columns)}; with votes these are the answers of one question. If there are "
             f"several questions, say so: '{key}.questions={{{tree}}}'"
         )
+    _log.info(
+        "the %d columns are taken for the answers of one question; %s.questions describes several",
+        len(columns),
+        key,
+    )
     return {"votes": {"answers": list(columns)}}
 
 
