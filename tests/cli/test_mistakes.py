@@ -387,7 +387,7 @@ SETTINGS = (
     Case(
         "crop too small",
         "data=kaggle data.root=/nowhere model=deep_cnn",
-        ("model.size is 16; deep_cnn needs",),
+        ("crop.size is 16; deep_cnn needs",),
     ),
     Case(
         "loss out of range",
@@ -451,11 +451,11 @@ STOPS = (
     Case(
         "Kaggle in UTF-16",
         "data=kaggle",
-        ("cannot be read as a CSV",),
+        ("data.catalog.encoding", "save it as UTF-8"),
         damage=(content(KAGGLE, b"\xff\xfe\0"),),
     ),
     Case("training without labels", "data=kaggle data.catalog.part=test", ("no labels",)),
-    Case("training on a folder", "data=folder", ("no labels",)),
+    Case("training on a folder", "data=folder", ("classes_from_folders",)),
     Case("an empty folder", "data=folder data.root={root}/conf", ("conf",), damage=(configuration("x", ""),)),
     Case("splits that are nowhere", "data=kaggle data.split_file=/no.csv", ("no data.split_file /no.csv",)),
     Case(
