@@ -172,7 +172,10 @@ class StartingWeights:
                 f"{self.key} does not exist; it must be null, imagenet, the path of a state dict, or a run "
                 f"folder or a checkpoint of Galaxy{meant(self.source, ['imagenet'])}"
             )
-        run = find_run(str(path), "model.weights")
+        try:
+            run = find_run(str(path), "model.weights")
+        except UserError as error:
+            raise UserError(f"{self.key}: {error}") from error
         status = run.result().status
         if not run.best.exists():
             raise UserError(f"{self.key} has no checkpoint {run.best.name} (the run: {status})")

@@ -24,6 +24,7 @@ from galaxy.learning import checkpoint_files
 from galaxy.learning.task import GalaxyTask
 from galaxy.runs.experiment import Experiment, build_model
 from galaxy.runs.folder import RunFolder
+from galaxy.runs.learners import TrainsByGradients
 from galaxy.surveys.kaggle import LABELS
 from galaxy.system.errors import UserError
 from tests.conftest import Command
@@ -190,7 +191,7 @@ def test_torchvisions_weights_of_imagenet_are_taken_by_name(
 MISTAKES: dict[str, tuple[str, list[str], str]] = {
     "nothing": ("DIR/none", [], "model.weights=DIR/none does not exist; it must be null, imagenet"),
     "a misspelt name": ("imagnet", [], "did you mean imagenet?"),
-    "a folder": ("DIR/empty", [], "model.weights=DIR/empty is not the folder of a run"),
+    "a folder": ("DIR/empty", [], "DIR/empty is not a run folder"),
     "a run without a checkpoint": ("DIR/failed", [], "has no checkpoint best.ckpt (the run: failed)"),
     "a damaged file": ("DIR/damaged.ckpt", [], "model.weights=DIR/damaged.ckpt cannot be read: "),
     "a text": ("DIR/text.pth", [], "cannot be read: it holds more than weights and plain values, or is no"),
@@ -336,7 +337,7 @@ def test_weights_that_changed_before_the_first_checkpoint_are_refused(
     shutil.copy(trained.best, file)
     run = RunFolder(tmp_path / "run")
     with monkeypatch.context() as patch:
-        patch.setattr(GalaxyTask, "on_train_epoch_start", lambda task: kill())
+        patch.setattr(TrainsByGradients, "fit", lambda *arguments: kill())
         with pytest.raises(Killed):
             command("train.py", *quick, f"model.weights={file}", f"hydra.run.dir={run.path}")
     shutil.copy(trained.last, file)
