@@ -346,7 +346,7 @@ def read_runs(root: Path, on_bad: OnBad) -> Reading:
         raise RuntimeError("the sound run has other figures")
     if errors:  # the table lists them beside the sound run
         raise UserError(" ".join(errors))
-    arguments = with_inherited_data([f"run={root / 'harmed'}"])
+    arguments, _ = with_inherited_data([f"run={root / 'harmed'}"])
     trained = load(root / "harmed" / "checkpoints" / "best.ckpt")
     model, labels = trained.model, trained.labels
     state = b"".join(value.numpy().tobytes() for value in model.state_dict().values())
