@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from galaxy.surveys.fetch import SURVEYS, PublishedSurvey, fetch
-from galaxy.system.errors import UserError
+from galaxy.system.errors import UserError, pasteable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"Stopped. What was downloaded is kept in {root}; the same command goes on.", file=sys.stderr)
         return 130  # as shells do
-    where = f" data.root={root}" if survey.files else ""
+    where = f" {pasteable(f'data.root={root}')}" if survey.files else ""
     print(f"Train on it with: galaxy train data={options.survey}{where}")
     return 0
 
