@@ -246,7 +246,9 @@ def _first_override(arguments: list[str], place: int) -> int:
 
     Options such as --config-dir stay in front of them, because Hydra wants the overrides contiguous.
     """
-    while place and "=" in arguments[place - 1] and not arguments[place - 1].startswith("-"):
+    while place and ("=" in arguments[place - 1] or arguments[place - 1].startswith("~")):
+        if arguments[place - 1].startswith("-"):
+            break
         place -= 1
     return place
 
