@@ -38,11 +38,11 @@ BASES = (
     "galaxy.images.crops.crop.Crop",
     "galaxy.images.augment.Augment",
 )
-# `${key}`, and the resolvers whose values are text, or other nodes: another one could make a new node with a
+# `${key}`, and the resolvers whose values are plain, or nodes that exist: others could make a new node with a
 # `_target_`.
 _HARMLESS = re.compile(
     r"\$\{\s*("
-    r"[-.\w@/\[\]]+\s*\}|(now|pid|job_name|console_level|hydra|oc\.env)\s*:|"
+    r"[-.\w@/\[\]]+\s*\}|(now|pid|job_name|console_level|given|hydra|oc\.env)\s*:|"
     r"oc\.select\s*:\s*[-.\w@/]+\s*(,\s*[-.\w]*\s*)?\}"
     r")"
 )
