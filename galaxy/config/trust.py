@@ -38,8 +38,14 @@ BASES = (
     "galaxy.images.crops.crop.Crop",
     "galaxy.images.augment.Augment",
 )
-# `${key}`, and the resolvers whose values are text: another one could make a node with a `_target_`.
-_HARMLESS = re.compile(r"\$\{\s*([-.\w@/\[\]]+\s*\}|(now|pid|job_name|console_level|hydra|oc\.env)\s*:)")
+# `${key}`, and the resolvers whose values are plain, or nodes that exist: others could make a new node with a
+# `_target_`.
+_HARMLESS = re.compile(
+    r"\$\{\s*("
+    r"[-.\w@/\[\]]+\s*\}|(now|pid|job_name|console_level|given|hydra|oc\.env)\s*:|"
+    r"oc\.select\s*:\s*[-.\w@/]+\s*(,\s*[-.\w]*\s*)?\}"
+    r")"
+)
 
 
 class UntrustedError(UserError):

@@ -151,9 +151,8 @@ def test_an_interpolation_that_may_become_a_target_is_refused(text: str) -> None
 
 
 def test_other_interpolations_are_kept() -> None:
-    check_trusted(
-        {"crop": {"a": "${crop.size}", "b": "${now:%Y}-${pid:}", "c": "${.a}"}}, Path("config.yaml")
-    )
+    node = {"a": "${crop.size}", "b": "${now:%Y}-${pid:}", "c": "${.a}", "d": "${oc.select:crop.size,1}"}
+    check_trusted({"crop": node}, Path("config.yaml"))
 
 
 def test_a_trusted_package_that_fails_to_import_is_named(
