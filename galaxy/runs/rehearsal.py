@@ -18,7 +18,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import LambdaCallback, ModelCheckpoint, OnExceptionCheckpoint, ProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins import CheckpointIO
 from lightning.pytorch.utilities.seed import isolate_rng
@@ -160,7 +160,9 @@ def _failure(task: GalaxyTask, config: Config, data: GalaxyDataModule, size: int
     cuda = torch.cuda.is_available()
     with isolate_rng(include_cuda=cuda), tempfile.TemporaryDirectory() as folder:
         try:
-            callbacks = _rehearsed(config["callbacks"], Path(folder))
+            # The whole state of a training is saved in the end, which some schedulers cannot do.
+            save = LambdaCallback(on_train_end=lambda trainer, _: trainer.save_checkpoint("last.ckpt"))
+            callbacks = {**_rehearsed(config["callbacks"], Path(folder)), "save": save}
             loggers = [CSVLogger(folder, name="", version="")]
             trainer = build_trainer({**config["trainer"], **_SHORT}, callbacks, loggers, _WritesNothing())
             learner = copy.deepcopy(task)

@@ -72,6 +72,8 @@ def check_trainer(node: dict[str, Any]) -> None:
             raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
     if node["devices"] in (0, "0", []):
         raise UserError(f"trainer.devices is {node['devices']}; a run needs one device or more")
+    if node.get("deterministic") not in (None, True, False, "warn"):
+        raise UserError(f"trainer.deterministic is {node['deterministic']}; it must be true, false or warn")
     strategy = node.get("strategy", "auto")
     if isinstance(strategy, str) and strategy not in STRATEGIES:
         raise UserError(f"trainer.strategy is {strategy}; it must be {', '.join(STRATEGIES)}")

@@ -17,6 +17,8 @@ from galaxy.runs.folder import RunFolder
 from tests.conftest import Command
 
 Try = Callable[..., tuple[int, str]]
+# Lightning warns of much that somebody may want, and a warning ends nothing but a test.
+pytestmark = pytest.mark.filterwarnings("default")
 OTHER_OBJECT = "{_target_:lightning.pytorch.plugins.MixedPrecision}"
 
 # A value that somebody may well want, and one that is a mistake.
@@ -98,7 +100,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
 }
 
 # These are refused; everything else trains to the end.
-REFUSED_OPTIMIZERS = ("Optimizer", "SparseAdam", "Muon")
+REFUSED_OPTIMIZERS = ("LBFGS", "Muon", "Optimizer", "SparseAdam")
 
 
 @pytest.fixture
