@@ -26,32 +26,6 @@ _LEFT_OUT = re.compile(
 )
 
 
-def trusted_in(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Takes `trust=[package]` out of a command line, so that it is recorded nowhere.
-
-    Returns:
-        The packages, and the command line without them.
-
-    Raises:
-        UserError: A package has no name that Python could import.
-    """
-    packages: list[str] = []
-    others = []
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key.lstrip("+") != "trust":
-            others.append(argument)
-            continue
-        names = [name.strip(" '\"") for name in value.strip(" '\"[]").split(",")]
-        for name in names:
-            if name and not all(part.isidentifier() for part in name.split(".")):
-                raise UserError(
-                    f"trust={name} names no package: give names to import, as in trust=[own_models]"
-                )
-        packages += [name for name in names if name]
-    return packages, others
-
-
 def replayed(folder: Path, arguments: list[str]) -> Recorded | None:
     """Reads the overrides of the run or the sweep in a folder, for another command line to take over.
 

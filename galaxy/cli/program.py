@@ -16,12 +16,11 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from galaxy.cli.arguments import trusted_in
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, summarise
 from galaxy.config import ConfigError, Problem, check_command_line, plugins
 from galaxy.config.recorded import Recorded
-from galaxy.config.trust import UntrustedError, trusting
+from galaxy.config.trust import UntrustedError, trusted_in, trusting
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interrupted
 from galaxy.system.launchers import check_started_once

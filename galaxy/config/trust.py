@@ -247,3 +247,29 @@ def _has_base(found: Any) -> bool:
     return isinstance(found, type) and any(
         f"{base.__module__}.{base.__qualname__}" in BASES for base in found.__mro__[1:]
     )
+
+
+def trusted_in(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Takes `trust=[package]` out of a command line, so that it is recorded nowhere.
+
+    Returns:
+        The packages, and the command line without them.
+
+    Raises:
+        UserError: A package has no name that Python could import.
+    """
+    packages: list[str] = []
+    others = []
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+") != "trust":
+            others.append(argument)
+            continue
+        names = [name.strip(" '\"") for name in value.strip(" '\"[]").split(",")]
+        for name in names:
+            if name and not all(part.isidentifier() for part in name.split(".")):
+                raise UserError(
+                    f"trust={name} names no package: give names to import, as in trust=[own_models]"
+                )
+        packages += [name for name in names if name]
+    return packages, others

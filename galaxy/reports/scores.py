@@ -68,7 +68,7 @@ def _rmse(predicted: Array, true: Array) -> tuple[Array, Callable[[Array], float
     known = np.isfinite(true)
     squares = np.where(known, np.square(predicted - np.where(known, true, 0)), 0)
     parts = np.stack([squares.sum(axis=1), known.sum(axis=1)], axis=1).astype(float)
-    return parts, lambda sums: float(np.sqrt(sums[0] / sums[1]))
+    return parts, lambda sums: float(np.sqrt(max(sums[0], 0.0) / sums[1]))
 
 
 def _r2(predicted: Array, true: Array) -> tuple[Array, Callable[[Array], float]]:
