@@ -284,15 +284,18 @@ class GalaxyDataModule(pl.LightningDataModule):
         """Returns the facts about the data that a run folder keeps.
 
         Returns:
-            "fingerprint", a digest of all ids, labels, weights, counts, splits and pixels, which must not
-            change when a run is resumed; "galaxies" and the sizes of the splits; "fingerprints" of the
-            validation and the test split; and "skipped", the number of rows and images that were left out.
+            "fingerprint", a digest of all ids, labels, weights, counts, further columns, splits and pixels,
+            which must not change when a run is resumed; "galaxies" and the sizes of the splits;
+            "fingerprints" of the validation and the test split; and "skipped", the number of rows and images
+            that were left out.
         """
         digest = blake2b(self.images.digest.encode(), digest_size=16)
         digest.update(self.catalog.ids.tobytes())
         for labels in (self.targets, self.catalog.weights, self.catalog.counts):
             if labels is not None:
                 digest.update(labels.tobytes())
+        for name, numbers in self.catalog.extra_numbers.items():
+            digest.update(name.encode() + numbers.tobytes())
         digest.update(self.splits.tobytes())
         return {
             "fingerprint": digest.hexdigest(),

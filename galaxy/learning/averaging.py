@@ -47,10 +47,15 @@ def _blend(averages: list[Tensor], currents: list[Tensor], count: Tensor | int, 
 
 
 def prepare(task: pl.LightningModule) -> None:
-    """Gives the average the number format of the model, which Lightning converts after it was copied."""
-    for average in _averages(task):
-        for _, current, averaged in _pairs(task, average):
-            averaged.data = averaged.data.to(current.dtype)
+    """Gives the average the number format of the model, and its device unless the user named another.
+
+    Lightning copies the model before it converts it and moves it to a GPU.
+    """
+    for callback in task.trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging) and callback._average_model is not None:
+            for _, current, averaged in _pairs(task, callback._average_model):
+                device = current.device if callback._device is None else averaged.device
+                averaged.data = averaged.data.to(device, current.dtype)
 
 
 def complete(task: pl.LightningModule) -> None:

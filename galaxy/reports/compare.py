@@ -82,6 +82,7 @@ class Group:
         detectable: The difference that these runs would show with a chance of 80 %; None if unknown.
         settling: The number of runs of each setting that would tell the second from the best; None if they
             are told, or no number of runs would.
+        paired: Whether the saved predictions tell the metric, so that galaxies can be paired.
         baselines: The metrics of simple predictors on the same galaxies, by their names.
     """
 
@@ -92,6 +93,7 @@ class Group:
     rows: tuple[Row, ...]
     detectable: float | None
     settling: int | None
+    paired: bool
     baselines: dict[str, dict[str, float]]
 
     @property
@@ -123,7 +125,7 @@ def compare_runs(records: Sequence[Record], by: str | None = None) -> list[Group
     """
     if by is not None:
         _check_known(records, by)
-    titles = group_titles(records)
+    titles = group_titles(records, by)
     groups = []
     for title in sorted(dict.fromkeys(titles)):
         members = [record for record, of in zip(records, titles, strict=True) if of == title]
@@ -151,14 +153,14 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
     kinds: dict[object, list[Record]] = {}
     for record in records:
         kinds.setdefault(record.same_but_for_its_seed(), []).append(record)
-    texts = setting_texts([members[0] for members in kinds.values()], hidden=("seed",))
+    texts = setting_texts([members[0] for members in kinds.values()], hidden=("seed", "model.seed"))
     rows = [_row(text, members, metric) for text, members in zip(texts, kinds.values(), strict=True)]
     measured = [row for row in rows if len(row.values)]
     others = [row for row in rows if not len(row.values)]
     galaxies = next((record.galaxies for record in records if record.galaxies is not None), None)
     baselines = next((record.result.baselines for record in records if record.result.baselines), {})
     if not measured:
-        return Group(title, metric, better, galaxies, tuple(others), None, None, baselines)
+        return Group(title, metric, better, galaxies, tuple(others), None, None, True, baselines)
     settings = [_setting(row, metric) for row in measured]
     found = compare(settings, larger_is_better=better == "max")
     judged = [
@@ -170,11 +172,13 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
     )
     ordered = tuple(judged[index] for index in order)
     settling = _settling(ordered, [settings[index] for index in order])
-    return Group(title, metric, better, galaxies, (*ordered, *others), found.detectable, settling, baselines)
+    paired = all(setting.influence is not None for setting in settings)
+    rows = [*ordered, *others]
+    return Group(title, metric, better, galaxies, tuple(rows), found.detectable, settling, paired, baselines)
 
 
 def _row(settings: str, records: Sequence[Record], metric: str) -> Row:
-    """Takes of each seed the run that finished last: a run that was repeated is no other run."""
+    """Takes one run of each seed, the last by its name: a run that was repeated is no other run."""
     counted: dict[str, Record] = {}
     for record in records:
         if _value(record, metric) is not None:
@@ -199,7 +203,8 @@ def _setting(row: Row, metric: str) -> Setting:
     scores = [_score(record, metric) for record in row.counted]
     known = [found.influence for found in scores if found is not None]
     same = len({len(influence) for influence in known}) == 1 and len(known) == len(scores)
-    return Setting(row.values, np.mean(known, axis=0) if same else None)
+    seeded = any(record.seeded for record in row.counted)
+    return Setting(row.values, np.mean(known, axis=0) if same else None, seeded)
 
 
 def _score(record: Record, metric: str) -> Score | None:
@@ -210,12 +215,14 @@ def _score(record: Record, metric: str) -> Score | None:
         return None
     try:
         table = pd.read_parquet(path).sort_values("id")
-    except (OSError, ValueError, KeyError):  # the file is damaged, or no table of predictions
+        words = pd.read_csv(record.run.columns_file)
+        questions = {str(key): list(rows) for key, rows in words.groupby("key").groups.items()}
+    except (OSError, ValueError, KeyError):  # a file is damaged, or no table of predictions
         return None
     columns = [column for column in table if f"true/{column}" in table]
     predicted = table[columns].to_numpy(np.float64)
     true = table[[f"true/{column}" for column in columns]].to_numpy(np.float64)
-    return score(name, predicted, true, {})
+    return score(name, predicted, true, questions)
 
 
 def _verdict(found: Comparison, index: int) -> Verdict:

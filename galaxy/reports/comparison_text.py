@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -135,21 +136,33 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
     if alike:
         lines.append(f"{_count(len(alike), 'setting')} (alike) cannot be told from the best.")
     if unknown:
-        lines.append(
-            f"{_count(len(unknown), 'setting')} (?) cannot be judged, because the spread over seeds is known "
-            "from two runs of a setting or more."
+        reason = (
+            "because the spread over seeds is known from two runs of a setting or more"
+            if group.paired
+            else f"because not all runs have saved predictions that tell {group.metric}"
         )
+        lines.append(f"{_count(len(unknown), 'setting')} (?) cannot be judged, {reason}.")
     if group.settling is not None:
         known = any(row.spread for row in compared)
         assumed = "" if known else f", if runs of one setting scatter by {TYPICAL_SPREAD:.0%}"
         lines.append(
             f"The first two would be told apart by about {group.settling} runs of each{assumed}. More seeds:"
         )
-        source = best_folder(compared[0], group.mode)
-        lines.append(f"  {shlex.join(['galaxy', 'train', '-m', f'like={source}', 'seed=1,2,3'])}")
+        for row in compared[:2]:
+            seeds = _further_seeds(row, group.settling)
+            words = ["galaxy", "train", "-m", f"like={best_folder(row, group.mode)}", f"seed={seeds}"]
+            lines += [f"  {shlex.join(words)}"] if seeds else []
     if group.detectable is not None:
         lines.append(f"These runs would show a difference of {group.detectable:.5f} with a chance of 80 %.")
     return lines
+
+
+def _further_seeds(row: Row, runs: int) -> str:
+    """Returns the seeds that a setting lacks, the next that it has no run of; at most five at a time."""
+    used = {record.setting("seed") for record in row.records}
+    missing = max(runs - len(row.values), 0)
+    unused = (str(seed) for seed in range(len(used) + missing) if str(seed) not in used)
+    return ",".join(islice(unused, min(missing, 5)))
 
 
 def _test_lines(group: Group, best: Row) -> list[str]:

@@ -55,6 +55,11 @@ class Record:
         return self.result.epochs > 0 or any(self.run.checkpoints.glob("*.ckpt"))
 
     @property
+    def seeded(self) -> bool:
+        """Whether another seed gives another model, as of each network; most fitted models have none."""
+        return self.values.get("model._partial_") != "true" or "model.seed" in self.values
+
+    @property
     def objective(self) -> str | None:
         """The metric that the run is judged by."""
         judged = self.result.objective
@@ -67,7 +72,7 @@ class Record:
         """
         if not self.values:
             return (("run", str(self.run.path)),)
-        left_out = ("seed", *RESUMABLE_SETTINGS)
+        left_out = ("seed", "model.seed", *RESUMABLE_SETTINGS)
         return tuple(
             sorted(
                 (key, value)
@@ -164,11 +169,15 @@ def _figures(record: Record) -> dict[str, Any]:
     }
 
 
-def group_titles(records: Sequence[Record]) -> list[str]:
+def group_titles(records: Sequence[Record], by: str | None = None) -> list[str]:
     """Returns, for each run, a title that it shares with the runs whose errors compare with its own.
 
     Errors compare on the same validation galaxies, with labels of one meaning, by one objective. Where two
     groups are of the same data, the titles say what makes their validation galaxies differ.
+
+    Args:
+        records: The runs.
+        by: The metric to compare by; None for the objective of each run.
     """
     named = _data_and_labels(records)
     alike: dict[str, list[Record]] = {}
@@ -178,8 +187,9 @@ def group_titles(records: Sequence[Record]) -> list[str]:
     objectives = {title: {record.objective for record in group} - {None} for title, group in alike.items()}
     titles = []
     for title, record in zip(named, records, strict=True):
-        by = f"by {record.objective or '-'}" if len(objectives[title]) > 1 else ""
-        titles.append("; ".join(filter(None, [title, splits[title].get(record.fingerprint), by])))
+        several = by is None and len(objectives[title]) > 1
+        judged = f"by {record.objective or '-'}" if several else ""
+        titles.append("; ".join(filter(None, [title, splits[title].get(record.fingerprint), judged])))
     return titles
 
 
@@ -235,7 +245,8 @@ def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> li
     differing = [
         key
         for key in keys
-        if not key.startswith((*NOT_COMPARED, *hidden))
+        if not key.startswith(NOT_COMPARED)
+        and key not in hidden
         and len({record.setting(key) for record in records}) > 1
     ]
     # Runs with unknown labels may be on any data.

@@ -93,7 +93,7 @@ def prediction_table(
 
 
 def write_columns(path: Path, labels: Labels) -> None:
-    """Writes what each column of predictions means: its question and its answer in words.
+    """Writes what each column of predictions means: the key of its question, the question and its answer.
 
     Args:
         path: The file, a CSV.
@@ -103,6 +103,7 @@ def write_columns(path: Path, labels: Labels) -> None:
     table = pd.DataFrame(
         {
             "column": labels.columns,
+            "key": [question.key for question, _ in answers],
             "question": [question.text for question, _ in answers],
             "answer": [answer.text for _, answer in answers],
             "meaning": labels.meaning,

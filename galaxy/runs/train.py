@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import sys
 import time
@@ -175,13 +176,33 @@ class TrainingRun:
         write_columns(self.run.columns_file, data.labels)
         assert result.objective is not None
         metric = result.objective["metric"]
-        result.objective["value"] = result.metrics.get(metric, experiment.learner.best_score)
+        validated = experiment.learner.best_score
+        result.objective["value"] = result.metrics.get(metric, validated)
+        _compare_with_validation(metric, validated, result.metrics.get(metric))
         result.baselines = baseline_metrics(data)
         _caution(model, len(data.rows["val"]), result)
 
     def _say_how_to_go_on(self) -> None:
         how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"
         print(f"Interrupted. {how} galaxy train resume={shlex.quote(str(self.run.path))}", file=sys.stderr)
+
+
+def _compare_with_validation(metric: str, validated: float | None, scored: float | None) -> None:
+    """Warns if the best checkpoint does not hold the weights that were validated.
+
+    A callback of a user's own may exchange the weights for a validation. Half precision alone makes a
+    difference of a few thousandths.
+    """
+    if validated is None or scored is None or math.isclose(validated, scored, rel_tol=0.03, abs_tol=1e-3):
+        return
+    log.warning(
+        "%s of the best checkpoint was %.5f when it was validated, and its weights score %.5f: a callback "
+        "validates other weights than those that are saved (callbacks=ema does it right), or only a part of "
+        "the split was validated (trainer.limit_val_batches)",
+        metric,
+        validated,
+        scored,
+    )
 
 
 def _caution(model: Model, galaxies: int, result: Result) -> None:

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from rich.progress import track
-
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -26,6 +24,8 @@ def tracked(items: SizedIterable[T_co], description: str) -> Iterable[T_co]:
 
     A file would keep a line of the bar, so the bar is shown at a terminal only.
     """
+    from rich.progress import track  # noqa: PLC0415  `--help` has no time for it
+
     quiet = not sys.stdout.isatty()
     return track(items, description, total=len(items), transient=True, disable=quiet)
 

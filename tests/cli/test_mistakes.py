@@ -630,7 +630,7 @@ SKIPS = (
     Case(
         "FITS file without an image",
         "data=table data.catalog.columns=[smooth]",
-        ("100003.fits: axes or more",),
+        ("100003.fits", "axes or more"),
         damage=(without("images/100003.jpg"), image("images/100003.fits", "FITS without image")),
     ),
 )

@@ -113,7 +113,14 @@ def shown(
 
 
 def write_other(
-    path: Path, data: str, root: str, labels: str | None, overrides: list[str], seed: int = 0, **given: Any
+    path: Path,
+    data: str,
+    root: str,
+    labels: str | None,
+    overrides: list[str],
+    seed: int = 0,
+    seeded: bool | None = None,
+    **given: Any,
 ) -> None:
     """A run on any data; `given` are options and metrics."""
     options = {"data": data, "model": "resnet18", "loss": "mse", "target": "auto"}
@@ -128,7 +135,10 @@ def write_other(
         },
         "optimizer": {"lr": 0.1},
         "crop": {"size": 64},
+        "model": {"depth": 1},
     }
+    if seeded is not None:
+        config["model"] |= {"_partial_": True, **({"seed": seed} if seeded else {})}
     for override in overrides:
         key, _, value = override.partition("=")
         *above, name = key.split(".")
@@ -149,22 +159,38 @@ def write_other(
 
 
 def write_predicted(
-    path: Path, overrides: list[str], seed: int, rmse: float, fingerprint: str = "0" * 32
+    path: Path,
+    overrides: list[str],
+    seed: int,
+    rmse: float,
+    fingerprint: str = "0" * 32,
+    seeded: bool | None = None,
 ) -> None:
-    """A run with predictions of 50 galaxies, whose RMSE scatters over seeds by 1 %."""
+    """A run with predictions of 50 galaxies, whose RMSE scatters over seeds by 1 %.
+
+    It is of a network, or, if `seeded` is given, of a model that is fitted in one go.
+    """
     rng = np.random.default_rng([seed, int(rmse * 1e6)])
     true = np.random.default_rng(0).random((50, 2))
     errors = np.random.default_rng(1).normal(size=(50, 2)) + 0.1 * rng.normal(size=(50, 2))
     errors *= rmse * (1 + 0.01 * rng.normal()) / np.sqrt(np.square(errors).mean())
     value = float(np.sqrt(np.square(errors).mean()))
     write_other(
-        path, "kaggle", "/k", "cumulative", overrides, seed, **{"val/rmse": value, "test/rmse": rmse + 0.01}
+        path,
+        "kaggle",
+        "/k",
+        "cumulative",
+        overrides,
+        seed,
+        seeded,
+        **{"val/rmse": value, "test/rmse": rmse + 0.01},
     )
     run = RunFolder(path)
     run.add_meta(data={"val": 50, "fingerprints": {"val": fingerprint}})
     table = pd.DataFrame({"id": np.arange(50)})
     table[["a", "b"]], table[["true/a", "true/b"]] = true + errors, true
     table.to_parquet(run.predictions_files["val"])
+    pd.DataFrame({"column": ["a", "b"], "key": ["q1", "q2"]}).to_csv(run.columns_file, index=False)
 
 
 def test_unlike_runs_come_in_a_table_for_each_data_and_labels(
@@ -242,8 +268,48 @@ def test_single_runs_are_never_called_better(
     for loss, value in (("mse", 0.1), ("huber", 0.3)):
         write_predicted(tmp_path / loss, [f"loss={loss}"], 0, value)
     text = "\n".join(shown(tmp_path, capsys, monkeypatch))
-    assert "1 setting (?) cannot be judged" in text
-    assert f"galaxy train -m like={tmp_path}/mse seed=1,2,3" in text
+    assert "1 setting (?) cannot be judged, because the spread over seeds is known from two runs" in text
+    assert f"galaxy train -m like={tmp_path}/mse seed=1" in text
+    assert f"galaxy train -m like={tmp_path}/huber seed=1" in text
+
+
+def test_the_seeds_that_are_asked_for_are_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss, value in (("mse", 0.1), ("huber", 0.1001)):
+        for seed in (0, 2):
+            write_predicted(tmp_path / f"{loss}{seed}", [f"loss={loss}"], seed, value)
+    text = "\n".join(shown(tmp_path, capsys, monkeypatch))
+    asked = [line.rpartition("seed=")[2].split(",") for line in text.splitlines() if "like=" in line]
+    assert len(asked) in (0, 2)
+    assert all(seeds[0] == "1" and "2" not in seeds for seeds in asked)
+
+
+def test_a_question_may_be_what_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for loss, value in (("mse", 0.1), ("huber", 0.2)):
+        for seed in range(3):
+            write_predicted(tmp_path / f"{loss}{seed}", [f"loss={loss}"], seed, value)
+            run = RunFolder(tmp_path / f"{loss}{seed}")
+            result = run.result()
+            result.metrics["val/rmse/q1"] = result.metrics["val/loss"] = value * (1 + 0.01 * seed)
+            run.write_result(result)
+    text = shown(tmp_path, capsys, monkeypatch, "--by", "val/rmse/q1")
+    assert any(line.split()[:1] == ["worse"] and line.rstrip().endswith("loss=huber") for line in text)
+    text = shown(tmp_path, capsys, monkeypatch, "--by", "val/loss")
+    assert any("not all runs have saved predictions that tell val/loss" in line for line in text)
+
+
+def test_a_model_without_a_seed_is_judged_by_one_run_and_the_seed_of_a_forest_is_a_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        write_predicted(tmp_path / f"forest{seed}", ["model.depth=2"], seed, 0.1, seeded=True)
+    write_predicted(tmp_path / "mean", ["model.depth=0"], 0, 0.2, seeded=False)
+    lines = shown(tmp_path, capsys, monkeypatch)
+    assert any("(2 settings, 4 runs, 50 validation galaxies)" in line for line in lines)
+    assert any(line.split()[:1] == ["worse"] and line.rstrip().endswith("depth=0") for line in lines)
 
 
 def test_replicates_tell_settings_apart_by_their_predictions(
