@@ -223,7 +223,11 @@ class GalaxyTask(LeanModule):
         self.log("val/loss", loss, batch_size=len(batch["image"]), sync_dist=True)
 
     def on_fit_start(self) -> None:
-        """Refuses a frozen encoder in distributed training."""
+        """Prepares averages of the weights, and notes which weights of the encoder learn.
+
+        Raises:
+            UserError: The encoder is frozen at first, and several processes train.
+        """
         averaging.prepare(self)
         self._learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
         if self.frozen_epochs > 0 and self.trainer.world_size > 1:
@@ -264,7 +268,7 @@ class GalaxyTask(LeanModule):
         self._finite_loss()
 
     def on_train_epoch_end(self) -> None:
-        """Logs the training metrics of the epoch, summed while the weights changed."""
+        """Completes averages of the weights, and logs the metrics of the epoch, summed while it trained."""
         averaging.complete(self)  # after the last epoch they replace the weights
         self._finite_loss()
         values = self.train_metrics.compute()

@@ -1,7 +1,8 @@
 """From a configuration, or the one in a checkpoint, to the objects of a run.
 
-Only this module and its checks (`galaxy.runs.checks`) read the configuration of a run. Building an
-`Experiment` checks every setting that can be checked before the images are read.
+Building an `Experiment` reads the configuration and checks every setting that can be checked before the
+images are read. The modules that it calls for it (`checks`, `trainer`, `rehearsal`, `weights`, `loggers`)
+read their own parts; nothing that trains, scores or writes reads it.
 """
 
 from __future__ import annotations
