@@ -19,10 +19,10 @@ train: setup ## train the default network on simulated galaxies
 	$(BIN)/python train.py
 
 test: setup ## run the tests, without the slow ones
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: setup ## run every test
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 lint: setup ## check style and types
 	$(BIN)/ruff check

@@ -123,8 +123,8 @@ def built(config: dict[str, Any]) -> Model:
     return model
 
 
-# These are the sizes of all crops. Those between the least and the greatest are slow and find little more.
-SIZES = (64, pytest.param(106, marks=pytest.mark.slow), pytest.param(128, marks=pytest.mark.slow), 212)
+# These are the sizes of all crops. Sizes above the least are slow and find little more.
+SIZES = (64, *(pytest.param(size, marks=pytest.mark.slow) for size in (106, 128, 212)))
 
 
 @pytest.mark.parametrize("size", SIZES)
