@@ -473,6 +473,11 @@ def test_missing_files_and_folders_are_named(root: Path) -> None:
         root, images="cutouts"
     )
     assert "holds no table (.csv" in error(root / "images")
+    (root / "images" / "0.TBL").touch()
+    message = error(root / "images")
+    assert "it holds 0.TBL, " in message
+    assert "save the .tbl file as CSV or ECSV" in message
+    assert "data.catalog.file=..." in message
 
 
 @pytest.mark.parametrize(
