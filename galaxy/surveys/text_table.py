@@ -110,7 +110,7 @@ class TextTable:
         if any("\0" in name for name in header):
             raise self._unclear("it holds zero bytes", "if it is UTF-16, say data.catalog.encoding=utf-16-le")
         self.header = [unicodedata.normalize("NFC", name.strip()) for name in header]
-        self._units = self._count_units(head[self._start + 1 :][:2])
+        self._units = self._count_units(head[self._start + 1 :], len(header))
 
     def rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
         """Reads columns; see `Table.read`."""
@@ -170,13 +170,14 @@ class TextTable:
                     break
             return head + list(islice(file, _HEAD))
 
-    def _count_units(self, lines: Sequence[str]) -> int:
+    def _count_units(self, following: Sequence[str], columns: int, separator: str = "") -> int:
         """How many lines below the header belong to it: VizieR writes the units and a line of dashes."""
-        units, dashes = ([self._split(line) for line in lines] + [[], []])[:2]
-        whole = len(self.header) > 1 and len(units) == len(dashes) == len(self.header)
-        if whole and all(re.fullmatch("-+", value) for value in dashes):
-            return 0 if any(value and _NUMBER.fullmatch(value) for value in units) else 2
-        return 0
+        lines = [self._split(line, separator) for line in following[:2]]
+        if columns < 2 or [len(values) for values in lines] != [columns, columns]:
+            return 0
+        units, dashes = lines
+        has_number = any(value and _NUMBER.fullmatch(value) for value in units)
+        return 2 if all(re.fullmatch("-+", value) for value in dashes) and not has_number else 0
 
     def _places(self, count: int, quoted: bool) -> pd.Index:
         """The line in which each row begins. A value in quotes may go on in the next line."""
@@ -234,7 +235,8 @@ class TextTable:
         names, first = head[comment].removeprefix("#"), head[line]
         separator = self._separator or self._find_separator(first, head[line + 1 :])
         values = self._split(first, separator)
-        if len(values) == 1 or len(self._split(names, separator)) != len(values):
+        has_units = self._count_units(head[line + 1 :], len(values), separator) > 0
+        if len(values) == 1 or len(self._split(names, separator)) != len(values) or has_units:
             return line
         if any(_NUMBER.fullmatch(value) for value in values):
             return comment  # a header holds words

@@ -192,8 +192,8 @@ def test_numbers_of_a_text_table_are_those_of_a_plain_one(tmp_path: Path) -> Non
     np.testing.assert_allclose(read(comma)[1], numbers, rtol=1e-15)
 
 
-VIZIER = (
-    '#\n#INFO\n\nid\tsmooth\tkind\n \t"---"\tdeg\n----\t------\t-\ng1\t0.64\tE\ng2\t0.5\tS\ng3\t0.25\tE\n'
+VIZIER = "#\n#Column\tid\t(a8)\n\nid\tsmooth\tkind\n \t---\tdeg\n----\t------\t-\n" + "".join(
+    f"{name}\t{smooth}\tE\n" for name, smooth in zip(NAMES, SMOOTH, strict=True)
 )
 
 
@@ -201,8 +201,9 @@ def test_units_and_dashes_below_a_header_are_no_rows(tmp_path: Path) -> None:
     path = written(tmp_path / "a.tsv", VIZIER)
     assert read(path) == (NAMES, SMOOTH)
     assert Table(path).read(["id"], []).index.tolist() == [7, 8, 9]
-    text = VIZIER.replace('"---"', "0.3")  # a row of numbers holds no units
-    assert len(Table(written(tmp_path / "b.tsv", text)).read(["id"], [])) == 5
+    text = VIZIER.replace("\t---\t", "\t0.3\t")  # a row of numbers holds no units
+    table = Table(written(tmp_path / "b.tsv", text), style=TextStyle(header_line=4))
+    assert len(table.read(["id"], [])) == 5
 
 
 def test_any_number_of_comments_may_stand_before_the_header(tmp_path: Path) -> None:
