@@ -24,7 +24,14 @@ from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.table_files import find_table
 from galaxy.surveys.table_reader import Table, is_index
-from galaxy.surveys.table_targets import Scale, Targets, classes_of, read_targets, vote_questions
+from galaxy.surveys.table_targets import (
+    Scale,
+    Targets,
+    classes_of,
+    read_targets,
+    report_missing_words,
+    vote_questions,
+)
 from galaxy.surveys.text_table import TextStyle
 from galaxy.system.errors import UserError, listing
 
@@ -150,6 +157,8 @@ def read_table(
     if class_column is not None:  # rows without an image make no classes
         where = f"{rows.file}: {_KEY}.class_column={class_column}"
         texts = rows.frame[class_column].tolist()
+        if classes is None:
+            report_missing_words(rows, texts, class_column, _KEY)
         labels, codes = classes_of(rows, texts, class_column, classes, where, _KEY)
         targets = Targets(np.eye(labels.questions.size, dtype=np.float32)[codes])
 

@@ -27,8 +27,9 @@ MAX_CLASSES = 1000
 FEW_CLASSES = 20
 # The largest number of votes: float32 holds every whole number up to 2^24.
 MOST_VOTES = 2**24
-# Programs write these words for a missing value. They can be names of classes, too.
-_MISSING_WORDS = {"nan", "-nan", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "none", "--", "-"}
+# Programs write these words, in small or capital letters, and None for a missing value. They can be names of
+# classes, too. People write none for a class.
+_MISSING_WORDS = {"nan", "-nan", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "--", "-"}
 Scale = Literal["fractions", "percent", "votes"]
 _log = logging.getLogger(__name__)
 
@@ -218,6 +219,23 @@ def vote_questions(columns: Sequence[str], key: str) -> dict[str, dict[str, list
     return {"votes": {"answers": list(columns)}}
 
 
+def report_missing_words(check: RowCheck, texts: Sequence[str], column: str, key: str) -> None:
+    """Reports classes that may be missing values.
+
+    Args:
+        check: Where they are reported.
+        texts: The class of each galaxy, (N,).
+        column: The column of the classes.
+        key: The key of the catalog, for the message.
+    """
+    check.report(
+        f"row(s) whose {column} may be a missing value (empty these cells, or name all classes with "
+        f"{key}.classes if it is one of them)",
+        [text == "None" or text.casefold() in _MISSING_WORDS for text in texts],
+        lambda row: f"{column} is {texts[row]}",
+    )
+
+
 def classes_of(
     check: RowCheck,
     texts: Sequence[str],
@@ -243,13 +261,6 @@ def classes_of(
         UserError: There are fewer than two classes, far too many, or two that may be one.
     """
     texts = [_class_name(text) for text in texts]
-    if classes is None:
-        check.report(
-            f"row(s) whose {column} may be a missing value (empty these cells, or name all classes with "
-            f"{key}.classes if it is one of them)",
-            [text.casefold() in _MISSING_WORDS for text in texts],
-            lambda row: f"{column} is {texts[row]}",
-        )
     kept = [text for text, bad in zip(texts, check.bad.tolist(), strict=True) if text and not bad]
     found = set(kept)
     names = tuple(sorted(found, key=_natural) if classes is None else (_class_name(str(c)) for c in classes))

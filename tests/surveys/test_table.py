@@ -398,17 +398,17 @@ def test_galaxies_may_be_grouped(root: Path, file: str) -> None:
 
 
 def test_words_for_missing_values_are_classes_only_if_they_are_named(root: Path) -> None:
-    write(root, frame().assign(kind=["NULL", "E", "S", "#N/A"]))
+    write(root, frame().assign(kind=["NULL", "none", "S", "#N/A"]))
     message = error(root, class_column="kind")
     assert "2 row(s) whose kind may be a missing value" in message
     assert f"labels.csv, line 2, {NAMES[0]}: kind is NULL" in message
     assert "data.catalog.classes" in message
     labels = read(root, "skip", class_column="kind").labels
     assert labels is not None
-    assert labels.columns == ("E", "S")
-    labels = read(root, class_column="kind", classes=["E", "S", "NULL", "#N/A"]).labels
+    assert labels.columns == ("none", "S")
+    labels = read(root, class_column="kind", classes=["none", "S", "NULL", "#N/A"]).labels
     assert labels is not None
-    assert labels.columns == ("E", "S", "NULL", "#N/A")
+    assert labels.columns == ("none", "S", "NULL", "#N/A")
 
 
 def test_rows_that_are_skipped_make_no_classes(root: Path) -> None:
