@@ -25,6 +25,9 @@ _TEXT_KEYS = re.compile(
     r"(.*\.)?(run|checkpoint|resume|out|like|root|cache|file|folder|images|weights|dir|dirpath|save_dir"
     r"|\w+_(column|file|dir|path))"
 )
+# A column may be called [OIII], which would be a list. These keys name one column each.
+_COLUMN_KEY = re.compile(r"(.*\.)?\w+_column")
+_BRACKETED = re.compile(r"\[[^\[\],'\"]+\]")
 _HOME = re.compile(r"(^|(?<=[\[,]))~(?=/|$)")
 
 
@@ -57,6 +60,8 @@ def _rewritten(argument: str, swept: bool) -> str:
     if is_text and not value:
         text = "is empty: was a variable of the shell not set? null leaves it out"
         raise ConfigError([Problem(key, text, source=argument)])
+    if _COLUMN_KEY.fullmatch(key.lstrip("+")) and _BRACKETED.fullmatch(value):
+        return f"{key}={quoted(value)}"
     override = _parsed(written)
     if override is not None and override.is_sweep_override():
         return f"{key}={quoted(value)}" if _comma_is_text(key, value, is_text, swept) else written

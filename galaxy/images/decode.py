@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 import zlib
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from galaxy.system.errors import UserError, listing
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Two tags of TIFF, the second with its value for samples that are not multiplied by the alpha.
+_PHOTOMETRIC, _EXTRA_SAMPLES, _UNASSOCIATED = 262, 338, 2
 # TIFF, GIF, WebP and, by what follows the fourth byte, AVIF.
 _SEVERAL = (*_TIFF, b"GIF8", b"RIFF")
 # OpenCV 5.0 ignores IMREAD_COLOR_RGB where a TIFF has 16 bits a sample.
@@ -43,6 +46,8 @@ _OTHER_FORMATS = {
 }
 # Some writers pad a JPEG, or add bytes of their own after its end. The end must be within these last bytes.
 _TAIL = 1024
+# A damaged TIFF may tell any number of tags.
+_MOST_TAGS = 1000
 # The largest number of pixels that OpenCV decodes. A damaged size must not take all memory.
 _LARGEST = 2**30
 # EXIF data begin with these bytes. They may say that a JPEG is to be turned.
@@ -154,6 +159,9 @@ def _decoded_picture(path: Path, data: bytes, white: float | None) -> Pixels:
             return image
     if data.startswith(_PNG):
         _check_png(data)
+    tags = _tiff_tags(data) if data.startswith(_TIFF) else {}
+    if tags.get(_EXTRA_SAMPLES, (0, 0))[0] == _UNASSOCIATED:
+        data = _as_associated(data, tags[_EXTRA_SAMPLES][1])
     several = data.startswith(_SEVERAL) or data[4:8] == b"ftyp"
     try:
         image = _only_picture(data) if several else cv2.imdecode(np.frombuffer(data, np.uint8), _BGR)
@@ -163,8 +171,45 @@ def _decoded_picture(path: Path, data: bytes, white: float | None) -> Pixels:
         raise BadImageError(f"cannot be decoded ({error.err})") from error
     if image is None:
         raise BadImageError(_not_a_picture(data))
+    if image.dtype != np.uint8 and tags.get(_PHOTOMETRIC, (1, 0))[0] == 0:
+        raise BadImageError(
+            "a TIFF in which 0 is white and whose samples have more than 8 bits: save it with 0 as black"
+        )
     image = _as_rgb(image)
     return image if image.dtype == np.uint8 else _to_8_bits(image, white)
+
+
+def _tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
+    """The tags of the first picture of a TIFF: as 16 bits each value, or the first of two, and its place.
+
+    The values of other tags are arbitrary. A damaged file has no tags.
+    """
+    order = "<" if data.startswith(b"II") else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    first, count, entry, value = ("Q", "Q", 20, 12) if big else ("I", "H", 12, 8)
+    try:
+        (start,) = struct.unpack_from(order + first, data, 8 if big else 4)
+        (number,) = struct.unpack_from(order + count, data, start)
+        start += struct.calcsize(order + count)
+        places = range(start, start + entry * min(number, _MOST_TAGS), entry)
+        return {
+            struct.unpack_from(f"{order}H", data, place)[0]: (
+                struct.unpack_from(f"{order}H", data, place + value)[0],
+                place + value,
+            )
+            for place in places
+        }
+    except struct.error:
+        return {}
+
+
+def _as_associated(data: bytes, place: int) -> bytes:
+    """A TIFF whose tag at a place says that its colours have been multiplied by the alpha.
+
+    Libtiff multiplies them where the tag says that they have not been.
+    """
+    one = (1).to_bytes(2, "little" if data.startswith(b"II") else "big")
+    return data[:place] + one + data[place + 2 :]
 
 
 def _only_picture(data: bytes) -> Pixels | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
@@ -9,10 +11,13 @@ from galaxy.surveys.table_reader import Table
 
 # float64 holds every whole number below this.
 _EXACT = 2**53
+_log = logging.getLogger(__name__)
 
 
 def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
-    """Reads columns that may hold anything: numbers where all values are numbers, else text.
+    """Reads columns that may hold anything: numbers where all values in these rows are numbers, else text.
+
+    The log names the columns of text, with the first value that is no number.
 
     Args:
         table: The table, which must have the columns.
@@ -27,8 +32,26 @@ def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
         UserError: The file cannot be read.
     """
     texts, numbers = table.read(names, []).loc[index], table.read([], names).loc[index]
+    if index.name == "line":  # in a text file a row that is left out may have made text of a column
+        numbers = numbers.apply(_as_numbers)
     columns = {name: _typed(texts[name], numbers[name]) for name in names}
+    of_text = [_first_word(texts[name]) for name, column in columns.items() if not is_numeric_dtype(column)]
+    if of_text:
+        _log.info("extra columns that are read as text: %s", ", ".join(of_text))
     return pd.DataFrame(columns, index=index).reset_index(drop=True)
+
+
+def _as_numbers(column: pd.Series) -> pd.Series:
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers if (numbers.isna() == column.isna()).all() else column
+
+
+def _first_word(texts: pd.Series) -> str:
+    """A column with its first value that is no number, for the log."""
+    there = texts[texts != ""]
+    words = there[pd.to_numeric(there, errors="coerce").isna()]
+    example = next(iter(words if len(words) else there), None)
+    return f"{texts.name} (empty)" if example is None else f"{texts.name} (as {example!r} is)"
 
 
 def _typed(texts: pd.Series, numbers: pd.Series) -> pd.Series:

@@ -105,7 +105,7 @@ def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Pa
         else:
             what = f"{where} holds no image ({', '.join(IMAGE_ENDINGS)})"
         raise UserError(
-            f"{what}, and there is no image in {root} ({_contents(root)}).\nSay where the images are, "
+            f"{what}, and there is no image in {root} ({contents(root)}).\nSay where the images are, "
             f"{key}.images=DIR, or which column of the table names the files, {key}.image_column=..."
         )
     first = next((name for name, there in zip(names, found, strict=True) if name and not there), "")
@@ -173,7 +173,7 @@ class _Index:
     def description(self, missing: str) -> str:
         """What there is, and the file whose name is nearest to a missing one."""
         if not self.paths:
-            return f"{self.root} holds no image; {_contents(self.root)}"
+            return f"{self.root} holds no image; {contents(self.root)}"
         names = [path.rpartition("/")[2] for path in self.paths[:_COMPARED]]
         wanted = re.split(r"[\\/]", missing)[-1]
         text = f"it has {len(self.paths):,}, such as {', '.join(names[:3])}"
@@ -213,7 +213,7 @@ def _normal(name: str) -> str:
     return name if name.isascii() else written(name)
 
 
-def _contents(folder: Path) -> str:
+def contents(folder: Path) -> str:
     """What is in a folder, in a few words."""
     names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir() if path.name[0] != ".")
     return f"it holds {', '.join(names[:5])}{', ...' * (len(names) > 5)}" if names else "it is empty"

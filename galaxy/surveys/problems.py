@@ -128,6 +128,6 @@ def warn_of_rare(labels: Labels, classes: NDArray[np.int64]) -> None:
     """
     numbers = np.bincount(classes, minlength=len(labels.columns)).tolist()
     few = zip(labels.columns, numbers, strict=True)
-    rare = [f"{name}: {number}" for name, number in few if 0 < number < 3]
+    rare = [f"{name}: {number}" for name, number in few if number < 3]
     if rare:
         log.warning("classes of too few galaxies to be trained, validated and tested on:\n%s", listing(rare))

@@ -24,7 +24,14 @@ from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.table_files import find_table
 from galaxy.surveys.table_reader import Table, is_index
-from galaxy.surveys.table_targets import Scale, Targets, classes_of, read_targets, vote_questions
+from galaxy.surveys.table_targets import (
+    Scale,
+    Targets,
+    classes_of,
+    read_targets,
+    report_missing_words,
+    vote_questions,
+)
 from galaxy.surveys.text_table import TextStyle
 from galaxy.system.errors import UserError, listing
 
@@ -140,11 +147,6 @@ def read_table(
     if labels is not None:
         scale: Scale = "votes" if votes else "percent" if percent else "fractions"
         targets = read_targets(rows, rows.file, rows.frame[list(labels.columns)], labels, scale, _KEY)
-    elif class_column is not None:
-        where = f"{rows.file}: {_KEY}.class_column={class_column}"
-        texts = rows.frame[class_column].tolist()
-        labels, codes = classes_of(rows, texts, class_column, classes, where, _KEY)
-        targets = Targets(np.eye(labels.questions.size, dtype=np.float32)[codes])
     sources: Sequence[ImageSource]
     if parquet is not None and pictures is not None:
         sources = parquet.pictures(pictures, white)
@@ -152,6 +154,13 @@ def read_table(
         folders, folder = [root, table.path.parent], root / Path(images).expanduser()
         paths = _paths(rows, name_column, image_column, folders, folder)
         sources = [stretch.source(Path(path)) for path in paths]
+    if class_column is not None:  # rows without an image make no classes
+        where = f"{rows.file}: {_KEY}.class_column={class_column}"
+        texts = rows.frame[class_column].tolist()
+        if classes is None:
+            report_missing_words(rows, texts, class_column, _KEY)
+        labels, codes = classes_of(rows, texts, class_column, classes, where, _KEY)
+        targets = Targets(np.eye(labels.questions.size, dtype=np.float32)[codes])
 
     good, skipped = _good_rows(rows, on_bad, table.path)
     if labels is not None and codes is not None:

@@ -7,9 +7,22 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from galaxy.surveys.locate import contents
 from galaxy.surveys.table_reader import OFTEN_NO_TABLE, is_table
 from galaxy.system.errors import UserError, listing
 
+# What to do about files that may hold the table but cannot be read.
+_OTHERS = {
+    ".zip": "unpack the .zip file",
+    ".tar": "unpack the .tar file",
+    ".tgz": "unpack the .tgz file",
+    ".tar.gz": "unpack the .tar.gz file",
+    ".hdf5": "save the table in the .hdf5 file as CSV or Parquet",
+    ".h5": "save the table in the .h5 file as CSV or Parquet",
+    ".tbl": "save the .tbl file as CSV or ECSV (astropy reads it as ascii.ipac)",
+    ".jsonl": "save the .jsonl file as CSV or Parquet",
+    ".json": "save the .json file as CSV or Parquet",
+}
 # Hugging Face writes a large table as train-00000-of-00002.parquet and so on.
 _PART = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<ending>\.\w+)")
 
@@ -50,8 +63,12 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
             raise UserError(
                 f"{root} holds {len(names)} tables; choose one with {key}.file:\n{listing(names)}"
             )
+    names = [path.name.lower() for path in root.iterdir()]
+    advice = [text for ending, text in _OTHERS.items() if any(name.endswith(ending) for name in names)]
     raise UserError(
-        f"{root} holds no table (.csv, .tsv, .parquet and so on); say where it is: {key}.file=..."
+        f"{root} holds no table (.csv, .tsv, .parquet and so on); {contents(root)}.\n"
+        + (f"If that is the table, {' or '.join(advice)}; otherwise say" if advice else "Say")
+        + f" where the table is: {key}.file=..."
     )
 
 

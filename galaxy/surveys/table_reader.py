@@ -74,6 +74,7 @@ class Table:
     ) -> None:
         paths = [path] if isinstance(path, Path) else list(path)
         self.path = paths[0]
+        self._published = published
         self._advice = "\nDownload or unpack it again." if published else ""
         name = self.path.name.lower()
         self._kind = _kind(name)
@@ -130,10 +131,11 @@ class Table:
         if not problems:
             return
         line = self._file.line_with(list(wanted))
+        advice = ": remove the lines above" if self._published else f": data.catalog.header_line={line}"
         raise UserError(
             f"{self.path} does not have the columns that are needed:\n{listing(problems)}\n"
             f"It has: {', '.join(self.header[:_SHOWN])}{', ...' * (len(self.header) > _SHOWN)}"
-            + (f"\nLine {line} has them: data.catalog.header_line={line}" if line else "")
+            + (f"\nLine {line} has them{advice}" if line else "")
         )
 
     def read(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -162,10 +164,10 @@ class Table:
         if isinstance(error, FileNotFoundError):
             return UserError(f"{self.path} does not exist.")
         if isinstance(error, UnicodeError):
-            return UserError(
+            keys = "Say how it is written, such as data.catalog.encoding=cp1252 (Windows) or latin-1, or save"
+            return UserError(  # the reader of a published file has no such keys
                 f"{self.path} is no text in {getattr(error, 'encoding', 'UTF-8')}: {error}.\n"
-                "Say how it is written, such as data.catalog.encoding=cp1252 (Windows) or latin-1, or save "
-                f"it as UTF-8.{self._advice}"
+                f"{'Save' if self._published else keys} it as UTF-8.{self._advice}"
             )
         return UserError(f"{self.path} cannot be read as a {self._kind}: {str(error).strip()}{self._advice}")
 

@@ -27,6 +27,9 @@ MAX_CLASSES = 1000
 FEW_CLASSES = 20
 # The largest number of votes: float32 holds every whole number up to 2^24.
 MOST_VOTES = 2**24
+# Programs write these words, in small or capital letters, and None for a missing value. They can be names of
+# classes, too. People write none for a class.
+_MISSING_WORDS = {"nan", "-nan", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "--", "-"}
 Scale = Literal["fractions", "percent", "votes"]
 _log = logging.getLogger(__name__)
 
@@ -95,6 +98,13 @@ def read_targets(
         _log.info("%s", _unknown(missing[~check.bad], labels, scale))
     if scale == "votes":
         return _of_votes(np.where(np.isnan(values), 0, values), labels)
+    if scale == "percent" and np.nanmax(values) <= 1:
+        _log.warning(
+            "%s: no number is above 1, although %s.percent=true says percent; if the numbers are fractions, "
+            "leave it out",
+            file,
+            key,
+        )
     values /= most
     _check_tree(check, values, labels)
     known = ~np.isnan(values)
@@ -106,10 +116,16 @@ def _hint(table: pd.DataFrame, scale: Scale, key: str) -> str:
     """What the numbers may be instead, and the key that says so; "" if they give no sign of it."""
     numbers = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     known = numbers[np.isfinite(numbers)]
+    below = set(known[known <= -1].tolist())
+    if len(below) == 1:
+        return f" (if {min(below):g} stands for a missing value, empty these cells)"
     texts = [str(value) for value in table.select_dtypes(exclude="number").to_numpy().ravel().tolist()]
     if any(re.fullmatch(r"\s*[\d.]+\s*%\s*", text) for text in texts):
         return f" (take away the % signs; {key}.percent=true reads percent)"
-    if any(re.fullmatch(r"\s*\d+,\d+\s*", text) for text in texts):
+    commas = [text for text in texts if re.fullmatch(r"\s*\d+(,\d+)+\s*", text)]
+    if scale == "votes" and commas and all(re.fullmatch(r"\s*\d{1,3}(,\d{3})+\s*", t) for t in commas):
+        return " (write 1,000 as 1000, without a sign between the thousands)"
+    if any(text.count(",") == 1 for text in commas):
         return f" (commas: are they decimal signs? {key}.decimal=comma)"
     if scale != "fractions" or not len(known) or known.max() <= 1 or known.min() < 0:
         return ""
@@ -203,6 +219,23 @@ def vote_questions(columns: Sequence[str], key: str) -> dict[str, dict[str, list
     return {"votes": {"answers": list(columns)}}
 
 
+def report_missing_words(check: RowCheck, texts: Sequence[str], column: str, key: str) -> None:
+    """Reports classes that may be missing values.
+
+    Args:
+        check: Where they are reported.
+        texts: The class of each galaxy, (N,).
+        column: The column of the classes.
+        key: The key of the catalog, for the message.
+    """
+    check.report(
+        f"row(s) whose {column} may be a missing value (empty these cells, or name all classes with "
+        f"{key}.classes if it is one of them)",
+        [text == "None" or text.casefold() in _MISSING_WORDS for text in texts],
+        lambda row: f"{column} is {texts[row]}",
+    )
+
+
 def classes_of(
     check: RowCheck,
     texts: Sequence[str],
@@ -217,7 +250,7 @@ def classes_of(
         check: Where mistakes are reported.
         texts: The class of each galaxy, (N,), "" where there is none.
         column: The question that the classes answer, such as the column of a table.
-        classes: All classes, in order; None for those in `texts`.
+        classes: All classes, in order; None for those in `texts`, without the rows that are bad.
         where: Where the classes come from, for the messages.
         key: The key of the catalog, for the messages.
 
@@ -228,19 +261,22 @@ def classes_of(
         UserError: There are fewer than two classes, far too many, or two that may be one.
     """
     texts = [_class_name(text) for text in texts]
-    found = set(texts) - {""}
+    kept = [text for text, bad in zip(texts, check.bad.tolist(), strict=True) if text and not bad]
+    found = set(kept)
     names = tuple(sorted(found, key=_natural) if classes is None else (_class_name(str(c)) for c in classes))
     if len(set(names)) < max(2, len(names)):
         source = f"{where} holds" if classes is None else f"{key}.classes is"
         what = ", ".join(names) or "nothing"
-        raise UserError(f"{source} {what}; there must be two classes or more, each once")
+        cases = [case for mistake in check.mistakes for case in mistake.cases] if classes is None else []
+        without = f" (without the rows that cannot be used:\n{listing(cases)})" if cases else ""
+        raise UserError(f"{source} {what}; there must be two classes or more, each once{without}")
     if classes is None:
-        if len(names) > MAX_CLASSES or (len(names) > FEW_CLASSES and 2 * len(names) > len(texts)):
+        if len(names) > MAX_CLASSES or (len(names) > FEW_CLASSES and 2 * len(names) > len(kept)):
             raise UserError(
-                f"{where} has {len(names):,} different values in {len(texts):,} rows: that is no column of "
+                f"{where} has {len(names):,} different values in {len(kept):,} rows: that is no column of "
                 f"classes. For fractions, give {key}.columns"
             )
-        _refuse_twins(texts, names, where, key)
+        _refuse_twins(kept, names, where, key)
     number = {name: i for i, name in enumerate(names)}
     check.report(f"row(s) without a {column}", [not text for text in texts], lambda _: f"{column} is empty")
     check.report(

@@ -30,8 +30,9 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# The separator and the header are found in these first lines.
+# The separator is found in this many lines below the comments at the beginning.
 _HEAD = 200
+_TRUTH = {"true": "1", "false": "0"}
 # Excel writes the separator into a first line such as `sep=;`.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?|nan|", re.IGNORECASE | re.ASCII)
@@ -95,9 +96,10 @@ class TextTable:
         self.path = path
         self._published = published
         self._style = style
-        self._encoding = style.encoding or self._marked_encoding()
-        with self._open() as file:
-            head = list(islice(file, _HEAD))
+        # What stands before the decimals, as soon as the numbers that were read have shown it.
+        self._decimal = style.decimal
+        self._encoding = self._find_encoding()
+        head = self._head()
         self._separator = SEPARATORS.get(style.separator or "", "")
         self._start = self._find_header(head)
         if not self._separator:
@@ -106,36 +108,39 @@ class TextTable:
             lines = chain([self._header_text(head)], islice(file, self._start + 1, None))
             header: list[str] = next(self._reader(lines), [])
         if any("\0" in name for name in header):
-            raise ValueError("it holds zero bytes; if it is UTF-16, say data.catalog.encoding=utf-16-le")
+            raise self._unclear("it holds zero bytes", "if it is UTF-16, say data.catalog.encoding=utf-16-le")
         self.header = [unicodedata.normalize("NFC", name.strip()) for name in header]
+        self._units = self._count_units(head[self._start + 1 :], len(header))
 
     def rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
         """Reads columns; see `Table.read`."""
-        self._check_lengths()
+        quoted = self._check_lengths()
         places = {self.header.index(name): name in text for name in dict.fromkeys([*text, *numbers])}
+        of_numbers = [str(place) for place, is_text in places.items() if not is_text]
         try:
             frame = self._parse(places, as_text=False)
         except ValueError as error:
             if isinstance(error, UnicodeDecodeError):
                 raise
             # A value is no number, and its row will be named. A file that is no table fails again.
-            frame = self._parse(dict.fromkeys(places, True) | places, as_text=True)
-            of_numbers = [str(place) for place, is_text in places.items() if not is_text]
+            frame = self._parse(places, as_text=True)
             for name, column in self._with_points(frame[of_numbers]).items():
                 frame[name] = _as_numbers(column)
+        else:
+            if self._decimal is None and (frame[of_numbers] % 1 > 0).any(axis=None):
+                self._decimal = "point"
         blank = frame.isna().all(axis=1)
         if blank.any():  # but a blank row is empty in the other columns, too
             everything = self._parse(dict.fromkeys(range(len(self.header)), True), as_text=True)
             blank &= everything.isna().all(axis=1)
         frame.columns = pd.Index([self.header[int(place)] for place in frame.columns])
-        first = self._start + 2
-        frame.index = pd.RangeIndex(first, len(frame) + first, name=self.place)
+        frame.index = self._places(len(frame), quoted)
         return frame[~blank.to_numpy()]
 
     def line_with(self, names: Sequence[str]) -> int | None:
         """The line, from 1, of a header below this one that has all these names, if there is one."""
         with self._open() as file:
-            for number, line in enumerate(islice(file, _HEAD), 1):
+            for number, line in enumerate(islice(file, self._start + _HEAD), 1):
                 if number > self._start + 1 and set(names) <= set(self._split(line)):
                     return number
         return None
@@ -145,19 +150,63 @@ class TextTable:
         file: IO[str] = opener(self.path, "rt", encoding=self._encoding, newline="")
         return file
 
-    def _marked_encoding(self) -> str:
+    def _find_encoding(self) -> str:
         opener = _OPENERS.get(self.path.suffix.lower(), open)
         with opener(self.path, "rb") as file:
             start = file.read(4)
-        return next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+        marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+        said = self._style.encoding
+        if said is None or codecs.lookup(said).name.startswith(marked.removesuffix("-sig")):
+            return marked  # the mark is no part of the text
+        return said
+
+    def _head(self) -> list[str]:
+        """The comments at the beginning, whatever their number, and the lines below them."""
+        head: list[str] = []
+        with self._open() as file:
+            for line in file:
+                head.append(line)
+                if len(head) >= (self._style.header_line or 0) and line.strip() and not line.startswith("#"):
+                    break
+            return head + list(islice(file, _HEAD))
+
+    def _count_units(self, following: Sequence[str], columns: int, separator: str = "") -> int:
+        """How many lines below the header belong to it: VizieR writes the units and a line of dashes."""
+        lines = [self._split(line, separator) for line in following[:2]]
+        if columns < 2 or [len(values) for values in lines] != [columns, columns]:
+            return 0
+        units, dashes = lines
+        has_number = any(value and _NUMBER.fullmatch(value) for value in units)
+        return 2 if all(re.fullmatch("-+", value) for value in dashes) and not has_number else 0
+
+    def _places(self, count: int, quoted: bool) -> pd.Index:
+        """The line in which each row begins. A value in quotes may go on in the next line."""
+        first = self._start + self._units + 2
+        if not quoted:
+            return pd.RangeIndex(first, count + first, name=self.place)
+        with self._open() as file:
+            reader = self._reader(islice(file, self._start, None))
+            begins = [self._start + 1] + [self._start + 1 + reader.line_num for _ in reader]
+        lines = begins[self._units + 1 : -1]
+        if len(lines) != count:
+            return pd.RangeIndex(1, count + 1, name="row")
+        return pd.Index(lines, name=self.place)
+
+    def _unclear(self, what: str, advice: str) -> ValueError:
+        """The error about a file that has to be described. No key describes a published one."""
+        return ValueError(f"{what}: {'save it as UTF-8 with commas' if self._published else advice}")
 
     def _reader(self, lines: Any, separator: str = "") -> Any:
         separator = separator or self._separator
+        if separator == " ":
+            lines = (line.replace("\t", " ") for line in lines)
         return csv.reader(lines, delimiter=separator, skipinitialspace=separator == " ")
 
     def _split(self, line: str, separator: str = "") -> list[str]:
         """The values of a line."""
-        values: list[str] = next(self._reader([line.strip(" \r\n")], separator), [])
+        separator = separator or self._separator
+        line = line.strip(" \r\n\t" if separator == " " else " \r\n")
+        values: list[str] = next(self._reader([line], separator), [])
         return [value.strip() for value in values]
 
     def _find_header(self, head: Sequence[str]) -> int:
@@ -186,19 +235,20 @@ class TextTable:
         names, first = head[comment].removeprefix("#"), head[line]
         separator = self._separator or self._find_separator(first, head[line + 1 :])
         values = self._split(first, separator)
-        if len(values) == 1 or len(self._split(names, separator)) != len(values):
+        has_units = self._count_units(head[line + 1 :], len(values), separator) > 0
+        if len(values) == 1 or len(self._split(names, separator)) != len(values) or has_units:
             return line
         if any(_NUMBER.fullmatch(value) for value in values):
             return comment  # a header holds words
-        raise ValueError(
-            f"line {comment + 1} and line {line + 1} can both be the names of its columns: choose one with "
-            f"data.catalog.header_line={comment + 1} or data.catalog.header_line={line + 1}"
+        raise self._unclear(
+            f"line {comment + 1} and line {line + 1} can both be the names of its columns",
+            f"choose one with data.catalog.header_line={comment + 1} or data.catalog.header_line={line + 1}",
         )
 
     def _header_text(self, head: Sequence[str]) -> str:
         if not head:
             return ""
-        text = head[self._start].removeprefix("\ufeff").removeprefix("#")
+        text = head[self._start].removeprefix("#")
         return text.strip() + "\n" if self._separator == " " else text
 
     def _find_separator(self, header: str, following: Sequence[str]) -> str:
@@ -237,9 +287,9 @@ class TextTable:
 
     def _refuse_separators(self, separators: Sequence[str]) -> NoReturn:
         words = [name for name, separator in SEPARATORS.items() if separator in separators]
-        raise ValueError(
-            f"its columns can be separated by {' or by '.join(words)}: choose with "
-            f"{' or '.join(f'data.catalog.separator={word}' for word in words)}"
+        raise self._unclear(
+            f"its columns can be separated by {' or by '.join(words)}",
+            f"choose with {' or '.join(f'data.catalog.separator={word}' for word in words)}",
         )
 
     def _parse(self, places: Mapping[int, bool], as_text: bool) -> pd.DataFrame:
@@ -254,9 +304,9 @@ class TextTable:
         return pd.read_csv(
             self.path,
             sep=r"\s+" if self._separator == " " else self._separator,
-            decimal="," if self._style.decimal == "comma" else ".",
+            decimal="," if self._decimal == "comma" else ".",
             header=None,
-            skiprows=self._start + 1,
+            skiprows=self._start + 1 + self._units,
             names=[str(place) for place in range(len(self.header))],
             usecols=list(is_text),
             index_col=False,
@@ -271,24 +321,26 @@ class TextTable:
         """Numbers that were read as text, with points in place of decimal commas.
 
         The file has decimal commas if it has commas and no points in its numbers, and if not all the commas
-        can stand behind thousands, as in 1,234.
+        can stand behind thousands, as in 1,234. The first numbers that show it decide for all columns.
         """
         columns = {name: [_text(value) for value in table[name].tolist()] for name in table}
-        decimal = self._style.decimal
-        if decimal is None:
-            values = [value for column in columns.values() for value in column]
-            commas = [value for value in values if _DECIMAL_COMMA.fullmatch(value)]
-            sure = any(not _THOUSANDS.fullmatch(value) for value in commas)
-            decimal = "comma" if sure and not any("." in value for value in values) else "point"
-        if decimal == "point":
+        if self._decimal is None:
+            values = [value for column in columns.values() for value in column if _NUMBER.fullmatch(value)]
+            if any("." in value for value in values):
+                self._decimal = "point"
+            elif any("," in value and not _THOUSANDS.fullmatch(value) for value in values):
+                self._decimal = "comma"
+        if self._decimal != "comma":
             return table
         return pd.DataFrame(
             {name: [_with_point(value) for value in column] for name, column in columns.items()},
             index=table.index,
         )
 
-    def _check_lengths(self) -> None:
-        """Refuses lines with too many values, which pandas accepts when it reads some of the columns only.
+    def _check_lengths(self) -> bool:
+        """Returns whether there are quotes in the file.
+
+        Refuses lines with too many values, which pandas accepts when it reads some of the columns only.
 
         In a line with too few the last values are missing: some programs do not write them if they are empty.
         A published file whose last line breaks off may have lost other lines, too.
@@ -298,9 +350,9 @@ class TextTable:
         with self._open() as file:
             for number, line in enumerate(islice(file, self._start + 1, None), self._start + 2):
                 last = line
+                quoted = quoted or '"' in line
                 if line.count(self._separator) == columns - 1:
                     continue
-                quoted = quoted or '"' in line
                 values = len(self._split(line))
                 if values > columns and longer is None:
                     longer = f"line {number} has {values} values, and the header has {columns}"
@@ -312,6 +364,7 @@ class TextTable:
             raise ValueError(
                 f"its last line has {len(self._split(last))} values, and the header has {columns}"
             )
+        return quoted
 
     def _longer_row(self, columns: int) -> str | None:
         with self._open() as file:
@@ -324,7 +377,12 @@ class TextTable:
 
 
 def _as_numbers(column: pd.Series) -> pd.Series:
-    """A column of text as numbers if all its values are some, else as it is."""
+    """A column of text as numbers if all its values are some, else as it is.
+
+    In a column without numbers, true and false become 1 and 0, as pandas reads a column of nothing else.
+    """
+    if pd.to_numeric(column, errors="coerce").isna().all():
+        column = column.map(lambda value: _TRUTH.get(_text(value).lower(), value))
     numbers = pd.to_numeric(column, errors="coerce")
     return numbers if (numbers.isna() == column.isna()).all() else column
 

@@ -149,3 +149,9 @@ def test_what_a_shell_completes_is_read(here: Path) -> None:
         typed = typed.replace("(", "\\(").replace(")", "\\)").replace("[", "\\[").replace("]", "\\]")
         given = subprocess.run(["bash", "-c", typed], capture_output=True, text=True, check=True).stdout
         assert value_of(in_hydras_notation([given])[0]) == name
+
+
+def test_a_column_in_brackets_is_text() -> None:
+    for argument in ("data.catalog.class_column=[OIII]", "+data.catalog.group_column=[O III]"):
+        assert value_of(in_hydras_notation([argument])[0]) == argument.partition("=")[2]
+    assert value_of(in_hydras_notation(["data.catalog.extra_columns=[OIII]"])[0]) == ["OIII"]

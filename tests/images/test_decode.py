@@ -75,6 +75,27 @@ def test_grey_is_repeated_and_alpha_dropped(tmp_path: Path, ending: str) -> None
     np.testing.assert_array_equal(decode(path), picture())
 
 
+def test_a_tiff_is_not_multiplied_by_its_alpha(tmp_path: Path) -> None:
+    half = np.full((20, 30, 1), 128, np.uint8)
+    for name, arguments in {
+        "1.tiff": {},
+        "2.tiff": {"big_tiff": True},
+        "3.tiff": {"compression": "tiff_lzw"},
+    }.items():
+        Image.fromarray(np.dstack([picture(), half])).save(tmp_path / name, **arguments)
+        np.testing.assert_array_equal(decode(tmp_path / name), picture())
+
+
+def test_a_deep_tiff_in_which_0_is_white_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((20, 30), 60000, np.uint16)).save(tmp_path / "1.tiff")
+    data = bytearray((tmp_path / "1.tiff").read_bytes())
+    tag = data.index(b"\x06\x01\x03\0\x01\0\0\0")  # the photometric interpretation, a number of 16 bits
+    data[tag + 8] = 0
+    (tmp_path / "1.tiff").write_bytes(data)
+    with pytest.raises(BadImageError, match="0 is white"):
+        decode(tmp_path / "1.tiff")
+
+
 def deep_picture(dtype: str, largest: float) -> NDArray[np.generic]:
     """(20, 30, 3) BGR samples from 0 to `largest`."""
     return (picture() / 255 * largest).astype(dtype)[..., ::-1]

@@ -1,5 +1,6 @@
 """Further columns of a table: of which type they are, and which names are refused."""
 
+import logging
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,22 @@ def test_rows_that_are_left_out_take_their_columns_with_them(root: Path) -> None
     assert catalog.names == ("a", "c")
     assert catalog.extra_columns is not None
     assert catalog.extra_columns["note"].tolist() == ["x, y", "z"]
+
+
+def test_the_decimal_sign_of_the_targets_is_that_of_further_columns(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for file in root.glob("labels.*"):
+        file.unlink()
+    rows = ["name;smooth;z;ra;label", "a;0,5;0,05;150,123;J12.5+1", "b;0,25;0,1;1,5;J1.5", "x;deg;-;-;-"]
+    (root / "labels.csv").write_text("\n".join(rows))
+    extra = read_table(root, "skip", columns=["smooth"], extra_columns=["z", "ra", "label"]).extra_columns
+    assert extra is not None
+    assert extra["z"].tolist() == [0.05, 0.1]
+    assert extra["ra"].tolist() == [150.123, 1.5]
+    assert extra["label"].tolist() == ["J12.5+1", "J1.5"]
+    assert "extra columns that are read as text: label (as 'J12.5+1' is)" in caplog.text
 
 
 def test_columns_that_cannot_be_carried_are_named(root: Path) -> None:

@@ -83,7 +83,7 @@ def test_classes_that_cannot_be_in_every_split_are_named(
 ) -> None:
     read_galaxy10(write(tmp_path, ans=np.array([0] * 4 + [1] * 2 + [2] * 3 + [9] * 3)), "error")
     (message,) = caplog.messages
-    assert message.splitlines()[1:] == ["  merging: 2"]
+    assert message.splitlines()[1:3] == ["  merging: 2", "  in_between_round_smooth: 0"]
 
 
 def test_images_are_cached_one_at_a_time(tmp_path: Path) -> None:

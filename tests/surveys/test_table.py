@@ -370,7 +370,7 @@ def test_classes_that_cannot_be_in_every_split_are_named(
     write(root, frame(names).assign(kind=["E"] * 4 + ["Irr"] + ["S"] * 3 + ["cD"]))
     read(root, class_column="kind", classes=["E", "Irr", "S", "cD", "none"])
     (message,) = caplog.messages
-    assert message.splitlines()[1:] == ["  Irr: 1", "  cD: 1"]
+    assert message.splitlines()[1:] == ["  Irr: 1", "  cD: 1", "  none: 0"]
     caplog.clear()
     write(root, frame(names).assign(kind=["E", "S", "I"] * 3))
     read(root, class_column="kind")
@@ -397,11 +397,29 @@ def test_galaxies_may_be_grouped(root: Path, file: str) -> None:
     )
 
 
-def test_words_for_missing_numbers_are_classes_all_the_same(root: Path) -> None:
-    write(root, frame().assign(kind=["NA", "None", "nan", "None"]))
-    labels = read(root, class_column="kind").labels
+def test_words_for_missing_values_are_classes_only_if_they_are_named(root: Path) -> None:
+    write(root, frame().assign(kind=["NULL", "none", "S", "#N/A"]))
+    message = error(root, class_column="kind")
+    assert "2 row(s) whose kind may be a missing value" in message
+    assert f"labels.csv, line 2, {NAMES[0]}: kind is NULL" in message
+    assert "data.catalog.classes" in message
+    labels = read(root, "skip", class_column="kind").labels
     assert labels is not None
-    assert labels.columns == ("NA", "nan", "None")
+    assert labels.columns == ("none", "S")
+    labels = read(root, class_column="kind", classes=["none", "S", "NULL", "#N/A"]).labels
+    assert labels is not None
+    assert labels.columns == ("none", "S", "NULL", "#N/A")
+
+
+def test_rows_that_are_skipped_make_no_classes(root: Path) -> None:
+    write(root, frame([*NAMES, "lost"]).assign(kind=["E", "S", "E", "S", "Irr"]))
+    labels = read(root, "skip", class_column="kind").labels
+    assert labels is not None
+    assert labels.columns == ("E", "S")
+    write(root, frame([*NAMES, "lost"]).assign(kind=["E", "E", "E", "E", "Irr"]))
+    message = error(root, class_column="kind")
+    assert "there must be two classes or more" in message
+    assert "no images/lost.*" in message
 
 
 @pytest.mark.parametrize(
@@ -455,6 +473,11 @@ def test_missing_files_and_folders_are_named(root: Path) -> None:
         root, images="cutouts"
     )
     assert "holds no table (.csv" in error(root / "images")
+    (root / "images" / "0.TBL").touch()
+    message = error(root / "images")
+    assert "it holds 0.TBL, " in message
+    assert "save the .tbl file as CSV or ECSV" in message
+    assert "data.catalog.file=..." in message
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,7 @@ def test_percent_are_read_if_asked(tmp_path: Path) -> None:
         ([64, 20], "(are they votes? data.catalog.votes=true or percent? data.catalog.percent=true)"),
         ([640, 20], "(are they votes? data.catalog.votes=true)"),
         (["64 %", "20 %"], "(take away the % signs; data.catalog.percent=true reads percent)"),
+        ([0.5, -999], "(if -999 stands for a missing value, empty these cells)"),
         (["1,234", "2,345"], "(commas: are they decimal signs? data.catalog.decimal=comma)"),
     ],
 )
@@ -230,6 +231,25 @@ def test_numbers_of_another_scale_are_refused_with_the_key_that_reads_them(
 ) -> None:
     write(tmp_path, {"smooth": values})
     assert hint in error(tmp_path, columns=["smooth"])
+
+
+def test_commas_between_thousands_of_votes_are_to_be_taken_out(tmp_path: Path) -> None:
+    write(tmp_path, {"smooth": ["1,000", "20"], "disk": [3, 4]})
+    message = error(tmp_path, columns=["smooth", "disk"], votes=True)
+    assert "(write 1,000 as 1000, without a sign between the thousands)" in message
+    assert "decimal" not in message
+
+
+def test_percent_that_look_like_fractions_are_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, {"smooth": [0.1, 0.9]})
+    read(tmp_path, columns=["smooth"], percent=True)
+    assert "no number is above 1, although data.catalog.percent=true" in caplog.text
+    caplog.clear()
+    write(tmp_path, {"smooth": [0.1, 1.5]})
+    read(tmp_path, columns=["smooth"], percent=True)
+    assert not caplog.messages
 
 
 # Classes.

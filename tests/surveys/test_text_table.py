@@ -190,3 +190,61 @@ def test_numbers_of_a_text_table_are_those_of_a_plain_one(tmp_path: Path) -> Non
     comma = written(tmp_path / "b.csv", "id;smooth\n" + lines.replace(".", ","))
     np.testing.assert_allclose(read(plain)[1], numbers, rtol=1e-15)
     np.testing.assert_allclose(read(comma)[1], numbers, rtol=1e-15)
+
+
+VIZIER = "#\n#Column\tid\t(a8)\n\nid\tsmooth\tkind\n \t---\tdeg\n----\t------\t-\n" + "".join(
+    f"{name}\t{smooth}\tE\n" for name, smooth in zip(NAMES, SMOOTH, strict=True)
+)
+
+
+def test_units_and_dashes_below_a_header_are_no_rows(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.tsv", VIZIER)
+    assert read(path) == (NAMES, SMOOTH)
+    assert Table(path).read(["id"], []).index.tolist() == [7, 8, 9]
+    text = VIZIER.replace("\t---\t", "\t0.3\t")  # a row of numbers holds no units
+    table = Table(written(tmp_path / "b.tsv", text), style=TextStyle(header_line=4))
+    assert len(table.read(["id"], [])) == 5
+
+
+def test_any_number_of_comments_may_stand_before_the_header(tmp_path: Path) -> None:
+    comments = "".join(f"#Column c{i} (F8.3)\n" for i in range(230))
+    path = written(tmp_path / "a.csv", comments + PLAIN)
+    assert read(path) == (NAMES, SMOOTH)
+    assert read(path, TextStyle(header_line=231)) == (NAMES, SMOOTH)
+    assert "header_line is 300, but it has 234 lines" in error(path, TextStyle(header_line=300))
+
+
+def test_true_and_false_are_1_and_0_whatever_another_column_holds(tmp_path: Path) -> None:
+    for cell in ("1", "x"):
+        path = written(tmp_path / "a.csv", f"id,ring,bar\ng1,True,{cell}\ng2,False,0\n")
+        assert Table(path).read(["id"], ["ring", "bar"])["ring"].tolist() == [1, 0]
+    path = written(tmp_path / "a.csv", "id,ring\ng1,True\ng2,x\n")
+    assert Table(path).read(["id"], ["ring"])["ring"].tolist() == ["1", "x"]
+
+
+def test_places_count_the_lines_of_values_in_quotes(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", 'id,"a\nnote",smooth\ng1,"two\nlines",1\n\ng2,"""x""",1\ng3,,1\n')
+    frame = Table(path).read(["id"], ["smooth"])
+    assert frame["id"].tolist() == NAMES
+    assert frame.index.tolist() == [3, 6, 7]
+
+
+def test_spaces_and_tabs_separate_the_header_as_they_do_the_rows(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.txt", "\tid\tsmooth disk\ng1 0.64\t 0.36\ng2\t0.5 0.5\ng3 0.25 0.75\n")
+    assert read(path, TextStyle("space")) == (NAMES, SMOOTH)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_a_comment(tmp_path: Path, encoding: str) -> None:
+    path = written(tmp_path / "a.csv", "#Table1\n" + PLAIN, {"utf-16": "utf-16"}.get(encoding, "utf-8-sig"))
+    assert read(path, TextStyle(encoding=encoding)) == (NAMES, SMOOTH)
+
+
+@pytest.mark.parametrize(
+    "content", [b"id;smooth,x\ng1;0.5,1\n", PLAIN.encode("utf-16-le"), b"id,smooth\nK\xf6ln,1\n"]
+)
+def test_no_key_is_named_for_a_published_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(UserError, match="ave it as UTF-8") as caught:
+        Table(tmp_path / "a.csv", published=True).read(["id"], [])
+    assert "data.catalog" not in str(caught.value)
