@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +18,32 @@ from galaxy.labels.labels import Labels
 from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
 from galaxy.surveys.extra import read_extra
-from galaxy.surveys.files import Stretch, is_image, written
+from galaxy.surveys.files import Stretch
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.table_files import find_table
 from galaxy.surveys.table_reader import Table, is_index
-from galaxy.surveys.table_targets import Scale, Targets, classes_of, read_targets, vote_questions
-from galaxy.surveys.text_table import TextStyle
+from galaxy.surveys.table_targets import (
+    Scale,
+    Targets,
+    _class_name,
+    classes_of,
+    read_targets,
+    vote_questions,
+)
+from galaxy.surveys.text_table import MISSING, TextStyle
 from galaxy.system.errors import UserError, listing
 
 _KEY = "data.catalog"
+# `reset_index` of pandas calls the row numbers so.
+_RESET_INDEX = re.compile(r"index|level_\d+")
+# So many columns behind a column of row numbers are tried for one of names. Reading one among 240,000 rows
+# takes half a second.
+_CANDIDATES = 8
+# Tables say in these ways that a galaxy has no group.
+_NO_GROUP = frozenset({*MISSING, "#N/A", "<NA>"})
 _log = logging.getLogger(__name__)
 
 
@@ -77,10 +92,11 @@ def read_table(
         file: The table, inside `root` or absolute, or a pattern of Parquet files that make one table; None
             for the only one in `root`.
         id_column: The column of the numbers or names of the galaxies, each once. None for the first column
-            that is not one of row numbers, or for the image column if that one has another meaning. A name
-            that is no number becomes an id by `id_of`. A column of files names the galaxies by the files'
-            names without folder and ending; files that share a name are told apart by their folders, and
-            share a split.
+            that is not one of row numbers, or for the image column if that one has another meaning. A column
+            that pandas has called `index` is passed over if a column of names follows. A name
+            that is no number becomes an id by `id_of`. A name with folders before it or the ending of an
+            image behind it is that of a file, and names its galaxy without them; files that share a name are
+            told apart by their folders, and share a split.
         image_column: The column of the image files, absolute or inside `root` or the folder of images, each
             once; see `images_by_path`. Or a column of a Parquet table that holds the files themselves, as
             Hugging Face stores pictures. Two rows with the same pixels could be trained and tested on. None
@@ -97,15 +113,16 @@ def read_table(
         votes: Whether the columns are numbers of votes. Fractions are made of them, and `counts` holds them.
         percent: Whether the columns are percent, from 0 to 100.
         group_column: A column of words or numbers. Galaxies with the same one share a split, as two
-            observations of one galaxy must. A galaxy without one stands alone.
+            observations of one galaxy must. A galaxy without one, or with a word such as NA for none, stands
+            alone.
         hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
         extra_columns: Further columns of the table, such as coordinates; see `Catalog.extra_columns`.
-        separator: See `TextStyle`, also for the rest.
-        decimal: See there.
-        encoding: See there.
-        header_line: See there.
+        separator: What stands between two values of a text table; see `TextStyle`.
+        decimal: What stands before the decimals of a number in a text table; see `TextStyle`.
+        encoding: The encoding of a text table, as Python calls it; see `TextStyle`.
+        header_line: The line of a text table that names the columns, from 1; see `TextStyle`.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
@@ -189,12 +206,12 @@ class _Rows(RowCheck):
         files: The file names of the galaxies, where some of them share one; None where none does.
     """
 
-    def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str], of_files: bool) -> None:
+    def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str]) -> None:
         super().__init__(len(frame), self._where)
         self.file = file
         self.frame = frame
-        self.names = names_by_path(names) if of_files else tuple(map(written, names))
-        files = file_names(names) if of_files else self.names
+        self.names = names_by_path(names)
+        files = file_names(names)
         self.files = None if files == self.names else files
 
     def place(self, row: int) -> str:
@@ -277,7 +294,61 @@ def _name_column(
     first = next((name for name in table.header if not is_index(name)), table.header[0])
     if image_column is not None and (first in others or (labels is not None and first in labels.columns)):
         return image_column
+    pictures = () if table.parquet is None else table.parquet.picture_columns
+    passed_over = {*others, *pictures, *(labels.columns if labels is not None else ())}
+    if first in passed_over or table.header.count(first) > 1:
+        return first
+    following = table.header[table.header.index(first) + 1 :]
+    candidates = [name for name in following if name not in passed_over and table.header.count(name) == 1]
+    of_pandas = _RESET_INDEX.fullmatch(first) is not None
+    if not of_pandas and not _counts(_texts(table, first)):
+        return first
+    name = next((name for name in candidates[:_CANDIDATES] if _are_names(_texts(table, name))), None)
+    if of_pandas and name is not None:
+        _log.warning(
+            "%s: the galaxies have the names in the column %s, because %s is what pandas calls row numbers; "
+            "%s.id_column chooses another column",
+            table.path,
+            name,
+            first,
+            _KEY,
+        )
+        return name
+    # A choice by the numbers alone would give a part of the table, which counts no more, other ids.
+    if _counts(_texts(table, first)):
+        _log.warning(
+            "%s: the ids of the galaxies, in the column %s, are the numbers of the rows. If they change when "
+            "rows are added or left out, galaxies that were trained on may be tested: give a column of names "
+            "that stay, %s.id_column=%s",
+            table.path,
+            first,
+            _KEY,
+            name or "...",
+        )
     return first
+
+
+def _texts(table: Table, column: str) -> list[str]:
+    """The values of a column; none if it does not hold one value a row."""
+    try:
+        values: list[str] = table.read([column], [])[column].tolist()
+    except UserError:
+        return []
+    return values
+
+
+def _counts(texts: Sequence[str]) -> bool:
+    """Whether a column counts its rows, from 0 or 1."""
+    if len(texts) < 2 or texts[0] not in ("0", "1"):
+        return False
+    start = int(texts[0])
+    return list(texts) == [str(row) for row in range(start, start + len(texts))]
+
+
+def _are_names(texts: Sequence[str]) -> bool:
+    """Whether each row has a text of its own, and not all of them are numbers."""
+    different = len(texts) > 0 and "" not in texts and len(set(texts)) == len(texts)
+    return different and not all(text.lstrip("+-").isdigit() or is_float(text) for text in texts)
 
 
 def _read_rows(
@@ -301,9 +372,7 @@ def _read_rows(
         names = table.parquet.picture_names(name_column)
     else:
         names = frame[name_column].tolist()
-    present = [name for name in names if name]
-    of_files = name_column == roles["image_column"] or (bool(present) and all(map(is_image, present)))
-    return _Rows(table.path.name, frame, names, of_files)
+    return _Rows(table.path.name, frame, names)
 
 
 def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
@@ -370,8 +439,8 @@ def _good_rows(
 def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
     """The id of each galaxy's group (N,). A galaxy without a group has its own id."""
     # The id follows from the group's name, so that galaxies that are added to a group join its split.
-    groups = {name: id_of(f"group {name}") for name in names.unique()}
-    return np.where(names == "", ids, names.map(groups)).astype(np.int64)
+    groups = {name: id_of(f"group {_class_name(name)}") for name in names.unique()}
+    return np.where(names.isin(_NO_GROUP), ids, names.map(groups)).astype(np.int64)
 
 
 def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:
