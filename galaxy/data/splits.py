@@ -203,10 +203,10 @@ def _look_up(table: pd.Series[Any], identifiers: list[str]) -> NDArray[np.int8]:
     return table.reindex(identifiers).fillna(-1).to_numpy().astype(np.int8)
 
 
-def _recorded(path: Path, identifiers: Collection[str] = ()) -> pd.Series[Any]:
+def _recorded(path: Path, identifiers: Collection[str] | None = None) -> pd.Series[Any]:
     """Reads a file of splits: the indices of `SPLITS`, by the names of the galaxies.
 
-    A file name that is none of the identifiers is the name of its galaxy, without folder and ending.
+    With identifiers, a file name that is none of them is the name of its galaxy, without folder and ending.
     """
     path = path.expanduser()
     if not path.exists():
@@ -222,9 +222,11 @@ def _recorded(path: Path, identifiers: Collection[str] = ()) -> pd.Series[Any]:
         if isinstance(error.__cause__, UnicodeError):
             raise UserError(f"data.split_file {path} is no text in UTF-8; save it as CSV UTF-8.") from error
         raise UserError(f"data.split_file: {error}") from error
-    known = table["id"].map(written)
-    if (files := known.map(is_image) & ~known.isin(identifiers)).any():
-        known[files] = list(file_names(known[files].tolist()))
+    known = table["id"]
+    if identifiers is not None and (others := known[~known.isin(identifiers)].map(written)).size:
+        unnamed = others[others.map(is_image).astype(bool) & ~others.isin(identifiers)]
+        known[others.index] = others
+        known[unnamed.index] = list(file_names(unnamed.tolist()))
     unknown = ~table["split"].isin(SPLITS)
     if unknown.any():
         cases = [f"{row.id}: {row.split!r}" for row in table[unknown].itertuples()]

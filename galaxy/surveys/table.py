@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +20,11 @@ from galaxy.surveys.extra import read_extra
 from galaxy.surveys.files import Stretch
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
+from galaxy.surveys.name_column import name_column_of
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.table_files import find_table
-from galaxy.surveys.table_reader import Table, is_index
+from galaxy.surveys.table_reader import Table
 from galaxy.surveys.table_targets import (
     Scale,
     Targets,
@@ -37,11 +37,6 @@ from galaxy.surveys.text_table import MISSING, TextStyle
 from galaxy.system.errors import UserError, listing
 
 _KEY = "data.catalog"
-# `reset_index` of pandas calls the row numbers so.
-_RESET_INDEX = re.compile(r"index|level_\d+")
-# So many columns behind a column of row numbers are tried for one of names. Reading one among 240,000 rows
-# takes half a second.
-_CANDIDATES = 8
 # Tables say in these ways that a galaxy has no group.
 _NO_GROUP = frozenset({*MISSING, "#N/A", "<NA>"})
 _log = logging.getLogger(__name__)
@@ -141,7 +136,7 @@ def read_table(
     parquet = table.parquet
     image_column = image_column or (None if parquet is None else _only_picture(parquet))
     pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
-    name_column = id_column or _name_column(table, image_column, [class_column, group_column], labels)
+    name_column = id_column or name_column_of(table, image_column, [class_column, group_column], labels, _KEY)
     roles = {
         "id_column": name_column,
         "image_column": image_column,
@@ -285,70 +280,6 @@ def _only_picture(parquet: ParquetTable) -> str | None:
             f"{_KEY}.image_column"
         )
     return columns[0] if columns else None
-
-
-def _name_column(
-    table: Table, image_column: str | None, others: Sequence[str | None], labels: Labels | None
-) -> str:
-    """The column of the galaxies' names, if the user does not say which it is."""
-    first = next((name for name in table.header if not is_index(name)), table.header[0])
-    if image_column is not None and (first in others or (labels is not None and first in labels.columns)):
-        return image_column
-    pictures = () if table.parquet is None else table.parquet.picture_columns
-    passed_over = {*others, *pictures, *(labels.columns if labels is not None else ())}
-    if first in passed_over or table.header.count(first) > 1:
-        return first
-    following = table.header[table.header.index(first) + 1 :]
-    candidates = [name for name in following if name not in passed_over and table.header.count(name) == 1]
-    of_pandas = _RESET_INDEX.fullmatch(first) is not None
-    if not of_pandas and not _counts(_texts(table, first)):
-        return first
-    name = next((name for name in candidates[:_CANDIDATES] if _are_names(_texts(table, name))), None)
-    if of_pandas and name is not None:
-        _log.warning(
-            "%s: the galaxies have the names in the column %s, because %s is what pandas calls row numbers; "
-            "%s.id_column chooses another column",
-            table.path,
-            name,
-            first,
-            _KEY,
-        )
-        return name
-    # A choice by the numbers alone would give a part of the table, which counts no more, other ids.
-    if _counts(_texts(table, first)):
-        _log.warning(
-            "%s: the ids of the galaxies, in the column %s, are the numbers of the rows. If they change when "
-            "rows are added or left out, galaxies that were trained on may be tested: give a column of names "
-            "that stay, %s.id_column=%s",
-            table.path,
-            first,
-            _KEY,
-            name or "...",
-        )
-    return first
-
-
-def _texts(table: Table, column: str) -> list[str]:
-    """The values of a column; none if it does not hold one value a row."""
-    try:
-        values: list[str] = table.read([column], [])[column].tolist()
-    except UserError:
-        return []
-    return values
-
-
-def _counts(texts: Sequence[str]) -> bool:
-    """Whether a column counts its rows, from 0 or 1."""
-    if len(texts) < 2 or texts[0] not in ("0", "1"):
-        return False
-    start = int(texts[0])
-    return list(texts) == [str(row) for row in range(start, start + len(texts))]
-
-
-def _are_names(texts: Sequence[str]) -> bool:
-    """Whether each row has a text of its own, and not all of them are numbers."""
-    different = len(texts) > 0 and "" not in texts and len(set(texts)) == len(texts)
-    return different and not all(text.lstrip("+-").isdigit() or is_float(text) for text in texts)
 
 
 def _read_rows(

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy.data.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows, write_splits
+from galaxy.data.splits import (
+    SPLITS,
+    assign_splits,
+    override_splits,
+    read_splits,
+    sample_rows,
+    training_ids,
+    write_splits,
+)
 from galaxy.system.errors import UserError
 
 # Computed once; a change here would leak test galaxies of old runs into training.
@@ -129,6 +137,8 @@ def test_a_file_of_splits_is_read_as_a_catalog_is(tmp_path: Path, text: str) -> 
 def test_an_ending_that_is_part_of_a_name_is_kept_in_a_file_of_splits(tmp_path: Path) -> None:
     (tmp_path / "splits.csv").write_text("id,split\n1.jpg,test\n1.png,val\n")
     assert read_splits(tmp_path / "splits.csv", ["1.png", "1.jpg"]).tolist() == [1, 2]
+    (tmp_path / "splits.csv").write_text("id,split\n1.jpg,train\n1.png,train\n")
+    assert training_ids(tmp_path / "splits.csv") == {"1.jpg", "1.png"}
 
 
 @pytest.mark.parametrize(
