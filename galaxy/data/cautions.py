@@ -33,13 +33,16 @@ def crop_cautions(images: CachedImages, crop: Crop) -> list[str]:
     return found
 
 
-def copies(images: CachedImages, names: Sequence[str], splits: NDArray[np.int8]) -> tuple[str, bool]:
+def copies(
+    images: CachedImages, names: Sequence[str], splits: NDArray[np.int8], may_group: bool
+) -> tuple[str, bool]:
     """Finds images whose files have the same content.
 
     Args:
         images: The images.
         names: The names of the galaxies.
         splits: (N,) int8, the split of each galaxy; see `galaxy.data.splits`.
+        may_group: Whether the catalog has the setting `group_column`.
 
     Returns:
         What was found, in words, empty if all differ; and whether copies are in different splits.
@@ -56,8 +59,9 @@ def copies(images: CachedImages, names: Sequence[str], splits: NDArray[np.int8])
     text = f"{sum(map(len, together.values())):,} galaxies have the image of another one"
     if not across:
         return f"{text}, in the same split", False
+    advice = "give them one group (data.catalog.group_column), or remove" if may_group else "remove"
     return (
         f"{text}, in {len(across):,} case(s) across splits, where a galaxy is tested that was trained on: "
-        f"give them one group (data.catalog.group_column), or remove all but one:\n{listing(shown)}",
+        f"{advice} all but one:\n{listing(shown)}",
         True,
     )

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import blake2b
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,7 +196,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         self._split(self.splits[self.images.kept])
         for caution in crop_cautions(self.images, self.crop):
             log.warning("%s", caution)
-        same, leaks = copies(self.images, self.catalog.identifiers.tolist(), self.splits)
+        may_group = callable(self.reader) and "group_column" in signature(self.reader).parameters
+        same, leaks = copies(self.images, self.catalog.identifiers.tolist(), self.splits, may_group)
         if same:
             log.log(logging.WARNING if leaks else logging.INFO, "%s", same)
         if skipped := list(self.catalog.skipped):

@@ -14,6 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.surveys import Catalog
+from galaxy.surveys.files import is_image, written
+from galaxy.surveys.names import file_names
+from galaxy.surveys.table_reader import Table
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import replacing
 
@@ -91,7 +94,7 @@ class SplitSettings:
         if self.split_file is None:
             return splits, None
         names = [str(name) for name in catalog.identifiers.tolist()]
-        table = _recorded(self.split_file)
+        table = _recorded(self.split_file, names)
         fixed = _look_up(table, names)
         new = tuple(name for name, code in zip(names, fixed.tolist(), strict=True) if code < 0)
         gone = tuple(table.index[~table.index.isin(names)].tolist())
@@ -177,7 +180,8 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     """Looks galaxies up in a file of splits.
 
     Args:
-        path: A CSV or Parquet table with the columns id and split, such as the one in a run folder.
+        path: A table with the columns id and split, such as the one in a run folder. Like a catalog, it may
+            have the names of files as ids.
         identifiers: The names that the survey gives N galaxies.
 
     Returns:
@@ -186,7 +190,7 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     Raises:
         UserError: The file cannot be read, lacks a column, lists a galaxy twice, or names another split.
     """
-    return _look_up(_recorded(path), identifiers)
+    return _look_up(_recorded(path, identifiers), identifiers)
 
 
 def training_ids(path: Path) -> frozenset[str]:
@@ -199,23 +203,33 @@ def _look_up(table: pd.Series[Any], identifiers: list[str]) -> NDArray[np.int8]:
     return table.reindex(identifiers).fillna(-1).to_numpy().astype(np.int8)
 
 
-def _recorded(path: Path) -> pd.Series[Any]:
-    """Reads a file of splits: the indices of `SPLITS`, by the names of the galaxies."""
+def _recorded(path: Path, identifiers: Collection[str] | None = None) -> pd.Series[Any]:
+    """Reads a file of splits: the indices of `SPLITS`, by the names of the galaxies.
+
+    With identifiers, a file name that is none of them is the name of its galaxy, without folder and ending.
+    """
     path = path.expanduser()
+    if not path.exists():
+        raise UserError(f"there is no data.split_file {path}")
     try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype="string", keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"there is no data.split_file {path}") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"data.split_file {path} cannot be read: {str(error).strip()}") from error
-    missing = [name for name in ("id", "split") if name not in table]
-    if missing:
-        raise UserError(f"data.split_file {path} has no column {' and no column '.join(missing)}")
-    table = table[["id", "split"]].astype("string")
-    known = table["id"].str.strip()
+        file = Table(path)
+        missing = [name for name in ("id", "split") if name not in file.header]
+        if missing:
+            there = ", ".join(file.header[:30])
+            raise UserError(f"{path} has no column {' and no column '.join(missing)}; it has {there}")
+        table = file.read(["id", "split"], [])
+    except UserError as error:
+        if isinstance(error.__cause__, UnicodeError):
+            raise UserError(f"data.split_file {path} is no text in UTF-8; save it as CSV UTF-8.") from error
+        raise UserError(f"data.split_file: {error}") from error
+    names: list[str] = table["id"].tolist()
+    if identifiers is not None:
+        known_names = set(identifiers)  # `Series.isin` takes a second among 240,000 names
+        names = [name if name in known_names else written(name) for name in names]
+        names = [
+            file_names([name])[0] if name not in known_names and is_image(name) else name for name in names
+        ]
+    known = pd.Series(names, index=table.index)
     unknown = ~table["split"].isin(SPLITS)
     if unknown.any():
         cases = [f"{row.id}: {row.split!r}" for row in table[unknown].itertuples()]

@@ -14,7 +14,7 @@ from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
 from galaxy.images.decode import Decoder
 from galaxy.surveys.catalog import ImageSource
-from galaxy.surveys.files import Stretch, without_ending
+from galaxy.surveys.files import Stretch, image_stem
 from galaxy.surveys.folder import read_folder
 from galaxy.system.errors import UserError, listing
 
@@ -100,7 +100,7 @@ def _given(item: Any, position: int, stretch: Stretch, alone: bool = False) -> I
             for name, source in zip(catalog.identifiers.tolist(), catalog.images, strict=True):
                 yield GivenImage(str(name), source, str(source))
         else:
-            yield GivenImage(without_ending(path.name), stretch.source(path), str(path))
+            yield GivenImage(image_stem(path.name), stretch.source(path), str(path))
         return
     name = "images" if alone else f"images[{position}]"
     if isinstance(item, np.ndarray):

@@ -73,10 +73,11 @@ class _Column:
         for start, values in self._kept.items():
             if start <= row < start + len(values):
                 return _content(values, row - start)
-        if not 0 <= self._next <= row < self._next + _KEPT * _BATCH:
-            if not 0 <= row < self._starts[-1]:
-                raise LookupError(f"it has no row {row}")
-            group = next(i for i, end in enumerate(self._starts[1:]) if row < end)
+        if not 0 <= row < self._starts[-1]:
+            raise LookupError(f"it has no row {row}")
+        group = next(i for i, end in enumerate(self._starts[1:]) if row < end)
+        # Rows between the latest batch and a later one in the same group are read in any case.
+        if row < self._next or self._starts[group] > self._next:
             groups = list(range(group, self._file.num_row_groups))
             self._batches = self._file.iter_batches(_BATCH, row_groups=groups, columns=[self._column])
             self._next = self._starts[group]
@@ -91,7 +92,7 @@ class _Column:
                 self._kept.popitem(last=False)
             if row < self._next:
                 return _content(values, row - start)
-        raise LookupError(f"it has no row {row}")
+        raise LookupError(f"the rows before row {row} cannot be read")
 
     def close(self) -> None:
         self._file.close()

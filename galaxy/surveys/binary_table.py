@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet as pq
 
@@ -19,6 +20,12 @@ from galaxy.surveys.catalog import ParquetImage
 from galaxy.system.errors import UserError
 
 _log = logging.getLogger(__name__)
+# The first bytes of JPEG, PNG, GIF, TIFF (and BigTIFF), JPEG 2000, FITS, and FITS packed by gzip or bzip2.
+_PICTURES = (
+    *(b"\xff\xd8\xff", b"\x89PNG", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    *(b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51", b"SIMPLE  =", b"\x1f\x8b", b"BZh"),
+)
+_AVIF = (b"ftypavif", b"ftypavis", b"ftypmif1", b"ftypheic")
 _NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal)
 
 
@@ -47,8 +54,12 @@ class ArrowTable:
             if pa.types.is_dictionary(kind):
                 kind = kind.value_type
                 column = column.cast(kind)  # noqa: PLW2901
-            if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-                hint = "; give it as data.catalog.image_column if it holds pictures" * _is_picture(kind)
+            if _is_bytes(kind) and not any(map(_starts_a_picture, _first(column))):
+                column = self._decoded(name, column)  # noqa: PLW2901
+                kind = column.type
+            if pa.types.is_nested(kind) or _is_bytes(kind):
+                may_be_picture = _is_bytes(kind) or _has_bytes(kind)
+                hint = "; give it as data.catalog.image_column if it holds pictures" * may_be_picture
                 raise UserError(
                     f"{self.paths[0]}: the column {name} holds {kind}, not one value a row{hint}."
                 )
@@ -69,6 +80,16 @@ class ArrowTable:
     def read(self, names: list[str]) -> pa.Table:
         """Reads columns, in this order."""
         raise NotImplementedError
+
+    def _decoded(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """The text of a column of bytes. Astropy and others write text so."""
+        try:
+            texts = column.cast(pa.binary()).cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise UserError(
+                f"{self.paths[0]}: the column {name} holds bytes that are neither pictures nor text in UTF-8."
+            ) from error
+        return pc.utf8_rtrim(texts, "\0")  # NumPy fills texts up with zeros
 
     def line_with(self, names: Sequence[str]) -> int | None:
         """See `TextTable.line_with`; these files have no lines."""
@@ -107,8 +128,20 @@ class ParquetTable(ArrowTable):
     @property
     def picture_columns(self) -> list[str]:
         """The columns that hold the files of pictures, as Hugging Face stores them, or as plain bytes."""
-        stored = [self.schema.field(name).type for name in self._names]
-        return [name for name, kind in zip(self.header, stored, strict=True) if _is_picture(kind)]
+        pairs = zip(self.header, self._names, strict=True)
+        return [name for name, stored in pairs if self._is_picture(stored)]
+
+    def _is_picture(self, stored: str) -> bool:
+        kind = self.schema.field(stored).type
+        if not _is_bytes(kind):
+            return _has_bytes(kind)
+        for path in self.paths:
+            # By default Arrow reads all pictures of a row group at once.
+            file = pq.ParquetFile(path, buffer_size=2**20, pre_buffer=False)
+            for batch in file.iter_batches(32, columns=[stored]):
+                for value in _first(batch.column(0)):
+                    return _starts_a_picture(value)
+        return False
 
     def picture_names(self, column: str) -> list[str]:
         """The names of the files in a column of pictures; the numbers of the rows if they have none."""
@@ -196,11 +229,28 @@ def _normal(name: str) -> str:
     return unicodedata.normalize("NFC", str(name).strip())
 
 
-def _is_picture(kind: pa.DataType) -> bool:
-    """Whether a column of this type can hold the files of pictures."""
-    if pa.types.is_struct(kind):
-        return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _has_bytes(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds the files of pictures, as Hugging Face stores them."""
+    return pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
+
+
+def _first(column: pa.Array | pa.ChunkedArray) -> list[bytes]:
+    """The first value of a column of bytes that is not empty, in a list; an empty list if there is none."""
+    return next(([value] for scalar in column if (value := scalar.as_py())), [])
+
+
+def _starts_a_picture(value: bytes) -> bool:
+    """Whether bytes are those of a picture, as the first of them tell."""
+    if value.startswith(b"BM"):  # a text may begin so, but has no zeros where a BMP file has some
+        return value[6:10] == b"\0\0\0\0"
+    if value.startswith(b"RIFF"):
+        return value[8:12] == b"WEBP"
+    return value.startswith(_PICTURES) or value[4:12] in _AVIF
 
 
 def _index_names(schema: pa.Schema) -> list[str]:

@@ -83,12 +83,6 @@ class Stretch:
         return path if self.white is None else DeepPicture(path, self.white)
 
 
-def without_ending(name: str) -> str:
-    """Returns the name of a file without its ending, such as ngc1300 for ngc1300.fits.gz."""
-    image = _IMAGE.fullmatch(name)
-    return image["stem"] if image else Path(name).stem
-
-
 def is_image(name: str) -> bool:
     """Whether a file is an image, as its name tells."""
     return _IMAGE.fullmatch(name) is not None

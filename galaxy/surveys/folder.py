@@ -131,10 +131,18 @@ def _classes(
     )
     if not folders:
         raise UserError(f"{root} holds {len(paths):,} images and no folder of images.\n{advice}")
-    if set(map(str.lower, folders)) <= _SPLITS:
+    splits = [folder for folder in folders if folder.lower() in _SPLITS]
+    if len(splits) > 1 or splits == folders:
         raise UserError(
-            f"The folders in {root} are called {', '.join(folders)}: that are splits, no classes.\n{advice}. "
-            f"Give one of them, data.root={root / folders[0]}, or put the images of a class into one folder."
+            f"The folders in {root} are {', '.join(folders)}; splits are called {' and '.join(splits)}, not "
+            f"classes.\n{advice}. Give one of them, data.root={root / splits[0]}, or put all images of a "
+            "class into one folder."
+        )
+    inner = sorted({path.split("/")[1] for path in paths if path.count("/") > 1 and _is_text(path)})
+    if classes is None and len(folders) == 1 and len(inner) > 1:
+        raise UserError(
+            f"{root} holds the single folder {folders[0]}, which holds {', '.join(inner[:5])}"
+            f"{', ...' * (len(inner) > 5)}.\n{advice}. Give data.root={root / folders[0]}."
         )
     check.report(
         "image(s) in no folder of a class",

@@ -30,6 +30,7 @@ from galaxy.surveys.files import images_in
 from galaxy.surveys.ids import check_ids
 from galaxy.surveys.problems import Mistakes, RowCheck, describe_fractions, raise_or_list
 from galaxy.surveys.table_reader import Table
+from galaxy.surveys.table_targets import MOST_VOTES
 from galaxy.system.errors import UserError, listing
 
 TABLE = "gz2_hart16.csv"
@@ -49,8 +50,6 @@ SUFFIXES = ("count", "weight", "fraction", "weighted_fraction", "debiased", "fla
 _LAYOUT = f"""The folder given by data.root must hold:
   {TABLE} (unpacked, https://data.galaxyzoo.org)
   {MAPPING} and {IMAGES}/<asset_id>.jpg (unpacked, https://zenodo.org/records/3565489)"""
-# The largest number of votes: float32 holds every whole number up to 2^24.
-MOST_VOTES = 2**24
 # A class of `gz2_class` needs this many galaxies to be a kind of its own. By default, validation and test
 # splits are a tenth of the galaxies each, so ten of 100. Rounding ten to a whole number changes the share of
 # a kind by 5 % at most, which is about what chance does to its labels anyway.

@@ -15,6 +15,8 @@ from galaxy.system.errors import UserError, meant
 
 # Looking for the name that is nearest to a missing one takes a second among this many.
 _COMPARED = 5000
+# Files that share a name are looked up by this many of the last parts of their paths, if they are not few.
+_DEEPEST, _FEW = 3, 8
 _log = logging.getLogger(__name__)
 
 
@@ -74,7 +76,8 @@ def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Pa
     """The image of each row according to the galaxy's name.
 
     The image is `<name>.<ending>`, or has the name with its ending, in `images` or a folder below it. If it
-    is not there, it is looked for in `root` and the folders below it.
+    is not there, it is looked for in `root` and the folders below it. A name with folders before it is a
+    path, as in `images_by_path`.
 
     Args:
         check: Where mistakes are reported.
@@ -94,11 +97,12 @@ def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Pa
         raise UserError(f"The folder of the images, {images}, {what} ({key}.images).")
     folder = images if images.is_dir() else root
     index = _Index(folder)
-    found = [index.by_name(name) for name in names]
+    listed = [_listed(name, (root, images)) if re.search(r"[\\/]", name) else "" for name in names]
+    found = [[path] if path else index.by_path(name) for name, path in zip(names, listed, strict=True)]
     if folder != root and not all(found):
         index = _Index(root, images)
-        found = [there or index.by_name(name) for name, there in zip(names, found, strict=True)]
-    if not index.paths:
+        found = [there or index.by_path(name) for name, there in zip(names, found, strict=True)]
+    if not index.paths and not any(found):
         where = f"The folder of the images, {images},"
         if not images.is_dir():
             what = f"{where} {'is a file, not a folder' if images.exists() else 'does not exist'}"
@@ -128,9 +132,11 @@ class _Index:
 
     def __init__(self, *folders: Path) -> None:
         self.root = folders[0]
-        self._central = set(folders)
+        self._central = set(map(str, folders))
         self.paths: list[str] = []
         self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._central_by_name: dict[str, list[str]] = defaultdict(list)
+        self._by_folder: dict[tuple[str, int], dict[str, list[str]]] = {}
         real = {folder.resolve(): folder for folder in reversed(folders) if folder.is_dir()}
         for folder, given in real.items():
             if not any(other in folder.parents for other in real):
@@ -142,33 +148,42 @@ class _Index:
         name = inside.rpartition("/")[2]
         for key in {_normal(name), _normal(image_stem(name))}:
             self._by_name[key].append(path)
-
-    def by_name(self, name: str) -> list[str]:
-        """The images of a name, which may have folders before it and an ending behind it."""
-        if "/" not in name and "\\" not in name:
-            return self._by_name.get(_normal(name), [])
-        parts = [part for part in re.split(r"[\\/]+", name) if part] or [""]
-        return [
-            path for path in self._by_name.get(_normal(parts[-1]), ()) if _common(path, parts) == len(parts)
-        ]
+            if path.rpartition("/")[0] in self._central:
+                self._central_by_name[key].append(path)
 
     def by_path(self, text: str) -> list[str]:
-        """The images that a path may mean which leads nowhere, because the files were moved.
+        """The images that a name or a path may mean.
 
-        The folder of the file must agree, or the file must be in one of the folders of images.
+        The name may have folders before it and an ending behind it. If the path is absolute, its files were
+        moved: then the folder of the file must agree, or the file must be in one of the folders of images.
         """
-        absolute = re.match(r"[A-Za-z]:|[\\/~]", text) is not None
         parts = [part for part in re.split(r"[\\/]+", text) if part not in ("", ".")]
         if not parts:
             return []
-        if not absolute:
-            return self.by_name("/".join(parts))
-        found = self._by_name.get(_normal(parts[-1]), [])
-        common = {path: _common(path, parts) for path in found}
-        most = max(common.values(), default=0)
-        if most < 2:
-            return [path for path in found if Path(path).parent in self._central]
-        return [path for path in found if common[path] == most]
+        if re.match(r"([A-Za-z]:|~[^\\/]*)?[\\/]", text) is None:
+            found = self._ending_in(parts[-_DEEPEST:])
+            return [path for path in found if _common(path, parts) == len(parts)]
+        for depth in range(min(_DEEPEST, len(parts)), 1, -1):
+            if found := self._ending_in(parts[-depth:]):
+                common = [_common(path, parts) for path in found]
+                return [path for path, number in zip(found, common, strict=True) if number == max(common)]
+        return self._central_by_name.get(_normal(parts[-1]), [])
+
+    def _ending_in(self, parts: Sequence[str]) -> list[str]:
+        """The images whose paths end in these parts. The last one may lack the ending."""
+        name, folder = _normal(parts[-1]), _folder(parts)
+        found = self._by_name.get(name, [])
+        if not folder:
+            return found
+        if len(found) < _FEW:
+            return [path for path in found if _folder(path.split("/")[-len(parts) :]) == folder]
+        # Many files may share a name, as where each galaxy has a folder. They are found by their folders.
+        key = name, len(parts)
+        if key not in self._by_folder:
+            self._by_folder[key] = defaultdict(list)
+            for path in found:
+                self._by_folder[key][_folder(path.split("/")[-len(parts) :])].append(path)
+        return self._by_folder[key].get(folder, [])
 
     def description(self, missing: str) -> str:
         """What there is, and the file whose name is nearest to a missing one."""
@@ -177,6 +192,8 @@ class _Index:
         names = [path.rpartition("/")[2] for path in self.paths[:_COMPARED]]
         wanted = re.split(r"[\\/]", missing)[-1]
         text = f"it has {len(self.paths):,}, such as {', '.join(names[:3])}"
+        if same := self._by_name.get(_normal(wanted)):
+            return f"{text}, and {wanted} is in another folder than {missing} says: {same[0]}"
         return f"{text}, and none called {wanted}{meant(wanted, names)}" if wanted else text
 
 
@@ -201,16 +218,25 @@ def _common(path: str, parts: Sequence[str]) -> int:
     if _normal(parts[-1]) not in names:
         return 0
     number = 1
-    while number < min(len(own), len(parts)) and _normal(own[-1 - number]) == _normal(parts[-1 - number]):
+    while number < min(len(own), len(parts)) and _one_form(own[-1 - number]) == _one_form(parts[-1 - number]):
         number += 1
     return number
+
+
+def _one_form(folder: str) -> str:
+    """A folder as it is compared, however accents are stored."""
+    return folder if folder.isascii() else written(folder)
+
+
+def _folder(parts: Sequence[str]) -> str:
+    """The folders of a path, as they are compared."""
+    return "/".join(map(_one_form, parts[:-1]))
 
 
 def _normal(name: str) -> str:
     """A name as it is compared. Neither capitals in the ending nor the way accents are stored count."""
     stem = image_stem(name)
-    name = stem + name[len(stem) :].lower()
-    return name if name.isascii() else written(name)
+    return _one_form(stem + name[len(stem) :].lower())
 
 
 def contents(folder: Path) -> str:

@@ -17,25 +17,29 @@ from galaxy.labels.labels import Labels
 from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
 from galaxy.surveys.extra import read_extra
-from galaxy.surveys.files import Stretch, is_image, written
+from galaxy.surveys.files import Stretch
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
+from galaxy.surveys.name_column import name_column_of
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.table_files import find_table
-from galaxy.surveys.table_reader import Table, is_index
+from galaxy.surveys.table_reader import Table
 from galaxy.surveys.table_targets import (
     Scale,
     Targets,
+    class_name,
     classes_of,
     read_targets,
     report_missing_words,
     vote_questions,
 )
-from galaxy.surveys.text_table import TextStyle
+from galaxy.surveys.text_table import MISSING, TextStyle
 from galaxy.system.errors import UserError, listing
 
 _KEY = "data.catalog"
+# Tables say in these ways that a galaxy has no group.
+_NO_GROUP = frozenset({*MISSING, "#N/A", "<NA>"})
 _log = logging.getLogger(__name__)
 
 
@@ -84,10 +88,11 @@ def read_table(
         file: The table, inside `root` or absolute, or a pattern of Parquet files that make one table; None
             for the only one in `root`.
         id_column: The column of the numbers or names of the galaxies, each once. None for the first column
-            that is not one of row numbers, or for the image column if that one has another meaning. A name
-            that is no number becomes an id by `id_of`. A column of files names the galaxies by the files'
-            names without folder and ending; files that share a name are told apart by their folders, and
-            share a split.
+            that is not one of row numbers, or for the image column if that one has another meaning. A column
+            that pandas has called `index` is passed over if a column of names follows. A name
+            that is no number becomes an id by `id_of`. A name with folders before it or the ending of an
+            image behind it is that of a file, and names its galaxy without them; files that share a name are
+            told apart by their folders, and share a split.
         image_column: The column of the image files, absolute or inside `root` or the folder of images, each
             once; see `images_by_path`. Or a column of a Parquet table that holds the files themselves, as
             Hugging Face stores pictures. Two rows with the same pixels could be trained and tested on. None
@@ -104,15 +109,16 @@ def read_table(
         votes: Whether the columns are numbers of votes. Fractions are made of them, and `counts` holds them.
         percent: Whether the columns are percent, from 0 to 100.
         group_column: A column of words or numbers. Galaxies with the same one share a split, as two
-            observations of one galaxy must. A galaxy without one stands alone.
+            observations of one galaxy must. A galaxy without one, or with a word such as NA for none, stands
+            alone.
         hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
         extra_columns: Further columns of the table, such as coordinates; see `Catalog.extra_columns`.
-        separator: See `TextStyle`, also for the rest.
-        decimal: See there.
-        encoding: See there.
-        header_line: See there.
+        separator: What stands between two values of a text table; see `TextStyle`.
+        decimal: What stands before the decimals of a number in a text table; see `TextStyle`.
+        encoding: The encoding of a text table, as Python calls it; see `TextStyle`.
+        header_line: The line of a text table that names the columns, from 1; see `TextStyle`.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
@@ -131,7 +137,7 @@ def read_table(
     parquet = table.parquet
     image_column = image_column or (None if parquet is None else _only_picture(parquet))
     pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
-    name_column = id_column or _name_column(table, image_column, [class_column, group_column], labels)
+    name_column = id_column or name_column_of(table, image_column, [class_column, group_column], labels, _KEY)
     roles = {
         "id_column": name_column,
         "image_column": image_column,
@@ -198,12 +204,12 @@ class _Rows(RowCheck):
         files: The file names of the galaxies, where some of them share one; None where none does.
     """
 
-    def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str], of_files: bool) -> None:
+    def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str]) -> None:
         super().__init__(len(frame), self._where)
         self.file = file
         self.frame = frame
-        self.names = names_by_path(names) if of_files else tuple(map(written, names))
-        files = file_names(names) if of_files else self.names
+        self.names = names_by_path(names)
+        files = file_names(names)
         self.files = None if files == self.names else files
 
     def place(self, row: int) -> str:
@@ -279,16 +285,6 @@ def _only_picture(parquet: ParquetTable) -> str | None:
     return columns[0] if columns else None
 
 
-def _name_column(
-    table: Table, image_column: str | None, others: Sequence[str | None], labels: Labels | None
-) -> str:
-    """The column of the galaxies' names, if the user does not say which it is."""
-    first = next((name for name in table.header if not is_index(name)), table.header[0])
-    if image_column is not None and (first in others or (labels is not None and first in labels.columns)):
-        return image_column
-    return first
-
-
 def _read_rows(
     table: Table, roles: dict[str, str | None], labels: Labels | None, key: str, pictures: str | None
 ) -> _Rows:
@@ -310,9 +306,7 @@ def _read_rows(
         names = table.parquet.picture_names(name_column)
     else:
         names = frame[name_column].tolist()
-    present = [name for name in names if name]
-    of_files = name_column == roles["image_column"] or (bool(present) and all(map(is_image, present)))
-    return _Rows(table.path.name, frame, names, of_files)
+    return _Rows(table.path.name, frame, names)
 
 
 def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
@@ -379,8 +373,8 @@ def _good_rows(
 def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
     """The id of each galaxy's group (N,). A galaxy without a group has its own id."""
     # The id follows from the group's name, so that galaxies that are added to a group join its split.
-    groups = {name: id_of(f"group {name}") for name in names.unique()}
-    return np.where(names == "", ids, names.map(groups)).astype(np.int64)
+    groups = {name: id_of(f"group {class_name(name)}") for name in names.unique()}
+    return np.where(names.isin(_NO_GROUP), ids, names.map(groups)).astype(np.int64)
 
 
 def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:

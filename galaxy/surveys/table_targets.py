@@ -260,10 +260,10 @@ def classes_of(
     Raises:
         UserError: There are fewer than two classes, far too many, or two that may be one.
     """
-    texts = [_class_name(text) for text in texts]
+    texts = [class_name(text) for text in texts]
     kept = [text for text, bad in zip(texts, check.bad.tolist(), strict=True) if text and not bad]
     found = set(kept)
-    names = tuple(sorted(found, key=_natural) if classes is None else (_class_name(str(c)) for c in classes))
+    names = tuple(sorted(found, key=_natural) if classes is None else (class_name(str(c)) for c in classes))
     if len(set(names)) < max(2, len(names)):
         source = f"{where} holds" if classes is None else f"{key}.classes is"
         what = ", ".join(names) or "nothing"
@@ -322,7 +322,7 @@ def _refuse_twins(texts: Sequence[str], names: Sequence[str], where: str, key: s
         )
 
 
-def _class_name(text: str) -> str:
+def class_name(text: str) -> str:
     """The name of a class. A column of whole numbers with gaps is often saved as 1.0, 2.0."""
     return re.sub(r"^(-?\d+)\.0+$", r"\1", text)
 

@@ -80,15 +80,18 @@ def test_one_picture_under_two_names_is_said_with_its_splits(tmp_path: Path, spl
     paths = write(tmp_path / "a", 3)
     paths[2].write_bytes(paths[0].read_bytes())
     cached = open_cache(paths, CenterCrop(8), tmp_path / "cache", "error", 1)
-    text, found = copies(cached, ["one", "two", "other"], np.array(splits))
+    names = ["one", "two", "other"]
+    text, found = copies(cached, names, np.array(splits), may_group=True)
     assert found == (splits[0] != splits[2])
     assert "2 galaxies have the image of another one" in text
     if found:
         words = ["train", "val", "test"]
         assert f"one ({words[splits[0]]}) and other ({words[splits[2]]})" in text
         assert "data.catalog.group_column" in text
+        # Not every survey has the setting.
+        assert "group_column" not in copies(cached, names, np.array(splits), may_group=False)[0]
 
 
 def test_pictures_that_all_differ_are_not_mentioned(tmp_path: Path) -> None:
     cached = open_cache(write(tmp_path / "a", 3), CenterCrop(8), tmp_path / "cache", "error", 1)
-    assert copies(cached, ["a", "b", "c"], np.array([TRAIN, VAL, TEST])) == ("", False)
+    assert copies(cached, ["a", "b", "c"], np.array([TRAIN, VAL, TEST]), may_group=True) == ("", False)

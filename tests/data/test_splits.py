@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy.data.splits import SPLITS, assign_splits, override_splits, read_splits, sample_rows, write_splits
+from galaxy.data.splits import (
+    SPLITS,
+    assign_splits,
+    override_splits,
+    read_splits,
+    sample_rows,
+    training_ids,
+    write_splits,
+)
 from galaxy.system.errors import UserError
 
 # Computed once; a change here would leak test galaxies of old runs into training.
@@ -113,17 +121,39 @@ def test_splits_are_read_back(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    "text",
     [
-        ("id,part\n1,train\n", "no column split"),
-        ("id,split\n1,training\n", "1: 'training'"),
-        ("id,split\n1,train\n1,test\n", "twice:\n  1"),
-        ("", "cannot be read"),
+        "id;split\na;test\nxe\u0301;val\n",
+        "id\tnote\tsplit\na.png\t\ttest\nx\u00e9.png\t\tval\n",
+        "# by hand\nid,split\nimages/a.png,test\nimages/xe\u0301.png,val\n",
     ],
 )
-def test_unusable_split_files_are_named(tmp_path: Path, text: str, said: str) -> None:
+def test_a_file_of_splits_is_read_as_a_catalog_is(tmp_path: Path, text: str) -> None:
     path = tmp_path / "splits.csv"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
+    assert read_splits(path, ["x\u00e9", "b", "a"]).tolist() == [1, -1, 2]
+
+
+def test_an_ending_that_is_part_of_a_name_is_kept_in_a_file_of_splits(tmp_path: Path) -> None:
+    (tmp_path / "splits.csv").write_text("id,split\n1.jpg,test\n1.png,val\n")
+    assert read_splits(tmp_path / "splits.csv", ["1.png", "1.jpg"]).tolist() == [1, 2]
+    (tmp_path / "splits.csv").write_text("id,split\n1.jpg,train\n1.png,train\n")
+    assert training_ids(tmp_path / "splits.csv") == {"1.jpg", "1.png"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("id,part\n1,train\n", "no column split; it has id, part"),
+        ("id,split\n1,training\n", "1: 'training'"),
+        ("id,split\n1,train\n1,test\n", "twice:\n  1"),
+        ("", "is empty"),
+        (b"id,split\nAndr\xe9,train\n", "is no text in UTF-8; save it as CSV UTF-8"),
+    ],
+)
+def test_unusable_split_files_are_named(tmp_path: Path, text: str | bytes, said: str) -> None:
+    path = tmp_path / "splits.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UserError) as caught:
         read_splits(path, ["1"])
     assert said in str(caught.value)

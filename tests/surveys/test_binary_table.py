@@ -20,6 +20,7 @@ from galaxy.data.cache import open_cache
 from galaxy.images import BadImageError
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.decode import decode
+from galaxy.images.parquet import ParquetFiles
 from galaxy.surveys.catalog import Catalog, ParquetImage
 from galaxy.surveys.table import read_table
 from galaxy.system.errors import UserError
@@ -153,6 +154,51 @@ def test_plain_bytes_and_a_column_of_names_are_read_too(tmp_path: Path) -> None:
     catalog = read(tmp_path, columns=["p"])
     assert catalog.names == ("a", "b")
     np.testing.assert_array_equal(decode(catalog.images[1]), picture(1))
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(4)])
+def test_text_that_is_stored_as_bytes_is_text(tmp_path: Path, kind: pa.DataType) -> None:
+    for name in ("BM12", "GIF8", "x\u00e9"):
+        (tmp_path / f"{name}.png").touch()
+    names = [name.encode().ljust(4, b"\0") for name in ("BM12", "GIF8", "x\u00e9")]
+    bands = pa.array([b"0.5 ", None, b"1.0 "], kind)
+    pq.write_table(pa.table({"name": pa.array(names, kind), "p": bands}), tmp_path / "a.parquet")
+    catalog = read(tmp_path, extra_columns=["p"])
+    assert catalog.names == ("BM12", "GIF8", "x\u00e9")
+
+
+def test_bytes_that_are_neither_picture_nor_text_are_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"name": [b"Andr\xe9"]}), tmp_path / "a.parquet")
+    assert "the column name holds bytes that are neither pictures nor text in UTF-8" in error(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "tiff", "webp"])
+def test_bytes_that_are_a_picture_are_one(tmp_path: Path, ending: str) -> None:
+    content = cv2.imencode(f".{ending}", picture(0))[1].tobytes()
+    table = pa.table({"name": ["a", "b", "c"], "image": [None, b"", content]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path).images[2] == ParquetImage(tmp_path / "a.parquet", "image", 2)
+
+
+def test_pictures_in_a_large_row_group_are_read_once_whatever_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [str(row) for row in range(9000)]
+    table = pa.table({"image": [name.encode() for name in names]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=8000)
+    started = []
+    batches = pq.ParquetFile.iter_batches
+
+    def iter_batches(self: pq.ParquetFile, *args: Any, **settings: Any) -> Any:
+        started.append(settings["row_groups"][0])
+        return batches(self, *args, **settings)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+    files = ParquetFiles()
+    for row in (0, 3000, 7000, 7001, 8500, 100):
+        assert files.read(ParquetImage(tmp_path / "a.parquet", "image", row)) == names[row].encode()
+    assert started == [0, 1, 0]
+    files.close()
 
 
 def test_pictures_without_names_are_called_by_their_rows_with_a_warning(

@@ -296,7 +296,9 @@ def test_classes_may_be_given_and_others_are_named(tmp_path: Path) -> None:
     [
         (["a.png", "b.png"], "holds 2 images and no folder of images"),
         (["ring/a.png"], "holds ring; there must be two classes or more"),
-        (["train/ring/a.png", "test/ring/b.png"], "are called test, train: that are splits, no classes"),
+        (["train/ring/a.png", "test/ring/b.png"], "splits are called test and train, not classes"),
+        (["train/a.png", "Test/b.png", "extra/c.png"], "/Test, or put all images of a class"),
+        (["Galaxy/ring/a.png", "Galaxy/spiral/b.png"], "/Galaxy."),
         (
             ["ring/a.png", "Ring/b.png", "ring/c.png", "x/d.png"],
             "'ring' (2 galaxies) and 'Ring' (1 galaxies)",

@@ -80,6 +80,34 @@ def test_a_column_of_row_numbers_is_no_column_of_names(tmp_path: Path, index: st
     assert read(tmp_path, columns=["ring"], image_column="name").names == ("a", "b")
 
 
+@pytest.mark.parametrize("index", ["index", "level_0"])
+def test_the_row_numbers_of_reset_index_are_no_names(tmp_path: Path, index: str) -> None:
+    write(tmp_path, {index: [0, 1], "ra": [1.5, 2.5], "name": ["a", "b"]}, "a.png", "b.png")
+    assert read(tmp_path).names == ("a", "b")
+    write(tmp_path, {index: [1], "ra": [2.5], "name": ["b"]})  # a part of it
+    assert read(tmp_path).names == ("b",)
+    assert read(tmp_path, id_column=index, image_column="name").ids.tolist() == [1]
+
+
+def test_ids_that_count_the_rows_are_kept_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, {"number": [1, 2], "title": ["a", "b"]}, "1.png", "2.png")
+    assert read(tmp_path).ids.tolist() == [1, 2]
+    assert "data.catalog.id_column=title" in caplog.text
+    caplog.clear()
+    write(tmp_path, {"number": [2, 1], "title": ["a", "b"]})
+    assert read(tmp_path).ids.tolist() == [2, 1]
+    assert "id_column" not in caplog.text
+
+
+def test_one_row_changes_no_id_of_another(tmp_path: Path) -> None:
+    images = [f"images/{name}.png" for name in "abcd"]
+    for last in ("d", "d.png", "images/d.png", "J1200.5"):
+        write(tmp_path, {"name": ["a.png", r"images\b.png", "c", last]}, *images, "images/J1200.5.png")
+        assert read(tmp_path).names == ("a", "b", "c", "J1200.5" if "J" in last else "d")
+
+
 def test_a_column_of_labels_is_no_column_of_names(tmp_path: Path) -> None:
     write(tmp_path, {"ring": [0.1, 0.2], "kind": ["x", "y"], "file": ["a.png", "b.png"]}, "a.png", "b.png")
     assert read(tmp_path, columns=["ring"], image_column="file").names == ("a", "b")
@@ -175,6 +203,38 @@ def test_an_image_of_another_folder_or_kind_is_not_taken(tmp_path: Path, text: s
     message = error(tmp_path, image_column="file")
     assert f"labels.csv, line 2, g: no {tmp_path}/" in message or f"no {text}" in message
     assert f"it has 1, such as {Path(files[0]).name}" in message
+
+
+@pytest.mark.parametrize("text", ["./images/{}.png", r"C:\data\images\{}.png", "/old/{}.png", "images/{}"])
+def test_paths_in_the_first_column_are_found_as_those_of_a_column_of_images(
+    tmp_path: Path, text: str
+) -> None:
+    names = [text.format(name) for name in "ab"]
+    write(tmp_path, {"file": names}, "images/a.png", "images/b.png", "images/far/c.png")
+    catalog = read(tmp_path)
+    assert catalog.images == (tmp_path / "images/a.png", tmp_path / "images/b.png")
+    assert catalog.names == ("a", "b")
+    write(tmp_path, {"file": [*names, "/old/near/c.png"]})
+    assert f"c.png is in another folder than /old/near/c.png says: {tmp_path}/images/far/c.png" in error(
+        tmp_path
+    )
+
+
+def test_files_of_one_name_are_found_by_their_folders(tmp_path: Path) -> None:
+    folders = [f"{number // 10}/{number % 10}" for number in range(30)]
+    write(
+        tmp_path,
+        {
+            "name": [f"g{number}" for number in range(30)],
+            "file": [f"/old/{folder}/x.png" for folder in folders],
+        },
+        *(f"images/{folder}/x.png" for folder in folders),
+    )
+    expected = tuple(tmp_path / "images" / folder / "x.png" for folder in folders)
+    assert read(tmp_path, image_column="file").images == expected
+    assert read(tmp_path, id_column="file").images == expected
+    write(tmp_path, {"file": ["/old/5/7/x.png", "2/9/x.png"]})
+    assert "line 2, 7/x: 0/7/x.png and 1/7/x.png and 2/7/x.png" in error(tmp_path)
 
 
 def test_an_image_that_may_be_several_files_is_refused(tmp_path: Path) -> None:

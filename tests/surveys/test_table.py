@@ -365,7 +365,7 @@ def test_classes_may_be_numbers_and_have_gaps(root: Path, file: str) -> None:
 def test_classes_that_cannot_be_in_every_split_are_named(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    names = [str(i) for i in range(9)]
+    names = [str(i) for i in range(10, 19)]
     draw(root, *(f"{name}.png" for name in names))
     write(root, frame(names).assign(kind=["E"] * 4 + ["Irr"] + ["S"] * 3 + ["cD"]))
     read(root, class_column="kind", classes=["E", "Irr", "S", "cD", "none"])
@@ -395,6 +395,20 @@ def test_galaxies_may_be_grouped(root: Path, file: str) -> None:
     assert "no column filed (data.catalog.group_column); did you mean field?" in error(
         root, group_column="filed"
     )
+
+
+def test_a_group_is_one_however_its_number_was_saved_and_words_for_nothing_are_none(root: Path) -> None:
+    names = ["7", "42", "9", "6", "3"]
+    draw(root, *(f"{name}.png" for name in names))
+    write(root, frame(names).assign(field=["1", "1", "2", "2", "3"]))
+    whole = read(root, group_column="field").groups
+    write(root, frame(names).assign(field=["1.0", "1.0", "2.0", "2.0", "3.0"]))
+    np.testing.assert_array_equal(read(root, group_column="field").groups, whole)
+    for word in ("nan", "NULL", "null", "#N/A", "NA", "<NA>", ""):
+        write(root, frame(names).assign(field=[word, word, "2.0", "2", word]))
+        catalog = read(root, group_column="field")
+        assert catalog.groups is not None
+        assert catalog.groups.tolist() == [7, 42, id_of("group 2"), id_of("group 2"), 3]
 
 
 def test_words_for_missing_values_are_classes_only_if_they_are_named(root: Path) -> None:

@@ -1,0 +1,96 @@
+"""Which column of a table holds the names of the galaxies."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+
+from galaxy.labels.labels import Labels
+from galaxy.surveys.ids import is_float
+from galaxy.surveys.table_reader import Table, is_index
+from galaxy.system.errors import UserError
+
+# `reset_index` of pandas calls the row numbers so.
+_RESET_INDEX = re.compile(r"index|level_\d+")
+# So many columns behind a column of row numbers are tried for one of names. Reading one among 240,000 rows
+# takes half a second.
+_CANDIDATES = 8
+_log = logging.getLogger(__name__)
+
+
+def name_column_of(
+    table: Table,
+    image_column: str | None,
+    others: Sequence[str | None],
+    labels: Labels | None,
+    key: str,
+) -> str:
+    """Chooses the column of the galaxies' names, if the user does not say which it is.
+
+    Args:
+        table: The table.
+        image_column: The column of the images.
+        others: Columns that have another meaning.
+        labels: The labels, whose columns have another meaning as well.
+        key: The key of the catalog, for the messages.
+    """
+    first = next((name for name in table.header if not is_index(name)), table.header[0])
+    if image_column is not None and (first in others or (labels is not None and first in labels.columns)):
+        return image_column
+    pictures = () if table.parquet is None else table.parquet.picture_columns
+    passed_over = {*others, *pictures, *(labels.columns if labels is not None else ())}
+    if first in passed_over or table.header.count(first) > 1:
+        return first
+    following = table.header[table.header.index(first) + 1 :]
+    candidates = [name for name in following if name not in passed_over and table.header.count(name) == 1]
+    of_pandas = _RESET_INDEX.fullmatch(first) is not None
+    counts = _counts(_texts(table, first))
+    if not of_pandas and not counts:
+        return first
+    name = next((name for name in candidates[:_CANDIDATES] if _are_names(_texts(table, name))), None)
+    if of_pandas and name is not None:
+        _log.warning(
+            "%s: the galaxies have the names in the column %s, because %s is what pandas calls row numbers; "
+            "%s.id_column chooses another column",
+            table.path,
+            name,
+            first,
+            key,
+        )
+        return name
+    # A choice by the numbers alone would give a part of the table, which counts no more, other ids.
+    if counts:
+        _log.warning(
+            "%s: the ids of the galaxies, in the column %s, are the numbers of the rows. If they change when "
+            "rows are added or left out, galaxies that were trained on may be tested: give a column of names "
+            "that stay, %s.id_column=%s",
+            table.path,
+            first,
+            key,
+            name or "...",
+        )
+    return first
+
+
+def _texts(table: Table, column: str) -> list[str]:
+    """The values of a column; none if it does not hold one value a row."""
+    try:
+        values: list[str] = table.read([column], [])[column].tolist()
+    except UserError:
+        return []
+    return values
+
+
+def _counts(texts: Sequence[str]) -> bool:
+    """Whether a column counts its rows, from 0 or 1."""
+    if len(texts) < 2 or texts[0] not in ("0", "1"):
+        return False
+    start = int(texts[0])
+    return list(texts) == [str(row) for row in range(start, start + len(texts))]
+
+
+def _are_names(texts: Sequence[str]) -> bool:
+    """Whether each row has a text of its own, and not all of them are numbers."""
+    different = len(texts) > 0 and "" not in texts and len(set(texts)) == len(texts)
+    return different and not all(text.lstrip("+-").isdigit() or is_float(text) for text in texts)
