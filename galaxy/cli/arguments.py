@@ -187,7 +187,7 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
     # The checkpoint has the same parts, and is checked again when it is read.
     parts = {name: config[name] for name in PREDICTING if name in config}
     if "data" in given:
-        check_trusted(parts, run.config_file)
+        check_trusted({"data": splits, **parts}, run.config_file)
         inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
     else:
         data = config["data"] | splits

@@ -323,12 +323,23 @@ class RunFolder:
         return self.best
 
     def split_settings(self) -> dict[str, Any]:
-        """Returns the settings of the data that send each galaxy to the split that it had in this run."""
+        """Returns the settings of the data that send each galaxy to the split that it had in this run.
+
+        Raises:
+            UserError: One is missing, or is no plain value.
+        """
         data: Any = self.config().get("data")
         missing = set(SPLIT_SETTINGS) - set(data if isinstance(data, dict) else ())
         if missing:
             raise UserError(f"{self.config_file} is damaged: data lacks {', '.join(sorted(missing))}")
         settings = {key: data[key] for key in SPLIT_SETTINGS}
+        for key, value in settings.items():
+            # A command line takes these over, so none of them may become a node with a `_target_`.
+            if not isinstance(value, bool | int | float | str | None) or "${" in str(value):
+                raise UserError(
+                    f"{self.config_file} is damaged: data.{key} is {value!r}, and it must be a number, true, "
+                    "false, null or a plain text"
+                )
         if self.splits_file.exists():
             settings["split_file"] = str(self.splits_file.absolute())
         return settings

@@ -10,15 +10,24 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
-from galaxy.cli.arguments import with_inherited_data, with_resumed
+from galaxy.cli import arguments as rewriting
 from galaxy.cli.notation import in_hydras_notation, value_of
 from galaxy.runs.finding import find_checkpoint, find_run
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import SPLIT_SETTINGS, Result, RunFolder
 from galaxy.system.errors import UserError
 from tests.conftest import PROJECT, Command, write_survey
 
 ODD = "Größe, (1) = [x] it's #2"
+
+
+def with_inherited_data(words: list[str]) -> list[str]:
+    return rewriting.with_inherited_data(words)[0]
+
+
+def with_resumed(words: list[str]) -> list[str]:
+    return rewriting.with_resumed(words)[0]
 
 
 @pytest.fixture
@@ -70,6 +79,22 @@ def test_what_is_no_run_is_said_to_be_what_it_is(runs: Path, name: str, said: st
         with_inherited_data([f"run={name}"])
     assert str(caught.value).startswith(f"run={name} ")
     assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize("value", [{"_target_": "os.system", "command": "true"}, "${oc.create:{a:1}}", [1]])
+@pytest.mark.parametrize("data", [[], ["data=kaggle"]])
+def test_a_setting_of_the_splits_that_is_no_plain_value_is_not_taken_over(
+    runs: Path, value: object, data: list[str]
+) -> None:
+    run = RunFolder(Path("runs/sweep/2-odd"))
+    for key in SPLIT_SETTINGS:
+        config = run.config()
+        config["data"][key] = value
+        run.config_file.write_text(yaml.safe_dump(config))
+        with pytest.raises(UserError, match=rf"data\.{key} is .*, and it must be a number"):
+            with_inherited_data([*data, f"run={run.path}"])
+        config["data"][key] = 0
+        run.config_file.write_text(yaml.safe_dump(config))
 
 
 @pytest.mark.parametrize(
