@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from galaxy.cli.notation import value_of
-from galaxy.config.overrides import config_dir_of, is_replaced, quoted
+from galaxy.config.overrides import config_dir_of, is_replaced, key_of, quoted
 from galaxy.config.recorded import Recorded
 from galaxy.config.trust import check_trusted
 from galaxy.runs.finding import find_checkpoint, find_run, find_unfinished
@@ -76,11 +76,10 @@ def with_resumed(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     Raises:
         UserError: There is neither a run nor a sweep, or the sweep would become another one.
     """
-    given = [argument for argument in arguments if argument.startswith("resume=")]
-    name = value_of(given[-1]) if given else None
-    if name in ("auto", None):
+    given, name = _given("resume", arguments)
+    if name is None or name == "auto":
         return arguments, None
-    folder = _said("resume", find_unfinished()).path if name == "latest" else Path(str(name))
+    folder = _said("resume", find_unfinished()).path if name == "latest" else Path(name)
     name = str(folder)
     recorded = replayed(folder, arguments)
     if recorded is None:
@@ -118,16 +117,12 @@ def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     Raises:
         UserError: DIR is not the folder of one run, or another run is to be resumed.
     """
-    given = [argument for argument in arguments if argument.startswith("like=")]
-    name = value_of(given[-1]) if given else None
+    given, name = _given("like", arguments)
     if name is None:
         return arguments, None
-    name = str(name)
-    for argument in arguments:
-        if argument.startswith("resume=") and argument not in ("resume=auto", "resume=null"):
-            raise UserError(
-                f"like={name} starts a new run, and {argument} goes on with one: give one of them"
-            )
+    resumed, folder_to_resume = _given("resume", arguments)
+    if folder_to_resume not in ("auto", None):
+        raise UserError(f"like={name} starts a new run, and {resumed[-1]} goes on with one: give one of them")
     run = find_run(name, "like")
     if name == "latest":
         _said("like", run)
@@ -168,15 +163,14 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
         UserError: There is no such run or checkpoint, the run's configuration would call what is not
             trusted, or several runs are named.
     """
-    given = {argument.partition("=")[0]: argument for argument in arguments if "=" in argument}
-    named = given.get("run", given.get("checkpoint"))
-    name = None if named is None else value_of(named)
-    if named is None or (name is None and "," not in named):
+    runs, name = _given("run", arguments)
+    if name is None:
+        runs, name = _given("checkpoint", arguments)
+    if name is None:
         return arguments, None
-    if not isinstance(name, str):
-        raise UserError(f"{named} names several runs: evaluate one at a time, for each has its own data")
+    named = runs[-1]
     place = arguments.index(named)
-    if "run" in given:
+    if key_of(named) == "run":
         run = _said("run", find_run(name)) if name == "latest" else find_run(name)
         arguments = [*arguments[:place], f"run={quoted(str(run.path))}", *arguments[place + 1 :]]
     else:
@@ -186,7 +180,7 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
     splits, config = run.split_settings(), run.config()
     # The checkpoint has the same parts, and is checked again when it is read.
     parts = {name: config[name] for name in PREDICTING if name in config}
-    if "data" in given:
+    if any(key_of(argument) == "data" for argument in arguments):
         check_trusted({"data": splits, **parts}, run.config_file)
         inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
     else:
@@ -195,6 +189,19 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
         inherited = [f"+data={quoted(data)}"]
     first = _first_override(arguments, place)
     return [*arguments[:first], *inherited, *arguments[first:]], None
+
+
+def _given(key: str, arguments: list[str]) -> tuple[list[str], str | None]:
+    """Returns the arguments that set a key, and the value of the last one.
+
+    Raises:
+        UserError: The value is neither one name nor null.
+    """
+    given = [argument for argument in arguments if re.match(rf"\+*{key}=", argument)]
+    name = value_of(given[-1]) if given else None
+    if isinstance(name, str) or not given or given[-1].partition("=")[2].lower() == "null":
+        return given, name
+    raise UserError(f"{given[-1]} names several runs: give one, for each has its own settings and data")
 
 
 def _said(key: str, run: RunFolder) -> RunFolder:

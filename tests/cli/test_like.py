@@ -107,6 +107,31 @@ def test_what_names_no_run_is_refused(tmp_path: Path) -> None:
         with_like([f"like={run}", "resume=there"])
 
 
+@pytest.mark.parametrize("value", ["a,b", "[a,b]", "choice(a,b)", "glob(*)"])
+@pytest.mark.parametrize("key", ["like", "+like", "resume", "+resume"])
+def test_a_sweep_over_runs_is_refused(key: str, value: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{key}={value} names several runs: give one")):
+        arguments.with_recorded(["-m", f"{key}={value}"])
+
+
+def test_a_plus_makes_no_difference(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["model=mean"])
+    assert with_like([f"+like={run}"]) == with_like([f"like={run}"])
+    resumed = [arguments.with_resumed([f"{plus}resume={run}"])[0] for plus in ("", "+")]
+    assert resumed[0] == resumed[1]
+    assert resumed[0][-1] == "resume=auto"
+
+
+def test_a_folder_of_options_names_no_run_to_go_on_with(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\nresume: runs/x\n")
+    own = ["--config-dir", str(tmp_path), "experiment=own", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *own) == 1
+    assert "resume is runs/x; it must be null or auto" in capsys.readouterr().err
+
+
 def test_more_seeds_of_a_run(command: Command, quick: list[str], tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "first")
     begun = ["model=average_color", "target=question1", f"hydra.run.dir={first.path}"]
