@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from galaxy.cli.notation import value_of
+from galaxy.cli.notation import value_of, with_text
 from galaxy.config.overrides import config_dir_of, is_replaced, key_of, quoted
 from galaxy.config.recorded import Recorded
 from galaxy.config.trust import check_trusted
@@ -56,7 +56,11 @@ def replayed(folder: Path, arguments: list[str]) -> Recorded | None:
 
 
 def with_recorded(arguments: list[str]) -> tuple[list[str], Recorded | None]:
-    """Replaces `like=DIR` or `resume=DIR`, of which a command line has one at most."""
+    """Replaces `like=DIR` or `resume=DIR`, of which a command line has one at most.
+
+    The paths in a typed `model.weights` become absolute, because they are recorded.
+    """
+    arguments = with_whole_weights(arguments)
     arguments, like = with_like(arguments)
     arguments, resumed = with_resumed(arguments)
     return arguments, like or resumed
@@ -91,15 +95,35 @@ def with_resumed(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     else:
         # A job of a sweep is run alone, although its overrides may hold the option that swept it.
         added, first = ["hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"], []
-        # The recorded override may be relative to another working directory; config.yaml has the whole path.
-        root = f"data.root={quoted(RunFolder(folder).config()['data']['root'])}"
-        recorded = replace(recorded, overrides=[*recorded.overrides, root])
+        recorded = replace(recorded, overrides=[*recorded.overrides, _recorded_root(RunFolder(folder))])
     # Insert the recorded overrides where `resume=` stood: Hydra wants overrides contiguous, and options given
     # after `resume=DIR` must win over recorded ones.
     place = arguments.index(given[-1])
     others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
+    # So do the settings that may change and that were given before it.
+    changed = set(RESUMABLE_SETTINGS).intersection(map(key_of, others[0]))
+    recorded = replace(recorded, overrides=[o for o in recorded.overrides if key_of(o) not in changed])
     words = [*recorded.options(), *first, *others[0], *recorded.overrides, *added, "resume=auto", *others[1]]
     return words, recorded
+
+
+def with_whole_weights(arguments: list[str]) -> list[str]:
+    """Puts whole paths in place of `model.weights=latest` and of relative paths that exist.
+
+    Otherwise each job of a sweep would start from the job before it, and a recorded command line would mean
+    something else on another day or in another folder.
+
+    Raises:
+        UserError: No run has finished.
+    """
+
+    def whole(name: str) -> str:
+        if name == "latest":
+            return str(_said("model.weights", find_run(name, "model.weights")).path.absolute())
+        path = Path(name)
+        return str(path.absolute()) if name != "imagenet" and path.exists() else name
+
+    return [with_text(word, whole) if key_of(word) == "model.weights" else word for word in arguments]
 
 
 def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
@@ -133,8 +157,7 @@ def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     # What is given as it was recorded replaces nothing.
     old = run.overrides()
     new = [argument for argument in arguments if not argument.startswith("-") and argument not in old]
-    # config.yaml has the whole path of the data, which the recorded override may lack.
-    root = f"data.root={quoted(run.config()['data']['root'])}"
+    root = _recorded_root(run)
     kept = [override for override in recorded.overrides if not is_replaced(override, [*new, root])]
     kept += [] if is_replaced(root, new) else [root]
     recorded = replace(recorded, overrides=kept)
@@ -202,6 +225,19 @@ def _given(key: str, arguments: list[str]) -> tuple[list[str], str | None]:
     if isinstance(name, str) or not given or given[-1].partition("=")[2].lower() == "null":
         return given, name
     raise UserError(f"{given[-1]} names several runs: give one, for each has its own settings and data")
+
+
+def _recorded_root(run: RunFolder) -> str:
+    """Returns the override for the folder of a run's data.
+
+    The recorded override may be missing, or relative to another working directory; config.yaml has the whole
+    path.
+    """
+    data = run.config().get("data")
+    root = data.get("root") if isinstance(data, dict) else None
+    if not isinstance(root, str):
+        raise UserError(f"{run.config_file} is damaged: it lacks data.root")
+    return f"data.root={quoted(root)}"
 
 
 def _said(key: str, run: RunFolder) -> RunFolder:

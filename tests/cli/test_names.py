@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 
 from galaxy.cli import arguments as rewriting
 from galaxy.cli.notation import in_hydras_notation, value_of
@@ -79,6 +81,35 @@ def test_what_is_no_run_is_said_to_be_what_it_is(runs: Path, name: str, said: st
         with_inherited_data([f"run={name}"])
     assert str(caught.value).startswith(f"run={name} ")
     assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("latest", ["WORK/runs/sweep/1-model=knn"]),
+        ("null,latest", [None, "WORK/runs/sweep/1-model=knn"]),
+        ("runs/sweep/2-odd", ["WORK/runs/sweep/2-odd"]),
+        (
+            "runs/sweep/2-odd/checkpoints/best.ckpt,imagenet",
+            ["WORK/runs/sweep/2-odd/checkpoints/best.ckpt", "imagenet"],
+        ),
+        ("imagenet", ["imagenet"]),
+        ("nowhere", ["nowhere"]),
+        ("null", [None]),
+    ],
+)
+def test_weights_are_recorded_by_their_whole_path(
+    runs: Path, value: str, read: list[str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "imagenet").mkdir()
+    words = in_hydras_notation(["-m", f"model.weights={value}", "seed=1,2"])
+    (written,) = [word for word in rewriting.with_recorded(words)[0] if word.startswith("model.weights=")]
+    override = OverridesParser.create().parse_override(written)
+    found = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    found = [item.text if isinstance(item, QuotedString) else item for item in found]
+    assert found == [item and item.replace("WORK", str(runs)) for item in read]
+    said = "model.weights=latest is runs/sweep/1-model=knn\n"
+    assert capsys.readouterr().err == (said if "latest" in value else "")
 
 
 @pytest.mark.parametrize("value", [{"_target_": "os.system", "command": "true"}, "${oc.create:{a:1}}", [1]])
