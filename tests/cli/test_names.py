@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import QuotedString
 from galaxy.cli import arguments as rewriting
 from galaxy.cli.notation import in_hydras_notation, value_of
 from galaxy.runs.finding import find_checkpoint, find_run
-from galaxy.runs.folder import SPLIT_SETTINGS, Result, RunFolder
+from galaxy.runs.folder import SPLIT_SETTINGS, Objective, Result, RunFolder
 from galaxy.system.errors import UserError
 from tests.conftest import PROJECT, Command, write_survey
 
@@ -110,6 +110,17 @@ def test_weights_are_recorded_by_their_whole_path(
     assert found == [item and item.replace("WORK", str(runs)) for item in read]
     said = "model.weights=latest is runs/sweep/1-model=knn\n"
     assert capsys.readouterr().err == (said if "latest" in value else "")
+
+
+def test_the_best_run_is_of_those_with_the_commonest_objective(tmp_path: Path) -> None:
+    for number, (metric, mode, value) in enumerate(
+        [("val/accuracy", "max", 0.9), ("val/rmse", "min", 0.2), ("val/rmse", "min", 0.1)]
+    ):
+        run = RunFolder(tmp_path / str(number))
+        run.begin({"seed": 0}, [], {}, resume=False)
+        run.write_result(Result(status="done", objective=Objective(metric=metric, mode=mode, value=value)))
+    with pytest.raises(UserError, match=f"the best by val/rmse is run={tmp_path}/2$"):
+        find_run(str(tmp_path))
 
 
 @pytest.mark.parametrize("value", [{"_target_": "os.system", "command": "true"}, "${oc.create:{a:1}}", [1]])

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from galaxy.config.overrides import quoted
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
-from galaxy.runs.evaluate import warn_of_twins
 from galaxy.runs.folder import RunFolder
+from galaxy.runs.twins import warn_of_twins
 from tests.conftest import PROJECT, Command
 
 
