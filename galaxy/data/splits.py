@@ -29,7 +29,8 @@ class Listed(NamedTuple):
     Attributes:
         found: The number of galaxies in both.
         new: The names of the galaxies that the file does not list.
-        gone: The names in the file that the catalog does not have.
+        gone: The names in the file that the catalog does not have, without those that only the starting
+            weights of a run were trained on.
     """
 
     found: int
@@ -92,9 +93,9 @@ class SplitSettings:
             return splits, None
         names = [str(name) for name in catalog.identifiers.tolist()]
         table = _recorded(self.split_file)
-        fixed = _look_up(table, names)
+        fixed = _look_up(table["split"], names)
         new = tuple(name for name, code in zip(names, fixed.tolist(), strict=True) if code < 0)
-        gone = tuple(table.index[~table.index.isin(names)].tolist())
+        gone = tuple(table.index[~table.index.isin(names) & ~table["trained_before"]].tolist())
         listed = Listed(len(names) - len(new), new, gone)
         log.info("%s (%s)", listed.words(), self.split_file)
         return override_splits(splits, fixed, catalog.groups, names), listed
@@ -186,12 +187,12 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     Raises:
         UserError: The file cannot be read, lacks a column, lists a galaxy twice, or names another split.
     """
-    return _look_up(_recorded(path), identifiers)
+    return _look_up(_recorded(path)["split"], identifiers)
 
 
 def training_ids(path: Path) -> frozenset[str]:
     """Returns the galaxies that a file of splits sends to the training split; errors as `read_splits`."""
-    recorded = _recorded(path)
+    recorded = _recorded(path)["split"]
     return frozenset(recorded.index[recorded == _TRAIN])
 
 
@@ -199,8 +200,13 @@ def _look_up(table: pd.Series[Any], identifiers: list[str]) -> NDArray[np.int8]:
     return table.reindex(identifiers).fillna(-1).to_numpy().astype(np.int8)
 
 
-def _recorded(path: Path) -> pd.Series[Any]:
-    """Reads a file of splits: the indices of `SPLITS`, by the names of the galaxies."""
+def _recorded(path: Path) -> pd.DataFrame:
+    """Reads a file of splits, by the names of the galaxies.
+
+    Returns:
+        The columns split (int8, indices of `SPLITS`) and trained_before (bool, see `write_splits`; false
+        where the file does not say it).
+    """
     path = path.expanduser()
     try:
         if path.suffix == ".parquet":
@@ -214,7 +220,9 @@ def _recorded(path: Path) -> pd.Series[Any]:
     missing = [name for name in ("id", "split") if name not in table]
     if missing:
         raise UserError(f"data.split_file {path} has no column {' and no column '.join(missing)}")
-    table = table[["id", "split"]].astype("string")
+    if "trained_before" not in table:
+        table = table.assign(trained_before=False)
+    table = table[["id", "split", "trained_before"]].astype("string")
     known = table["id"].str.strip()
     unknown = ~table["split"].isin(SPLITS)
     if unknown.any():
@@ -227,7 +235,11 @@ def _recorded(path: Path) -> pd.Series[Any]:
             f"data.split_file {path} lists galaxies twice:\n{listing(known[known.duplicated()].tolist())}"
         )
     codes = table["split"].map({name: code for code, name in enumerate(SPLITS)}).astype(np.int8)
-    return pd.Series(codes.to_numpy(), index=known.to_numpy())
+    before = table["trained_before"].str.lower() == "true"
+    return pd.DataFrame(
+        {"split": codes.to_numpy(), "trained_before": before.fillna(False).to_numpy(bool)},
+        index=known.to_numpy(),
+    )
 
 
 def override_splits(
@@ -280,14 +292,15 @@ def write_splits(
         path: The Parquet file.
         identifiers: (N,) the names of the galaxies.
         codes: (N,) int8, indices of `SPLITS`.
-        trained_before: Galaxies that the starting weights were trained on. They are written as training
-            galaxies, whether or not they are among these.
+        trained_before: Galaxies that the starting weights were trained on. Those that are not among the run's
+            own are written as well: as training galaxies, and true in a further column trained_before.
     """
     table = pd.DataFrame({"id": identifiers, "split": np.array(SPLITS, dtype=object)[codes]})
     further = sorted(set(trained_before).difference(map(str, identifiers.tolist())))
     if further:
-        rows = pd.DataFrame({"id": further, "split": SPLITS[_TRAIN]})
-        table = pd.concat([table.astype({"id": str}), rows], ignore_index=True)
+        rows = pd.DataFrame({"id": further, "split": SPLITS[_TRAIN], "trained_before": True})
+        own = table.astype({"id": str}).assign(trained_before=False)
+        table = pd.concat([own, rows], ignore_index=True)
     with replacing(path) as temporary:
         table.to_parquet(temporary, index=False)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from galaxy.config.trust import trust_arguments
 from galaxy.reports.compare import TYPICAL_SPREAD, Group, Row, best_folder
 from galaxy.reports.records import Record
 from galaxy.reports.statistics import LEVEL
@@ -146,7 +147,9 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
             f"The first two would be told apart by about {group.settling} runs of each{assumed}. More seeds:"
         )
         source = best_folder(compared[0], group.mode)
-        lines.append(f"  {shlex.join(['galaxy', 'train', '-m', f'like={source}', 'seed=1,2,3'])}")
+        # A compared folder may be somebody else's, so only what is trusted already is named.
+        command = ["galaxy", "train", "-m", f"like={source}", "seed=1,2,3", *trust_arguments()]
+        lines.append(f"  {shlex.join(command)}")
     if group.detectable is not None:
         lines.append(f"These runs would show a difference of {group.detectable:.5f} with a chance of 80 %.")
     return lines

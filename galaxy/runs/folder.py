@@ -34,6 +34,7 @@ from filelock import Timeout
 
 from galaxy.config.objective import Direction
 from galaxy.config.overrides import key_of
+from galaxy.config.trust import trust_arguments
 from galaxy.runs.new_run import fits, new_run_command
 from galaxy.runs.provenance import provenance
 from galaxy.system.errors import UserError, listing
@@ -218,7 +219,8 @@ class RunFolder:
             overrides = [o for o in overrides if key_of(o) != "data.root" or o in own]
         from_weights = self.best.exists() and fits(recorded, config, SPLIT_SETTINGS)
         how = "start from its weights" if from_weights else "begin with its settings"
-        command = new_run_command(self.path, own, overrides, from_weights)
+        # The configuration that was given has been composed here, so its code was typed or is trusted.
+        command = new_run_command(self.path, own, overrides, from_weights, trust_arguments(config))
         return f"A new run can {how}:\n  {command}"
 
     def _failed_before_first_checkpoint(self) -> bool:

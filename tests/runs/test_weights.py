@@ -327,6 +327,8 @@ def test_what_the_weights_of_the_weights_have_seen_is_not_forgotten(
     assert command("evaluate.py", f"run={second.path}", "data.limit=null", "split=test") == 0
     predicted = pd.read_csv(next(second.path.glob("evaluation/*/predictions.csv")), dtype={"id": str})
     assert not set(predicted["id"]) & set(first.index[first == "train"])
+    # More galaxies than those of the run are recognised, although those of the first run are not all there.
+    assert command("evaluate.py", f"run={second.path}", "data.limit=45") == 0
 
 
 def test_a_resumed_run_does_not_need_its_weights(
