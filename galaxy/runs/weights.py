@@ -240,8 +240,9 @@ def _recipe(content: Any) -> Recipe | None:
     """Returns what a checkpoint of Galaxy says about its model; None for any other content."""
     try:
         recorded = content["hyper_parameters"]
-        parts = (dict(recorded["config"][name]) for name in ("model", "crop", "head", "data"))
-        return Recipe(*parts, labels=Labels.from_plain(recorded["labels"]))
+        names = ("model", "crop", "head", "data")
+        model, crop, head, data = (dict(recorded["config"][name]) for name in names)
+        return Recipe(model, crop, head, data, Labels.from_plain(recorded["labels"]))
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
 

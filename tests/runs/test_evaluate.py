@@ -340,7 +340,7 @@ def test_runs_are_evaluated_one_at_a_time(
     command: Command, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("evaluate.py", "-m", f"run={run},{run}") == 1
-    assert "names several runs: evaluate one at a time" in capsys.readouterr().err
+    assert "names several runs: give one at a time" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
