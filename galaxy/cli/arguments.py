@@ -224,9 +224,7 @@ def _given(key: str, arguments: list[str]) -> tuple[list[str], str | None]:
     name = value_of(given[-1]) if given else None
     if isinstance(name, str) or not given or given[-1].partition("=")[2].lower() == "null":
         return given, name
-    raise UserError(
-        f"{given[-1]} names several runs: give one at a time, for each has its own settings and data"
-    )
+    raise UserError(f"{given[-1]} names several runs: give one at a time, for each has its own data")
 
 
 def _recorded_root(run: RunFolder) -> str:
