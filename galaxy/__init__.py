@@ -22,7 +22,8 @@ def load(run_or_checkpoint: str | Path, trust: Sequence[str] = ()) -> TrainedMod
         ('smooth', 'features or disk')
 
     Args:
-        run_or_checkpoint: The folder of a run, whose best checkpoint is taken, or a checkpoint.
+        run_or_checkpoint: The folder of a run, whose best checkpoint is taken, or a checkpoint; `latest` for
+            the run below `runs` that finished last.
         trust: Packages whose code the checkpoint may call beside Galaxy's own. Give those whose authors you
             trust, because their code then runs.
 
@@ -34,7 +35,9 @@ def load(run_or_checkpoint: str | Path, trust: Sequence[str] = ()) -> TrainedMod
     """
     # `import galaxy` is quick, and torch takes seconds.
     from galaxy.runs.experiment import load as load_checkpoint  # noqa: PLC0415
-    from galaxy.runs.folder import RunFolder  # noqa: PLC0415
+    from galaxy.runs.finding import find_checkpoint, find_run  # noqa: PLC0415
 
     path = Path(run_or_checkpoint).expanduser()
-    return load_checkpoint(RunFolder(path).best_checkpoint() if path.is_dir() else path, trust)
+    if path.is_file() or path.suffix == ".ckpt":
+        return load_checkpoint(find_checkpoint(str(path)), trust)
+    return load_checkpoint(find_run(str(path)).best_checkpoint(), trust)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from galaxy.cli.notation import value_of
-from galaxy.config.overrides import config_dir_of, is_replaced, quoted
+from galaxy.cli.notation import value_of, with_text
+from galaxy.config.overrides import config_dir_of, is_replaced, key_of, quoted
 from galaxy.config.recorded import Recorded
 from galaxy.config.trust import check_trusted
 from galaxy.runs.finding import find_checkpoint, find_run, find_unfinished
@@ -56,7 +56,11 @@ def replayed(folder: Path, arguments: list[str]) -> Recorded | None:
 
 
 def with_recorded(arguments: list[str]) -> tuple[list[str], Recorded | None]:
-    """Replaces `like=DIR` or `resume=DIR`, of which a command line has one at most."""
+    """Replaces `like=DIR` or `resume=DIR`, of which a command line has one at most.
+
+    The paths in a typed `model.weights` become absolute, because they are recorded.
+    """
+    arguments = with_whole_weights(arguments)
     arguments, like = with_like(arguments)
     arguments, resumed = with_resumed(arguments)
     return arguments, like or resumed
@@ -76,11 +80,10 @@ def with_resumed(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     Raises:
         UserError: There is neither a run nor a sweep, or the sweep would become another one.
     """
-    given = [argument for argument in arguments if argument.startswith("resume=")]
-    name = value_of(given[-1]) if given else None
-    if name in ("auto", None):
+    given, name = _given("resume", arguments)
+    if name is None or name == "auto":
         return arguments, None
-    folder = _said("resume", find_unfinished()).path if name == "latest" else Path(str(name))
+    folder = _said("resume", find_unfinished()).path if name == "latest" else Path(name)
     name = str(folder)
     recorded = replayed(folder, arguments)
     if recorded is None:
@@ -92,15 +95,35 @@ def with_resumed(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     else:
         # A job of a sweep is run alone, although its overrides may hold the option that swept it.
         added, first = ["hydra.mode=RUN", f"hydra.run.dir={quoted(name)}"], []
-        # The recorded override may be relative to another working directory; config.yaml has the whole path.
-        root = f"data.root={quoted(RunFolder(folder).config()['data']['root'])}"
-        recorded = replace(recorded, overrides=[*recorded.overrides, root])
+        recorded = replace(recorded, overrides=[*recorded.overrides, _recorded_root(RunFolder(folder))])
     # Insert the recorded overrides where `resume=` stood: Hydra wants overrides contiguous, and options given
     # after `resume=DIR` must win over recorded ones.
     place = arguments.index(given[-1])
     others = [[a for a in part if a not in given] for part in (arguments[:place], arguments[place:])]
+    # So do the settings that may change and that were given before it.
+    changed = set(RESUMABLE_SETTINGS).intersection(map(key_of, others[0]))
+    recorded = replace(recorded, overrides=[o for o in recorded.overrides if key_of(o) not in changed])
     words = [*recorded.options(), *first, *others[0], *recorded.overrides, *added, "resume=auto", *others[1]]
     return words, recorded
+
+
+def with_whole_weights(arguments: list[str]) -> list[str]:
+    """Puts whole paths in place of `model.weights=latest` and of relative paths that exist.
+
+    Otherwise each job of a sweep would start from the job before it, and a recorded command line would mean
+    something else on another day or in another folder.
+
+    Raises:
+        UserError: No run has finished.
+    """
+
+    def whole(name: str) -> str:
+        if name == "latest":
+            return str(_said("model.weights", find_run(name, "model.weights")).path.absolute())
+        path = Path(name)
+        return str(path.absolute()) if name != "imagenet" and path.exists() else name
+
+    return [with_text(word, whole) if key_of(word) == "model.weights" else word for word in arguments]
 
 
 def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
@@ -118,16 +141,12 @@ def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     Raises:
         UserError: DIR is not the folder of one run, or another run is to be resumed.
     """
-    given = [argument for argument in arguments if argument.startswith("like=")]
-    name = value_of(given[-1]) if given else None
+    given, name = _given("like", arguments)
     if name is None:
         return arguments, None
-    name = str(name)
-    for argument in arguments:
-        if argument.startswith("resume=") and argument not in ("resume=auto", "resume=null"):
-            raise UserError(
-                f"like={name} starts a new run, and {argument} goes on with one: give one of them"
-            )
+    resumed, folder_to_resume = _given("resume", arguments)
+    if folder_to_resume not in ("auto", None):
+        raise UserError(f"like={name} starts a new run, and {resumed[-1]} goes on with one: give one of them")
     run = find_run(name, "like")
     if name == "latest":
         _said("like", run)
@@ -138,8 +157,7 @@ def with_like(arguments: list[str]) -> tuple[list[str], Recorded | None]:
     # What is given as it was recorded replaces nothing.
     old = run.overrides()
     new = [argument for argument in arguments if not argument.startswith("-") and argument not in old]
-    # config.yaml has the whole path of the data, which the recorded override may lack.
-    root = f"data.root={quoted(run.config()['data']['root'])}"
+    root = _recorded_root(run)
     kept = [override for override in recorded.overrides if not is_replaced(override, [*new, root])]
     kept += [] if is_replaced(root, new) else [root]
     recorded = replace(recorded, overrides=kept)
@@ -168,15 +186,14 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
         UserError: There is no such run or checkpoint, the run's configuration would call what is not
             trusted, or several runs are named.
     """
-    given = {argument.partition("=")[0]: argument for argument in arguments if "=" in argument}
-    named = given.get("run", given.get("checkpoint"))
-    name = None if named is None else value_of(named)
-    if named is None or (name is None and "," not in named):
+    runs, name = _given("run", arguments)
+    if name is None:
+        runs, name = _given("checkpoint", arguments)
+    if name is None:
         return arguments, None
-    if not isinstance(name, str):
-        raise UserError(f"{named} names several runs: evaluate one at a time, for each has its own data")
+    named = runs[-1]
     place = arguments.index(named)
-    if "run" in given:
+    if key_of(named) == "run":
         run = _said("run", find_run(name)) if name == "latest" else find_run(name)
         arguments = [*arguments[:place], f"run={quoted(str(run.path))}", *arguments[place + 1 :]]
     else:
@@ -186,8 +203,8 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
     splits, config = run.split_settings(), run.config()
     # The checkpoint has the same parts, and is checked again when it is read.
     parts = {name: config[name] for name in PREDICTING if name in config}
-    if "data" in given:
-        check_trusted(parts, run.config_file)
+    if any(key_of(argument) == "data" for argument in arguments):
+        check_trusted({"data": splits, **parts}, run.config_file)
         inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
     else:
         data = config["data"] | splits
@@ -195,6 +212,32 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
         inherited = [f"+data={quoted(data)}"]
     first = _first_override(arguments, place)
     return [*arguments[:first], *inherited, *arguments[first:]], None
+
+
+def _given(key: str, arguments: list[str]) -> tuple[list[str], str | None]:
+    """Returns the arguments that set a key, and the value of the last one.
+
+    Raises:
+        UserError: The value is neither one name nor null.
+    """
+    given = [argument for argument in arguments if re.match(rf"\+*{key}=", argument)]
+    name = value_of(given[-1]) if given else None
+    if isinstance(name, str) or not given or given[-1].partition("=")[2].lower() == "null":
+        return given, name
+    raise UserError(f"{given[-1]} names several runs: give one at a time, for each has its own data")
+
+
+def _recorded_root(run: RunFolder) -> str:
+    """Returns the override for the folder of a run's data.
+
+    The recorded override may be missing, or relative to another working directory; config.yaml has the whole
+    path.
+    """
+    data = run.config().get("data")
+    root = data.get("root") if isinstance(data, dict) else None
+    if not isinstance(root, str):
+        raise UserError(f"{run.config_file} is damaged: it lacks data.root")
+    return f"data.root={quoted(root)}"
 
 
 def _said(key: str, run: RunFolder) -> RunFolder:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from hydra.errors import HydraException
 
 from galaxy.config import ConfigError, Problem
@@ -45,6 +45,20 @@ def value_of(argument: str) -> Any:
     """Returns the plain value of an override in Hydra's notation; None if it cannot be read."""
     override = _parsed(argument)
     return None if override is None or override.is_sweep_override() else override.value()
+
+
+def with_text(argument: str, change: Callable[[str], str]) -> str:
+    """Changes the text that an override in Hydra's notation gives, or each text that it sweeps over."""
+    override = _parsed(argument)
+    if override is None or not (override.is_choice_sweep() or isinstance(override.value(), str)):
+        return argument
+    swept = override.value()
+    values = swept.list if isinstance(swept, ChoiceSweep) else [swept]
+    plain = [value.text if isinstance(value, QuotedString) else value for value in values]
+    changed = [change(value) if isinstance(value, str) else value for value in plain]
+    if changed == plain:
+        return argument
+    return f"{argument.partition('=')[0]}={','.join(map(quoted, changed))}"
 
 
 def _rewritten(argument: str, swept: bool) -> str:

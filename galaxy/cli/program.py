@@ -19,6 +19,7 @@ from omegaconf import DictConfig
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, summarise
 from galaxy.config import ConfigError, Problem, check_command_line, plugins
+from galaxy.config.overrides import with_whole_config_dir
 from galaxy.config.recorded import Recorded
 from galaxy.config.trust import UntrustedError, trusted_in, trusting
 from galaxy.system.errors import UserError
@@ -82,7 +83,7 @@ def run(
         recorded: Recorded | None = None
         if prepare is not None:
             packages, arguments = trusted_in(arguments)
-        arguments = in_hydras_notation(arguments)
+        arguments = with_whole_config_dir(in_hydras_notation(arguments))
         with trusting(packages):
             if prepare is not None:
                 arguments, recorded = prepare(arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
 from galaxy.config.jobs import are_planned, planned_jobs
+from galaxy.config.trust import trust_arguments, trusted_in, trusting
 from galaxy.system.errors import UserError
 
 
@@ -70,14 +72,21 @@ def summarise(folder: Path, planned: int = 0) -> int:
         runs = []  # no job has begun yet
     records = [read_record(run) for run in runs]
     done = sum(record.result.status == "done" for record in records)
-    print_groups(compare_runs(records))  # each error was shown when it happened
+    configs = []
+    for run in runs:
+        with suppress(UserError):  # its record says that it is damaged
+            configs.append(run.config())
+    # The commands that are printed for pasting name the packages of these jobs, which this program has run.
+    trust = trust_arguments(*configs)
+    with trusting(trusted_in(trust)[0]):
+        print_groups(compare_runs(records))  # each error was shown when it happened
     print(f"\nSweep folder: {folder}")
     total = max(len(runs), planned)
     if done < total:
         waiting = f", {total - len(runs)} of which did not begin" if len(runs) < total else ""
         print(
             f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
-            f"Run what is missing with: galaxy train resume={shlex.quote(str(folder))}"
+            f"Run what is missing with: {shlex.join(['galaxy', 'train', f'resume={folder}', *trust])}"
         )
     if records:
         write_run_table(run_table(records), folder / "comparison.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import hydra
@@ -14,6 +15,7 @@ from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.overrides import key_of
 from galaxy.config.paths import CONF
+from galaxy.system.errors import UserError
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -30,11 +32,17 @@ def train(config: DictConfig) -> float:
     job = HydraConfig.get()
     in_sweep = job.mode == RunMode.MULTIRUN
     settings = plain(config)
+    root = settings["data"]["root"]
+    if not isinstance(root, str):
+        raise UserError(f"data.root is {json.dumps(root)}; it must be the folder of the data")
     # The run knows where its data are, also when it is evaluated in another working directory.
-    settings["data"]["root"] = str(Path(settings["data"]["root"]).expanduser().absolute())
+    settings["data"]["root"] = str(Path(root).expanduser().absolute())
+    resume = settings.pop("resume")
+    if resume not in ("auto", None):  # resume=DIR was replaced before, so this stands in a file of options
+        raise UserError(f"resume is {resume}; it must be null or auto, or resume=DIR on the command line")
     training = TrainingRun(
         run=RunFolder(Path(job.runtime.output_dir)),
-        resume=settings.pop("resume") == "auto",
+        resume=resume == "auto",
         like=settings.pop("like"),
         config=settings,
         choices=dict(job.runtime.choices),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -51,3 +52,14 @@ def config_dir_of(arguments: Sequence[str]) -> list[str]:
         if argument.startswith("--config-dir="):
             return [argument]
     return []
+
+
+def with_whole_config_dir(arguments: Sequence[str]) -> list[str]:
+    """Makes the folder of that option absolute, so that another working directory finds it as well."""
+    option = config_dir_of(arguments)
+    folder = option[-1].removeprefix("--config-dir=") if option else ""
+    if folder in ("", "--config-dir", "-cd"):  # Hydra says that the folder is missing.
+        return list(arguments)
+    place = list(arguments).index(option[0])
+    whole = str(Path(folder).expanduser().absolute())
+    return [*arguments[:place], "--config-dir", whole, *arguments[place + len(option) :]]

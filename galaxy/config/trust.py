@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -181,6 +182,28 @@ def targets(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 def trusted_packages() -> list[str]:
     """Returns the packages that `GALAXY_TRUST` names."""
     return [name for name in re.split(r"[\s,]+", os.environ.get(VARIABLE, "")) if name]
+
+
+def trust_arguments(*configs: Mapping[str, Any]) -> list[str]:
+    """Returns the `trust=[package]` that a later command needs for what this process has composed itself.
+
+    Args:
+        configs: Configurations that the process has run, as plain values.
+
+    Returns:
+        One argument with what is trusted and what the configurations need beside that; empty if nothing is
+        needed. It never names a module of Python's own library: such a target is left to be refused and read.
+    """
+    needed = {target for config in configs for _, target in targets(config)}
+    further: set[str] = set()
+    if needed:
+        trust = Trust()
+        for target in needed:
+            with suppress(UserError):  # It is of a trusted package that cannot be imported.
+                further.add(trust.lacks(target) or "")
+        further -= {"", *sys.stdlib_module_names}
+    packages = list(dict.fromkeys([*trusted_packages(), *sorted(further)]))
+    return [f"trust=[{','.join(packages)}]"] if packages else []
 
 
 @contextmanager

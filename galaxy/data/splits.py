@@ -32,7 +32,8 @@ class Listed(NamedTuple):
     Attributes:
         found: The number of galaxies in both.
         new: The names of the galaxies that the file does not list.
-        gone: The names in the file that the catalog does not have.
+        gone: The names in the file that the catalog does not have, without those that only the starting
+            weights of a run were trained on.
     """
 
     found: int
@@ -95,9 +96,9 @@ class SplitSettings:
             return splits, None
         names = [str(name) for name in catalog.identifiers.tolist()]
         table = _recorded(self.split_file, names)
-        fixed = _look_up(table, names)
+        fixed = _look_up(table["split"], names)
         new = tuple(name for name, code in zip(names, fixed.tolist(), strict=True) if code < 0)
-        gone = tuple(table.index[~table.index.isin(names)].tolist())
+        gone = tuple(table.index[~table.index.isin(names) & ~table["trained_before"]].tolist())
         listed = Listed(len(names) - len(new), new, gone)
         log.info("%s (%s)", listed.words(), self.split_file)
         return override_splits(splits, fixed, catalog.groups, names), listed
@@ -190,12 +191,12 @@ def read_splits(path: Path, identifiers: list[str]) -> NDArray[np.int8]:
     Raises:
         UserError: The file cannot be read, lacks a column, lists a galaxy twice, or names another split.
     """
-    return _look_up(_recorded(path, identifiers), identifiers)
+    return _look_up(_recorded(path, identifiers)["split"], identifiers)
 
 
 def training_ids(path: Path) -> frozenset[str]:
     """Returns the galaxies that a file of splits sends to the training split; errors as `read_splits`."""
-    recorded = _recorded(path)
+    recorded = _recorded(path)["split"]
     return frozenset(recorded.index[recorded == _TRAIN])
 
 
@@ -203,10 +204,14 @@ def _look_up(table: pd.Series[Any], identifiers: list[str]) -> NDArray[np.int8]:
     return table.reindex(identifiers).fillna(-1).to_numpy().astype(np.int8)
 
 
-def _recorded(path: Path, identifiers: Collection[str] | None = None) -> pd.Series[Any]:
-    """Reads a file of splits: the indices of `SPLITS`, by the names of the galaxies.
+def _recorded(path: Path, identifiers: Collection[str] | None = None) -> pd.DataFrame:
+    """Reads a file of splits, by the names of the galaxies.
 
     With identifiers, a file name that is none of them is the name of its galaxy, without folder and ending.
+
+    Returns:
+        The columns split (int8, indices of `SPLITS`) and trained_before (bool, see `write_splits`; false
+        where the file does not say it).
     """
     path = path.expanduser()
     if not path.exists():
@@ -217,7 +222,8 @@ def _recorded(path: Path, identifiers: Collection[str] | None = None) -> pd.Seri
         if missing:
             there = ", ".join(file.header[:30])
             raise UserError(f"{path} has no column {' and no column '.join(missing)}; it has {there}")
-        table = file.read(["id", "split"], [])
+        further = [name for name in ("trained_before",) if name in file.header]
+        table = file.read(["id", "split", *further], [])
     except UserError as error:
         if isinstance(error.__cause__, UnicodeError):
             raise UserError(f"data.split_file {path} is no text in UTF-8; save it as CSV UTF-8.") from error
@@ -241,7 +247,8 @@ def _recorded(path: Path, identifiers: Collection[str] | None = None) -> pd.Seri
             f"data.split_file {path} lists galaxies twice:\n{listing(known[known.duplicated()].tolist())}"
         )
     codes = table["split"].map({name: code for code, name in enumerate(SPLITS)}).astype(np.int8)
-    return pd.Series(codes.to_numpy(), index=known.to_numpy())
+    before = table["trained_before"].str.lower().eq("true").to_numpy(bool) if further else False
+    return pd.DataFrame({"split": codes.to_numpy(), "trained_before": before}, index=known.to_numpy())
 
 
 def override_splits(
@@ -294,14 +301,15 @@ def write_splits(
         path: The Parquet file.
         identifiers: (N,) the names of the galaxies.
         codes: (N,) int8, indices of `SPLITS`.
-        trained_before: Galaxies that the starting weights were trained on. They are written as training
-            galaxies, whether or not they are among these.
+        trained_before: Galaxies that the starting weights were trained on. Those that are not among the run's
+            own are written as well: as training galaxies, and true in a further column trained_before.
     """
     table = pd.DataFrame({"id": identifiers, "split": np.array(SPLITS, dtype=object)[codes]})
     further = sorted(set(trained_before).difference(map(str, identifiers.tolist())))
     if further:
-        rows = pd.DataFrame({"id": further, "split": SPLITS[_TRAIN]})
-        table = pd.concat([table.astype({"id": str}), rows], ignore_index=True)
+        rows = pd.DataFrame({"id": further, "split": SPLITS[_TRAIN], "trained_before": True})
+        own = table.astype({"id": str}).assign(trained_before=False)
+        table = pd.concat([own, rows], ignore_index=True)
     with replacing(path) as temporary:
         table.to_parquet(temporary, index=False)
 

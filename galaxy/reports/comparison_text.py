@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from galaxy.config.trust import trust_arguments
 from galaxy.reports.compare import TYPICAL_SPREAD, Group, Row, best_folder
 from galaxy.reports.records import Record
 from galaxy.reports.statistics import LEVEL
@@ -151,7 +152,8 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
         for row in compared[:2]:
             seeds = _further_seeds(row, group.settling)
             words = ["galaxy", "train", "-m", f"like={best_folder(row, group.mode)}", f"seed={seeds}"]
-            lines += [f"  {shlex.join(words)}"] if seeds else []
+            # A compared folder may be somebody else's, so only what is trusted already is named.
+            lines += [f"  {shlex.join([*words, *trust_arguments()])}"] if seeds else []
     if group.detectable is not None:
         lines.append(f"These runs would show a difference of {group.detectable:.5f} with a chance of 80 %.")
     return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -19,6 +18,7 @@ from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, build_data, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
 from galaxy.runs.predict import Predictions, predict, values, write_columns
+from galaxy.runs.twins import warn_of_twins
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, write_json, write_text
 from galaxy.system.machine import keep_freed_memory
@@ -34,11 +34,6 @@ OUTPUTS = (
     "skipped.txt",
     "submission.csv",
 )
-
-
-# These two surveys show the same galaxies.
-_TWINS = ("kaggle", "gz2")
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -252,19 +247,6 @@ def _check_recognised(data: GalaxyDataModule) -> None:
         "their names back (data.catalog.id_column names a column). If these are other galaxies, evaluate "
         "split=all"
     )
-
-
-def warn_of_twins(survey: str, trained: Config) -> None:
-    """Says so where a run on Kaggle's galaxies is scored on those of Galaxy Zoo 2, or the other way round."""
-    target = str(trained["catalog"].get("_target_", ""))
-    other = next((name for name in _TWINS if target.endswith(f".read_{name}")), None)
-    if other is not None and survey in _TWINS and survey != other:
-        log.warning(
-            "Kaggle's galaxies are galaxies of Galaxy Zoo 2 under other ids. The run was trained on "
-            "data=%s, so it has probably seen many of these, and the figures are better than those of unseen "
-            "galaxies.",
-            other,
-        )
 
 
 def _subject(data: Config) -> dict[str, Any]:

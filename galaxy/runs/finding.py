@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,16 +90,29 @@ def _newest(file: str) -> Iterator[RunFolder]:
 
 
 def _several(key: str, path: Path, runs: list[RunFolder]) -> str:
-    """Says that a folder holds runs, and names the best of those that finished."""
+    """Says that a folder holds runs, and names the best of those that finished.
+
+    Values of different objectives do not compare, so it is the best by the commonest one.
+    """
     what = "is the folder of a sweep, which holds" if (path / "multirun.yaml").exists() else "holds"
     text = f"{key}={path} {what} {len(runs)} run{'s' if len(runs) > 1 else ''}, and one is needed"
     done = {run: result for run in runs if (result := _result(run)).status == "done"}
     if not done:
         return f"{text}; none of them has finished"
-    best = min(done, key=lambda run: (done[run].to_minimise, done[run].metrics.get("val/rmse", math.inf)))
-    objective = done[best].objective
-    metric = "val/rmse" if objective is None else objective["metric"]
+    judged = {run: _judged_by(result) for run, result in done.items()}
+    ((commonest, _),) = Counter(judged.values()).most_common(1)
+    best = min(
+        (run for run in done if judged[run] == commonest),
+        key=lambda run: (done[run].to_minimise, done[run].metrics.get("val/rmse", math.inf)),
+    )
+    metric, _ = commonest
     return f"{text}; the best by {metric} is {_given(key, best.path)}"
+
+
+def _judged_by(result: Result) -> tuple[str, str]:
+    """Returns the metric of a run's objective, and which way it is better."""
+    objective = result.objective
+    return ("val/rmse", "min") if objective is None else (objective["metric"], objective["mode"])
 
 
 def _result(run: RunFolder) -> Result:

@@ -34,6 +34,7 @@ from filelock import Timeout
 
 from galaxy.config.objective import Direction
 from galaxy.config.overrides import key_of
+from galaxy.config.trust import trust_arguments
 from galaxy.runs.new_run import fits, new_run_command
 from galaxy.runs.provenance import provenance
 from galaxy.system.errors import UserError, listing
@@ -218,7 +219,8 @@ class RunFolder:
             overrides = [o for o in overrides if key_of(o) != "data.root" or o in own]
         from_weights = self.best.exists() and fits(recorded, config, SPLIT_SETTINGS)
         how = "start from its weights" if from_weights else "begin with its settings"
-        command = new_run_command(self.path, own, overrides, from_weights)
+        # The configuration that was given has been composed here, so its code was typed or is trusted.
+        command = new_run_command(self.path, own, overrides, from_weights, trust_arguments(config))
         return f"A new run can {how}:\n  {command}"
 
     def _failed_before_first_checkpoint(self) -> bool:
@@ -323,12 +325,23 @@ class RunFolder:
         return self.best
 
     def split_settings(self) -> dict[str, Any]:
-        """Returns the settings of the data that send each galaxy to the split that it had in this run."""
+        """Returns the settings of the data that send each galaxy to the split that it had in this run.
+
+        Raises:
+            UserError: One is missing, or is no plain value.
+        """
         data: Any = self.config().get("data")
         missing = set(SPLIT_SETTINGS) - set(data if isinstance(data, dict) else ())
         if missing:
             raise UserError(f"{self.config_file} is damaged: data lacks {', '.join(sorted(missing))}")
         settings = {key: data[key] for key in SPLIT_SETTINGS}
+        for key, value in settings.items():
+            # A command line takes these over, so none of them may become a node with a `_target_`.
+            if not isinstance(value, bool | int | float | str | None) or "${" in str(value):
+                raise UserError(
+                    f"{self.config_file} is damaged: data.{key} is {value!r}, and it must be a number, true, "
+                    "false, null or a plain text"
+                )
         if self.splits_file.exists():
             settings["split_file"] = str(self.splits_file.absolute())
         return settings

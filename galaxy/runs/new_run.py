@@ -13,7 +13,9 @@ from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.config.overrides import config_dir_of, is_replaced, key_of, quoted
 
 
-def new_run_command(folder: Path, recorded: Sequence[str], given: Sequence[str], from_weights: bool) -> str:
+def new_run_command(
+    folder: Path, recorded: Sequence[str], given: Sequence[str], from_weights: bool, trust: Sequence[str] = ()
+) -> str:
     """Returns a command for the shell that begins with a run's settings, and perhaps its weights.
 
     Args:
@@ -21,6 +23,7 @@ def new_run_command(folder: Path, recorded: Sequence[str], given: Sequence[str],
         recorded: The overrides of the run.
         given: All overrides of the new run.
         from_weights: Whether the new run starts from the weights of the run.
+        trust: The argument `trust=[package]`, if the new run needs it.
     """
     changed = [override for override in given if override not in recorded]
     if all(override in given or is_replaced(override, changed) for override in recorded):
@@ -33,7 +36,7 @@ def new_run_command(folder: Path, recorded: Sequence[str], given: Sequence[str],
     if from_weights:
         plain = re.fullmatch(r"[\w./+-]+( [\w./+-]+)*", str(folder), re.ASCII)
         words.append(f"model.weights={folder if plain else quoted(str(folder))}")
-    return shlex.join(["galaxy", "train", *words])
+    return shlex.join(["galaxy", "train", *words, *trust])
 
 
 def fits(recorded: dict[str, Any], given: dict[str, Any], split_settings: Sequence[str]) -> bool:

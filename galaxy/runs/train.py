@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from galaxy.config.trust import trust_arguments
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS, write_splits
 from galaxy.learning import checkpoint_files
@@ -184,7 +185,8 @@ class TrainingRun:
 
     def _say_how_to_go_on(self) -> None:
         how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"
-        print(f"Interrupted. {how} galaxy train resume={shlex.quote(str(self.run.path))}", file=sys.stderr)
+        command = ["galaxy", "train", f"resume={self.run.path}", *trust_arguments(self.config)]
+        print(f"Interrupted. {how} {shlex.join(command)}", file=sys.stderr)
 
 
 def _compare_with_validation(metric: str, validated: float | None, scored: float | None) -> None:

@@ -23,6 +23,7 @@ from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.runs.finding import find_run
 from galaxy.runs.folder import RunFolder, differences
+from galaxy.runs.twins import warn_of_twins
 from galaxy.system.errors import UserError, meant
 
 log = logging.getLogger(__name__)
@@ -39,12 +40,14 @@ class Recipe:
         model: The node `model` of the configuration.
         crop: The node `crop`.
         head: The node `head`.
+        data: The node `data`.
         labels: What the model predicts.
     """
 
     model: dict[str, Any]
     crop: dict[str, Any]
     head: dict[str, Any]
+    data: dict[str, Any]
     labels: Labels
 
 
@@ -90,6 +93,8 @@ class StartingWeights:
     def check_unseen(self, data: GalaxyDataModule) -> None:
         """Refuses validation and test galaxies that the weights were trained on; `data` has been read.
 
+        Ids are compared. Galaxies that may be the same under other ids are warned of.
+
         Raises:
             UserError: There are such galaxies. The message names the way on.
         """
@@ -99,6 +104,8 @@ class StartingWeights:
                 "that they neither validate nor test this run",
                 self.key,
             )
+        if self._recipe is not None:
+            warn_of_twins(data.catalog.name, self._recipe.data, self.key)
         names = data.catalog.identifiers
         seen = []
         for split, meaning in (("val", "validation"), ("test", "test")):
@@ -172,10 +179,7 @@ class StartingWeights:
                 f"{self.key} does not exist; it must be null, imagenet, the path of a state dict, or a run "
                 f"folder or a checkpoint of Galaxy{meant(self.source, ['imagenet'])}"
             )
-        try:
-            run = find_run(str(path), "model.weights")
-        except UserError as error:
-            raise UserError(f"{self.key}: {error}") from error
+        run = find_run(str(path), "model.weights")
         status = run.result().status
         if not run.best.exists():
             raise UserError(f"{self.key} has no checkpoint {run.best.name} (the run: {status})")
@@ -236,8 +240,9 @@ def _recipe(content: Any) -> Recipe | None:
     """Returns what a checkpoint of Galaxy says about its model; None for any other content."""
     try:
         recorded = content["hyper_parameters"]
-        model, crop, head = (dict(recorded["config"][name]) for name in ("model", "crop", "head"))
-        return Recipe(model, crop, head, Labels.from_plain(recorded["labels"]))
+        names = ("model", "crop", "head", "data")
+        model, crop, head, data = (dict(recorded["config"][name]) for name in names)
+        return Recipe(model, crop, head, data, Labels.from_plain(recorded["labels"]))
     except (LookupError, TypeError, ValueError, AttributeError):
         return None
 

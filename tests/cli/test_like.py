@@ -107,6 +107,73 @@ def test_what_names_no_run_is_refused(tmp_path: Path) -> None:
         with_like([f"like={run}", "resume=there"])
 
 
+@pytest.mark.parametrize("value", ["a,b", "[a,b]", "choice(a,b)", "glob(*)"])
+@pytest.mark.parametrize("key", ["like", "+like", "resume", "+resume"])
+def test_a_sweep_over_runs_is_refused(key: str, value: str) -> None:
+    with pytest.raises(UserError, match=re.escape(f"{key}={value} names several runs: give one")):
+        arguments.with_recorded(["-m", f"{key}={value}"])
+
+
+def test_a_plus_makes_no_difference(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["model=mean"])
+    assert with_like([f"+like={run}"]) == with_like([f"like={run}"])
+    resumed = [arguments.with_resumed([f"{plus}resume={run}"])[0] for plus in ("", "+")]
+    assert resumed[0] == resumed[1]
+    assert resumed[0][-1] == "resume=auto"
+
+
+def test_a_root_that_is_given_wins_over_the_recorded_one(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["data.root=path", "model=mean"])
+    for words in (["data.root=new", f"resume={run}"], [f"resume={run}", "data.root=new"]):
+        roots = [word for word in arguments.with_resumed(words)[0] if word.startswith("data.root=")]
+        assert roots[-1] == "data.root=new"
+    assert f"data.root='{ROOT}'" in arguments.with_resumed([f"resume={run}"])[0]
+
+
+@pytest.mark.parametrize("config", ["{}", "{data: null}", "{data: {root: null}}", "{data: {root: [a]}}"])
+@pytest.mark.parametrize("key", ["like", "resume"])
+def test_a_configuration_without_its_root_is_damaged(key: str, config: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", ["model=mean"])
+    (run / "config.yaml").write_text(config)
+    with pytest.raises(UserError, match=r"config.yaml is damaged: it lacks data.root"):
+        arguments.with_recorded([f"{key}={run}"])
+
+
+def test_a_root_that_is_null_is_refused(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("train.py", "data.root=null", f"hydra.run.dir={tmp_path}/run") == 1
+    assert "data.root is null; it must be the folder of the data" in capsys.readouterr().err
+
+
+def test_what_a_run_records_is_found_from_another_folder(
+    command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a" / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "a" / "conf" / "experiment" / "own.yaml").write_text("# @package _global_\nseed: 3\n")
+    monkeypatch.chdir(tmp_path / "a")
+    for number, option in enumerate((["--config-dir", "conf"], ["--config-dir=conf"], ["-cd", "conf"])):
+        own = [*option, *quick, "model=average_color", "experiment=own", f"hydra.run.dir=run{number}"]
+        assert command("train.py", *own) == 0
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        recorded = arguments.with_like([f"like=a/run{number}"])[1]
+        assert recorded is not None
+        assert recorded.config_dir == str(tmp_path / "a" / "conf")
+    assert command("train.py", "like=a/run1", "hydra.run.dir=new") == 0
+    assert RunFolder(tmp_path / "new").config()["seed"] == 3
+
+
+def test_a_folder_of_options_names_no_run_to_go_on_with(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "own.yaml").write_text("# @package _global_\nresume: runs/x\n")
+    own = ["--config-dir", str(tmp_path), "experiment=own", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *own) == 1
+    assert "resume is runs/x; it must be null or auto" in capsys.readouterr().err
+
+
 def test_more_seeds_of_a_run(command: Command, quick: list[str], tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "first")
     begun = ["model=average_color", "target=question1", f"hydra.run.dir={first.path}"]

@@ -10,15 +10,26 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import QuotedString
 
-from galaxy.cli.arguments import with_inherited_data, with_resumed
+from galaxy.cli import arguments as rewriting
 from galaxy.cli.notation import in_hydras_notation, value_of
 from galaxy.runs.finding import find_checkpoint, find_run
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import SPLIT_SETTINGS, Objective, Result, RunFolder
 from galaxy.system.errors import UserError
 from tests.conftest import PROJECT, Command, write_survey
 
 ODD = "Größe, (1) = [x] it's #2"
+
+
+def with_inherited_data(words: list[str]) -> list[str]:
+    return rewriting.with_inherited_data(words)[0]
+
+
+def with_resumed(words: list[str]) -> list[str]:
+    return rewriting.with_resumed(words)[0]
 
 
 @pytest.fixture
@@ -70,6 +81,62 @@ def test_what_is_no_run_is_said_to_be_what_it_is(runs: Path, name: str, said: st
         with_inherited_data([f"run={name}"])
     assert str(caught.value).startswith(f"run={name} ")
     assert str(caught.value).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("latest", ["WORK/runs/sweep/1-model=knn"]),
+        ("null,latest", [None, "WORK/runs/sweep/1-model=knn"]),
+        ("runs/sweep/2-odd", ["WORK/runs/sweep/2-odd"]),
+        (
+            "runs/sweep/2-odd/checkpoints/best.ckpt,imagenet",
+            ["WORK/runs/sweep/2-odd/checkpoints/best.ckpt", "imagenet"],
+        ),
+        ("imagenet", ["imagenet"]),
+        ("nowhere", ["nowhere"]),
+        ("null", [None]),
+    ],
+)
+def test_weights_are_recorded_by_their_whole_path(
+    runs: Path, value: str, read: list[str | None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "imagenet").mkdir()
+    words = in_hydras_notation(["-m", f"model.weights={value}", "seed=1,2"])
+    (written,) = [word for word in rewriting.with_recorded(words)[0] if word.startswith("model.weights=")]
+    override = OverridesParser.create().parse_override(written)
+    found = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    found = [item.text if isinstance(item, QuotedString) else item for item in found]
+    assert found == [item and item.replace("WORK", str(runs)) for item in read]
+    said = "model.weights=latest is runs/sweep/1-model=knn\n"
+    assert capsys.readouterr().err == (said if "latest" in value else "")
+
+
+def test_the_best_run_is_of_those_with_the_commonest_objective(tmp_path: Path) -> None:
+    for number, (metric, mode, value) in enumerate(
+        [("val/accuracy", "max", 0.9), ("val/rmse", "min", 0.2), ("val/rmse", "min", 0.1)]
+    ):
+        run = RunFolder(tmp_path / str(number))
+        run.begin({"seed": 0}, [], {}, resume=False)
+        run.write_result(Result(status="done", objective=Objective(metric=metric, mode=mode, value=value)))
+    with pytest.raises(UserError, match=f"the best by val/rmse is run={tmp_path}/2$"):
+        find_run(str(tmp_path))
+
+
+@pytest.mark.parametrize("value", [{"_target_": "os.system", "command": "true"}, "${oc.create:{a:1}}", [1]])
+@pytest.mark.parametrize("data", [[], ["data=kaggle"]])
+def test_a_setting_of_the_splits_that_is_no_plain_value_is_not_taken_over(
+    runs: Path, value: object, data: list[str]
+) -> None:
+    run = RunFolder(Path("runs/sweep/2-odd"))
+    for key in SPLIT_SETTINGS:
+        config = run.config()
+        config["data"][key] = value
+        run.config_file.write_text(yaml.safe_dump(config))
+        with pytest.raises(UserError, match=rf"data\.{key} is .*, and it must be a number"):
+            with_inherited_data([*data, f"run={run.path}"])
+        config["data"][key] = 0
+        run.config_file.write_text(yaml.safe_dump(config))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ import pytest
 import yaml
 
 from galaxy.config.paths import CONF
-from galaxy.config.trust import Trust, UntrustedError, check_trusted, targets, trusted_packages, trusting
+from galaxy.config.trust import (
+    Trust,
+    UntrustedError,
+    check_trusted,
+    targets,
+    trust_arguments,
+    trusted_packages,
+    trusting,
+)
 from galaxy.system.errors import UserError
 from tests.helpers import stranger
 from tests.helpers.own_package import install, write_package
@@ -172,3 +180,14 @@ def test_the_environment_names_packages_and_is_left_as_it_was(monkeypatch: pytes
     with trusting(["more"]):
         assert os.environ["GALAXY_TRUST"] == "own_models,own_losses,more"
     assert trusted_packages() == ["own_models", "own_losses"]
+
+
+def test_the_argument_of_a_later_command_names_what_the_run_needs(packages: Path) -> None:
+    ours, own = {"_target_": "galaxy.models.mlp.MLP"}, {"_target_": "no_such_package.Tiny"}
+    assert trust_arguments() == []
+    assert trust_arguments({"model": ours}) == []
+    # A command that is pasted must not allow what runs any program.
+    assert trust_arguments({"model": own, "loss": {"_target_": "os.system"}}) == ["trust=[no_such_package]"]
+    with trusting(["first"]):
+        assert trust_arguments() == ["trust=[first]"]
+        assert trust_arguments({"a": ours}, {"b": [own]}) == ["trust=[first,no_such_package]"]

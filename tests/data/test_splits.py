@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from galaxy.data.splits import (
     SPLITS,
+    SplitSettings,
     assign_splits,
     override_splits,
     read_splits,
@@ -18,6 +19,7 @@ from galaxy.data.splits import (
     training_ids,
     write_splits,
 )
+from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError
 
 # Computed once; a change here would leak test galaxies of old runs into training.
@@ -118,6 +120,24 @@ def test_splits_are_read_back(tmp_path: Path, suffix: str) -> None:
     pd.read_parquet(tmp_path / "splits.parquet").to_csv(tmp_path / "splits.csv", index=False)
     wanted = [str(2**62 + 1), "7", "587722981741363294"]
     assert read_splits(path, wanted).tolist() == [1, -1, 2]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_galaxies_of_the_starting_weights_train_and_need_not_be_found_again(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"splits{suffix}"
+    ids, codes = np.array([1, 2, 3]), np.array([0, 1, 2], np.int8)
+    write_splits(tmp_path / "splits.parquet", ids, codes, trained_before=["1", "8", "9"])
+    pd.read_parquet(tmp_path / "splits.parquet").to_csv(tmp_path / "splits.csv", index=False)
+    assert read_splits(path, ["1", "2", "3", "8", "9", "4"]).tolist() == [0, 1, 2, 0, 0, -1]
+    assert training_ids(path) == {"1", "8", "9"}
+    settings = SplitSettings(0.1, 0.1, 0, False, path)
+    catalog = Catalog("own", np.array([1, 3, 8, 4]), (Path("1.jpg"),) * 4)
+    split, listed = settings.split(catalog)
+    assert split[:3].tolist() == [0, 2, 0]
+    assert listed is not None
+    assert (listed.new, listed.gone) == (("4",), ("2",))
 
 
 @pytest.mark.parametrize(

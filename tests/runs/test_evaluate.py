@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from galaxy.config.overrides import quoted
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
-from galaxy.runs.evaluate import warn_of_twins
 from galaxy.runs.folder import RunFolder
+from galaxy.runs.twins import warn_of_twins
 from tests.conftest import PROJECT, Command
 
 
@@ -340,7 +340,7 @@ def test_runs_are_evaluated_one_at_a_time(
     command: Command, run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("evaluate.py", "-m", f"run={run},{run}") == 1
-    assert "names several runs: evaluate one at a time" in capsys.readouterr().err
+    assert "names several runs: give one at a time" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import torch
 from astropy.io import fits
 
 import galaxy
-from galaxy.runs.folder import RunFolder
+from galaxy.runs.folder import Result, RunFolder
 from galaxy.runs.model import TrainedModel
 from galaxy.system.errors import UserError
 from tests.conftest import PROJECT, Command
@@ -213,6 +213,22 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
         galaxy.load(tmp_path)
     with pytest.raises(UserError, match="there is no checkpoint"):
         galaxy.load(tmp_path / "x.ckpt")
+    with pytest.raises(UserError, match="there is no such folder"):
+        galaxy.load(tmp_path / "x")
+
+
+def test_a_sweep_and_the_latest_run_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"run=latest: no run below .* has finished"):
+        galaxy.load("latest")
+    for number in range(2):
+        run = RunFolder(tmp_path / "runs" / str(number))
+        run.begin({"seed": 0}, [], {}, resume=False)
+        run.write_result(Result(status="done", metrics={"val/rmse": 0.1 * number}))
+    with pytest.raises(UserError, match=r"holds 2 runs, .* the best by val/rmse is run=runs/0"):
+        galaxy.load("runs")
+    with pytest.raises(UserError, match=r"runs/1 has no checkpoint best.ckpt \(the run: done\)"):
+        galaxy.load("latest")
 
 
 def test_importing_galaxy_imports_nothing_heavy() -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from galaxy.cli.sweep import summarise
 from galaxy.learning import checkpoint_files
 from galaxy.learning.task import GalaxyTask
 from galaxy.runs.experiment import PREDICTING, load
-from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.folder import Objective, Result, RunFolder, find_runs
 from tests.conftest import Command
 from tests.helpers import stranger
 from tests.helpers.own_package import OPTIONS, install, write_package
@@ -72,7 +73,8 @@ def test_a_class_of_each_group_is_trained_resumed_and_evaluated(
     monkeypatch.setattr(GalaxyTask, "training_step", interrupted)
     begin = ["--config-dir", str(own), *CHOICES, *settings, f"hydra.run.dir={run.path}"]
     assert command("train.py", *begin) == 130
-    capsys.readouterr()
+    how = shlex.join(["galaxy", "train", f"resume={run.path}", TRUST])
+    assert f"Interrupted. Go on with: {how}\n" in capsys.readouterr().err
     assert command("train.py", f"resume={run.path}") == 1
     assert told(capsys)[2:] == [f"resume={run.path}", TRUST]
     assert run.result().status == "interrupted"
@@ -122,6 +124,24 @@ def test_own_code_is_swept_and_the_sweep_goes_on(
     assert [run.result().status for run in (first, second)] == ["done", "done"]
     # Hydra records the command of the sweep again, and the packages are not in it.
     assert TRUST not in (tmp_path / "sweep" / "multirun.yaml").read_text()
+
+
+def test_the_table_of_a_sweep_says_commands_that_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        run = RunFolder(tmp_path / str(number))
+        config = {"seed": 0, "model": {"_target_": f"{PACKAGE}.models.Tiny", "width": number}}
+        run.begin(config, [f"model.width={number}"], {}, resume=False)
+        objective = Objective(metric="val/rmse", mode="min", value=0.1 + number / 100)
+        metrics = {"val/rmse": 0.1 + number / 100}
+        if number:
+            run.write_result(Result(status="done", metrics=metrics, objective=objective))
+    assert summarise(tmp_path, 3) == 1
+    said = capsys.readouterr().out
+    assert f"  galaxy train -m like={tmp_path}/1 seed=1,2,3 '{TRUST}'\n" in said
+    assert f"Run what is missing with: galaxy train resume={tmp_path} '{TRUST}'\n" in said
+    assert "GALAXY_TRUST" not in os.environ
 
 
 def test_a_plugin_needs_neither_its_folder_nor_trust(

@@ -1,5 +1,6 @@
 """A run starts from the weights of another run, of a file, or of torchvision."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -25,6 +26,7 @@ from galaxy.learning.task import GalaxyTask
 from galaxy.runs.experiment import Experiment, build_model
 from galaxy.runs.folder import RunFolder
 from galaxy.runs.learners import TrainsByGradients
+from galaxy.runs.weights import StartingWeights
 from galaxy.surveys.kaggle import LABELS
 from galaxy.system.errors import UserError
 from tests.conftest import Command
@@ -229,6 +231,7 @@ def test_weights_that_cannot_be_had_are_named_before_the_images_are_read(
     with pytest.raises(UserError, match=re.escape(said.replace("DIR", str(tmp_path)))) as error:
         experiment(*settings, weights=place)
     assert str(error.value).startswith(f"model.weights={place}")
+    assert str(error.value).count("model.weights=") == 1
 
 
 def test_a_sweep_is_refused_and_its_best_run_named(
@@ -273,6 +276,31 @@ def test_galaxies_that_the_weights_have_seen_neither_validate_nor_test(
     experiment("data.split_seed=4", f"data.split_file={trained.splits_file}", weights=trained.path)
 
 
+@pytest.mark.parametrize(("own", "other"), [("kaggle", "gz2"), ("gz2", "kaggle")])
+def test_weights_of_the_survey_with_the_same_galaxies_are_warned_of(
+    own: str,
+    other: str,
+    quick: list[str],
+    experiment: Experiments,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for name in (own, other):
+        config = settings_of(*quick)
+        config["data"]["catalog"]["_target_"] = f"galaxy.surveys.{name}.read_{name}"
+        write_checkpoint(tmp_path / f"{name}.ckpt", config)
+    made = experiment()
+    made.data.catalog = dataclasses.replace(made.data.catalog, name=own)
+    for name in (own, other):
+        caplog.clear()
+        model = build_model(settings_of(*quick), LABELS).encoder  # type: ignore[union-attr]
+        config = settings_of(*quick)
+        config["model"]["weights"] = str(tmp_path / f"{name}.ckpt")
+        StartingWeights(model, config, tmp_path / "new").check_unseen(made.data)
+        said = f"{name}.ckpt was trained on data={name}, so it has probably seen many of these"
+        assert (said in caplog.text) == (name == other)
+
+
 def test_a_checkpoint_without_its_folder_is_taken_with_a_warning(
     trained: RunFolder, experiment: Experiments, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -299,6 +327,8 @@ def test_what_the_weights_of_the_weights_have_seen_is_not_forgotten(
     assert command("evaluate.py", f"run={second.path}", "data.limit=null", "split=test") == 0
     predicted = pd.read_csv(next(second.path.glob("evaluation/*/predictions.csv")), dtype={"id": str})
     assert not set(predicted["id"]) & set(first.index[first == "train"])
+    # More galaxies than those of the run are recognised, although those of the first run are not all there.
+    assert command("evaluate.py", f"run={second.path}", "data.limit=45") == 0
 
 
 def test_a_resumed_run_does_not_need_its_weights(
