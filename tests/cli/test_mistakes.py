@@ -451,7 +451,7 @@ STOPS = (
     Case(
         "Kaggle in UTF-16",
         "data=kaggle",
-        ("data.catalog.encoding", "save it as UTF-8"),
+        ("Save it as UTF-8",),
         damage=(content(KAGGLE, b"\xff\xfe\0"),),
     ),
     Case("training without labels", "data=kaggle data.catalog.part=test", ("no labels",)),
