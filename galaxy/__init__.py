@@ -34,10 +34,15 @@ def load(run_or_checkpoint: str | Path, trust: Sequence[str] = ()) -> TrainedMod
         UserError: There is no such run or checkpoint, or it is damaged or names other code.
     """
     # `import galaxy` is quick, and torch takes seconds.
+    from galaxy.config.trust import UntrustedError  # noqa: PLC0415
     from galaxy.runs.experiment import load as load_checkpoint  # noqa: PLC0415
     from galaxy.runs.finding import find_checkpoint, find_run  # noqa: PLC0415
+    from galaxy.system.errors import UserError  # noqa: PLC0415
 
     path = Path(run_or_checkpoint).expanduser()
-    if path.is_file() or path.suffix == ".ckpt":
-        return load_checkpoint(find_checkpoint(str(path)), trust)
-    return load_checkpoint(find_run(str(path)).best_checkpoint(), trust)
+    is_file = path.is_file() or path.suffix == ".ckpt"
+    file = find_checkpoint(str(path)) if is_file else find_run(str(path)).best_checkpoint()
+    try:
+        return load_checkpoint(file, trust)
+    except UntrustedError as error:
+        raise UserError(f"{error}, in Python galaxy.load(..., trust={error.packages})") from None

@@ -63,6 +63,9 @@ def with_text(argument: str, change: Callable[[str], str]) -> str:
 
 def _rewritten(argument: str, swept: bool) -> str:
     key, is_override, value = argument.partition("=")
+    if not argument.startswith("-") and _exists(argument):
+        text = "is a file or a folder, and settings are written key=value"
+        raise ConfigError([Problem(argument, text, nearest=pasteable(f"run={argument}"), source=argument)])
     if not is_override or key.startswith("~"):
         return argument
     value = _HOME.sub(lambda _: str(Path.home()), value)

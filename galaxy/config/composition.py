@@ -235,7 +235,7 @@ class Composer:
             return Problem(key, text, source=argument)
         known = tuple(sorted({*map(str, parent), *taken}.difference(RESERVED)))
         near = nearest(name, known)
-        near = f"{owner}.{near}" if near else self._elsewhere(config, name)
+        near = _whole_keys(config, name) or (f"{owner}.{near}" if near else self._elsewhere(config, name))
         return Problem(key, "does not exist", known, near, argument)
 
     def _elsewhere(self, config: DictConfig, name: str) -> str | None:

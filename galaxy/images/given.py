@@ -84,11 +84,13 @@ def read_given(image: GivenImage, decode: Decoder) -> Pixels:
 
 def bad_given_error(bad: list[str]) -> UserError:
     """Makes the error for given images that cannot be used, from a line for each with the reason."""
-    return UserError(
-        f"{len(bad):,} image(s) cannot be used:\n{listing(bad)}\n"
-        "Get these files again, or leave them out. Keys such as data.catalog.white are attributes of the "
-        "model's stretch: model.stretch = dataclasses.replace(model.stretch, white=4095)."
-    )
+    advice = "Get these files again, or leave them out."
+    if any("data.catalog." in line for line in bad):
+        advice += (
+            " Keys such as data.catalog.white are attributes of the model's stretch: "
+            "model.stretch = dataclasses.replace(model.stretch, white=4095)."
+        )
+    return UserError(f"{len(bad):,} image(s) cannot be used:\n{listing(bad)}\n{advice}")
 
 
 def _given(item: Any, position: int, stretch: Stretch, alone: bool = False) -> Iterator[GivenImage]:

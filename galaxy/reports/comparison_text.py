@@ -143,7 +143,9 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
             else f"because not all runs have saved predictions that tell {group.metric}"
         )
         lines.append(f"{_count(len(unknown), 'setting')} (?) cannot be judged, {reason}.")
-    if group.settling is not None:
+    # For a metric such as R2, which may be 0, a spread of 1 % means nothing.
+    guessed = not any(row.spread for row in compared)
+    if group.settling is not None and not (guessed and group.mode == "max"):
         known = any(row.spread for row in compared)
         assumed = "" if known else f", if runs of one setting scatter by {TYPICAL_SPREAD:.0%}"
         lines.append(
@@ -251,7 +253,7 @@ def _difference(row: Row) -> str:
 def _settings_and_status(row: Row) -> str:
     """Returns the settings, behind what became of the runs that are not compared."""
     others = [record.result.status for record in row.records if record not in row.counted]
-    states = [state if state != "done" else "repeated" for state in others]
+    states = [state if state != "done" else "again with the same seed" for state in others]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
     shown = ", ".join(state if len(row.records) == 1 else f"{n} {state}" for state, n in counts.items())
     return f"{shown}: {row.settings}" if shown else row.settings

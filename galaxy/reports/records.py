@@ -257,7 +257,9 @@ def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> li
     lines = [long if alike[line] > 1 else line for line, long in zip(lines, longer, strict=True)]
     alike = Counter(lines)
     return [
-        line if line and alike[line] == 1 < len(records) else f"{line} {record.run.path}".strip()
+        line
+        if line and alike[line] == 1 and (hidden or len(records) > 1)
+        else f"{line} {record.run.path}".strip()
         for line, record in zip(lines, records, strict=True)
     ]
 
@@ -272,7 +274,7 @@ def _lines(records: Sequence[Record], differing: list[str], keys: list[str]) -> 
         " ".join(
             f"{names[key]}={record.setting(key)}"
             for key in differing
-            if key in record.choices or key in record.given
+            if key in record.choices or key in record.given or key in record.values
         )
         for record in records
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -17,11 +18,14 @@ from galaxy.learning.metrics import FractionMetrics
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, build_data, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
+from galaxy.runs.model import TrainedModel
 from galaxy.runs.predict import Predictions, predict, values, write_columns
 from galaxy.runs.twins import warn_of_twins
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, write_json, write_text
 from galaxy.system.machine import keep_freed_memory
+
+log = logging.getLogger(__name__)
 
 OUTPUTS = (
     "evaluation.json",
@@ -102,6 +106,7 @@ def evaluate(
     folder = out or _default_folder(file, choice, data, trained.config["data"], galaxies, tta)
     _make_folder(folder)
     module.setup()
+    _warn_of_frames(trained, module)
     split = split if labelled else "all"
     if split != "all":
         if split == "test" and module.split_settings.test_fraction == 0 and not len(module.rows["test"]):
@@ -116,6 +121,19 @@ def evaluate(
     title = f"data: {choice}, split={split}, tta={tta}: {len(predictions.rows):,} galaxies"
     seen = _count_seen(file, module) if labelled and split == "all" else 0
     return Evaluation(folder, title, predictions, scored, unaveraged, seen)
+
+
+def _warn_of_frames(trained: TrainedModel, data: GalaxyDataModule) -> None:
+    """Warns of images that may show another part of the sky than those that the model was trained on."""
+    if trained.frame is None or data.images.frame == trained.frame:
+        return
+    here = "of several sizes" if data.images.frame is None else "{1} x {0} pixels".format(*data.images.frame)
+    log.warning(
+        "the images are %s, and those that the model was trained on are %d x %d pixels: the crop is cut from "
+        "the whole frame, so an image must show as much sky around its galaxy as those did",
+        here,
+        *reversed(trained.frame),
+    )
 
 
 def _check_names(data: GalaxyDataModule, labels: Labels) -> None:

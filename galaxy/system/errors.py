@@ -30,6 +30,9 @@ def pasteable(argument: str) -> str:
 def nearest(word: str, candidates: Iterable[str]) -> str | None:
     """Finds the candidate that is most like a misspelt word, if any is like it."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
+    longer = sorted(name for name in by_lower if len(word) > 2 and name.startswith(word.lower()))
+    if longer:  # the first letters were right, as in resnet for resnet18
+        return by_lower[longer[0]]
     found = difflib.get_close_matches(word.lower(), by_lower, n=1)
     return by_lower[found[0]] if found else None
 

@@ -258,7 +258,7 @@ def test_runs_that_differ_by_nothing_but_their_seeds_are_one_setting(
     first, second = (line.split() for line in lines if "loss=" in line and "best:" not in line)
     assert first[:4] == ["best", "0.15000", "0.07071", "2"]
     assert second[:5] == ["?", "0.40000", "0.14142", "0.2500", "2"]  # without predictions nothing is certain
-    assert "1 repeated: loss=huber" in " ".join(second)
+    assert "1 again with the same seed: loss=huber" in " ".join(second)
     assert f"best run: {tmp_path}/mse0" in lines
 
 
