@@ -235,8 +235,8 @@ def _error(
     # Both variances may lean on the common one, so together they know no more than all runs do.
     runs = sum(len(setting.values) - 1 for setting in settings if setting.seeded)
     spread = _sum(seeds)
-    galaxies = _Variance(float(np.square(one - other).sum()), len(one) - 1)
-    total = _sum([_Variance(spread.size, min(spread.freedom, runs)), galaxies])
+    galaxies = _Variance(float(np.square(one - other).sum()), max(len(one) - 1, 1))
+    total = _sum([_Variance(spread.size, min(spread.freedom, runs) if runs else math.inf), galaxies])
     return _Error(math.sqrt(total.size), total.freedom) if total.size else None
 
 

@@ -49,7 +49,13 @@ def commands(mark: str, pages: Iterable[str] = PAGES) -> list[str]:
 
 RUN = [line for line in commands("", [page for page in PAGES if page not in OWN]) if "tiny_cnn" not in line]
 WORKED = [line for line in commands("") if "tiny_cnn" in line]
-SWEEPS = [line for line in RUN if "train -m " in line or "sweep=" in line]
+# Sweeps, and the trainings that only the pages in docs/ show: README and the guides are what people try first.
+FIRST = commands("", [page for page in PAGES if page == "README.md" or page.startswith("docs/guides/")])
+SLOW = [
+    line
+    for line in RUN
+    if "train -m " in line or "sweep=" in line or (line.startswith("galaxy train ") and line not in FIRST)
+]
 
 # The modules with the classes and functions that a notebook uses. Their docstrings have examples.
 EXAMPLES = [
@@ -206,7 +212,7 @@ def call(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize(
-    "line", [pytest.param(line, marks=pytest.mark.slow) if line in SWEEPS else line for line in RUN]
+    "line", [pytest.param(line, marks=pytest.mark.slow) if line in SLOW else line for line in RUN]
 )
 def test_command_runs(
     line: str, ready: Path, prepared: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch

@@ -90,6 +90,12 @@ def test_a_model_without_a_seed_needs_one_run() -> None:
     assert found.differences[1].worse
 
 
+def test_models_without_seeds_differ_by_their_galaxies_alone() -> None:
+    rng = np.random.default_rng(0)
+    one, other = (Setting(s.values, s.influence, seeded=False) for s in settings(rng, [0.1, 0.2], seeds=1))
+    assert compare([one, other], larger_is_better=False).differences[1].worse
+
+
 def test_galaxies_count_as_well_as_seeds() -> None:
     """Two models of no spread over seeds differ on few galaxies only."""
     rng = np.random.default_rng(0)

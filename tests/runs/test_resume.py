@@ -97,8 +97,19 @@ def same_runs(first: RunFolder, second: RunFolder) -> None:
         pd.testing.assert_frame_equal(*predictions)
 
 
-@pytest.mark.parametrize("every", [1, 3])
-@pytest.mark.parametrize("step", [1, 2, 6, STEPS, STEPS + 1, 2 * STEPS + 4])
+@pytest.mark.parametrize(
+    ("step", "every"),
+    [
+        (2, 1),
+        (STEPS + 1, 3),
+        *(
+            pytest.param(step, every, marks=pytest.mark.slow)
+            for step in (1, 2, 6, STEPS, STEPS + 1, 2 * STEPS + 4)
+            for every in (1, 3)
+            if (step, every) not in ((2, 1), (STEPS + 1, 3))
+        ),
+    ],
+)
 def test_a_run_killed_at_any_step_ends_the_same(
     command: Command, quick: list[str], tmp_path: Path, at_step: Callable[..., None], step: int, every: int
 ) -> None:
@@ -118,23 +129,28 @@ def test_a_run_killed_at_any_step_ends_the_same(
         ["trainer.accumulate_grad_batches=3"],
         ["scheduler=plateau", "scheduler.scheduler.patience=0"],
         ["scheduler=onecycle", "optimizer=sgd"],
-        [
-            "callbacks.early_stopping.patience=1",
-            "callbacks.early_stopping.min_delta=1",
-            "trainer.max_epochs=5",
-        ],
-        ["target=question1", "loss=cross_entropy", "loss.class_weights=balanced"],
-        ["model=resnet18", "model.frozen_epochs=1", "crop.size=32"],
         ["augment=colour", "augment.engine=albumentations", "data.workers=0"],
-        ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"],
         ["+trainer.val_check_interval=0.25"],
-        ["callbacks.early_stopping.monitor=train/loss", "trainer.log_every_n_steps=5"],
         ["callbacks=ema", "model=resnet18", "crop.size=32", "+trainer.val_check_interval=0.5"],
-        [
-            "+callbacks.own._target_=tests.helpers.own_callbacks.OwnAverage",
-            "scheduler=plateau",
-            "objective.metric=val/r2",
-        ],
+        *(
+            pytest.param(more, marks=pytest.mark.slow)
+            for more in (
+                [
+                    "callbacks.early_stopping.patience=1",
+                    "callbacks.early_stopping.min_delta=1",
+                    "trainer.max_epochs=5",
+                ],
+                ["target=question1", "loss=cross_entropy", "loss.class_weights=balanced"],
+                ["model=resnet18", "model.frozen_epochs=1", "crop.size=32"],
+                ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"],
+                ["callbacks.early_stopping.monitor=train/loss", "trainer.log_every_n_steps=5"],
+                [
+                    "+callbacks.own._target_=tests.helpers.own_callbacks.OwnAverage",
+                    "scheduler=plateau",
+                    "objective.metric=val/r2",
+                ],
+            )
+        ),
     ],
     ids=lambda more: more[0],
 )
@@ -218,8 +234,20 @@ def test_killed_after_the_training(
     same_runs(whole, broken)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("step", [3, STEPS, 3 * STEPS])
+@pytest.mark.parametrize(
+    ("signum", "step"),
+    [
+        (signal.SIGINT, 3),
+        (signal.SIGTERM, STEPS),
+        (signal.SIGUSR1, 3 * STEPS),
+        *(
+            pytest.param(signum, step, marks=pytest.mark.slow)
+            for place, signum in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
+            for other, step in enumerate((3, STEPS, 3 * STEPS))
+            if place != other
+        ),
+    ],
+)
 def test_a_signal_leaves_a_checkpoint_of_that_step(
     command: Command,
     quick: list[str],

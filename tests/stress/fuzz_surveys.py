@@ -381,15 +381,10 @@ def plain_rows(name: str, key: tuple[str, ...], columns: tuple[str, ...], classe
     """A reading of a CSV file by Python's own parser: line number to row."""
 
     def rows(root: Path) -> dict[int, Row]:
-        data = (root / name).read_bytes()
-        data = gzip.decompress(data) if name.endswith(".gz") else data
-        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
-        separator = max(",;\t|", key=text.partition("\n")[0].count)
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-        header = [cell.strip().removeprefix("#").strip() for cell in lines[0]]
+        header, lines = plain_table(root / name)
         place = next(header.index(column) for column in key if column in header)
         found = {}
-        for number, line in enumerate(lines[1:], 2):
+        for number, line in enumerate(lines, 2):
             if any(cell.strip() for cell in line):
                 cells = [*line, *[""] * (len(header) - len(line))]
                 if classes is not None:
@@ -400,6 +395,16 @@ def plain_rows(name: str, key: tuple[str, ...], columns: tuple[str, ...], classe
         return found
 
     return rows
+
+
+def plain_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and the other lines of a text table, by Python's own parser."""
+    data = path.read_bytes()
+    data = gzip.decompress(data) if path.suffix == ".gz" else data
+    text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    separator = max(",;\t|", key=text.partition("\n")[0].count)
+    first, *lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return [cell.strip().removeprefix("#").strip() for cell in first], lines
 
 
 def _number(text: str) -> float:
@@ -413,10 +418,9 @@ def _number(text: str) -> float:
 def split_rows(root: Path) -> dict[int, Row]:
     """The galaxies of the file that `read_split_file` asks for, and those that it does not list."""
     codes = {"train": 0.0, "val": 1.0, "test": 2.0}
-    table = list(
-        csv.DictReader(io.StringIO((root / "splits.csv").read_bytes().decode("utf-8-sig"), newline=""))
-    )
-    listed = {row["id"].strip(): codes[row["split"]] for row in table if row["id"].strip()}
+    header, lines = plain_table(root / "splits.csv")
+    rows = [dict(zip(header, map(str.strip, line), strict=False)) for line in lines]
+    listed = {row["id"]: codes[row["split"]] for row in rows if row.get("id")}
     asked = ["1", "22", "J12+3", "4", "5", "6"]
     return {line: Row(name, (listed.get(name, -1.0),)) for line, name in enumerate(asked, 2)}
 
