@@ -38,6 +38,12 @@ def in_hydras_notation(arguments: Sequence[str]) -> list[str]:
         ConfigError: A path is empty, or a comma could be read in two ways.
     """
     swept = any(argument in MULTIRUN or argument.startswith("sweep=") for argument in arguments)
+    for previous, argument in zip(["", *arguments], arguments, strict=False):
+        of_option = previous.startswith("-") and previous not in MULTIRUN  # such as that of --config-dir
+        if not of_option and not argument.startswith("-") and _exists(argument):
+            text = "is a file or a folder, and settings are written key=value"
+            meant = pasteable(f"run={argument}")
+            raise ConfigError([Problem(argument, text, nearest=meant, source=argument)])
     return [_rewritten(argument, swept) for argument in arguments]
 
 
@@ -63,9 +69,6 @@ def with_text(argument: str, change: Callable[[str], str]) -> str:
 
 def _rewritten(argument: str, swept: bool) -> str:
     key, is_override, value = argument.partition("=")
-    if not argument.startswith("-") and _exists(argument):
-        text = "is a file or a folder, and settings are written key=value"
-        raise ConfigError([Problem(argument, text, nearest=pasteable(f"run={argument}"), source=argument)])
     if not is_override or key.startswith("~"):
         return argument
     value = _HOME.sub(lambda _: str(Path.home()), value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -155,3 +156,10 @@ def test_a_column_in_brackets_is_text() -> None:
     for argument in ("data.catalog.class_column=[OIII]", "+data.catalog.group_column=[O III]"):
         assert value_of(in_hydras_notation([argument])[0]) == argument.partition("=")[2]
     assert value_of(in_hydras_notation(["data.catalog.extra_columns=[OIII]"])[0]) == ["OIII"]
+
+
+def test_a_folder_without_a_key_is_refused_and_that_of_an_option_is_not(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"did you mean run={tmp_path}?")):
+        in_hydras_notation([str(tmp_path)])
+    given = ["--config-dir", str(tmp_path), "model=mean"]
+    assert in_hydras_notation(given) == given

@@ -49,7 +49,7 @@ def commands(mark: str, pages: Iterable[str] = PAGES) -> list[str]:
 
 RUN = [line for line in commands("", [page for page in PAGES if page not in OWN]) if "tiny_cnn" not in line]
 WORKED = [line for line in commands("") if "tiny_cnn" in line]
-# Sweeps, and the trainings that only the pages in docs/ show: README and the guides are what people try first.
+# Sweeps, and the trainings that only the pages in docs/ show; README and the guides are tried first.
 FIRST = commands("", [page for page in PAGES if page == "README.md" or page.startswith("docs/guides/")])
 SLOW = [
     line
