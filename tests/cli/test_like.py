@@ -174,6 +174,7 @@ def test_a_folder_of_options_names_no_run_to_go_on_with(
     assert "resume is runs/x; it must be null or auto" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_more_seeds_of_a_run(command: Command, quick: list[str], tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "first")
     begun = ["model=average_color", "target=question1", f"hydra.run.dir={first.path}"]

@@ -128,7 +128,7 @@ SIZES = (64, *(pytest.param(size, marks=pytest.mark.slow) for size in (106, 128,
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_every_network_works_at_every_size(size: int, channels: int) -> None:
     for option in (o for o in OPTIONS if o.startswith("model=") and o != "model=resnet50"):
         config = plain(composed(f"crop.size={size}", f"crop.channels={channels}", option))

@@ -121,6 +121,7 @@ def test_lightning_walks_another_order_each_epoch(survey: Path, cache: Path, tmp
     assert len({tuple(sorted(rows)) for rows in recorder.epochs}) == 1
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_what_albumentations_draws(survey: Path, cache: Path) -> None:
     augment = Augment(engine="albumentations", rotate="full", flip=0.5)
 
@@ -131,6 +132,7 @@ def test_workers_do_not_change_what_albumentations_draws(survey: Path, cache: Pa
     assert torch.equal(images(0), images(2))
 
 
+@pytest.mark.slow
 def test_a_program_ends_although_workers_ignore_its_signals(survey: Path, cache: Path) -> None:
     code = f"""
 from pathlib import Path

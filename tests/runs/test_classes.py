@@ -18,6 +18,7 @@ def classes(quick: list[str]) -> list[str]:
     return [*(o for o in quick if not o.startswith("model=")), "target=question1", "loss=cross_entropy"]
 
 
+@pytest.mark.slow
 def test_a_sweep_of_methods_is_one_table(
     command: Command, classes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

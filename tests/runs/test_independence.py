@@ -36,6 +36,7 @@ def same_training(first: RunFolder, second: RunFolder) -> None:
         pd.testing.assert_frame_equal(*predictions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["batch", "albumentations"])
 def test_a_warm_cache_and_another_cold_one_change_nothing(
     command: Command, quick: list[str], tmp_path: Path, engine: str
@@ -49,6 +50,7 @@ def test_a_warm_cache_and_another_cold_one_change_nothing(
     same_training(cold, other)
 
 
+@pytest.mark.slow
 def test_threads_that_decode_change_nothing(command: Command, quick: list[str], tmp_path: Path) -> None:
     runs = [
         run(

@@ -81,6 +81,7 @@ def test_each_job_of_a_sweep_is_a_run_of_its_own_that_is_closed(
     assert "test/rmse" not in second_run.data.metrics
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_in_the_same_run(
     command: Command,
     quick: list[str],
@@ -108,6 +109,7 @@ def test_a_resumed_run_goes_on_in_the_same_run(
     assert [metric.step for metric in history] == [7, 15, 23]
 
 
+@pytest.mark.slow
 def test_a_run_that_mlflow_has_lost_begins_anew(
     command: Command, quick: list[str], tmp_path: Path, store: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,8 +23,16 @@ def validated(run: RunFolder, metric: str) -> pd.Series:
     return pd.read_csv(run.path / "metrics.csv")[metric].dropna()
 
 
-@pytest.mark.parametrize("network", ["deep_cnn", "resnet18"])  # without and with batch norm
-@pytest.mark.parametrize("average", [EMA, OWN_AVERAGE, [*EMA, "+trainer.val_check_interval=0.5"]])
+@pytest.mark.parametrize(
+    ("average", "network"),  # without and with batch norm
+    [
+        (OWN_AVERAGE, "deep_cnn"),
+        (EMA, "resnet18"),
+        pytest.param(EMA, "deep_cnn", marks=pytest.mark.slow),
+        pytest.param(OWN_AVERAGE, "resnet18", marks=pytest.mark.slow),
+        pytest.param([*EMA, "+trainer.val_check_interval=0.5"], "resnet18", marks=pytest.mark.slow),
+    ],
+)
 def test_averaged_weights_are_scored_as_they_were_validated(
     command: Command, quick: list[str], tmp_path: Path, average: list[str], network: str
 ) -> None:

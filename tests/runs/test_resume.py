@@ -128,13 +128,13 @@ def test_a_run_killed_at_any_step_ends_the_same(
     [
         ["trainer.accumulate_grad_batches=3"],
         ["scheduler=plateau", "scheduler.scheduler.patience=0"],
-        ["scheduler=onecycle", "optimizer=sgd"],
-        ["augment=colour", "augment.engine=albumentations", "data.workers=0"],
         ["+trainer.val_check_interval=0.25"],
         ["callbacks=ema", "model=resnet18", "crop.size=32", "+trainer.val_check_interval=0.5"],
         *(
             pytest.param(more, marks=pytest.mark.slow)
             for more in (
+                ["augment=colour", "augment.engine=albumentations", "data.workers=0"],
+                ["scheduler=onecycle", "optimizer=sgd"],
                 [
                     "callbacks.early_stopping.patience=1",
                     "callbacks.early_stopping.min_delta=1",
@@ -168,6 +168,7 @@ def test_whatever_is_trained_how(
     same_runs(whole, broken)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["validation_step", "on_validation_epoch_end", "on_train_epoch_end"])
 def test_killed_between_two_epochs(
     command: Command, quick: list[str], tmp_path: Path, at_step: Callable[..., None], method: str
@@ -197,6 +198,7 @@ def test_a_run_that_was_moved_keeps_its_best_checkpoint(
     same_runs(whole, moved)
 
 
+@pytest.mark.slow
 def test_a_signal_in_the_last_step_of_a_job_ends_the_sweep(
     command: Command, quick: list[str], tmp_path: Path, at_step: Callable[..., None]
 ) -> None:
@@ -421,6 +423,7 @@ def test_a_sweep_does_not_become_another_one(
     assert (tmp_path / "multirun.yaml").read_text() == recorded
 
 
+@pytest.mark.slow
 def test_one_job_of_a_ready_made_sweep_goes_on_alone(
     command: Command,
     quick: list[str],
@@ -445,6 +448,7 @@ def test_one_job_of_a_ready_made_sweep_goes_on_alone(
     assert [run.result().status for run in find_runs(tmp_path / "sweep")] == ["done", "done"]
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_after_a_checkpoint_makes_no_room_for_another(
     command: Command,
     quick: list[str],
