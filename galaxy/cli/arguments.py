@@ -249,7 +249,7 @@ def _said(key: str, run: RunFolder) -> RunFolder:
 def _check_same_sweep(name: str, arguments: list[str]) -> None:
     """Refuses what would change the jobs of a sweep, in whose folder Hydra records the latest command."""
     for argument in arguments:
-        key = argument.partition("=")[0].lstrip("+~")
+        key = key_of(argument)
         if argument.startswith("-") or key in ("resume", *RESUMABLE_SETTINGS) or re.match("hydra[./]", key):
             continue
         if "=" in argument or argument.startswith("~"):

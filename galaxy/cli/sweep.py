@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
 from galaxy.config.jobs import are_planned, planned_jobs
+from galaxy.config.overrides import key_of
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
 from galaxy.system.errors import UserError
 
@@ -33,7 +34,7 @@ class Sweep(Callback):
         jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
         Sweep.jobs = len(jobs) if are_planned(config) else 0
         constant = set(jobs[0]).intersection(*jobs)
-        keys = sorted(override.partition("=")[0].lstrip("+~") for override in constant)
+        keys = sorted(key_of(override) for override in constant)
         with read_write(config.hydra.overrides):
             # Hydra composes every job with these overrides.
             config.hydra.overrides.hydra.append(

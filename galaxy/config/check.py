@@ -222,6 +222,15 @@ def nodes(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from nodes(item, key)
 
 
+def leaves(node: dict[str, Any], owner: str = "") -> Iterator[tuple[str, Any]]:
+    """Lists every value below a plain node with its dotted key. A list is one value."""
+    for name, value in node.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{owner}{name}.")
+        else:
+            yield f"{owner}{name}", value
+
+
 def _references(config: DictConfig) -> Iterator[tuple[str, str]]:
     """Lists each key with a `${other.key}` in its value, and the full name of that other key."""
     for path, value in nodes(OmegaConf.to_container(config, resolve=False)):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from galaxy.config.check import leaves
+from galaxy.config.overrides import key_of
 from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
@@ -128,14 +130,13 @@ def _read(run: RunFolder) -> Record:
     }
     given = {}
     for override in run.overrides():
-        key, _, value = override.partition("=")
-        given[key.lstrip("+~")] = "null" if key.startswith("~") else value
+        given[key_of(override)] = "null" if override.startswith("~") else override.partition("=")[2]
     data = run.meta().get("data", {})
     return Record(
         run,
         run.result(),
         choices,
-        dict(_flat(run.config())),
+        {key: _word(value) for key, value in leaves(run.config())},
         given,
         data.get("fingerprints", {}).get("val"),
         data.get("val"),
@@ -320,14 +321,6 @@ def _differing(records: Sequence[Record]) -> pd.DataFrame:
 
 def _leaf(name: str) -> str:
     return name.rpartition(".")[2]
-
-
-def _flat(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", _word(value)
 
 
 def _word(value: Any) -> str:

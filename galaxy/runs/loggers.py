@@ -14,6 +14,7 @@ from typing import Any
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from galaxy.config.check import leaves
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.runs.folder import Result, RunFolder, Status
 from galaxy.system.errors import UserError
@@ -314,19 +315,10 @@ def _log_parameters(logger: MLFlowLogger, config: dict[str, Any]) -> None:
     from mlflow.entities import Param  # noqa: PLC0415
 
     known = logger.experiment.get_run(logger.run_id).data.params
-    named = {re.sub(r"[^\w/.: -]", "_", key): str(value) for key, value in _leaves(config)}
+    named = {re.sub(r"[^\w/.: -]", "_", key): str(value) for key, value in leaves(config)}
     new = [Param(key, value) for key, value in named.items() if key not in known]
     for start in range(0, len(new), _MLFLOW_BATCH):
         logger.experiment.log_batch(logger.run_id, params=new[start : start + _MLFLOW_BATCH])
-
-
-def _leaves(node: dict[str, Any], owner: str = "") -> Iterator[tuple[str, Any]]:
-    """Lists every value of a configuration with its dotted key. A list is one value."""
-    for name, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{owner}{name}.")
-        else:
-            yield f"{owner}{name}", value
 
 
 def _metrics_file(folder: Path, metrics: str) -> CSVLogger:

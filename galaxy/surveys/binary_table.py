@@ -6,6 +6,7 @@ import importlib.util
 import logging
 import unicodedata
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ _AVIF = (b"ftypavif", b"ftypavis", b"ftypmif1", b"ftypheic")
 _NUMBERS = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_decimal)
 
 
-class ArrowTable:
+class ArrowTable(ABC):
     """A table whose columns Arrow reads.
 
     Attributes:
@@ -77,9 +78,9 @@ class ArrowTable:
         frame = pd.DataFrame(columns, index=None if columns else range(count))
         return frame.set_axis(pd.RangeIndex(1, count + 1, name=self.place))
 
+    @abstractmethod
     def read(self, names: list[str]) -> pa.Table:
         """Reads columns, in this order."""
-        raise NotImplementedError
 
     def _decoded(self, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
         """The text of a column of bytes. Astropy and others write text so."""
