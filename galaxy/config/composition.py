@@ -86,7 +86,7 @@ class Composer:
             if override is not None and problem is not None and override.is_sweep_override():
                 problem = self._several(override, problem)
             if override is not None and problem is None:
-                options = self.loader.get_group_options(override.key_or_group)
+                options = self.loader.repository.get_group_options(override.key_or_group)
                 if options and not isinstance(override.value(), dict):
                     problem = _wrong_choice(override, argument, options)
                     groups += [] if problem else [argument]
@@ -135,7 +135,7 @@ class Composer:
         text = " ".join(str(error).split())
         if isinstance(error, MissingConfigException) and error.missing_cfg_file is not None:
             group, _, option = error.missing_cfg_file.rpartition("/")
-            options = tuple(self.loader.get_group_options(group))
+            options = tuple(self.loader.repository.get_group_options(group))
             near, key = nearest(option, options), group or "--config-name"
             return Problem(key, f"has no option {option}", options, near, self._mention(option))
         if match := re.search(r"Could not override '([^']*)'", text):
@@ -253,7 +253,7 @@ class Composer:
         group, _, rest = key.partition(".")
         choices = config.hydra.runtime.choices
         found = []
-        for option in self.loader.get_group_options(group) if rest and group in choices else ():
+        for option in self.loader.repository.get_group_options(group) if rest and group in choices else ():
             with suppress(Exception):  # A file that cannot be read is another mistake.
                 loaded = self.loader.repository.load_config(f"{group}/{option}")
                 assert loaded is not None  # It is one of the options.

@@ -233,7 +233,7 @@ def _merged_options(composer: Composer, config: DictConfig) -> list[Problem]:
     """Finds groups with several options: Hydra would merge them, and the last `_target_` would win."""
     text = "is given several options, which would be merged into one: choose one, or sweep with -m"
     groups = [key for key, node in config.items() if isinstance(node, DictConfig) and "_target_" in node]
-    options = {str(key): tuple(composer.loader.get_group_options(str(key))) for key in groups}
+    options = {str(key): tuple(composer.loader.repository.get_group_options(str(key))) for key in groups}
     chosen = config.hydra.runtime.choices
     return [Problem(key, text, names) for key, names in options.items() if names and key not in chosen]
 
