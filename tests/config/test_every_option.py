@@ -55,7 +55,8 @@ def rooted(*overrides: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+# Of the others the next test says more.
+@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith(("sweep", "experiment"))])
 def test_every_option_composes_and_is_right(option: str) -> None:
     config: dict[str, Any] = plain(composed(*rooted(option)))
     assert {"data", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler"} <= set(config)
@@ -76,7 +77,8 @@ def test_every_option_builds_what_it_describes(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # MLflow keeps its runs below the working directory
-    config = plain(composed(*rooted(option)))
+    config: dict[str, Any] = plain(composed(*rooted(option)))
+    assert {"data", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler"} <= set(config)
     if config["trainer"]["accelerator"] == "gpu":
         config["trainer"] |= {"accelerator": "cpu", "devices": 1}
     build_data(config)

@@ -316,6 +316,7 @@ def test_the_worked_example_runs(line: str, house: Path, quick: list[str]) -> No
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_in_the_worked_example_names_its_key(house: Path, quick: list[str]) -> None:
     line = "galaxy train model=tiny_cnn model.width=0"
     done = call_in(house, shortened(shlex.split(line), quick, house / "simulated"))

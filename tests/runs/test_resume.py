@@ -1,5 +1,6 @@
 """A run that was killed, or asked to stop, ends as if it had not been."""
 
+import hashlib
 import os
 import signal
 from collections.abc import Callable
@@ -97,6 +98,26 @@ def same_runs(first: RunFolder, second: RunFolder) -> None:
         pd.testing.assert_frame_equal(*predictions)
 
 
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the runs that nothing stopped."""
+    return tmp_path_factory.mktemp("wholes")
+
+
+@pytest.fixture
+def unbroken(command: Command, quick: list[str], wholes: Path) -> Callable[..., RunFolder]:
+    """Trains to the end with these settings, once for all tests that ask for the same."""
+
+    def trained(*settings: str) -> RunFolder:
+        name = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:16]
+        run = RunFolder(wholes / name)
+        if not run.result_file.exists():
+            assert command("train.py", *quick, *SETTINGS, *settings, f"hydra.run.dir={run.path}") == 0
+        return run
+
+    return trained
+
+
 @pytest.mark.parametrize(
     ("step", "every"),
     [
@@ -111,14 +132,19 @@ def same_runs(first: RunFolder, second: RunFolder) -> None:
     ],
 )
 def test_a_run_killed_at_any_step_ends_the_same(
-    command: Command, quick: list[str], tmp_path: Path, at_step: Callable[..., None], step: int, every: int
+    command: Command,
+    quick: list[str],
+    unbroken: Callable[..., RunFolder],
+    tmp_path: Path,
+    at_step: Callable[..., None],
+    step: int,
+    every: int,
 ) -> None:
-    settings = [*quick, *SETTINGS, f"callbacks.last.every_n_train_steps={every}"]
-    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
-    assert command("train.py", *settings, f"hydra.run.dir={whole.path}") == 0
+    often = f"callbacks.last.every_n_train_steps={every}"
+    whole, broken = unbroken(often), RunFolder(tmp_path / "broken")
     at_step(step, kill)
     with pytest.raises(Killed):
-        command("train.py", *settings, f"hydra.run.dir={broken.path}")
+        command("train.py", *quick, *SETTINGS, often, f"hydra.run.dir={broken.path}")
     assert command("train.py", f"resume={broken.path}") == 0
     same_runs(whole, broken)
 
@@ -129,7 +155,7 @@ def test_a_run_killed_at_any_step_ends_the_same(
         ["trainer.accumulate_grad_batches=3"],
         ["scheduler=plateau", "scheduler.scheduler.patience=0"],
         ["+trainer.val_check_interval=0.25"],
-        ["callbacks=ema", "model=resnet18", "crop.size=32", "+trainer.val_check_interval=0.5"],
+        ["callbacks=ema", "+trainer.val_check_interval=0.5"],
         *(
             pytest.param(more, marks=pytest.mark.slow)
             for more in (
@@ -141,7 +167,7 @@ def test_a_run_killed_at_any_step_ends_the_same(
                     "trainer.max_epochs=5",
                 ],
                 ["target=question1", "loss=cross_entropy", "loss.class_weights=balanced"],
-                ["model=resnet18", "model.frozen_epochs=1", "crop.size=32"],
+                ["model=resnet18", "model.frozen_epochs=1", "callbacks=ema"],
                 ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=0.1"],
                 ["callbacks.early_stopping.monitor=train/loss", "trainer.log_every_n_steps=5"],
                 [
@@ -253,18 +279,18 @@ def test_killed_after_the_training(
 def test_a_signal_leaves_a_checkpoint_of_that_step(
     command: Command,
     quick: list[str],
+    unbroken: Callable[..., RunFolder],
     tmp_path: Path,
     at_step: Callable[..., None],
     capsys: pytest.CaptureFixture[str],
     signum: signal.Signals,
     step: int,
 ) -> None:
-    settings = [*quick, *SETTINGS, "callbacks.last.every_n_train_steps=1000"]
-    whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
-    assert command("train.py", *settings, f"hydra.run.dir={whole.path}") == 0
+    seldom = "callbacks.last.every_n_train_steps=1000"
+    whole, broken = unbroken(seldom), RunFolder(tmp_path / "broken")
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     at_step(step, lambda: os.kill(os.getpid(), signum))
-    assert command("train.py", *settings, f"hydra.run.dir={broken.path}") == 128 + signum
+    assert command("train.py", *quick, *SETTINGS, seldom, f"hydra.run.dir={broken.path}") == 128 + signum
     assert f"resume={broken.path}" in capsys.readouterr().err
     result = broken.result()
     assert (result.status, result.error) == ("interrupted", f"interrupted by {signum.name}")
@@ -388,8 +414,9 @@ def test_a_sweep_goes_on_where_it_stopped(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     sweep = ["-m", *quick, "loss=mse,huber,weighted_mse", *SETTINGS, "callbacks.last.every_n_train_steps=3"]
+    sweep += ["trainer.max_epochs=2"]
     assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/whole") == 0
-    at_step(4 * STEPS, lambda: os.kill(os.getpid(), signal.SIGINT))  # in the second job
+    at_step(3 * STEPS, lambda: os.kill(os.getpid(), signal.SIGINT))  # in the second job
     assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/broken") == 130
     said = capsys.readouterr()
     assert "interrupted" in said.out
