@@ -70,6 +70,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         split_seed: See there.
         stratify: See there. The labels must be classes, or the survey must know kinds.
         split_file: See there.
+        folds: See there.
+        fold: See there.
         cache: The folder of the image caches.
         residence: Where batches are gathered from; see `galaxy.data.pixels.place_pixels`.
         workers: The number of threads that decode, and of processes that augment one image after the other;
@@ -102,6 +104,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         split_seed: int = 0,
         stratify: bool = False,
         split_file: str | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
         cache: str = "cache",
         residence: Literal["auto", "disk", "memory", "device"] = "auto",
         workers: int | None = None,
@@ -119,6 +123,8 @@ class GalaxyDataModule(pl.LightningDataModule):
             split_seed,
             stratify,
             None if split_file is None else Path(split_file),
+            folds,
+            fold,
         )
         self.reader = catalog
         self.root = None if root is None else Path(root).expanduser()
@@ -239,7 +245,8 @@ class GalaxyDataModule(pl.LightningDataModule):
                 "been saved as floats)"
             )
         for split in splits:
-            if split != "test" or self.split_settings.test_fraction > 0:
+            settings = self.split_settings
+            if split != "test" or settings.test_fraction > 0 or settings.folds is not None:
                 self.nonempty_rows(split)
 
     @property
@@ -266,8 +273,8 @@ class GalaxyDataModule(pl.LightningDataModule):
             raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.targets
 
-    def fingerprint(self, split: str) -> str:
-        """Digests the galaxies of a split and the questions about them.
+    def fingerprint(self, split: str, *rules: int) -> str:
+        """Digests the galaxies of a split and the questions about them, and perhaps rules about them.
 
         Errors compare only between runs with the same fingerprint. It depends on the ids as text, the names
         of the columns, the meaning of the labels, and the targets rounded to a millionth. It depends neither
@@ -276,7 +283,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         rows = self.rows[split]
         names = [str(name) for name in self.catalog.identifiers[rows].tolist()]
         order = sorted(range(len(rows)), key=names.__getitem__)
-        text = [[names[i] for i in order], self.labels.columns, self.labels.meaning]
+        text = [[names[i] for i in order], self.labels.columns, self.labels.meaning, *rules]
         digest = blake2b(json.dumps(text).encode(), digest_size=16)
         targets = np.rint(self.targets[rows[order]].astype(np.float64) * 1e6)
         digest.update(targets.astype("<i8").tobytes())
@@ -288,8 +295,9 @@ class GalaxyDataModule(pl.LightningDataModule):
         Returns:
             "fingerprint", a digest of all ids, labels, weights, counts, further columns, splits and pixels,
             which must not change when a run is resumed; "galaxies" and the sizes of the splits;
-            "fingerprints" of the validation and the test split; and "skipped", the number of rows and images
-            that were left out.
+            "fingerprints" of the validation and the test split and, with folds, of all galaxies and their
+            folds, which all runs of these folds share; and "skipped", the number of rows and images that were
+            left out.
         """
         digest = blake2b(self.images.digest.encode(), digest_size=16)
         digest.update(self.catalog.ids.tobytes())
@@ -299,11 +307,15 @@ class GalaxyDataModule(pl.LightningDataModule):
         for name, numbers in self.catalog.extra_numbers.items():
             digest.update(name.encode() + numbers.tobytes())
         digest.update(self.splits.tobytes())
+        fingerprints = {name: self.fingerprint(name) for name in ("val", "test")}
+        if (folds := self.split_settings.folds) is not None:
+            rules = folds, self.split_settings.split_seed, self.split_settings.stratify
+            fingerprints["folds"] = self.fingerprint("all", *rules)
         return {
             "fingerprint": digest.hexdigest(),
             "galaxies": len(self.catalog),
             **{name: len(self.rows[name]) for name in SPLITS},
-            "fingerprints": {name: self.fingerprint(name) for name in ("val", "test")},
+            "fingerprints": fingerprints,
             "skipped": len(self.catalog.skipped),
         }
 
@@ -316,9 +328,12 @@ class GalaxyDataModule(pl.LightningDataModule):
         rows = self.rows[split]
         if not len(rows):
             sizes = ", ".join(f"{name} {len(self.rows[name])}" for name in SPLITS)
+            other = "another share (data.val_fraction, data.test_fraction)"
+            if self.split_settings.folds is not None:
+                other = "fewer folds (data.folds)"
             raise UserError(
                 f"the {split} split is empty ({sizes} of {len(self.catalog)} galaxies): use more galaxies "
-                "(data.limit) or another share (data.val_fraction, data.test_fraction)"
+                f"(data.limit) or {other}"
             )
         return rows
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -54,6 +55,14 @@ def score(metric: str, predicted: Array, true: Array, questions: Mapping[str, Se
     mean = parts.mean(axis=0)
     gradient = _gradient(function, mean)
     return Score(function(mean), (parts - mean) @ gradient / len(parts))
+
+
+def score_table(metric: str, table: pd.DataFrame, questions: Mapping[str, Sequence[int]]) -> Score | None:
+    """Scores a table of predictions, as a run folder holds it; see `score` for the rest."""
+    columns = [column for column in table if f"true/{column}" in table]
+    predicted = table[columns].to_numpy(np.float64)
+    true = table[[f"true/{column}" for column in columns]].to_numpy(np.float64)
+    return score(metric, predicted, true, questions)
 
 
 def _gradient(function: Callable[[Array], float], at: Array) -> Array:
