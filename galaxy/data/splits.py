@@ -105,17 +105,16 @@ class SplitSettings:
             (N,) int8, indices of `SPLITS`; and which galaxies the file of splits lists, if there is one.
 
         Raises:
-            UserError: The file of splits cannot be used, or there are fewer groups than folds.
+            UserError: The file of splits cannot be used.
         """
-        strata = catalog.strata if self.stratify else None
-        if self.folds is None or self.fold is None:
+        folds = self.folds_of(catalog)
+        if folds is not None and self.folds is not None and self.fold is not None:
+            splits = splits_of_fold(folds, self.folds, self.fold)
+        else:
+            strata = catalog.strata if self.stratify else None
             splits = assign_splits(
                 catalog.ids, self.val_fraction, self.test_fraction, self.split_seed, strata, catalog.groups
             )
-        else:
-            self._check_enough(catalog, self.folds)
-            folds = assign_folds(catalog.ids, self.folds, self.split_seed, strata, catalog.groups)
-            splits = splits_of_fold(folds, self.folds, self.fold)
         if self.split_file is None:
             return splits, None
         names = [str(name) for name in catalog.identifiers.tolist()]
@@ -127,14 +126,12 @@ class SplitSettings:
         log.info("%s (%s)", listed.words(), self.split_file)
         return override_splits(splits, fixed, catalog.groups, names), listed
 
-    def _check_enough(self, catalog: Catalog, folds: int) -> None:
-        count = len(catalog if catalog.groups is None else np.unique(catalog.groups))
-        if count < folds:
-            kept = "" if catalog.groups is None else " groups of galaxies that stay together"
-            raise UserError(
-                f"data.folds is {folds}, but data={catalog.name} has only {count}{kept or ' galaxies'}: use "
-                "fewer folds"
-            )
+    def folds_of(self, catalog: Catalog) -> NDArray[np.int64] | None:
+        """Returns the fold of each galaxy, (N,) int64 from 0; None without folds."""
+        if self.folds is None:
+            return None
+        strata = catalog.strata if self.stratify else None
+        return assign_folds(catalog.ids, self.folds, self.split_seed, strata, catalog.groups)
 
 
 def unit_hash(ids: NDArray[np.int64], salt: str, seed: int = 0) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from galaxy.config.objective import Direction, direction
 from galaxy.reports.folds import with_folds_together
 from galaxy.reports.records import Record, group_titles, setting_texts
-from galaxy.reports.scores import Score, score_table
+from galaxy.reports.scores import Score, arrays, score
 from galaxy.reports.statistics import Comparison, Difference, Setting, compare, runs_needed
 from galaxy.system.errors import UserError
 
@@ -219,7 +219,7 @@ def _score(record: Record, metric: str) -> Score | None:
     split, _, name = metric.partition("/")
     table = record.predictions("val") if split == "val" else None
     questions = None if table is None else record.questions()
-    return None if table is None or questions is None else score_table(name, table, questions)
+    return None if table is None or questions is None else score(name, *arrays(table), questions)
 
 
 def _verdict(found: Comparison, index: int) -> Verdict:

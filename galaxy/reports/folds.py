@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from galaxy.reports.records import Record
-from galaxy.reports.scores import score_table
+from galaxy.reports.scores import arrays, value
 from galaxy.runs.folder import Result
 
 
@@ -134,15 +134,16 @@ def _result(record: FoldsRecord, parts: Sequence[Record], empty: Result) -> Resu
         if table is None or questions is None:
             return None
         known[split] = [_known(table) for table in tables if table is not None]
-        for name, value in _pooled([part.result.metrics for part in parts], known, split).items():
-            found = score_table(name.partition("/")[2], table, questions)
-            metrics[name] = value if found is None else found.value
+        predicted, true = arrays(table)
+        for name, pooled in _pooled([part.result.metrics for part in parts], known, split).items():
+            found = value(name.partition("/")[2], predicted, true, questions)
+            metrics[name] = pooled if found is None else found
     every = [part.result.baselines for part in parts]
     baselines = {
         name: {
-            metric: value
+            metric: figure
             for split in known
-            for metric, value in _pooled([each[name] for each in every], known, split).items()
+            for metric, figure in _pooled([each[name] for each in every], known, split).items()
         }
         for name in every[0]
         if all(name in each for each in every)
@@ -152,8 +153,8 @@ def _result(record: FoldsRecord, parts: Sequence[Record], empty: Result) -> Resu
         name = objective["metric"]
         judged = [part.result.objective or {"value": None} for part in parts]
         values = [{name: found["value"]} for found in judged if found["value"] is not None]
-        pooled = _pooled(values, known, "val") if len(values) == len(parts) else {}
-        objective = {**objective, "value": metrics.get(name, pooled.get(name))}
+        common = _pooled(values, known, "val") if len(values) == len(parts) else {}
+        objective = {**objective, "value": metrics.get(name, common.get(name))}
     speeds = [p.result.images_per_second for p in parts if p.result.images_per_second is not None]
     return replace(
         empty,
