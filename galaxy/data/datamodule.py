@@ -291,11 +291,12 @@ class GalaxyDataModule(pl.LightningDataModule):
         return self.catalog.targets
 
     def fingerprint(self, split: str) -> str:
-        """Digests the galaxies of a split and the questions about them; "folds" is all galaxies with their folds.
+        """Digests the galaxies of a split and the questions about them.
 
-        Errors compare only between runs with the same fingerprint. It depends on the ids as text, the names
-        of the columns, the meaning of the labels, and the targets rounded to a millionth. It depends neither
-        on weights, pixels, crops and paths nor on the order of the galaxies.
+        The split "folds" stands for all galaxies with their folds. Errors compare only between runs with the
+        same fingerprint. It depends on the ids as text, the names of the columns, the meaning of the labels,
+        and the targets rounded to a millionth. It depends neither on weights, pixels, crops and paths nor on
+        the order of the galaxies.
         """
         rows = self.rows["all" if split == "folds" else split]
         names = [str(name) for name in self.catalog.identifiers[rows].tolist()]
