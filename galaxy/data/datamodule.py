@@ -70,6 +70,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         split_seed: See there.
         stratify: See there. The labels must be classes, or the survey must know kinds.
         split_file: See there.
+        folds: See there.
+        fold: See there.
         cache: The folder of the image caches.
         residence: Where batches are gathered from; see `galaxy.data.pixels.place_pixels`.
         workers: The number of threads that decode, and of processes that augment one image after the other;
@@ -102,6 +104,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         split_seed: int = 0,
         stratify: bool = False,
         split_file: str | None = None,
+        folds: int | None = None,
+        fold: int | None = None,
         cache: str = "cache",
         residence: Literal["auto", "disk", "memory", "device"] = "auto",
         workers: int | None = None,
@@ -119,6 +123,8 @@ class GalaxyDataModule(pl.LightningDataModule):
             split_seed,
             stratify,
             None if split_file is None else Path(split_file),
+            folds,
+            fold,
         )
         self.reader = catalog
         self.root = None if root is None else Path(root).expanduser()
@@ -159,7 +165,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         splits, self.listed = self.split_settings.split(catalog)
         rows = sample_rows(catalog.ids, self.limit)
         self.catalog: Catalog = catalog.take(rows)
-        self._split(splits[rows])
+        folds = self.split_settings.folds_of(catalog)
+        self._split(splits[rows], None if folds is None else folds[rows])
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the catalog and opens the image cache, once. Lightning calls it before a training, too.
@@ -193,7 +200,8 @@ class GalaxyDataModule(pl.LightningDataModule):
             self.root,
         )
         self.catalog = self.catalog.take(self.images.kept, self.images.skipped)
-        self._split(self.splits[self.images.kept])
+        kept = self.images.kept
+        self._split(self.splits[kept], None if self.folds is None else self.folds[kept])
         for caution in crop_cautions(self.images, self.crop):
             log.warning("%s", caution)
         may_group = callable(self.reader) and "group_column" in signature(self.reader).parameters
@@ -204,9 +212,9 @@ class GalaxyDataModule(pl.LightningDataModule):
             log.warning("left out %d bad rows or images:\n%s", len(skipped), listing(skipped))
             log.info("all of them:\n%s", listing(skipped, len(skipped)), extra={"for_file": True})
 
-    def _split(self, splits: NDArray[np.int8]) -> None:
-        """Stores the split of each galaxy, and the rows of each split."""
-        self.splits = splits
+    def _split(self, splits: NDArray[np.int8], folds: NDArray[np.int64] | None) -> None:
+        """Stores the split and the fold of each galaxy, and the rows of each split."""
+        self.splits, self.folds = splits, folds
         self.rows = {name: np.flatnonzero(splits == code) for code, name in enumerate(SPLITS)}
         self.rows["all"] = np.arange(len(splits))
 
@@ -218,7 +226,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
         Raises:
             UserError: There are no labels or no kinds to stratify by, the file of splits lists none of the
-                galaxies, or a split is empty.
+                galaxies, or a split or a fold is empty.
         """
         name = self.catalog.name
         if self.catalog.labels is None or self.catalog.targets is None:
@@ -238,9 +246,25 @@ class GalaxyDataModule(pl.LightningDataModule):
                 f"data={name}, which are called {self.catalog.identifiers[0]} and so on (ids must not have "
                 "been saved as floats)"
             )
+        if self.folds is not None and self.split_settings.folds is not None:
+            self._check_folds(self.folds, self.split_settings.folds)
         for split in splits:
             if split != "test" or self.split_settings.test_fraction > 0:
                 self.nonempty_rows(split)
+
+    def _check_folds(self, folds: NDArray[np.int64], count: int) -> None:
+        """Refuses empty folds, whichever fold this run tests, because the folds are one result together."""
+        sizes = np.bincount(folds, minlength=count)
+        if sizes.all():
+            return
+        groups = self.catalog.groups
+        many = f"{len(self.catalog):,} galaxies"
+        if groups is not None:
+            many = f"{len(np.unique(groups)):,} groups of galaxies that stay together"
+        raise UserError(
+            f"data.folds is {count}, but none of the {many} falls into fold {sizes.argmin()}: use more "
+            "galaxies (data.limit), fewer folds or another data.split_seed"
+        )
 
     @property
     def labels(self) -> Labels:
@@ -269,14 +293,17 @@ class GalaxyDataModule(pl.LightningDataModule):
     def fingerprint(self, split: str) -> str:
         """Digests the galaxies of a split and the questions about them.
 
-        Errors compare only between runs with the same fingerprint. It depends on the ids as text, the names
-        of the columns, the meaning of the labels, and the targets rounded to a millionth. It depends neither
-        on weights, pixels, crops and paths nor on the order of the galaxies.
+        The split "folds" stands for all galaxies with their folds. Errors compare only between runs with the
+        same fingerprint. It depends on the ids as text, the names of the columns, the meaning of the labels,
+        and the targets rounded to a millionth. It depends neither on weights, pixels, crops and paths nor on
+        the order of the galaxies.
         """
-        rows = self.rows[split]
+        rows = self.rows["all" if split == "folds" else split]
         names = [str(name) for name in self.catalog.identifiers[rows].tolist()]
         order = sorted(range(len(rows)), key=names.__getitem__)
-        text = [[names[i] for i in order], self.labels.columns, self.labels.meaning]
+        text: list[Any] = [[names[i] for i in order], self.labels.columns, self.labels.meaning]
+        if split == "folds" and self.folds is not None:
+            text.append(self.folds[rows[order]].tolist())
         digest = blake2b(json.dumps(text).encode(), digest_size=16)
         targets = np.rint(self.targets[rows[order]].astype(np.float64) * 1e6)
         digest.update(targets.astype("<i8").tobytes())
@@ -288,8 +315,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         Returns:
             "fingerprint", a digest of all ids, labels, weights, counts, further columns, splits and pixels,
             which must not change when a run is resumed; "galaxies" and the sizes of the splits;
-            "fingerprints" of the validation and the test split; and "skipped", the number of rows and images
-            that were left out.
+            "fingerprints" of the validation and the test split and, with folds, of "folds", which the runs of
+            all folds share; and "skipped", the number of rows and images that were left out.
         """
         digest = blake2b(self.images.digest.encode(), digest_size=16)
         digest.update(self.catalog.ids.tobytes())
@@ -299,11 +326,12 @@ class GalaxyDataModule(pl.LightningDataModule):
         for name, numbers in self.catalog.extra_numbers.items():
             digest.update(name.encode() + numbers.tobytes())
         digest.update(self.splits.tobytes())
+        digested = ("val", "test") if self.folds is None else ("val", "test", "folds")
         return {
             "fingerprint": digest.hexdigest(),
             "galaxies": len(self.catalog),
             **{name: len(self.rows[name]) for name in SPLITS},
-            "fingerprints": {name: self.fingerprint(name) for name in ("val", "test")},
+            "fingerprints": {name: self.fingerprint(name) for name in digested},
             "skipped": len(self.catalog.skipped),
         }
 

@@ -59,9 +59,11 @@ class SplitSettings:
         split_seed: Another seed gives other splits.
         stratify: Whether each kind of galaxy is split in these shares, if the survey knows kinds.
         split_file: A table that fixes the splits of the galaxies it lists; see `read_splits`.
+        folds: The number of folds, which take the place of the two shares; None for one split by shares.
+        fold: Which of the folds tests, from 0. The next one validates, and the others train.
 
     Raises:
-        ValueError: A share or the seed is out of its range.
+        ValueError: A share, the seed, the number of folds or the fold is out of its range.
     """
 
     val_fraction: float
@@ -69,6 +71,8 @@ class SplitSettings:
     split_seed: int
     stratify: bool
     split_file: Path | None
+    folds: int | None = None
+    fold: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.val_fraction, self.test_fraction) < 0 or self.val_fraction + self.test_fraction >= 1:
@@ -78,6 +82,21 @@ class SplitSettings:
             )
         if self.split_seed < 0:
             raise ValueError(f"split_seed is {self.split_seed}; it must be 0 or more")
+        if self.folds is None:
+            if self.fold is not None:
+                raise ValueError(f"fold is {self.fold}, but folds is null; give both, or leave out both")
+            return
+        if self.folds < 3:
+            raise ValueError(
+                f"folds is {self.folds}; it must be 3 or more, because one fold tests, one validates and the "
+                "others train (null: one split by shares)"
+            )
+        if self.fold is None or not 0 <= self.fold < self.folds:
+            given = "null" if self.fold is None else self.fold
+            raise ValueError(
+                f"fold is {given}; it must be from 0 to {self.folds - 1}, because data.folds is {self.folds} "
+                f"(-m 'data.fold=range({self.folds})' trains a run for each)"
+            )
 
     def split(self, catalog: Catalog) -> tuple[NDArray[np.int8], Listed | None]:
         """Splits a catalog.
@@ -88,10 +107,14 @@ class SplitSettings:
         Raises:
             UserError: The file of splits cannot be used.
         """
-        strata = catalog.strata if self.stratify else None
-        splits = assign_splits(
-            catalog.ids, self.val_fraction, self.test_fraction, self.split_seed, strata, catalog.groups
-        )
+        folds = self.folds_of(catalog)
+        if folds is not None and self.folds is not None and self.fold is not None:
+            splits = splits_of_fold(folds, self.folds, self.fold)
+        else:
+            strata = catalog.strata if self.stratify else None
+            splits = assign_splits(
+                catalog.ids, self.val_fraction, self.test_fraction, self.split_seed, strata, catalog.groups
+            )
         if self.split_file is None:
             return splits, None
         names = [str(name) for name in catalog.identifiers.tolist()]
@@ -102,6 +125,13 @@ class SplitSettings:
         listed = Listed(len(names) - len(new), new, gone)
         log.info("%s (%s)", listed.words(), self.split_file)
         return override_splits(splits, fixed, catalog.groups, names), listed
+
+    def folds_of(self, catalog: Catalog) -> NDArray[np.int64] | None:
+        """Returns the fold of each galaxy, (N,) int64 from 0; None without folds."""
+        if self.folds is None:
+            return None
+        strata = catalog.strata if self.stratify else None
+        return assign_folds(catalog.ids, self.folds, self.split_seed, strata, catalog.groups)
 
 
 def unit_hash(ids: NDArray[np.int64], salt: str, seed: int = 0) -> NDArray[np.float64]:
@@ -150,20 +180,59 @@ def assign_splits(
     Returns:
         (N,) int8, indices of `SPLITS`.
     """
+    u = _places(ids, seed, strata, groups)
+    return np.select([u < test_fraction, u < test_fraction + val_fraction], [_TEST, _VAL], _TRAIN).astype(
+        np.int8
+    )
+
+
+def assign_folds(
+    ids: NDArray[np.int64],
+    folds: int,
+    seed: int = 0,
+    strata: NDArray[np.int64] | None = None,
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Sends each galaxy to a fold by the hash of its id: equal parts of the hash are the folds.
+
+    Returns:
+        (N,) int64, from 0 to `folds` - 1. See `assign_splits` for strata and groups.
+    """
+    # The largest hash may be rounded up to 1.
+    return np.minimum((_places(ids, seed, strata, groups) * folds).astype(np.int64), folds - 1)
+
+
+def splits_of_fold(folds: NDArray[np.int64], count: int, fold: int) -> NDArray[np.int8]:
+    """Tests one fold, validates on the next one and trains on the others.
+
+    Over the runs of all folds, each galaxy is tested once and validates once.
+
+    Args:
+        folds: (N,) int64, the fold of each galaxy.
+        count: The number of folds.
+        fold: The fold that tests.
+
+    Returns:
+        (N,) int8, indices of `SPLITS`.
+    """
+    return np.select([folds == fold, folds == (fold + 1) % count], [_TEST, _VAL], _TRAIN).astype(np.int8)
+
+
+def _places(
+    ids: NDArray[np.int64],
+    seed: int,
+    strata: NDArray[np.int64] | None,
+    groups: NDArray[np.int64] | None,
+) -> NDArray[np.float64]:
+    """Returns the number in [0, 1) that decides about each galaxy; see `assign_splits`."""
     if groups is not None:
         # The kind of a group is that of its galaxy with the smallest id.
         order = np.argsort(ids, kind="stable")
         distinct, first = np.unique(groups[order], return_index=True)
-        own = assign_splits(
-            distinct, val_fraction, test_fraction, seed, None if strata is None else strata[order[first]]
-        )
+        own = _places(distinct, seed, None if strata is None else strata[order[first]], None)
         return own[np.searchsorted(distinct, groups)]
     u = unit_hash(ids, "galaxy-split", seed)
-    if strata is not None:
-        u = _rank_within(u, strata, seed)
-    return np.select([u < test_fraction, u < test_fraction + val_fraction], [_TEST, _VAL], _TRAIN).astype(
-        np.int8
-    )
+    return u if strata is None else _rank_within(u, strata, seed)
 
 
 def _rank_within(u: NDArray[np.float64], strata: NDArray[np.int64], seed: int) -> NDArray[np.float64]:

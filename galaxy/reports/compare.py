@@ -5,18 +5,19 @@ Everything is decided on the validation split. The test split is looked at for t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.config.objective import Direction, direction
+from galaxy.reports.folds import with_folds_together
 from galaxy.reports.records import Record, group_titles, setting_texts
-from galaxy.reports.scores import Score, score
+from galaxy.reports.scores import Score, arrays, score
 from galaxy.reports.statistics import Comparison, Difference, Setting, compare, runs_needed
 from galaxy.system.errors import UserError
 
@@ -29,7 +30,7 @@ Verdict = Literal["best", "alike", "worse", "unknown"]
 
 @dataclass(frozen=True)
 class Row:
-    """A setting: the runs that differ in their seed only.
+    """A setting: the runs that differ in their seed only. With folds, the runs of all folds stand for one.
 
     Attributes:
         settings: What tells it from the other settings.
@@ -102,6 +103,11 @@ class Group:
         return self.rows[0] if self.rows and len(self.rows[0].values) else None
 
     @property
+    def folds(self) -> int | None:
+        """The number of folds; None without folds."""
+        return self.rows[0].records[0].folds if self.rows else None
+
+    @property
     def repeated(self) -> bool:
         """Whether any setting has several runs."""
         return any(len(row.values) > 1 for row in self.rows)
@@ -123,6 +129,7 @@ def compare_runs(records: Sequence[Record], by: str | None = None) -> list[Group
     Raises:
         UserError: No run has the metric, or nobody knows whether less or more of it is better.
     """
+    records = with_folds_together(records)
     if by is not None:
         _check_known(records, by)
     titles = group_titles(records, by)
@@ -210,19 +217,9 @@ def _setting(row: Row, metric: str) -> Setting:
 def _score(record: Record, metric: str) -> Score | None:
     """Scores the saved predictions of the validation split, in the order of the ids."""
     split, _, name = metric.partition("/")
-    path = record.run.predictions_files["val"]
-    if split != "val" or not path.exists():
-        return None
-    try:
-        table = pd.read_parquet(path).sort_values("id")
-        words = pd.read_csv(record.run.columns_file)
-        questions = {str(key): list(rows) for key, rows in words.groupby("key").groups.items()}
-    except (OSError, ValueError, KeyError):  # a file is damaged, or no table of predictions
-        return None
-    columns = [column for column in table if f"true/{column}" in table]
-    predicted = table[columns].to_numpy(np.float64)
-    true = table[[f"true/{column}" for column in columns]].to_numpy(np.float64)
-    return score(name, predicted, true, questions)
+    table = record.predictions("val") if split == "val" else None
+    questions = None if table is None else record.questions()
+    return None if table is None or questions is None else score(name, *arrays(table), questions)
 
 
 def _verdict(found: Comparison, index: int) -> Verdict:
@@ -240,14 +237,16 @@ def _settling(rows: Sequence[Row], settings: Sequence[Setting]) -> int | None:
         return None
     best, second = settings[:2]
     spreads = [setting.spread for setting in settings if setting.spread]
-    spread = float(np.sqrt(np.mean(np.square(spreads)))) if spreads else TYPICAL_SPREAD * abs(best.mean)
+    # The folds of a seed are trainings of their own, so their common value scatters less than that of one.
+    typical = TYPICAL_SPREAD * abs(best.mean) / math.sqrt(rows[0].records[0].folds or 1)
+    spread = float(np.sqrt(np.mean(np.square(spreads)))) if spreads else typical
     galaxies = 0.0
     if best.influence is not None and second.influence is not None:
         galaxies = float(np.sqrt(np.square(best.influence - second.influence).sum()))
     return runs_needed(rows[1].difference.value, spread, galaxies) if rows[1].difference.value > 0 else None
 
 
-def best_folder(row: Row, mode: Direction) -> Path:
-    """Returns the folder of the best of the runs of a setting."""
+def best_folders(row: Row, mode: Direction) -> list[Path]:
+    """Returns the folder of the best of the runs of a setting; with folds, those of all folds of a seed."""
     place = row.values.argmin() if mode == "min" else row.values.argmax()
-    return row.counted[int(place)].run.path
+    return row.counted[int(place)].folders

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from galaxy.config.trust import trust_arguments
-from galaxy.reports.compare import TYPICAL_SPREAD, Group, Row, best_folder
+from galaxy.reports.compare import TYPICAL_SPREAD, Group, Row, best_folders
+from galaxy.reports.folds import FoldsRecord
 from galaxy.reports.records import Record
 from galaxy.reports.statistics import LEVEL
 from galaxy.reports.tables import BASELINE_NAMES
@@ -87,6 +88,7 @@ def as_json(groups: Sequence[Group]) -> list[dict[str, Any]]:
             "metric": group.metric,
             "mode": group.mode,
             "galaxies": group.galaxies,
+            "folds": group.folds,
             "level": LEVEL,
             "detectable": group.detectable,
             "settling_runs": group.settling,
@@ -110,7 +112,11 @@ def _row_as_json(row: Row, group: Group) -> dict[str, Any]:
         if difference is None or difference.low is None
         else [difference.low, difference.high],
         "test": row.test(group.test_metric).tolist() if group.test_metric else [],
-        "runs": [{"folder": str(record.run.path), "status": record.result.status} for record in row.records],
+        "runs": [
+            {"folder": str(run.run.path), "status": run.result.status}
+            for record in row.records
+            for run in record.parts
+        ],
     }
 
 
@@ -118,15 +124,34 @@ def conclusions(group: Group) -> list[str]:
     """Says in sentences what the table of a group shows."""
     best = group.best
     if best is None:
-        return ["No run has finished."]
+        return ["No run has finished." if group.folds is None else "No setting has finished all its folds."]
     compared = [row for row in group.rows if len(row.values)]
     lines = []
+    if group.folds is not None and any(r.state != "done" for row in group.rows for r in row.records):
+        lines.append("A setting is compared by the seeds of which all folds are done.")
     if len(compared) > 1:
         lines.append(f"best: {best.settings}")
         lines += _certainty(group, compared)
-    folder = best_folder(best, group.mode)
-    lines.append(f"best run: {folder}" if len(best.values) > 1 or len(compared) > 1 else f"run: {folder}")
+    folders = ", ".join(map(str, best_folders(best, group.mode)))
+    chosen = "best " if len(best.values) > 1 or len(compared) > 1 else ""
+    lines.append(f"{chosen}run: {folders}" if group.folds is None else f"runs of its folds: {folders}")
+    if group.folds is not None:
+        lines += _fold_lines(group, best)
     lines += _test_lines(group, best)
+    return lines
+
+
+def _fold_lines(group: Group, best: Row) -> list[str]:
+    """Says what the figures of folds are, and what they are not."""
+    lines = []
+    spreads = [r.spread_of_folds(group.metric) for r in best.counted if isinstance(r, FoldsRecord)]
+    known = [spread for spread in spreads if spread is not None]
+    lines.append(f"Each value is that of the predictions of all {group.folds} folds put together.")
+    if known:
+        lines.append(
+            f"The folds of the best setting differ by {np.mean(known):.5f} (standard deviation), because "
+            "their galaxies differ: this is not the spread over seeds."
+        )
     return lines
 
 
@@ -138,7 +163,7 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
         lines.append(f"{_count(len(alike), 'setting')} (alike) cannot be told from the best.")
     if unknown:
         reason = (
-            "because the spread over seeds is known from two runs of a setting or more"
+            f"because the spread over seeds is known from two {_repeats(group)}s of a setting or more"
             if group.paired
             else f"because not all runs have saved predictions that tell {group.metric}"
         )
@@ -149,16 +174,23 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
         known = any(row.spread for row in compared)
         assumed = "" if known else f", if runs of one setting scatter by {TYPICAL_SPREAD:.0%}"
         lines.append(
-            f"The first two would be told apart by about {group.settling} runs of each{assumed}. More seeds:"
+            f"The first two would be told apart by about {group.settling} {_repeats(group)}s of each"
+            f"{assumed}. More seeds:"
         )
         for row in compared[:2]:
             seeds = _further_seeds(row, group.settling)
-            words = ["galaxy", "train", "-m", f"like={best_folder(row, group.mode)}", f"seed={seeds}"]
+            words = ["galaxy", "train", "-m", f"like={best_folders(row, group.mode)[0]}", f"seed={seeds}"]
+            words += [] if group.folds is None else [f"data.fold={','.join(map(str, range(group.folds)))}"]
             # A compared folder may be somebody else's, so only what is trusted already is named.
             lines += [f"  {shlex.join([*words, *trust_arguments()])}"] if seeds else []
     if group.detectable is not None:
         lines.append(f"These runs would show a difference of {group.detectable:.5f} with a chance of 80 %.")
     return lines
+
+
+def _repeats(group: Group) -> str:
+    """Names what repeats a setting: a run, or the runs of all folds with one seed."""
+    return "run" if group.folds is None else "seed"
 
 
 def _further_seeds(row: Row, runs: int) -> str:
@@ -179,7 +211,14 @@ def _test_lines(group: Group, best: Row) -> list[str]:
         for name, metrics in group.baselines.items()
         if metric in metrics
     ]
-    return [f"On the test split, {metric} of the best setting is {shown}" + "".join(f"; {o}" for o in others)]
+    where = "test split" if group.folds is None else "test galaxies of all folds"
+    lines = [f"On the {where}, {metric} of the best setting is {shown}" + "".join(f"; {o}" for o in others)]
+    if group.folds is not None and len([row for row in group.rows if len(row.values)]) > 1:
+        lines.append(
+            "The same galaxies have validated other folds, and so have chosen the setting: on new galaxies "
+            "it is a little worse."
+        )
+    return lines
 
 
 def _of_searching() -> str:
@@ -190,8 +229,9 @@ def _of_searching() -> str:
 
 
 def _heading(group: Group) -> str:
-    runs = sum(len(row.records) for row in group.rows)
+    runs = sum(len(record.parts) for row in group.rows for record in row.records)
     counts = [_count(len(group.rows), "setting"), _count(runs, "run")]
+    counts += [] if group.folds is None else [f"{group.folds} folds"]
     if group.galaxies is not None:
         counts.append(f"{group.galaxies:,} validation galaxies")
     return f"{group.title} ({', '.join(counts)})"
@@ -206,6 +246,8 @@ def _cells(group: Group, test: bool, wide: bool) -> tuple[list[str], list[tuple[
     judged = len([row for row in group.rows if len(row.values)]) > 1
     split, _, name = group.metric.partition("/")
     header = ["", f"{split}\n{name}", "±\nseeds", f"worse by\n± {LEVEL:.0%}", f"test\n{name}", "runs"]
+    if group.folds is not None:
+        header[header.index("runs")] = "seeds"
     header += ["epochs", "seconds", "images\n/s", "settings"]
     shown = [judged, True, group.repeated, judged, test and group.test_metric is not None, True, *[wide] * 3]
     kept = [place for place, is_shown in enumerate([*shown, True]) if is_shown]
@@ -252,10 +294,11 @@ def _difference(row: Row) -> str:
 
 def _settings_and_status(row: Row) -> str:
     """Returns the settings, behind what became of the runs that are not compared."""
-    others = [record.result.status for record in row.records if record not in row.counted]
+    others = [record.state for record in row.records if record not in row.counted]
     states = [state if state != "done" else "again with the same seed" for state in others]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
-    shown = ", ".join(state if len(row.records) == 1 else f"{n} {state}" for state, n in counts.items())
+    alone = len(row.records) == 1 or row.records[0].folds is not None  # the state of folds has the seed
+    shown = ", ".join(state if alone else f"{n} {state}" for state, n in counts.items())
     return f"{shown}: {row.settings}" if shown else row.settings
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow.parquet import ParquetFile
 
 from galaxy.config.check import leaves
 from galaxy.config.overrides import key_of
@@ -30,8 +31,9 @@ class Record:
         choices: The option of each group.
         values: The value of each key, as text.
         given: The overrides of its command line, as text.
-        fingerprint: The fingerprint of its validation galaxies; None if the run has not read its data.
-        galaxies: The number of its validation galaxies.
+        fingerprint: The fingerprint of its validation galaxies, or with folds that of all galaxies and their
+            folds; None if the run has not read its data.
+        galaxies: The number of these galaxies.
     """
 
     run: RunFolder
@@ -45,6 +47,45 @@ class Record:
     def setting(self, key: str) -> str:
         """Returns the value of a key, or the option of a group; "-" if the run has neither."""
         return self.values.get(key) or self.choices.get(key) or self.given.get(key) or "-"
+
+    @property
+    def folds(self) -> int | None:
+        """The number of folds, of which the run tests one; None without folds."""
+        folds = self.values.get("data.folds", "null")
+        return int(folds) if folds.isdecimal() else None
+
+    @property
+    def parts(self) -> tuple[Record, ...]:
+        """The runs that the record is of: this one."""
+        return (self,)
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the runs that its result is of."""
+        return [self.run.path]
+
+    @property
+    def state(self) -> str:
+        """What became of the run."""
+        return self.result.status
+
+    def predictions(self, split: str) -> pd.DataFrame | None:
+        """Returns the saved predictions of a split, in the order of the ids; None if there are none."""
+        path = self.run.predictions_files[split]
+        try:
+            # `pandas.read_parquet` starts threads, which takes longer than reading such a small file.
+            with ParquetFile(path) as file:
+                return file.read(use_threads=False).to_pandas(use_threads=False).sort_values("id")
+        except (OSError, ValueError, KeyError):  # there is none, it is damaged, or no table of predictions
+            return None
+
+    def questions(self) -> dict[str, list[int]] | None:
+        """Returns the columns of each question in the predictions, by its key; None if nothing says so."""
+        try:
+            words = pd.read_csv(self.run.columns_file)
+            return {str(key): list(rows) for key, rows in words.groupby("key").groups.items()}
+        except (OSError, ValueError, KeyError):
+            return None
 
     @property
     def trained(self) -> bool:
@@ -68,13 +109,14 @@ class Record:
         return self.values.get("objective.metric") if judged is None else judged["metric"]
 
     def same_but_for_its_seed(self) -> tuple[tuple[str, str], ...]:
-        """Returns all that decides about the result, but the seed; runs that share it are replicates.
+        """Returns all that decides about the result, but the seed and the fold.
 
+        Runs that share it are replicates, or folds of one.
         A damaged folder is like no other run.
         """
         if not self.values:
             return (("run", str(self.run.path)),)
-        left_out = ("seed", "model.seed", *RESUMABLE_SETTINGS)
+        left_out = ("seed", "model.seed", "data.fold", *RESUMABLE_SETTINGS)
         return tuple(
             sorted(
                 (key, value)
@@ -132,14 +174,16 @@ def _read(run: RunFolder) -> Record:
     for override in run.overrides():
         given[key_of(override)] = "null" if override.startswith("~") else override.partition("=")[2]
     data = run.meta().get("data", {})
+    fingerprints = data.get("fingerprints", {})
+    in_folds = "folds" in fingerprints
     return Record(
         run,
         run.result(),
         choices,
         {key: _word(value) for key, value in leaves(run.config())},
         given,
-        data.get("fingerprints", {}).get("val"),
-        data.get("val"),
+        fingerprints.get("folds" if in_folds else "val"),
+        data.get("galaxies" if in_folds else "val"),
     )
 
 
@@ -200,6 +244,7 @@ def _split_texts(records: Sequence[Record]) -> dict[str | None, str]:
     if len(known) < 2:
         return {}
     keys = [key for key in records[0].values if key.startswith("data.") and key not in RESUMABLE_SETTINGS]
+    keys = [key for key in keys if key != "data.fold"]  # a fold validates no galaxies of its own
     keys = [key for key in keys if len({record.setting(key) for record in known.values()}) > 1]
     texts: dict[str | None, str] = {None: "validated on unknown galaxies"}
     for fingerprint, record in known.items():

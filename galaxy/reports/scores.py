@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -42,6 +43,32 @@ def score(metric: str, predicted: Array, true: Array, questions: Mapping[str, Se
     Returns:
         The score; None if the predictions do not tell this metric, or nothing is known.
     """
+    sums = _sums(metric, predicted, true, questions)
+    if sums is None:
+        return None
+    parts, function = sums
+    mean = parts.mean(axis=0)
+    gradient = _gradient(function, mean)
+    return Score(function(mean), (parts - mean) @ gradient / len(parts))
+
+
+def value(metric: str, predicted: Array, true: Array, questions: Mapping[str, Sequence[int]]) -> float | None:
+    """Returns the value of `score` alone, which takes less time."""
+    sums = _sums(metric, predicted, true, questions)
+    return None if sums is None else sums[1](sums[0].mean(axis=0))
+
+
+def arrays(table: pd.DataFrame) -> tuple[Array, Array]:
+    """Returns the predictions and the targets in a table of predictions, as a run folder holds it."""
+    columns = [column for column in table if f"true/{column}" in table]
+    true = table[[f"true/{column}" for column in columns]]
+    return table[columns].to_numpy(np.float64), true.to_numpy(np.float64)
+
+
+def _sums(
+    metric: str, predicted: Array, true: Array, questions: Mapping[str, Sequence[int]]
+) -> tuple[Array, Callable[[Array], float]] | None:
+    """Returns what each galaxy adds to some sums, and the function of their means that is the metric."""
     name, _, key = metric.partition("/")
     if key:
         if key not in questions:
@@ -50,10 +77,7 @@ def score(metric: str, predicted: Array, true: Array, questions: Mapping[str, Se
         predicted, true = predicted[:, columns], true[:, columns]
     if name not in _METRICS or (key and name != "rmse") or not np.isfinite(true).any():
         return None
-    parts, function = _METRICS[name](predicted, true)
-    mean = parts.mean(axis=0)
-    gradient = _gradient(function, mean)
-    return Score(function(mean), (parts - mean) @ gradient / len(parts))
+    return _METRICS[name](predicted, true)
 
 
 def _gradient(function: Callable[[Array], float], at: Array) -> Array:

@@ -15,6 +15,14 @@ must count both.
 - Each setting is compared with the best of all. The best of many equal settings looks better than it is, so
   the differences are held to Tukey's studentized range, which is the distribution of the largest difference.
 
+With folds, a replicate is a seed with the runs of all folds: its value is the metric of their predictions put
+together. The folds train on much the same galaxies, so their values are not independent, and no estimate of
+their variance from the folds alone is unbiased (Bengio and Grandvalet 2004). The spread over folds is
+therefore never used: with one seed each, settings are not told apart. The intervals hold for the networks
+that are trained on these folds, for which galaxies may be counted as independent (Bayle et al. 2020,
+arXiv:2007.12671). That other training galaxies would give other networks is not counted, with folds or
+without (Nadeau and Bengio 2003 correct for it, at a price that few runs cannot pay).
+
 The benchmark `benchmarks.bench_comparison` measures how often these rules call equal settings different.
 """
 

@@ -52,6 +52,12 @@ def check_settings(config: dict[str, Any]) -> None:
             "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
         )
     check_trainer(node)
+    folds, file = config["data"]["folds"], config["data"]["split_file"]
+    if folds is not None and file is not None:
+        raise UserError(
+            f"data.folds is {folds}, but data.split_file={file} fixes the splits of its galaxies: leave out "
+            "one of the two (data.folds=null data.fold=null)"
+        )
     if not config["callbacks"].get("best"):
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
 

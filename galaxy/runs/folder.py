@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 
 # These settings of the data decide which galaxies a run never learns from.
-SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
+SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file", "folds", "fold")
 
 # Predicting builds these parts of a configuration, so every checkpoint has them.
 PREDICTING = ("target", "crop", "augment", "model", "head", "loss")

@@ -7,11 +7,13 @@ import math
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from galaxy.config.overrides import key_of
 from galaxy.config.trust import trust_arguments
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS, write_splits
@@ -97,6 +99,7 @@ class TrainingRun:
         try:
             progress = _resume_point(self.run)
             loggers += self._loggers("" if progress is None else progress.metrics)
+            warn_of_shares(self.config["data"].get("folds"), self.overrides)
             experiment = Experiment(
                 self.config, self.run.path, loggers, progress, interruption, self.in_sweep
             )
@@ -242,12 +245,21 @@ def warn_of_few(data: GalaxyDataModule) -> None:
     """Warns of splits that are too small for figures on them to mean much."""
     counts = {split: len(data.rows[split]) for split in ("val", "test") if len(data.rows[split])}
     if any(count < FEW for count in counts.values()):
+        shares = "larger data.val_fraction and data.test_fraction"
         log.warning(
             "%s: figures on fewer than %d galaxies change much with the choice of the galaxies; use more "
-            "galaxies, or larger data.val_fraction and data.test_fraction",
+            "galaxies, or %s",
             ", ".join(f"{count} galaxies in the {split} split" for split, count in counts.items()),
             FEW,
+            shares if data.split_settings.folds is None else "look at all folds together (galaxy compare)",
         )
+
+
+def warn_of_shares(folds: int | None, overrides: Sequence[str]) -> None:
+    """Warns of shares of the splits on a command line that has folds, where they count for nothing."""
+    shares = [o for o in overrides if key_of(o) in ("data.val_fraction", "data.test_fraction")]
+    if folds is not None and shares:
+        log.warning("data.folds=%d decides who validates and tests, not %s", folds, " and ".join(shares))
 
 
 def _resume_point(run: RunFolder) -> ResumePoint | None:

@@ -113,9 +113,11 @@ class StartingWeights:
             if count := len(self.trained_on.intersection(own)):
                 seen.append(f"{count:,} of {len(own):,} {meaning} galaxies")
         if seen:
+            # A file of splits and folds exclude each other.
+            without = "" if data.split_settings.folds is None else "data.folds=null data.fold=null "
             raise UserError(
                 f"{self.key} was trained on {' and '.join(seen)} of this run, which would score too well: "
-                f"data.split_file={self._splits_file} gives each galaxy the split that it had there"
+                f"{without}data.split_file={self._splits_file} gives each galaxy the split that it had there"
             )
 
     def load_head(self, task: GalaxyTask, head: dict[str, Any]) -> None:

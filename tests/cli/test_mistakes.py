@@ -403,6 +403,17 @@ SETTINGS = (
     Case("nothing to validate on", "data=kaggle data.val_fraction=0", ("the val split is empty",)),
     Case("nothing left to train on", "data=kaggle data.limit=1 model=mean", ("split is empty",)),
     Case("negative seed of the splits", "data=kaggle data.split_seed=-1", ("data.split_seed is -1",)),
+    Case(
+        "a fold that is not there",
+        "data=kaggle data.folds=5 data.fold=5",
+        ("data.fold is 5; it must be from 0 to 4",),
+    ),
+    Case("more folds than galaxies", "data=kaggle data.folds=50 data.fold=0", ("falls into fold",)),
+    Case(
+        "folds and fixed splits",
+        "data=kaggle data.folds=5 data.fold=0 data.split_file=/no.csv",
+        ("data.folds is 5, but data.split_file=/no.csv fixes the splits",),
+    ),
     Case("classes of fractions", "data=kaggle target=classes", ("data=kaggle has fractions",)),
     Case("kinds of fractions", "data=kaggle data.stratify=true", ("data.stratify is true",)),
     Case(

@@ -37,6 +37,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a sweep of three runs: two finished, the second later and better."""
     monkeypatch.chdir(tmp_path)
     data = {"val_fraction": 0.1, "test_fraction": 0.1, "split_seed": 0, "stratify": False, "split_file": None}
+    data |= {"folds": None, "fold": None}
     data |= {"root": "here", "_target_": "galaxy.data.datamodule.GalaxyDataModule"}
     sweep = tmp_path / "runs" / "sweep"
     for number, (name, rmse) in enumerate({"0-model=mean": 0.2, "1-model=knn": 0.1, "2-odd": None}.items()):

@@ -179,6 +179,10 @@ def test_a_limit_is_a_sample_that_larger_ones_contain(survey: Path, cache: Path)
         ({"val_fraction": 0.6, "test_fraction": 0.4}, "^val_fraction is 0.6 and test_fraction is 0.4; "),
         ({"split_seed": -1}, "^split_seed is -1; "),
         ({"workers": -1}, "^workers is -1; "),
+        ({"folds": 2, "fold": 0}, "^folds is 2; it must be 3 or more"),
+        ({"folds": 5}, "^fold is null; it must be from 0 to 4, because data.folds is 5"),
+        ({"folds": 5, "fold": -1}, "^fold is -1; it must be from 0 to 4"),
+        ({"fold": 1}, "^fold is 1, but folds is null"),
     ],
 )
 def test_settings_that_cannot_be_are_named(
@@ -233,6 +237,34 @@ def test_the_fingerprint_of_a_split_is_of_its_galaxies_and_labels_alone(
     assert changed(renamed) != found
     assert changed(AsLabelled(), split_seed=1) != found
     assert changed(AsLabelled(), limit=60) != found
+
+
+def test_runs_of_all_folds_share_a_fingerprint_and_no_validation_galaxies(survey: Path, cache: Path) -> None:
+    runs = [module(survey, cache, folds=3, fold=fold) for fold in range(3)]
+    found = [data.description()["fingerprints"] for data in runs]
+    assert len({each["folds"] for each in found}) == 1
+    assert len({each["val"] for each in found}) == 3
+    assert found[1]["val"] == found[2]["test"]
+    validated = np.concatenate([data.catalog.ids[data.rows["val"]] for data in runs])
+    assert sorted(validated) == sorted(runs[0].catalog.ids)
+    for other in ({"folds": 4}, {"folds": 3, "split_seed": 1}, {"folds": 3, "limit": 60}):
+        changed = module(survey, cache, fold=0, **other).description()["fingerprints"]
+        assert changed["folds"] != found[0]["folds"]
+
+
+def test_an_empty_fold_is_refused_by_the_runs_of_all_folds(survey: Path, cache: Path) -> None:
+    data = module(survey, cache, folds=5, fold=0, limit=4)
+    with pytest.raises(UserError, match=r"^data\.folds is 5, but none of the 4 galaxies falls into fold \d"):
+        data.check_trainable()
+
+    def grouped(root: Path, on_bad: str) -> Catalog:
+        catalog = read_kaggle(root, on_bad)  # type: ignore[arg-type]
+        return replace(catalog, groups=catalog.ids % 2)
+
+    data = GalaxyDataModule(grouped, str(survey), cache=str(cache), folds=3, fold=0)
+    data.read()
+    with pytest.raises(UserError, match="none of the 2 groups of galaxies that stay together falls into"):
+        data.check_trainable()
 
 
 def test_where_and_in_how_many_runs_images_were_decoded_does_not_change_the_fingerprint(

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from galaxy.data.splits import (
     SPLITS,
     SplitSettings,
+    assign_folds,
     assign_splits,
     override_splits,
     read_splits,
     sample_rows,
+    splits_of_fold,
     training_ids,
     write_splits,
 )
@@ -110,6 +112,36 @@ def test_a_group_stays_together(ids: np.ndarray, count: int, stratified: bool) -
         some = np.arange(0, len(ids), 2)  # whichever members it has
         assert (codes[some] == assign_splits(ids[some], 0.3, 0.3, groups=groups[some])).all()
         assert (codes == assign_splits(groups, 0.3, 0.3)).all()
+
+
+@settings(deadline=None, max_examples=30)
+@given(some_ids, st.integers(3, 12))
+def test_each_galaxy_tests_once_and_validates_once_over_all_folds(ids: np.ndarray, count: int) -> None:
+    folds = assign_folds(ids, count)
+    codes = np.stack([splits_of_fold(folds, count, fold) for fold in range(count)])
+    for code in (SPLITS.index("val"), SPLITS.index("test")):
+        assert ((codes == code).sum(axis=0) == 1).all()
+    some = np.arange(0, len(ids), 2)  # whichever galaxies surround it
+    assert (folds[some] == assign_folds(ids[some], count)).all()
+
+
+def test_the_first_of_ten_folds_is_the_split_by_tenths() -> None:
+    ids = np.arange(10_000)
+    assert (splits_of_fold(assign_folds(ids, 10), 10, 0) == assign_splits(ids, 0.1, 0.1)).all()
+    assert (np.bincount(assign_folds(ids, 10)) > 850).all()
+    assert (assign_folds(ids, 10) != assign_folds(ids, 10, seed=1)).mean() > 0.8
+
+
+@settings(deadline=None, max_examples=30)
+@given(some_ids, st.integers(3, 6), st.integers(1, 50))
+def test_folds_keep_groups_together_and_share_out_each_kind(ids: np.ndarray, count: int, many: int) -> None:
+    groups, kinds = ids % many, ids % 3
+    folds = assign_folds(ids, count, groups=groups)
+    assert all(len(np.unique(folds[groups == group])) == 1 for group in np.unique(groups))
+    folds = assign_folds(ids, count, strata=kinds)
+    for kind in np.unique(kinds):
+        sizes = np.bincount(folds[kinds == kind], minlength=count)
+        assert abs(sizes - (kinds == kind).sum() / count).max() < 1 + 1e-9
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
