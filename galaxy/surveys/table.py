@@ -34,12 +34,11 @@ from galaxy.surveys.table_targets import (
     report_missing_words,
     vote_questions,
 )
-from galaxy.surveys.text_table import MISSING, TextStyle
+from galaxy.surveys.text_table import TextStyle
+from galaxy.surveys.written_numbers import is_nothing
 from galaxy.system.errors import UserError, listing
 
 _KEY = "data.catalog"
-# Tables say in these ways that a galaxy has no group.
-_NO_GROUP = frozenset({*MISSING, "#N/A", "<NA>"})
 _log = logging.getLogger(__name__)
 
 
@@ -374,7 +373,8 @@ def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
     """The id of each galaxy's group (N,). A galaxy without a group has its own id."""
     # The id follows from the group's name, so that galaxies that are added to a group join its split.
     groups = {name: id_of(f"group {class_name(name)}") for name in names.unique()}
-    return np.where(names.isin(_NO_GROUP), ids, names.map(groups)).astype(np.int64)
+    alone = {name: is_nothing(name) for name in groups}
+    return np.where(names.map(alone), ids, names.map(groups)).astype(np.int64)
 
 
 def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from galaxy.surveys.binary_table import AstropyTable, FeatherTable, ParquetTable
 from galaxy.surveys.text_table import TextStyle, TextTable
+from galaxy.surveys.written_numbers import as_numbers
 from galaxy.system.errors import UserError, listing, meant
 
 _PARQUET, _FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
@@ -24,7 +26,7 @@ _ASTROPY = (".ecsv", ".vot", ".votable", ".xml", ".fits", ".fit", ".fits.gz")
 _TEXT = tuple(
     kind + packed
     for kind in (".csv", ".tsv", ".psv", ".txt", ".dat", ".tab", ".asc")
-    for packed in ("", ".gz", ".bz2", ".xz")
+    for packed in ("", ".gz", ".bz2", ".xz", ".zip")
 )
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 # A folder may hold other files with these endings: images, notes, logs.
@@ -157,7 +159,9 @@ class Table:
             raise self._unreadable(error) from error
         if not len(frame):
             raise UserError(f"{self.path} has a header and no rows.{self._advice}")
-        values = {name: frame[name] for name in numbers} | {name: _texts(frame[name]) for name in text}
+        values = {name: _numbers(frame[name]) for name in numbers} | {
+            name: _texts(frame[name]) for name in text
+        }
         return pd.DataFrame(values, index=frame.index)
 
     def _unreadable(self, error: BaseException) -> UserError:
@@ -201,6 +205,10 @@ def _kind(name: str) -> str:
     if name.endswith(_FEATHER):
         return "Feather file"
     return "table by astropy" if name.endswith(_ASTROPY) else "CSV file"
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    return values if is_numeric_dtype(values) else as_numbers(values)
 
 
 def _texts(values: pd.Series) -> list[str]:
