@@ -92,16 +92,19 @@ class SplitSettings:
         splits = assign_splits(
             catalog.ids, self.val_fraction, self.test_fraction, self.split_seed, strata, catalog.groups
         )
+        names = [str(name) for name in catalog.identifiers.tolist()]
+        if catalog.splits is not None:
+            own = ready_made(catalog.splits, splits)
+            splits = override_splits(splits, own, catalog.groups, names, "data.catalog.split_column")
         if self.split_file is None:
             return splits, None
-        names = [str(name) for name in catalog.identifiers.tolist()]
         table = _recorded(self.split_file, names)
         fixed = _look_up(table["split"], names)
         new = tuple(name for name, code in zip(names, fixed.tolist(), strict=True) if code < 0)
         gone = tuple(table.index[~table.index.isin(names) & ~table["trained_before"]].tolist())
         listed = Listed(len(names) - len(new), new, gone)
         log.info("%s (%s)", listed.words(), self.split_file)
-        return override_splits(splits, fixed, catalog.groups, names), listed
+        return override_splits(splits, fixed, catalog.groups, names, "data.split_file"), listed
 
 
 def unit_hash(ids: NDArray[np.int64], salt: str, seed: int = 0) -> NDArray[np.float64]:
@@ -256,6 +259,7 @@ def override_splits(
     fixed: NDArray[np.int8],
     groups: NDArray[np.int64] | None,
     identifiers: list[str],
+    key: str,
 ) -> NDArray[np.int8]:
     """Replaces assigned splits by those that a file fixes.
 
@@ -267,6 +271,7 @@ def override_splits(
         fixed: (N,) int8, the splits in the file; -1 for galaxies that the file does not list.
         groups: (N,) int64, the group of each galaxy; None if each galaxy stands alone.
         identifiers: The names that the survey gives the galaxies, for the error message.
+        key: The key that names the file, or the column, for the error message.
 
     Returns:
         (N,) int8, indices of `SPLITS`.
@@ -284,9 +289,38 @@ def override_splits(
         torn = listed[fixed[listed] != together[listed]]
         if len(torn):
             cases = [f"{identifiers[i]} is in {SPLITS[fixed[i]]}, others of its group are not" for i in torn]
-            raise UserError(f"data.split_file tears groups of galaxies apart:\n{listing(cases)}")
+            raise UserError(f"{key} tears groups of galaxies apart:\n{listing(cases)}")
         fixed = together
     return np.where(fixed >= 0, fixed, splits)
+
+
+def ready_made(words: NDArray[np.str_], splits: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The splits that a survey has fixed.
+
+    If no galaxy validates, or none tests, training galaxies do: those that the hash sends there.
+
+    Args:
+        words: (N,) text; see `Catalog.splits`.
+        splits: (N,) int8, the assigned splits.
+
+    Returns:
+        (N,) int8, indices of `SPLITS`; -1 for galaxies that keep the split that they were assigned.
+    """
+    fixed = np.full(len(words), -1, np.int8)
+    for code, name in enumerate(SPLITS):
+        fixed[words == name] = code
+    counts = ", ".join(f"{name} {(words == name).sum():,}" for name in SPLITS)
+    log.info(
+        "the table says the splits of its galaxies: %s of %d (data.catalog.split_column=null ignores it)",
+        counts,
+        len(words),
+    )
+    for code in (_VAL, _TEST):
+        taken = (fixed == _TRAIN) & (splits == code)
+        if (words != SPLITS[code]).all() and taken.any():
+            fixed[taken] = -1
+            log.info("%d of these training galaxies make the %s split", taken.sum(), SPLITS[code])
+    return fixed
 
 
 def write_splits(

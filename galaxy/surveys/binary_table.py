@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +19,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 
 from galaxy.surveys.catalog import ParquetImage
+from galaxy.surveys.ready_splits import SPLIT, splits_of_files
 from galaxy.system.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -118,18 +120,29 @@ class ParquetTable(ArrowTable):
         names = [name for name in _index_names(self.schema) if name in self.schema.names]
         self._names = names + [name for name in self.schema.names if name not in names]
         self.header = [_normal(name) for name in self._names]
+        splits = splits_of_files(path.name for path in self.paths)
+        self._splits = [] if SPLIT in self.header else splits
+        if self._splits:
+            self.header.append(SPLIT)
 
     def read(self, names: list[str]) -> pa.Table:
         """Reads columns, in this order."""
-        stored = [self._names[self.header.index(name)] for name in names]
+        own = [name for name in names if not (self._splits and name == SPLIT)]
+        stored = [self._names[self.header.index(name)] for name in own]
         # `read_table` would take folders named like `split=1` for columns.
         parts = [pq.ParquetFile(path).read(columns=stored) for path in self.paths]
-        return pa.concat_tables(parts).select(stored)
+        table = pa.concat_tables(parts).select(stored)
+        if len(own) == len(names):
+            return table
+        counts = [pq.read_metadata(path).num_rows for path in self.paths]
+        columns = dict(zip(own, table.columns, strict=True))
+        columns[SPLIT] = pa.array(np.repeat(self._splits, counts))
+        return pa.table({name: columns[name] for name in names})
 
     @property
     def picture_columns(self) -> list[str]:
         """The columns that hold the files of pictures, as Hugging Face stores them, or as plain bytes."""
-        pairs = zip(self.header, self._names, strict=True)
+        pairs = zip(self.header, self._names, strict=False)  # without the column of splits
         return [name for name, stored in pairs if self._is_picture(stored)]
 
     def _is_picture(self, stored: str) -> bool:

@@ -21,7 +21,7 @@ from galaxy.surveys.text_table import TextStyle, TextTable
 from galaxy.surveys.written_numbers import as_numbers
 from galaxy.system.errors import UserError, listing, meant
 
-_PARQUET, _FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
+PARQUET, _FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
 _ASTROPY = (".ecsv", ".vot", ".votable", ".xml", ".fits", ".fit", ".fits.gz")
 _TEXT = tuple(
     kind + packed
@@ -31,7 +31,7 @@ _TEXT = tuple(
 _SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 # A folder may hold other files with these endings: images, notes, logs.
 OFTEN_NO_TABLE = (".txt", ".dat", ".asc", ".xml", ".fits", ".fit", ".fits.gz", ".txt.gz", ".dat.gz")
-TABLE_ENDINGS = (*_TEXT, *_PARQUET, *_FEATHER, *_ASTROPY)
+TABLE_ENDINGS = (*_TEXT, *PARQUET, *_FEATHER, *_ASTROPY)
 # The usual ones among these.
 _NAMED = ".csv, .tsv, .txt (also with .gz), .parquet, .feather, .fits, .vot or .ecsv"
 # Programs that write a column of row numbers call it so, or leave its name out.
@@ -65,6 +65,7 @@ class Table:
 
     Attributes:
         path: The file, the first of several.
+        name: How messages call the table.
         header: The names of the columns.
 
     Raises:
@@ -76,13 +77,14 @@ class Table:
     ) -> None:
         paths = [path] if isinstance(path, Path) else list(path)
         self.path = paths[0]
+        self.name = self.path.name
         self._published = published
         self._advice = "\nDownload or unpack it again." if published else ""
         name = self.path.name.lower()
         self._kind = _kind(name)
         self._file: TextTable | ParquetTable | FeatherTable | AstropyTable
         try:
-            if name.endswith(_PARQUET):
+            if name.endswith(PARQUET):
                 self._file = ParquetTable(paths)
             elif name.endswith(_FEATHER):
                 self._file = FeatherTable(self.path)
@@ -200,7 +202,7 @@ def fractions(table: pd.DataFrame, most: float = 1.0) -> Fractions:
 
 
 def _kind(name: str) -> str:
-    if name.endswith(_PARQUET):
+    if name.endswith(PARQUET):
         return "Parquet file"
     if name.endswith(_FEATHER):
         return "Feather file"
