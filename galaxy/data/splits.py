@@ -94,8 +94,7 @@ class SplitSettings:
         )
         names = [str(name) for name in catalog.identifiers.tolist()]
         if catalog.splits is not None:
-            own = ready_made(catalog.splits, splits)
-            splits = override_splits(splits, own, catalog.groups, names, "data.catalog.split_column")
+            splits = ready_made(catalog.splits, splits, catalog.groups, names)
         if self.split_file is None:
             return splits, None
         table = _recorded(self.split_file, names)
@@ -294,33 +293,45 @@ def override_splits(
     return np.where(fixed >= 0, fixed, splits)
 
 
-def ready_made(words: NDArray[np.str_], splits: NDArray[np.int8]) -> NDArray[np.int8]:
-    """The splits that a survey has fixed.
+def ready_made(
+    words: NDArray[np.str_],
+    splits: NDArray[np.int8],
+    groups: NDArray[np.int64] | None,
+    identifiers: list[str],
+) -> NDArray[np.int8]:
+    """Replaces assigned splits by those that a survey has fixed.
 
-    If no galaxy validates, or none tests, training galaxies do: those that the hash sends there.
+    If the survey has no galaxies that validate, or none that test, those of its training galaxies do that
+    were assigned to that split.
 
     Args:
         words: (N,) text; see `Catalog.splits`.
         splits: (N,) int8, the assigned splits.
+        groups: As for `override_splits`.
+        identifiers: As for `override_splits`.
 
     Returns:
-        (N,) int8, indices of `SPLITS`; -1 for galaxies that keep the split that they were assigned.
+        (N,) int8, indices of `SPLITS`.
+
+    Raises:
+        UserError: The survey puts galaxies of one group into different splits.
     """
     fixed = np.full(len(words), -1, np.int8)
     for code, name in enumerate(SPLITS):
         fixed[words == name] = code
-    counts = ", ".join(f"{name} {(words == name).sum():,}" for name in SPLITS)
+    counts = ", ".join(f"{name} {(fixed == code).sum():,}" for code, name in enumerate(SPLITS))
     log.info(
         "the table says the splits of its galaxies: %s of %d (data.catalog.split_column=null ignores it)",
         counts,
         len(words),
     )
+    own = override_splits(splits, fixed, groups, identifiers, "data.catalog.split_column")
     for code in (_VAL, _TEST):
-        taken = (fixed == _TRAIN) & (splits == code)
-        if (words != SPLITS[code]).all() and taken.any():
-            fixed[taken] = -1
+        taken = (own == _TRAIN) & (splits == code)
+        if code not in fixed and taken.any():
             log.info("%d of these training galaxies make the %s split", taken.sum(), SPLITS[code])
-    return fixed
+            own = np.where(taken, splits, own)
+    return own
 
 
 def write_splits(
