@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 
+from galaxy.surveys.ids import lost_digits
 from galaxy.surveys.table_reader import Table
 from galaxy.surveys.written_numbers import as_numbers
 
 # float64 holds every whole number below this.
 _EXACT = 2**53
+_LONGEST = 2**63
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,21 @@ def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
     of_text = [_first_word(texts[name]) for name, column in columns.items() if not is_numeric_dtype(column)]
     if of_text:
         _log.info("extra columns that are read as text: %s", ", ".join(of_text))
+    if lossy := [name for name, column in columns.items() if _lost_digits(column)]:
+        _log.warning(
+            "%s: long whole numbers in %s were saved as floats, which have too few digits for ids",
+            table.path,
+            ", ".join(lossy),
+        )
     return pd.DataFrame(columns, index=index).reset_index(drop=True)
+
+
+def _lost_digits(column: pd.Series) -> bool:
+    """Whether floats are all as large as the ids of surveys, and have lost digits."""
+    known = column.dropna()
+    if not is_float_dtype(column) or not ((known < _LONGEST) & (known % 1 == 0)).all():
+        return False
+    return lost_digits([int(number) for number in known.tolist()])
 
 
 def _first_word(texts: pd.Series) -> str:

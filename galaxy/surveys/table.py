@@ -18,7 +18,7 @@ from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
 from galaxy.surveys.extra import read_extra
 from galaxy.surveys.files import Stretch
-from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
+from galaxy.surveys.ids import id_of, identify, is_float, is_id, lost_digits, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
 from galaxy.surveys.name_column import name_column_of
 from galaxy.surveys.names import file_names, names_by_path
@@ -322,6 +322,14 @@ def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
     names = rows.names
     advice = "" if chosen else f" (another column may hold the names: {_KEY}.id_column)"
     refuse_floats(names, column, rows.file, advice)
+    if lost_digits([int(name) for name in names if is_id(name)]):
+        _log.warning(
+            "%s: the ids in %s seem to have lost their last digits, because a program took them for floats, such "
+            "as %s. They are then not those of the survey: save the table again from its source",
+            rows.file,
+            column,
+            names[0],
+        )
     rows.report(f"row(s) without a {column}", [not name for name in names], lambda _: f"{column} is empty")
     # If all names are numbers, one with a decimal point or an exponent was a whole number before.
     numbers = all(name.lstrip("+-").isdigit() or is_float(name) for name in names if name)
@@ -360,7 +368,8 @@ def _good_rows(
     Raises:
         UserError: There are mistakes and `on_bad` is "error", or no row is good.
     """
-    skipped = raise_or_list(rows.mistakes, on_bad, f"The galaxies in {path}")
+    owner = f"The galaxies in {path}"
+    skipped = raise_or_list(rows.mistakes, on_bad, owner, "The images are opened once all rows can be used.")
     good = np.flatnonzero(~rows.bad)
     if not len(good):
         raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}")

@@ -20,7 +20,7 @@ _OTHERS = {
     ".tar.gz": "unpack the .tar.gz file",
     ".hdf5": "save the table in the .hdf5 file as CSV or Parquet",
     ".h5": "save the table in the .h5 file as CSV or Parquet",
-    ".tbl": "save the .tbl file as CSV or ECSV (astropy reads it as ascii.ipac)",
+    ".numbers": "export the .numbers file as CSV",
     ".jsonl": "save the .jsonl file as CSV or Parquet",
     ".json": "save the .json file as CSV or Parquet",
 }
