@@ -105,26 +105,33 @@ class SplitSettings:
             (N,) int8, indices of `SPLITS`; and which galaxies the file of splits lists, if there is one.
 
         Raises:
-            UserError: The file of splits cannot be used.
+            UserError: The file of splits cannot be used, or the survey brings splits beside the folds.
         """
+        names = [str(name) for name in catalog.identifiers.tolist()]
         folds = self.folds_of(catalog)
         if folds is not None and self.folds is not None and self.fold is not None:
+            if catalog.splits is not None and self.split_file is None:
+                raise UserError(
+                    f"data.folds is {self.folds}, but the table says the splits of its galaxies: "
+                    "data.catalog.split_column=null leaves them to the folds"
+                )
             splits = splits_of_fold(folds, self.folds, self.fold)
         else:
             strata = catalog.strata if self.stratify else None
             splits = assign_splits(
                 catalog.ids, self.val_fraction, self.test_fraction, self.split_seed, strata, catalog.groups
             )
+            if catalog.splits is not None:
+                splits = ready_made(catalog.splits, splits, catalog.groups, names)
         if self.split_file is None:
             return splits, None
-        names = [str(name) for name in catalog.identifiers.tolist()]
         table = _recorded(self.split_file, names)
         fixed = _look_up(table["split"], names)
         new = tuple(name for name, code in zip(names, fixed.tolist(), strict=True) if code < 0)
         gone = tuple(table.index[~table.index.isin(names) & ~table["trained_before"]].tolist())
         listed = Listed(len(names) - len(new), new, gone)
         log.info("%s (%s)", listed.words(), self.split_file)
-        return override_splits(splits, fixed, catalog.groups, names), listed
+        return override_splits(splits, fixed, catalog.groups, names, "data.split_file"), listed
 
     def folds_of(self, catalog: Catalog) -> NDArray[np.int64] | None:
         """Returns the fold of each galaxy, (N,) int64 from 0; None without folds."""
@@ -325,6 +332,7 @@ def override_splits(
     fixed: NDArray[np.int8],
     groups: NDArray[np.int64] | None,
     identifiers: list[str],
+    key: str,
 ) -> NDArray[np.int8]:
     """Replaces assigned splits by those that a file fixes.
 
@@ -336,6 +344,7 @@ def override_splits(
         fixed: (N,) int8, the splits in the file; -1 for galaxies that the file does not list.
         groups: (N,) int64, the group of each galaxy; None if each galaxy stands alone.
         identifiers: The names that the survey gives the galaxies, for the error message.
+        key: The key that names the file, or the column, for the error message.
 
     Returns:
         (N,) int8, indices of `SPLITS`.
@@ -353,9 +362,50 @@ def override_splits(
         torn = listed[fixed[listed] != together[listed]]
         if len(torn):
             cases = [f"{identifiers[i]} is in {SPLITS[fixed[i]]}, others of its group are not" for i in torn]
-            raise UserError(f"data.split_file tears groups of galaxies apart:\n{listing(cases)}")
+            raise UserError(f"{key} tears groups of galaxies apart:\n{listing(cases)}")
         fixed = together
     return np.where(fixed >= 0, fixed, splits)
+
+
+def ready_made(
+    words: NDArray[np.str_],
+    splits: NDArray[np.int8],
+    groups: NDArray[np.int64] | None,
+    identifiers: list[str],
+) -> NDArray[np.int8]:
+    """Replaces assigned splits by those that a survey has fixed.
+
+    If the survey has no galaxies that validate, or none that test, those of its training galaxies do that
+    were assigned to that split.
+
+    Args:
+        words: (N,) text; see `Catalog.splits`.
+        splits: (N,) int8, the assigned splits.
+        groups: As for `override_splits`.
+        identifiers: As for `override_splits`.
+
+    Returns:
+        (N,) int8, indices of `SPLITS`.
+
+    Raises:
+        UserError: The survey puts galaxies of one group into different splits.
+    """
+    fixed = np.full(len(words), -1, np.int8)
+    for code, name in enumerate(SPLITS):
+        fixed[words == name] = code
+    counts = ", ".join(f"{name} {(fixed == code).sum():,}" for code, name in enumerate(SPLITS))
+    log.info(
+        "the table says the splits of its galaxies: %s of %d (data.catalog.split_column=null ignores it)",
+        counts,
+        len(words),
+    )
+    own = override_splits(splits, fixed, groups, identifiers, "data.catalog.split_column")
+    for code in (_VAL, _TEST):
+        taken = (own == _TRAIN) & (splits == code)
+        if code not in fixed and taken.any():
+            log.info("%d of these training galaxies make the %s split", taken.sum(), SPLITS[code])
+            own = np.where(taken, splits, own)
+    return own
 
 
 def write_splits(

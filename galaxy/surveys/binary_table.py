@@ -1,8 +1,9 @@
-"""Tables in binary files and in the formats of astronomy: Parquet, Feather, FITS, VOTable and ECSV."""
+"""Tables in binary files and in the formats of astronomy: Parquet, Feather, and all that astropy reads."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import unicodedata
 import warnings
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +20,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 
 from galaxy.surveys.catalog import ParquetImage
+from galaxy.surveys.ready_splits import SPLIT, splits_of_files
 from galaxy.system.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -118,18 +121,41 @@ class ParquetTable(ArrowTable):
         names = [name for name in _index_names(self.schema) if name in self.schema.names]
         self._names = names + [name for name in self.schema.names if name not in names]
         self.header = [_normal(name) for name in self._names]
+        splits = splits_of_files(path.name for path in self.paths)
+        self._splits = [] if SPLIT in self.header else splits
+        if self._splits:
+            self.header.append(SPLIT)
 
     def read(self, names: list[str]) -> pa.Table:
         """Reads columns, in this order."""
-        stored = [self._names[self.header.index(name)] for name in names]
+        own = [name for name in names if not (self._splits and name == SPLIT)]
+        stored = [self._names[self.header.index(name)] for name in own]
         # `read_table` would take folders named like `split=1` for columns.
         parts = [pq.ParquetFile(path).read(columns=stored) for path in self.paths]
-        return pa.concat_tables(parts).select(stored)
+        table = self._with_class_names(pa.concat_tables(parts).select(stored))
+        if len(own) == len(names):
+            return table
+        counts = [pq.read_metadata(path).num_rows for path in self.paths]
+        columns = dict(zip(own, table.columns, strict=True))
+        columns[SPLIT] = pa.array(np.repeat(self._splits, counts))
+        return pa.table({name: columns[name] for name in names})
+
+    def _with_class_names(self, table: pa.Table) -> pa.Table:
+        """The names of classes where Hugging Face stores their numbers; missing ones below 0."""
+        about = json.loads((self.schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = about.get("info", {}).get("features", {})
+        for place, name in enumerate(table.column_names):
+            feature = features.get(name)
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and feature.get("names"):
+                numbers = table.column(place)
+                known = pc.if_else(pc.greater_equal(numbers, 0), numbers, None)
+                table = table.set_column(place, name, pc.take(pa.array(feature["names"]), known))
+        return table
 
     @property
     def picture_columns(self) -> list[str]:
         """The columns that hold the files of pictures, as Hugging Face stores them, or as plain bytes."""
-        pairs = zip(self.header, self._names, strict=True)
+        pairs = zip(self.header, self._names, strict=False)  # without the column of splits
         return [name for name, stored in pairs if self._is_picture(stored)]
 
     def _is_picture(self, stored: str) -> bool:
@@ -180,7 +206,11 @@ class FeatherTable(ArrowTable):
     def __init__(self, path: Path) -> None:
         self.paths = (path,)
         with pa.OSFile(str(path)) as file:
-            self._names = pa.ipc.open_file(file).schema.names
+            try:
+                self._names = pa.ipc.open_file(file).schema.names
+            except pa.ArrowInvalid as error:
+                advice = "if save_to_disk of Hugging Face wrote it, write it with to_parquet"
+                raise ValueError(f"{error} ({advice})") from error
         self.header = [_normal(name) for name in self._names]
 
     def read(self, names: list[str]) -> pa.Table:
@@ -190,9 +220,14 @@ class FeatherTable(ArrowTable):
 
 
 class AstropyTable(ArrowTable):
-    """A table that astropy reads: FITS, VOTable or ECSV."""
+    """A table that astropy reads.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The file.
+        kind: What astropy calls its format, such as "votable".
+    """
+
+    def __init__(self, path: Path, kind: str) -> None:
         self.paths = (path,)
         if importlib.util.find_spec("astropy") is None:
             raise UserError(
@@ -206,7 +241,7 @@ class AstropyTable(ArrowTable):
             # Astropy warns of a second table in the file, and reads the first.
             warnings.filterwarnings("error", ".*multiple tables.*")
             try:
-                self._table: Any = Table.read(path)
+                self._table: Any = Table.read(path, format=kind)
             except Warning as error:
                 raise ValueError("it holds several tables; save one of them as a file of its own") from error
             except Exception as error:  # astropy's readers raise whatever comes up

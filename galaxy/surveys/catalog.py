@@ -131,6 +131,8 @@ class Catalog:
             under its own name as (B,) float32, NaN where one is missing.
         groups: (N,) int64. Galaxies of one group belong in the same split because they show the same piece
             of sky. None if each galaxy stands alone.
+        splits: (N,) text, "train", "val" or "test" for galaxies whose split the survey has fixed, "" for the
+            others; None if it fixes none.
         any_frame: Whether the images may differ in width and height, as cutouts scaled to each galaxy do. If
             not, an image of another size is bad.
         skipped: One line for each row or file that was left out under `on_bad="skip"`.
@@ -153,6 +155,7 @@ class Catalog:
     strata: NDArray[np.int64] | None = None
     extra_columns: pd.DataFrame | None = None
     groups: NDArray[np.int64] | None = None
+    splits: NDArray[np.str_] | None = None
     any_frame: bool = False
     skipped: tuple[str, ...] = ()
     writer: Writer | None = None
@@ -202,7 +205,7 @@ class Catalog:
             rows: The rows of the galaxies to take, in this order.
             skipped: Lines to add to `Catalog.skipped`.
         """
-        arrays = ("ids", "targets", "weights", "counts", "expected", "strata", "groups")
+        arrays = ("ids", "targets", "weights", "counts", "expected", "strata", "groups", "splits")
         tuples = ("images", "names")
         taken: dict[str, Any] = {}
         for name in arrays:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_float_dtype, is_numeric_dtype
 
+from galaxy.surveys.ids import lost_digits
 from galaxy.surveys.table_reader import Table
+from galaxy.surveys.written_numbers import as_numbers
 
 # float64 holds every whole number below this.
 _EXACT = 2**53
+_LONGEST = 2**63
 _log = logging.getLogger(__name__)
 
 
 def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
-    """Reads columns that may hold anything: numbers where all values in these rows are numbers, else text.
+    """Reads columns that may hold anything: numbers where all values in these rows are some, else text.
+
+    Marks for nothing, such as a dash, are missing values among numbers.
 
     The log names the columns of text, with the first value that is no number.
 
@@ -33,17 +38,26 @@ def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
     """
     texts, numbers = table.read(names, []).loc[index], table.read([], names).loc[index]
     if index.name == "line":  # in a text file a row that is left out may have made text of a column
-        numbers = numbers.apply(_as_numbers)
+        numbers = numbers.apply(as_numbers)
     columns = {name: _typed(texts[name], numbers[name]) for name in names}
     of_text = [_first_word(texts[name]) for name, column in columns.items() if not is_numeric_dtype(column)]
     if of_text:
         _log.info("extra columns that are read as text: %s", ", ".join(of_text))
+    if lossy := [name for name, column in columns.items() if _lost_digits(column)]:
+        _log.warning(
+            "%s: long whole numbers in %s were saved as floats, which have too few digits for ids",
+            table.path,
+            ", ".join(lossy),
+        )
     return pd.DataFrame(columns, index=index).reset_index(drop=True)
 
 
-def _as_numbers(column: pd.Series) -> pd.Series:
-    numbers = pd.to_numeric(column, errors="coerce")
-    return numbers if (numbers.isna() == column.isna()).all() else column
+def _lost_digits(column: pd.Series) -> bool:
+    """Whether floats are all as large as the ids of surveys, and have lost digits."""
+    known = column.dropna()
+    if not is_float_dtype(column) or not ((known < _LONGEST) & (known % 1 == 0)).all():
+        return False
+    return lost_digits([int(number) for number in known.tolist()])
 
 
 def _first_word(texts: pd.Series) -> str:
@@ -56,11 +70,11 @@ def _first_word(texts: pd.Series) -> str:
 
 def _typed(texts: pd.Series, numbers: pd.Series) -> pd.Series:
     """Returns the texts as numbers if nothing is lost by it."""
-    there = texts[texts != ""]
     text = texts.astype(object).where(texts != "", None)
+    there = texts[numbers.notna()]
     if not is_numeric_dtype(numbers) or there.str.match(r"[+-]?0\d").any():  # 007 is a name
         return text
-    if len(there) and there.str.fullmatch(r"[+-]?\d{1,18}").all():
+    if len(there) and there.str.fullmatch(r"[+-]?\d{1,19}").all() and there.map(int).abs().max() < 2**63:
         whole = there.astype("int64")
         return whole if len(whole) == len(texts) else whole.astype("Int64").reindex(texts.index)
     return text if (numbers.abs() >= _EXACT).any() and there.str.fullmatch(r"[+-]?\d{16,}").any() else numbers

@@ -15,6 +15,8 @@ from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
 
 _ID = re.compile("0|[1-9][0-9]{0,18}")
+# So many ids are not all round by chance.
+_SEVERAL = 5
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
@@ -68,6 +70,18 @@ def refuse_floats(texts: Iterable[str], column: str, file: str, advice: str = ""
             f"{file}: the ids in {column} were saved as floats, such as {present[0]}, of which digits may be "
             f"lost.\nSave the table again from its source, with ids as text or whole numbers{advice}."
         )
+
+
+def lost_digits(ids: Sequence[int]) -> bool:
+    """Whether long ids were floats before they were whole numbers, and so are not those of their survey.
+
+    All of them then end in the zeros of Excel, or in the bits that a float does not hold. The ids of SDSS's
+    spectra end in ten bits of 0 by themselves.
+    """
+    if min(ids, default=0) < 2**56:  # a float holds one in 16 of these numbers, or fewer
+        return False
+    floats = len(ids) >= _SEVERAL and all(int(float(number)) == number for number in ids)
+    return all(number % 1000 == 0 for number in ids) or (floats and any(number % 1024 for number in ids))
 
 
 def check_ids(texts: pd.Series, file: str, unique: bool = True) -> tuple[pd.Series, Mistakes]:

@@ -66,8 +66,9 @@ def images_by_path(check: RowCheck, texts: Sequence[str], folders: Sequence[Path
     first = next((texts[row] for row in lost if not paths[row]), "")
     check.report(
         f"row(s) whose image does not exist ({index.description(first)})",
-        [not path for path in paths],
+        [bool(texts[row]) and row not in several and not path for row, path in enumerate(paths)],
         lambda row: f"no {folders[0] / texts[row]}",
+        anyway=True,
     )
     return paths
 
@@ -116,8 +117,9 @@ def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Pa
     check.report(
         f"row(s) without an image in {folder} ({index.description(first)}; "
         f"{key}.image_column names a column of files, {key}.images their folder)",
-        [not there for there in found],
+        [bool(name) and not there for name, there in zip(names, found, strict=True)],
         lambda row: f"no {folder.name}/{names[row]}{'' if is_image(names[row]) else '.*'}",
+        anyway=True,
     )
     check.report(
         "row(s) with more than one image",

@@ -27,7 +27,7 @@ class Mistakes(NamedTuple):
 
 
 class RowCheck:
-    """Collects the mistakes in the rows of a table. Each row is reported for its first mistake only.
+    """Collects the mistakes in the rows of a table. Each row is reported once, mostly for its first mistake.
 
     Args:
         count: The number of rows, N.
@@ -42,14 +42,18 @@ class RowCheck:
         self.where = where
         self.bad: NDArray[np.bool_] = np.zeros(count, dtype=bool)
         self.mistakes: list[Mistakes] = []
+        # The list that holds the line about a row, and the place of the line in it.
+        self._cases: dict[int, tuple[list[str], int]] = {}
 
-    def report(self, what: str, bad: ArrayLike, describe: Callable[[int], str]) -> int:
+    def report(self, what: str, bad: ArrayLike, describe: Callable[[int], str], anyway: bool = False) -> int:
         """Reports a kind of mistake.
 
         Args:
             what: The kind, such as "row(s) without an image".
             bad: (N,) bool, the rows with the mistake. Rows that were reported before are passed over.
             describe: Says what is wrong in a row.
+            anyway: Whether rows that were reported before are told this mistake in the same line, because it
+                does not follow from theirs.
 
         Returns:
             The number of rows that are bad for this mistake.
@@ -63,18 +67,25 @@ class RowCheck:
             example = f"{self.where(0)}: {describe(0)}"
             raise UserError(f"No usable galaxy: all {len(bad):,} are {what}, such as\n  {example}")
         rows = np.flatnonzero(bad & ~self.bad).tolist()
+        if anyway:
+            for row in np.flatnonzero(bad & self.bad).tolist():
+                cases, place = self._cases[row]
+                cases[place] += f"; {describe(row)}"
         self.bad |= bad
-        self.mistakes.append(Mistakes(what, [f"{self.where(row)}: {describe(row)}" for row in rows]))
+        cases = [f"{self.where(row)}: {describe(row)}" for row in rows]
+        self._cases |= {row: (cases, place) for place, row in enumerate(rows)}
+        self.mistakes.append(Mistakes(what, cases))
         return len(rows)
 
 
-def raise_or_list(mistakes: Iterable[Mistakes], on_bad: OnBad, owner: str) -> tuple[str, ...]:
+def raise_or_list(mistakes: Iterable[Mistakes], on_bad: OnBad, owner: str, note: str = "") -> tuple[str, ...]:
     """Raises an error about the mistakes, or lists them.
 
     Args:
         mistakes: The mistakes that were looked for. Those without a case are ignored.
         on_bad: "error" or "skip".
         owner: The data in question, such as "The Kaggle data in DIR".
+        note: A sentence to end the error with.
 
     Returns:
         With "skip", a line for each case.
@@ -85,7 +96,7 @@ def raise_or_list(mistakes: Iterable[Mistakes], on_bad: OnBad, owner: str) -> tu
     found = [mistake for mistake in mistakes if mistake.cases]
     if found and on_bad == "error":
         text = "\n".join(f"{len(m.cases):,} {m.what}:\n{listing(m.cases)}" for m in found)
-        raise UserError(f"{owner} cannot be used as they are.\n{text}\n{_ADVICE}")
+        raise UserError(f"{owner} cannot be used as they are.\n{text}\n{_ADVICE}{note and f' {note}'}")
     return tuple(chain.from_iterable(mistake.cases for mistake in found))
 
 

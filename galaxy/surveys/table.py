@@ -18,11 +18,13 @@ from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
 from galaxy.surveys.extra import read_extra
 from galaxy.surveys.files import Stretch
-from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
+from galaxy.surveys.ids import id_of, identify, is_float, is_id, lost_digits, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
 from galaxy.surveys.name_column import name_column_of
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
+from galaxy.surveys.ready_splits import SPLIT, read_splits_of
+from galaxy.surveys.several_tables import open_table
 from galaxy.surveys.table_files import find_table
 from galaxy.surveys.table_reader import Table
 from galaxy.surveys.table_targets import (
@@ -34,12 +36,11 @@ from galaxy.surveys.table_targets import (
     report_missing_words,
     vote_questions,
 )
-from galaxy.surveys.text_table import MISSING, TextStyle
+from galaxy.surveys.text_table import TextStyle
+from galaxy.surveys.written_numbers import is_nothing
 from galaxy.system.errors import UserError, listing
 
 _KEY = "data.catalog"
-# Tables say in these ways that a galaxy has no group.
-_NO_GROUP = frozenset({*MISSING, "#N/A", "<NA>"})
 _log = logging.getLogger(__name__)
 
 
@@ -60,6 +61,7 @@ def read_table(
     votes: bool = False,
     percent: bool = False,
     group_column: str | None = None,
+    split_column: str | None = "auto",
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,
@@ -111,6 +113,9 @@ def read_table(
         group_column: A column of words or numbers. Galaxies with the same one share a split, as two
             observations of one galaxy must. A galaxy without one, or with a word such as NA for none, stands
             alone.
+        split_column: A column of ready-made splits: train, val (or valid, validation) and test. "auto" takes
+            a column called split, or the names of the files if the table lies in train.csv, val.csv and
+            test.csv. None leaves the splits to the hashes of the ids, also where the column is empty.
         hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
@@ -133,7 +138,7 @@ def read_table(
     style = TextStyle(separator, decimal, encoding, header_line)
     labels = _number_labels(columns, class_column, classes, questions, meaning, votes, percent)
     root = Path(root).expanduser()
-    table = Table(find_table(root, file, _KEY), style=style)
+    table = open_table(find_table(root, file, _KEY), style)
     parquet = table.parquet
     image_column = image_column or (None if parquet is None else _only_picture(parquet))
     pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
@@ -144,11 +149,18 @@ def read_table(
         "class_column": class_column,
         "group_column": group_column,
     }
+    if split_column == "auto":
+        used = {*roles.values(), *(labels.columns if labels is not None else ())}
+        split_column = next((n for n in table.header if n.lower() == SPLIT and n not in used), None)
+    roles["split_column"] = split_column
     extra = list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
     key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
     rows = _read_rows(table, roles, labels, key, pictures)
     _check_names(rows, name_column, id_column is not None)
+    splits = None
+    if split_column is not None:
+        splits = read_splits_of(rows, rows.frame[split_column].tolist(), split_column, _KEY)
     targets, codes = None, None
     if labels is not None:
         scale: Scale = "votes" if votes else "percent" if percent else "fractions"
@@ -172,11 +184,6 @@ def read_table(
     if labels is not None and codes is not None:
         warn_of_rare(labels, codes[good])
     ids, names = identify([rows.names[row] for row in good.tolist()])
-    groups = None
-    if group_column is not None:
-        groups = _groups(ids, rows.frame[group_column].iloc[good])
-    elif rows.files is not None:
-        groups = identify([rows.files[row] for row in good.tolist()])[0]
     catalog = Catalog(
         name="table",
         ids=ids,
@@ -185,7 +192,8 @@ def read_table(
         names=names,
         strata=None if codes is None else codes[good],
         extra_columns=read_extra(table, extra, rows.frame.index[good]) if extra else None,
-        groups=groups,
+        groups=_groups(rows, good, ids, group_column, splits is not None),
+        splits=None if splits is None else splits[good],
         any_frame=True,
         skipped=skipped,
     )
@@ -306,7 +314,7 @@ def _read_rows(
         names = table.parquet.picture_names(name_column)
     else:
         names = frame[name_column].tolist()
-    return _Rows(table.path.name, frame, names)
+    return _Rows(table.name, frame, names)
 
 
 def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
@@ -314,6 +322,14 @@ def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
     names = rows.names
     advice = "" if chosen else f" (another column may hold the names: {_KEY}.id_column)"
     refuse_floats(names, column, rows.file, advice)
+    if lost_digits([int(name) for name in names if is_id(name)]):
+        _log.warning(
+            "%s: the ids in %s seem to have lost their last digits, because a program took them for floats, "
+            "such as %s. They are then not those of the survey: save the table again from its source",
+            rows.file,
+            column,
+            names[0],
+        )
     rows.report(f"row(s) without a {column}", [not name for name in names], lambda _: f"{column} is empty")
     # If all names are numbers, one with a decimal point or an exponent was a whole number before.
     numbers = all(name.lstrip("+-").isdigit() or is_float(name) for name in names if name)
@@ -329,17 +345,6 @@ def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
         [first[name] != row for row, name in enumerate(names)],
         lambda row: f"is already on {rows.place(first[names[row]])}",
     )
-    if rows.files is not None:
-        changed = [row for row, file in enumerate(rows.files) if file != names[row]]
-        _log.warning(
-            "%d images have the file name of another, such as %s and %s. They have names with the folder and "
-            "share a split, as views of one galaxy must. %s.id_column names a column of other names, "
-            "%s.group_column one of other groups.",
-            len(changed),
-            *(names[row] for row in changed[:2]),
-            _KEY,
-            _KEY,
-        )
 
 
 def _paths(
@@ -363,18 +368,45 @@ def _good_rows(
     Raises:
         UserError: There are mistakes and `on_bad` is "error", or no row is good.
     """
-    skipped = raise_or_list(rows.mistakes, on_bad, f"The galaxies in {path}")
+    owner = f"The galaxies in {path}"
+    skipped = raise_or_list(rows.mistakes, on_bad, owner, "The images are opened once all rows can be used.")
     good = np.flatnonzero(~rows.bad)
     if not len(good):
         raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}")
     return good, skipped
 
 
-def _groups(ids: NDArray[np.int64], names: pd.Series) -> NDArray[np.int64]:
-    """The id of each galaxy's group (N,). A galaxy without a group has its own id."""
-    # The id follows from the group's name, so that galaxies that are added to a group join its split.
-    groups = {name: id_of(f"group {class_name(name)}") for name in names.unique()}
-    return np.where(names.isin(_NO_GROUP), ids, names.map(groups)).astype(np.int64)
+def _groups(
+    rows: _Rows, good: NDArray[np.int64], ids: NDArray[np.int64], column: str | None, ready: bool
+) -> NDArray[np.int64] | None:
+    """The id of each galaxy's group (N,), which is its own if it stands alone; None if there are no groups.
+
+    Args:
+        rows: The rows.
+        good: The N rows that are used.
+        ids: (N,) int64.
+        column: The column of the groups. Without one, galaxies whose files share a name are a group.
+        ready: Whether the table has the splits of the galaxies, which then stand alone without a column.
+    """
+    if column is not None:
+        names = rows.frame[column].iloc[good]
+        # The id follows from the group's name, so that galaxies that are added to a group join its split.
+        groups = {name: id_of(f"group {class_name(name)}") for name in names.unique()}
+        alone = {name: is_nothing(name) for name in groups}
+        return np.where(names.map(alone), ids, names.map(groups)).astype(np.int64)
+    if ready or rows.files is None:
+        return None
+    changed = [name for name, file in zip(rows.names, rows.files, strict=True) if file != name]
+    _log.warning(
+        "%d images have the file name of another, such as %s and %s. They have names with the folder and "
+        "share a split, as views of one galaxy must. %s.id_column names a column of other names, "
+        "%s.group_column one of other groups.",
+        len(changed),
+        *changed[:2],
+        _KEY,
+        _KEY,
+    )
+    return identify([rows.files[row] for row in good.tolist()])[0]
 
 
 def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:

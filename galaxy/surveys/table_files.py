@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from galaxy.surveys.locate import contents
+from galaxy.surveys.ready_splits import PART, split_of_file
 from galaxy.surveys.table_reader import OFTEN_NO_TABLE, is_table
 from galaxy.system.errors import UserError, listing
 
@@ -19,16 +20,16 @@ _OTHERS = {
     ".tar.gz": "unpack the .tar.gz file",
     ".hdf5": "save the table in the .hdf5 file as CSV or Parquet",
     ".h5": "save the table in the .h5 file as CSV or Parquet",
-    ".tbl": "save the .tbl file as CSV or ECSV (astropy reads it as ascii.ipac)",
+    ".numbers": "export the .numbers file as CSV",
     ".jsonl": "save the .jsonl file as CSV or Parquet",
     ".json": "save the .json file as CSV or Parquet",
 }
-# Hugging Face writes a large table as train-00000-of-00002.parquet and so on.
-_PART = re.compile(r"(?P<name>.+)-(?P<number>\d+)-of-(?P<count>\d+)(?P<ending>\.\w+)")
 
 
 def find_table(root: Path, file: str | None, key: str) -> list[Path]:
     """Finds the only table in a folder, or else in the folders in it.
+
+    Tables with names such as train.csv, val.csv and test.csv are one, if there is no other.
 
     Args:
         root: The folder.
@@ -51,13 +52,18 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
         found = sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207  the pattern may be absolute
         if not found:
             raise UserError(f"No file is called {path} ({key}.file).")
-        _check_parts(found)
+        for parts in _tables(found):
+            _check_parts(parts)
         return found
     for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
         tables = _tables(path for folder in folders for path in folder.iterdir())
+        by_split = {split_of_file(parts[0].name): parts for parts in tables}
         if len(tables) == 1:
-            _check_parts(tables[0])
-            return tables[0]
+            by_split = {"train": tables[0]}
+        if tables and len(by_split) == len(tables) and None not in by_split:
+            for parts in tables:
+                _check_parts(parts)
+            return [path for split in ("train", "val", "test") for path in by_split.get(split, ())]
         if tables:
             names = [_pattern(parts, root) for parts in tables]
             raise UserError(
@@ -78,7 +84,7 @@ def _tables(paths: Iterable[Path]) -> list[list[Path]]:
     likely = [path for path in tables if not path.name.lower().endswith(OFTEN_NO_TABLE)] or tables
     parts: dict[str, list[Path]] = {}
     for path in likely:
-        part = _PART.fullmatch(path.name)
+        part = PART.fullmatch(path.name)
         whole = path.name if part is None else f"{part['name']}-of-{part['count']}{part['ending']}"
         parts.setdefault(str(path.parent / whole), []).append(path)
     return list(parts.values())
@@ -86,7 +92,7 @@ def _tables(paths: Iterable[Path]) -> list[list[Path]]:
 
 def _check_parts(paths: Sequence[Path]) -> None:
     """Refuses a table of which a part is missing."""
-    found = [part for path in paths if (part := _PART.fullmatch(path.name))]
+    found = [part for path in paths if (part := PART.fullmatch(path.name))]
     if found and len(found) == len(paths):
         count, here = int(found[0]["count"]), {int(part["number"]) for part in found}
         if missing := sorted(set(range(count)) - here):

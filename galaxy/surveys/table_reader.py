@@ -7,6 +7,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,24 +15,49 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from pandas.api.types import is_numeric_dtype
 
 from galaxy.surveys.binary_table import AstropyTable, FeatherTable, ParquetTable
-from galaxy.surveys.text_table import TextStyle, TextTable
+from galaxy.surveys.spreadsheet import SpreadsheetTable
+from galaxy.surveys.text_table import SEPARATORS, TextStyle, TextTable, open_text
+from galaxy.surveys.written_numbers import as_numbers
 from galaxy.system.errors import UserError, listing, meant
 
-_PARQUET, _FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
-_ASTROPY = (".ecsv", ".vot", ".votable", ".xml", ".fits", ".fit", ".fits.gz")
+PARQUET, _FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
+# The formats of astropy, as it calls them.
+_ASTROPY = {
+    ending + packed: kind
+    for kind, endings in {
+        "fits": (".fits", ".fit"),
+        "votable": (".vot", ".votable", ".xml"),
+        "ascii.ecsv": (".ecsv",),
+        "ascii.ipac": (".ipac",),
+        "ascii.cds": (".mrt", ".cds"),
+    }.items()
+    for ending in endings
+    for packed in ("", ".gz", ".bz2")
+}
 _TEXT = tuple(
     kind + packed
-    for kind in (".csv", ".tsv", ".psv", ".txt", ".dat", ".tab", ".asc")
-    for packed in ("", ".gz", ".bz2", ".xz")
+    for kind in (".csv", ".tsv", ".psv", ".txt", ".dat", ".tab", ".tbl", ".asc")
+    for packed in ("", ".gz", ".bz2", ".xz", ".zip")
 )
-_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+_SPREADSHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 # A folder may hold other files with these endings: images, notes, logs.
-OFTEN_NO_TABLE = (".txt", ".dat", ".asc", ".xml", ".fits", ".fit", ".fits.gz", ".txt.gz", ".dat.gz")
-TABLE_ENDINGS = (*_TEXT, *_PARQUET, *_FEATHER, *_ASTROPY)
+OFTEN_NO_TABLE = tuple(
+    kind + packed
+    for kind in (".txt", ".dat", ".asc", ".xml", ".fits", ".fit")
+    for packed in ("", ".gz", ".bz2")
+)
+TABLE_ENDINGS = (*_TEXT, *PARQUET, *_FEATHER, *_ASTROPY, *_SPREADSHEETS)
 # The usual ones among these.
-_NAMED = ".csv, .tsv, .txt (also with .gz), .parquet, .feather, .fits, .vot or .ecsv"
+_NAMED = (
+    ".csv, .tsv, .txt (also with .gz or .zip), .parquet, .feather, .fits, .vot, .ecsv, .tbl, .mrt, .xlsx "
+    "or .ods"
+)
+# Text in two formats of astronomy. The second line of names in IPAC's is one of types.
+_CDS = "Byte-by-byte Description of file"
+_IPAC = re.compile(r"\|([\s-]*(char|int|long|float|double|real|date|[cilfdr])[\s-]*\|)+", re.IGNORECASE)
 # Programs that write a column of row numbers call it so, or leave its name out.
 _INDEX = re.compile(r"(unnamed: \d+|__index_level_\d+__)?", re.IGNORECASE)
 # The most columns that an error lists. A survey's table may have hundreds.
@@ -43,8 +69,8 @@ ROUNDED = 1e-5
 
 
 def is_table(name: str) -> bool:
-    """Whether a file is a table or a spreadsheet, as its name tells."""
-    return name.lower().endswith((*TABLE_ENDINGS, *_SPREADSHEETS))
+    """Whether a file is a table, as its name tells."""
+    return name.lower().endswith(TABLE_ENDINGS)
 
 
 def is_index(name: str) -> bool:
@@ -63,6 +89,7 @@ class Table:
 
     Attributes:
         path: The file, the first of several.
+        name: How messages call the table.
         header: The names of the columns.
 
     Raises:
@@ -74,26 +101,25 @@ class Table:
     ) -> None:
         paths = [path] if isinstance(path, Path) else list(path)
         self.path = paths[0]
+        self.name = self.path.name
         self._published = published
         self._advice = "\nDownload or unpack it again." if published else ""
         name = self.path.name.lower()
         self._kind = _kind(name)
-        self._file: TextTable | ParquetTable | FeatherTable | AstropyTable
+        self._file: TextTable | ParquetTable | FeatherTable | AstropyTable | SpreadsheetTable
         try:
-            if name.endswith(_PARQUET):
+            if name.endswith(PARQUET):
                 self._file = ParquetTable(paths)
             elif name.endswith(_FEATHER):
                 self._file = FeatherTable(self.path)
-            elif name.endswith(_ASTROPY):
+            elif name.endswith(_SPREADSHEETS):
+                self._file = SpreadsheetTable(self.path, None if style is None else style.header_line)
+            elif (kind := _astropy_format(self.path)) is not None:
                 self.path.open("rb").close()  # astropy's own words for a missing file are many
-                self._file = AstropyTable(self.path)
+                self._kind = "table by astropy"
+                self._file = AstropyTable(self.path, kind)
             elif name.endswith(_TEXT):
                 self._file = TextTable(self.path, style or TextStyle(), published)
-            elif name.endswith(_SPREADSHEETS):
-                raise UserError(
-                    f"{self.path} is a spreadsheet, which is not read: save it as CSV (in Excel: Save as, "
-                    "CSV UTF-8)."
-                )
             else:
                 raise UserError(
                     f"{self.path} is not a table that can be read: its name must end in {_NAMED}."
@@ -130,12 +156,18 @@ class Table:
                 problems.append(f"more than one column {asked}")
         if not problems:
             return
+        unseparated = ""
+        if self.header == self.header[:1] and not self._published and isinstance(self._file, TextTable):
+            words = " | ".join(SEPARATORS)
+            unseparated = (
+                f"\nIf these are several columns, say what separates them: data.catalog.separator={words}"
+            )
         line = self._file.line_with(list(wanted))
         advice = ": remove the lines above" if self._published else f": data.catalog.header_line={line}"
         raise UserError(
             f"{self.path} does not have the columns that are needed:\n{listing(problems)}\n"
             f"It has: {', '.join(self.header[:_SHOWN])}{', ...' * (len(self.header) > _SHOWN)}"
-            + (f"\nLine {line} has them{advice}" if line else "")
+            + (f"\nLine {line} has them{advice}" if line else unseparated)
         )
 
     def read(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -157,7 +189,9 @@ class Table:
             raise self._unreadable(error) from error
         if not len(frame):
             raise UserError(f"{self.path} has a header and no rows.{self._advice}")
-        values = {name: frame[name] for name in numbers} | {name: _texts(frame[name]) for name in text}
+        values = {name: _numbers(frame[name]) for name in numbers} | {
+            name: _texts(frame[name]) for name in text
+        }
         return pd.DataFrame(values, index=frame.index)
 
     def _unreadable(self, error: BaseException) -> UserError:
@@ -196,11 +230,28 @@ def fractions(table: pd.DataFrame, most: float = 1.0) -> Fractions:
 
 
 def _kind(name: str) -> str:
-    if name.endswith(_PARQUET):
+    if name.endswith(PARQUET):
         return "Parquet file"
     if name.endswith(_FEATHER):
         return "Feather file"
-    return "table by astropy" if name.endswith(_ASTROPY) else "CSV file"
+    return "spreadsheet" if name.endswith(_SPREADSHEETS) else "CSV file"
+
+
+def _astropy_format(path: Path) -> str | None:
+    """What astropy calls the format of a table that it has to read; None if it has not."""
+    name = path.name.lower()
+    if name.endswith(_TEXT):
+        with open_text(path, "latin-1") as file:
+            head = [line.rstrip() for line in islice(file, 200)]
+        if any(line.startswith(_CDS) for line in head):
+            return "ascii.cds"
+        bars = [line for line in head if line.startswith("|")][:2]
+        return "ascii.ipac" if len(bars) == 2 and _IPAC.fullmatch(bars[1]) else None
+    return next((kind for ending, kind in _ASTROPY.items() if name.endswith(ending)), None)
+
+
+def _numbers(values: pd.Series) -> pd.Series:
+    return values if is_numeric_dtype(values) else as_numbers(values)
 
 
 def _texts(values: pd.Series) -> list[str]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree
 from galaxy.surveys.table_reader import fractions
+from galaxy.surveys.written_numbers import is_nothing
 from galaxy.system.errors import UserError, listing, meant
 
 # The largest error of a fraction that is rounded to two decimals. The sum of a question's answers differs
@@ -27,9 +28,6 @@ MAX_CLASSES = 1000
 FEW_CLASSES = 20
 # The largest number of votes: float32 holds every whole number up to 2^24.
 MOST_VOTES = 2**24
-# Programs write these words, in small or capital letters, and None for a missing value. They can be names of
-# classes, too. People write none for a class.
-_MISSING_WORDS = {"nan", "-nan", "null", "na", "n/a", "#n/a", "#na", "<na>", "nat", "--", "-"}
 Scale = Literal["fractions", "percent", "votes"]
 _log = logging.getLogger(__name__)
 
@@ -231,7 +229,8 @@ def report_missing_words(check: RowCheck, texts: Sequence[str], column: str, key
     check.report(
         f"row(s) whose {column} may be a missing value (empty these cells, or name all classes with "
         f"{key}.classes if it is one of them)",
-        [text == "None" or text.casefold() in _MISSING_WORDS for text in texts],
+        # People write none for a class, and Python writes None for a missing value.
+        [bool(text) and text.lower() + text != "nonenone" and is_nothing(text) for text in texts],
         lambda row: f"{column} is {texts[row]}",
     )
 

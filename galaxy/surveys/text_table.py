@@ -6,11 +6,14 @@ import bz2
 import codecs
 import csv
 import gzip
+import io
+import logging
 import lzma
-import math
 import re
 import unicodedata
+import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -18,10 +21,10 @@ from typing import IO, Any, Literal, NoReturn
 
 import pandas as pd
 
-# Programs write missing numbers in these ways. Any other text that is no number is shown as it stands.
-MISSING = ["", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None", "--"]
+from galaxy.surveys.written_numbers import MISSING, NUMBER, with_points
+from galaxy.system.errors import listing
+
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "space": " "}
-_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 # The first bytes of a file in one of these encodings, the longer ones first.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -30,14 +33,18 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+# Lines that are drawn between rows (`---+---`, `|:--|--:|`, `====  ===`), and what a database writes below.
+_RULE = re.compile(r"[\s|,;+:]*[-=]+[-=\s|,;+:]*")
+_FOOTER = re.compile(r"\(\d+ rows?\)", re.IGNORECASE)
 # The separator is found in this many lines below the comments at the beginning.
 _HEAD = 200
-_TRUTH = {"true": "1", "false": "0"}
+# The first characters of lines that may be no rows.
+_ODD = frozenset("-=|+: #(")
 # Excel writes the separator into a first line such as `sep=;`.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')
-_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)(e[+-]?\d+)?|nan|", re.IGNORECASE | re.ASCII)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
-_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+", re.ASCII)
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ class TextTable:
     """A text table whose header has been read.
 
     Args:
-        path: The file. It may be compressed by gzip, bzip2 or xz.
+        path: The file; see `open_text`.
         style: What the user says about it.
         published: Whether the file is a published one. Its last line must then be whole.
 
@@ -98,6 +105,7 @@ class TextTable:
         self._style = style
         # What stands before the decimals, as soon as the numbers that were read have shown it.
         self._decimal = style.decimal
+        self._told = False  # what was passed over
         self._encoding = self._find_encoding()
         head = self._head()
         self._separator = SEPARATORS.get(style.separator or "", "")
@@ -114,7 +122,7 @@ class TextTable:
 
     def rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
         """Reads columns; see `Table.read`."""
-        quoted = self._check_lengths()
+        quoted, passed = self._check_lines()
         places = {self.header.index(name): name in text for name in dict.fromkeys([*text, *numbers])}
         of_numbers = [str(place) for place, is_text in places.items() if not is_text]
         try:
@@ -124,8 +132,7 @@ class TextTable:
                 raise
             # A value is no number, and its row will be named. A file that is no table fails again.
             frame = self._parse(places, as_text=True)
-            for name, column in self._with_points(frame[of_numbers]).items():
-                frame[name] = _as_numbers(column)
+            frame[of_numbers], self._decimal = with_points(frame[of_numbers], self._decimal)
         else:
             if self._decimal is None and (frame[of_numbers] % 1 > 0).any(axis=None):
                 self._decimal = "point"
@@ -135,6 +142,16 @@ class TextTable:
             blank &= everything.isna().all(axis=1)
         frame.columns = pd.Index([self.header[int(place)] for place in frame.columns])
         frame.index = self._places(len(frame), quoted)
+        if passed and frame.index.name == self.place:
+            level, self._told = logging.DEBUG if self._told else logging.INFO, True
+            _log.log(
+                level,
+                "%s: passed over %d line(s) that are no rows:\n%s",
+                self.path,
+                len(passed),
+                listing([f"line {line}: {text}" for line, text in passed.items()]),
+            )
+            blank |= frame.index.isin(list(passed))
         return frame[~blank.to_numpy()]
 
     def line_with(self, names: Sequence[str]) -> int | None:
@@ -146,13 +163,10 @@ class TextTable:
         return None
 
     def _open(self) -> IO[str]:
-        opener = _OPENERS.get(self.path.suffix.lower(), open)
-        file: IO[str] = opener(self.path, "rt", encoding=self._encoding, newline="")
-        return file
+        return open_text(self.path, self._encoding)
 
     def _find_encoding(self) -> str:
-        opener = _OPENERS.get(self.path.suffix.lower(), open)
-        with opener(self.path, "rb") as file:
+        with _open_bytes(self.path) as file:
             start = file.read(4)
         marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
         said = self._style.encoding
@@ -171,12 +185,14 @@ class TextTable:
             return head + list(islice(file, _HEAD))
 
     def _count_units(self, following: Sequence[str], columns: int, separator: str = "") -> int:
-        """How many lines below the header belong to it: VizieR writes the units and a line of dashes."""
+        """How many lines below the header belong to it: a line of dashes, and before it perhaps the units."""
+        if following and _RULE.fullmatch(following[0].strip()):
+            return 1
         lines = [self._split(line, separator) for line in following[:2]]
         if columns < 2 or [len(values) for values in lines] != [columns, columns]:
             return 0
         units, dashes = lines
-        has_number = any(value and _NUMBER.fullmatch(value) for value in units)
+        has_number = any(value and NUMBER.fullmatch(value) for value in units)
         return 2 if all(re.fullmatch("-+", value) for value in dashes) and not has_number else 0
 
     def _places(self, count: int, quoted: bool) -> pd.Index:
@@ -226,7 +242,7 @@ class TextTable:
         for number, line in enumerate(head[start:], start):
             if line.startswith("#"):
                 comment = number
-            elif line.strip():
+            elif line.strip() and not _RULE.fullmatch(line.strip()):
                 return number if comment is None else self._choose_header(head, comment, number)
         return start if comment is None else comment
 
@@ -238,7 +254,7 @@ class TextTable:
         has_units = self._count_units(head[line + 1 :], len(values), separator) > 0
         if len(values) == 1 or len(self._split(names, separator)) != len(values) or has_units:
             return line
-        if any(_NUMBER.fullmatch(value) for value in values):
+        if any(NUMBER.fullmatch(value) for value in values):
             return comment  # a header holds words
         raise self._unclear(
             f"line {comment + 1} and line {line + 1} can both be the names of its columns",
@@ -256,7 +272,7 @@ class TextTable:
 
         `csv.Sniffer` and pandas look at the frequency of all characters, and take letters for separators.
         """
-        rows = [line for line in following if line.strip()]
+        rows = [line for line in following if line.strip() and not self._is_drawn(line)]
         found = [sep for sep in ",;\t|" if len(self._split(header, sep)) > 1]
         if len(found) > 1:
             whole, part = [self._fitting(header, rows, found, strict) for strict in (True, False)]
@@ -301,44 +317,30 @@ class TextTable:
         """
         # The columns are named by their places because names that nobody asks for may come twice.
         is_text = {str(place): is_text for place, is_text in places.items()}
-        return pd.read_csv(
-            self.path,
-            sep=r"\s+" if self._separator == " " else self._separator,
-            decimal="," if self._decimal == "comma" else ".",
-            header=None,
-            skiprows=self._start + 1 + self._units,
-            names=[str(place) for place in range(len(self.header))],
-            usecols=list(is_text),
-            index_col=False,
-            dtype={name: str if text or as_text else float for name, text in is_text.items()},
-            keep_default_na=False,  # "NA" and "None" may be names of classes
-            na_values={place: [""] if text else MISSING for place, text in is_text.items()},
-            skip_blank_lines=False,  # the index counts them
-            encoding=self._encoding,
-        )
+        with self._open() if self.path.suffix.lower() == ".zip" else nullcontext(self.path) as file:
+            return pd.read_csv(
+                file,
+                sep=r"\s+" if self._separator == " " else self._separator,
+                decimal="," if self._decimal == "comma" else ".",
+                header=None,
+                skiprows=self._start + 1 + self._units,
+                names=[str(place) for place in range(len(self.header))],
+                usecols=list(is_text),
+                index_col=False,
+                dtype={name: str if text or as_text else float for name, text in is_text.items()},
+                keep_default_na=False,  # "NA" and "None" may be names of classes
+                na_values={place: [""] if text else MISSING for place, text in is_text.items()},
+                skip_blank_lines=False,  # the index counts them
+                encoding=self._encoding,
+            )
 
-    def _with_points(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Numbers that were read as text, with points in place of decimal commas.
+    @staticmethod
+    def _is_drawn(line: str) -> bool:
+        text = line.strip()
+        return _RULE.fullmatch(text) is not None or _FOOTER.fullmatch(text) is not None
 
-        The file has decimal commas if it has commas and no points in its numbers, and if not all the commas
-        can stand behind thousands, as in 1,234. The first numbers that show it decide for all columns.
-        """
-        columns = {name: [_text(value) for value in table[name].tolist()] for name in table}
-        if self._decimal is None:
-            values = [value for column in columns.values() for value in column if _NUMBER.fullmatch(value)]
-            if any("." in value for value in values):
-                self._decimal = "point"
-            elif any("," in value and not _THOUSANDS.fullmatch(value) for value in values):
-                self._decimal = "comma"
-        if self._decimal != "comma":
-            return table
-        return pd.DataFrame(
-            {name: [_with_point(value) for value in column] for name, column in columns.items()},
-            index=table.index,
-        )
-
-    def _check_lengths(self) -> bool:
-        """Returns whether there are quotes in the file.
+    def _check_lines(self) -> tuple[bool, dict[int, str]]:
+        """Returns whether there are quotes in the file, and the lines that are no rows.
 
         Refuses lines with too many values, which pandas accepts when it reads some of the columns only.
 
@@ -347,13 +349,19 @@ class TextTable:
         """
         columns = len(self.header)
         quoted, last, longer = False, "", None
+        passed: dict[int, str] = {}
         with self._open() as file:
             for number, line in enumerate(islice(file, self._start + 1, None), self._start + 2):
                 last = line
                 quoted = quoted or '"' in line
+                if columns > 1 and line[:1] in _ODD and number > self._start + 1 + self._units:
+                    comment = line.startswith("#") and len(self._split(line)) < columns
+                    if comment or self._is_drawn(line):
+                        passed[number] = line.strip()
+                        continue
                 if line.count(self._separator) == columns - 1:
                     continue
-                values = len(self._split(line))
+                values = self._length(self._split(line))
                 if values > columns and longer is None:
                     longer = f"line {number} has {values} values, and the header has {columns}"
         if longer is not None and quoted:  # a value in quotes may go on in the next line
@@ -364,37 +372,44 @@ class TextTable:
             raise ValueError(
                 f"its last line has {len(self._split(last))} values, and the header has {columns}"
             )
-        return quoted
+        return quoted, passed
+
+    def _length(self, values: Sequence[str]) -> int:
+        """How many values a line has. A separator behind the last one ends the line."""
+        return len(values) - (len(values) == len(self.header) + 1 and not values[-1].strip())
 
     def _longer_row(self, columns: int) -> str | None:
         with self._open() as file:
             reader = self._reader(islice(file, self._start, None))
             for values in reader:
-                if len(values) > columns:
+                if self._length(values) > columns:
                     line = self._start + reader.line_num
-                    return f"line {line} has {len(values)} values, and the header has {columns}"
+                    return f"line {line} has {self._length(values)} values, and the header has {columns}"
         return None
 
 
-def _as_numbers(column: pd.Series) -> pd.Series:
-    """A column of text as numbers if all its values are some, else as it is.
+def open_text(path: Path, encoding: str, errors: str = "strict") -> IO[str]:
+    """Opens a text file, which may be compressed by gzip, bzip2, xz or zip, without changing its line ends.
 
-    In a column without numbers, true and false become 1 and 0, as pandas reads a column of nothing else.
+    Raises:
+        ValueError: A zip file holds more or less than one file.
     """
-    if pd.to_numeric(column, errors="coerce").isna().all():
-        column = column.map(lambda value: _TRUTH.get(_text(value).lower(), value))
-    numbers = pd.to_numeric(column, errors="coerce")
-    return numbers if (numbers.isna() == column.isna()).all() else column
+    return io.TextIOWrapper(_open_bytes(path), encoding, errors, newline="")
 
 
-def _text(value: Any) -> str:
-    return "" if pd.isna(value) else str(value).strip()
+def _open_bytes(path: Path) -> IO[bytes]:
+    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zip": _open_zip}
+    file: IO[bytes] = openers.get(path.suffix.lower(), open)(path, "rb")
+    return file
 
 
-def _with_point(value: str) -> str | float:
-    """A number with a decimal comma as one with a point; NaN for nothing."""
-    if not value:
-        return math.nan
-    if "." in value:  # it must not pass for a number
-        return f"{value} (with a point, where the decimal sign is a comma)"
-    return value.replace(",", ".") if _DECIMAL_COMMA.fullmatch(value) else value
+def _open_zip(path: Path, mode: str) -> IO[bytes]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{error}") from error
+    # macOS adds a file about each file.
+    names = [name for name in archive.namelist() if not name.startswith("__MACOSX/") and name[-1] != "/"]
+    if len(names) != 1:
+        raise ValueError(f"it must hold one file, and holds {', '.join(names[:5]) or 'nothing'}")
+    return archive.open(names[0])

@@ -217,9 +217,9 @@ def test_a_file_goes_before_the_hash_and_keeps_groups_together() -> None:
     splits = np.zeros(6, np.int8)
     fixed = np.array([-1, 2, -1, -1, 1, -1], np.int8)
     names = list("abcdef")
-    assert override_splits(splits, fixed, None, names).tolist() == [0, 2, 0, 0, 1, 0]
+    assert override_splits(splits, fixed, None, names, "data.split_file").tolist() == [0, 2, 0, 0, 1, 0]
     groups = np.array([10, 10, 20, 20, 30, 30])
-    assert override_splits(splits, fixed, groups, names).tolist() == [2, 2, 0, 0, 1, 1]
+    assert override_splits(splits, fixed, groups, names, "data.split_file").tolist() == [2, 2, 0, 0, 1, 1]
     torn = np.array([0, 2, -1, -1, 1, -1], np.int8)
     with pytest.raises(UserError, match="b is in test"):
-        override_splits(splits, torn, groups, names)
+        override_splits(splits, torn, groups, names, "data.split_file")

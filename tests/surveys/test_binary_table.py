@@ -224,7 +224,7 @@ def test_a_missing_part_of_a_table_is_named(tmp_path: Path) -> None:
 def test_parts_of_several_tables_are_told_apart(tmp_path: Path) -> None:
     shards(tmp_path, [2, 2])
     for path in list(tmp_path.glob("train-*")):
-        (tmp_path / path.name.replace("train", "test")).write_bytes(path.read_bytes())
+        (tmp_path / path.name.replace("train", "other")).write_bytes(path.read_bytes())
     assert "  train-*-of-00002.parquet" in error(tmp_path)
     assert len(read(tmp_path, file="train-*-of-00002.parquet")) == 4
     assert "No file is called" in error(tmp_path, file="valid-*.parquet")

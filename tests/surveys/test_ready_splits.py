@@ -1,0 +1,131 @@
+"""Splits that a table brings along: in a column, or as a file for each."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from galaxy.data.splits import SPLITS, SplitSettings
+from galaxy.surveys.table import read_table
+from galaxy.system.errors import UserError
+
+NAMES = [f"g{i}" for i in range(60)]
+SETTINGS = SplitSettings(0.2, 0.2, 0, False, None)
+
+
+def write(root: Path, splits: list[str], file: str = "labels.csv", column: str = "split") -> None:
+    (root / "images").mkdir(exist_ok=True)
+    names = NAMES[: len(splits)]
+    for name in names:
+        (root / "images" / f"{name}.png").touch()
+    pd.DataFrame({"name": names, "smooth": 0.5, column: splits}).to_csv(root / file, index=False)
+
+
+def splits_of(root: Path, **arguments: Any) -> dict[str, str]:
+    catalog = read_table(root, columns=["smooth"], **arguments)
+    codes, _ = SETTINGS.split(catalog)
+    return {str(name): SPLITS[code] for name, code in zip(catalog.identifiers, codes, strict=True)}
+
+
+def error(root: Path, **arguments: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        splits_of(root, **arguments)
+    return str(caught.value)
+
+
+def test_a_column_decides_the_splits_and_hashes_where_it_is_empty(tmp_path: Path) -> None:
+    words = ["Train", "valid", "val", "validation", "TEST", *[""] * 55]
+    write(tmp_path, words, column="Split")
+    found = splits_of(tmp_path)
+    assert list(found.values())[:5] == ["train", "val", "val", "val", "test"]
+    by_hash = splits_of(tmp_path, split_column=None)
+    assert list(found.items())[5:] == list(by_hash.items())[5:]
+    assert found != by_hash
+    assert read_table(tmp_path, split_column="Split").take(np.array([4, 9])).splits.tolist() == ["test", ""]
+
+
+def test_folds_do_not_guess_what_a_column_of_splits_is_for(tmp_path: Path) -> None:
+    write(tmp_path, ["train", "test"] * 30)
+    folds = replace(SETTINGS, folds=3, fold=0)
+    with pytest.raises(UserError, match="split_column=null leaves them to the folds"):
+        folds.split(read_table(tmp_path, columns=["smooth"]))
+    codes, _ = folds.split(read_table(tmp_path, columns=["smooth"], split_column=None))
+    assert set(codes) == {0, 1, 2}
+
+
+def test_a_split_that_no_galaxy_has_is_made_of_training_galaxies(tmp_path: Path) -> None:
+    write(tmp_path, ["test"] * 10 + ["train"] * 50)
+    found, by_hash = splits_of(tmp_path), splits_of(tmp_path, split_column=None)
+    assert [name for name, split in found.items() if split == "test"] == NAMES[:10]
+    validating = [name for name in NAMES[10:] if by_hash[name] == "val"]
+    assert [name for name, split in found.items() if split == "val"] == validating != []
+
+
+def test_words_that_name_no_split_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, ["train", "vla", "test"])
+    message = error(tmp_path)
+    assert "labels.csv, line 3, g1: split is vla" in message
+    assert "none of train, training, val, valid, validation, test, testing" in message
+    assert "data.catalog.split_column=null ignores" in message
+    assert set(splits_of(tmp_path, on_bad="skip")) == {"g0", "g2"}
+    assert "no column spilt (data.catalog.split_column)" in error(tmp_path, split_column="spilt")
+    write(tmp_path, ["1", "2", "3"])
+    assert "all 3 are row(s) whose split is none of train" in error(tmp_path)
+    assert read_table(tmp_path, group_column="split").splits is None  # it has another meaning
+
+
+def csv(path: Path, table: pd.DataFrame) -> None:
+    table.to_csv(path.with_suffix(".csv"), index=False)
+
+
+def parquet(path: Path, table: pd.DataFrame) -> None:
+    middle = len(table) // 2
+    for number, part in enumerate([table[:middle], table[middle:]]):
+        part.to_parquet(path.with_name(f"{path.name}-0000{number}-of-00002.parquet"), index=False)
+
+
+@pytest.mark.parametrize("save", [csv, parquet])
+def test_a_file_for_each_split_is_one_table(
+    tmp_path: Path, save: Callable[[Path, pd.DataFrame], None]
+) -> None:
+    write(tmp_path, ["train"] * 6 + ["val"] * 2 + ["test"] * 2)
+    table = pd.read_csv(tmp_path / "labels.csv").drop(columns="split")
+    (tmp_path / "labels.csv").unlink()
+    for name, rows in {"train": table[:6], "validation": table[6:8], "test": table[8:]}.items():
+        save(tmp_path / name, rows)
+    assert list(splits_of(tmp_path).values()) == ["train"] * 6 + ["val"] * 2 + ["test"] * 2
+    assert splits_of(tmp_path, split_column=None) != splits_of(tmp_path)
+    extra = read_table(tmp_path, columns=["smooth"], extra_columns=["split"]).extra_columns
+    assert extra is not None
+    assert extra["split"].tolist() == ["train"] * 6 + ["val"] * 2 + ["test"] * 2
+
+
+def test_mistakes_in_a_file_for_each_split_are_named_with_the_file(tmp_path: Path) -> None:
+    write(tmp_path, [""] * 3)
+    (tmp_path / "labels.csv").unlink()
+    (tmp_path / "train.csv").write_text("name,smooth\ng0,0.1\ng1,0.5\n")
+    (tmp_path / "test.csv").write_text("name,smooth\ng0,0.5\ng2,x\n")
+    message = error(tmp_path)
+    assert "line 2 of test.csv, g0: is already on line 2 of train.csv" in message
+    assert "line 3 of test.csv, g2: smooth is x" in message
+    (tmp_path / "test.csv").write_text("name\ng2\n")
+    assert "train.csv, test.csv are read as one table; data.catalog.file chooses one" in error(tmp_path)
+    assert set(splits_of(tmp_path, file="train.csv")) == {"g0", "g1"}
+    (tmp_path / "more.csv").write_text("name,smooth\ng2,0.5\n")
+    assert "holds 3 tables" in error(tmp_path)
+    assert set(splits_of(tmp_path, file="[!t]*.csv")) == {"g2"}
+    assert set(splits_of(tmp_path, file="*r*.csv")) == {"g0", "g1", "g2"}
+
+
+def test_images_of_one_name_in_the_folders_of_splits_do_not_share_a_split(tmp_path: Path) -> None:
+    for file in ("train/1.png", "train/2.png", "test/1.png"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    rows = ["train/1.png,0.1,train,a", "train/2.png,0.2,train,b", "test/1.png,0.3,test,b"]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,smooth,split,field", *rows]))
+    assert splits_of(tmp_path)["test/1"] == "test"
+    assert "tears groups" in error(tmp_path, group_column="field")
