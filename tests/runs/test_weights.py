@@ -271,7 +271,7 @@ def test_galaxies_that_the_weights_have_seen_neither_validate_nor_test(
         f"and {seen['test']} of {sizes['test']} test galaxies of this run, which would score too well: "
         f"data.split_file={trained.splits_file} gives each galaxy the split that it had there"
     )
-    with pytest.raises(UserError, match="data.folds=null data.fold=null data.split_file="):
+    with pytest.raises(UserError, match=r"data\.folds=null data\.fold=null data\.split_file="):
         experiment("data.folds=3", "data.fold=0", weights=trained.path)
     with pytest.raises(UserError, match=f"was trained on {seen['val']} of"):
         experiment("data.split_seed=4", weights=trained.best)
