@@ -126,7 +126,7 @@ def test_a_setting_is_compared_by_the_seeds_that_have_all_folds(
     again = write_fold(tmp_path / "mse-0-2-again", 2)
     lines = shown(tmp_path, capsys, monkeypatch, "--json", str(tmp_path / "table.json"))
     text = " ".join(" ".join(lines).split())
-    assert "1 seed 1: 2 of 3 folds done, 1 running: loss=mse" in text
+    assert "seed 1: 2 of 3 folds done, 1 running: loss=mse" in text
     assert "seed 0: 2 of 3 folds done, 1 failed" in text
     assert "seed 1: the saved predictions of the folds are not those of each galaxy once" in text
     assert "A setting is compared by the seeds of which all folds are done." in lines
