@@ -69,7 +69,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
     """
     # `--help` has no time for the import of pandas.
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
-    from galaxy.reports.comparison_text import print_groups  # noqa: PLC0415
+    from galaxy.reports.comparison_text import print_errors, print_groups  # noqa: PLC0415
     from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
 
@@ -86,7 +86,9 @@ def summarise(folder: Path, planned: int = 0) -> int:
     # The commands that are printed for pasting name the packages of these jobs, which this program has run.
     trust = trust_arguments(*configs)
     with trusting(trusted_in(trust)[0]):
-        print_groups(compare_runs(records))  # each error was shown when it happened
+        print_groups(compare_runs(records))
+    # Every other error was shown when it happened.
+    print_errors([record for record in records if not record.values])
     print(f"\nSweep folder: {folder}")
     total = max(len(runs), planned)
     if done < total:
