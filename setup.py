@@ -2,4 +2,5 @@
 
 from setuptools import find_packages, setup
 
-setup(packages=[*find_packages(include=["galaxy*"]), "galaxy.conf"])
+# hydra_plugins is a namespace that other packages share, so it has no __init__.py.
+setup(packages=[*find_packages(include=["galaxy*"]), "galaxy.conf", "hydra_plugins"])

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
-from galaxy.cli.sweep import Sweep, summarise
+from galaxy.cli.sweep import Sweep, planned, summarise
 from galaxy.config import ConfigError, Problem, check_command_line, plugins
 from galaxy.config.overrides import with_whole_config_dir
 from galaxy.config.recorded import Recorded
@@ -89,7 +89,7 @@ def run(
                 arguments, recorded = prepare(arguments)
             # Hydra wants the overrides contiguous, so a -m between them goes to the front.
             sys.argv[1:] = sorted(arguments, key=lambda argument: argument not in MULTIRUN)
-            check_command_line(main, config_path, config_name, sys.argv[1:], recorded)
+            Sweep.plan = check_command_line(main, config_path, config_name, sys.argv[1:], recorded)
             main()
     except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
         _summarise()
@@ -120,7 +120,7 @@ def _summarise() -> None:
     """Prints the table of a sweep that was stopped before its end."""
     if Sweep.folder is not None and Sweep.folder.is_dir():
         try:
-            summarise(Sweep.folder, Sweep.jobs)
+            summarise(Sweep.folder, planned())
         except UserError as error:
             print(error, file=sys.stderr)
 

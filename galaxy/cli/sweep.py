@@ -7,12 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
-from galaxy.config.jobs import are_planned, planned_jobs
 from galaxy.config.overrides import key_of
+from galaxy.config.plan import Plan
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
 from galaxy.system.errors import UserError
 
@@ -22,17 +21,19 @@ class Sweep(Callback):
 
     Attributes:
         folder: The folder of the sweep that is running. Hydra does not end an interrupted sweep.
-        jobs: The number of its jobs; 0 where another sweeper than Hydra's own chooses them as it goes.
+        plan: Its jobs; None before the command line has been checked.
     """
 
     folder: ClassVar[Path | None] = None
-    jobs: ClassVar[int] = 0
+    plan: ClassVar[Plan | None] = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the folder names of the jobs short: settings that all jobs share are left out."""
         Sweep.folder = Path(config.hydra.sweep.dir)
-        jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
-        Sweep.jobs = len(jobs) if are_planned(config) else 0
+        assert Sweep.plan is not None  # Hydra would not sweep otherwise.
+        for note in Sweep.plan.notes:
+            print(note)
+        jobs = Sweep.plan.jobs
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)
         with read_write(config.hydra.overrides):
@@ -44,8 +45,13 @@ class Sweep(Callback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Prints the table of the jobs, and ends with exit status 1 if a job did not finish."""
         Sweep.folder = None
-        if summarise(Path(config.hydra.sweep.dir), Sweep.jobs):
+        if summarise(Path(config.hydra.sweep.dir), planned()):
             raise SystemExit(1)
+
+
+def planned() -> int:
+    """Returns the number of jobs of the sweep; 0 where it is not known before its end."""
+    return len(Sweep.plan.jobs) if Sweep.plan is not None and Sweep.plan.complete else 0
 
 
 def summarise(folder: Path, planned: int = 0) -> int:
@@ -63,7 +69,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
     """
     # `--help` has no time for the import of pandas.
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
-    from galaxy.reports.comparison_text import print_groups  # noqa: PLC0415
+    from galaxy.reports.comparison_text import print_errors, print_groups  # noqa: PLC0415
     from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
 
@@ -80,7 +86,9 @@ def summarise(folder: Path, planned: int = 0) -> int:
     # The commands that are printed for pasting name the packages of these jobs, which this program has run.
     trust = trust_arguments(*configs)
     with trusting(trusted_in(trust)[0]):
-        print_groups(compare_runs(records))  # each error was shown when it happened
+        print_groups(compare_runs(records))
+    # Every other error was shown when it happened.
+    print_errors([record for record in records if not record.values])
     print(f"\nSweep folder: {folder}")
     total = max(len(runs), planned)
     if done < total:

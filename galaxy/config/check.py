@@ -30,7 +30,14 @@ from galaxy.system.errors import nearest, pasteable
 # These keys of a node are no parameters: Hydra reads them, and this module reads `requires`.
 RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requires")
 # The program reads these keys of a node, whose constructor does not know them. The values are their types.
-READ_BY_PROGRAM = {"model": {"weights": "str | None", "frozen_epochs": "int", "body_lr_factor": "float"}}
+READ_BY_PROGRAM = {
+    "model": {
+        "weights": "str | None",
+        "frozen_epochs": "int",
+        "body_lr_factor": "float",
+        "ignores": "list[str]",
+    }
+}
 # This stands for a value that is not checked: its fault has been reported, or it is a copy of a checked node.
 UNKNOWN = object()
 
@@ -72,6 +79,7 @@ class _Check:
                 self._report(name, f"is required: leave out ~{name}")
         for key in values.keys() & top.parameters.keys():
             self._walk(values[key], key)
+        self._ignores(values)
         order = {key: index for index, key in enumerate(values)}
         self.problems.sort(key=lambda problem: order.get(re.split(r"[.\[]", problem.key)[0], -1))
         # A wrong value is reported where it stands, but not where `${...}` copies it.
@@ -180,6 +188,14 @@ class _Check:
                 and name not in READ_BY_PROGRAM.get(path, {})
             ):
                 self._report(key, f"is read by nothing: {path} has no _target_")
+
+    def _ignores(self, values: dict[str, Any]) -> None:
+        """Reports names in `model.ignores` that are neither a group nor a key."""
+        model = values.get("model")
+        names = model.get("ignores") if isinstance(model, dict) else None
+        for name in names if isinstance(names, list) else ():
+            if self._actual(str(name)) is UNKNOWN:
+                self._report("model.ignores", f"names {name}, which is no key", values, str(name))
 
     def _requires(self, owner: str, requirements: dict[str, Any]) -> None:
         for key, allowed in requirements.items():

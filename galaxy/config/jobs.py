@@ -28,10 +28,14 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from galaxy.config.check import READ_BY_PROGRAM, check
 from galaxy.config.composition import Composer
 from galaxy.config.origins import origin_of
+from galaxy.config.plan import Job, Plan, distinct
 from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.recorded import Recorded, check_recorded
 from galaxy.config.signatures import Parameter, Signature, signature_of
 from galaxy.system.errors import pasteable
+
+# This sweeper leaves out what a plan leaves out.
+SWEEPER = "hydra_plugins.galaxy_grid.Grid"
 
 
 def check_command_line(
@@ -40,7 +44,7 @@ def check_command_line(
     config_name: str,
     arguments: Sequence[str],
     recorded: Recorded | None = None,
-) -> None:
+) -> Plan | None:
     """Checks the configurations that a command line asks for, as Hydra will compose them.
 
     Args:
@@ -49,6 +53,9 @@ def check_command_line(
         config_name: The name of the primary configuration that `@hydra.main` was given.
         arguments: The command line, with Hydra's own options.
         recorded: The part of the command line that was read from a folder.
+
+    Returns:
+        The jobs of a sweep; None for a single run, and where nothing is run.
 
     Raises:
         ConfigError: The configuration has mistakes.
@@ -60,7 +67,7 @@ def check_command_line(
     if flags := [argument for argument in unknown if argument.startswith("-")]:
         raise ConfigError([_flag(flag, arguments) for flag in flags])
     if recorded is None and (options.hydra_help or options.shell_completion or options.experimental_rerun):
-        return
+        return None
     place = *detect_calling_file_or_module_from_task_function(main), options.config_path or config_path
     name = options.config_name or config_name
     composer = Composer(_search_path(place, options.config_dir), name, options.overrides)
@@ -77,12 +84,15 @@ def check_command_line(
     if options.help or options.cfg or options.info:
         if problems := composer.compose(options.overrides)[1]:
             raise ConfigError(problems)
-        return
-    if single:
-        _check_jobs(composer, [options.overrides])
-    elif config is None or are_planned(config):
-        _check_jobs(composer, _jobs(composer.loader, config, options.overrides))
+        return None
+    jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
+    sweeper = None if single or config is None else str(config.hydra.sweeper._target_)
+    planned = sweeper is None or sweeper.endswith(".BasicSweeper") or sweeper == SWEEPER
+    checked = _check_jobs(composer, jobs) if planned else []
     _check_folders(options.overrides, single)
+    if single:
+        return None
+    return distinct(checked) if sweeper == SWEEPER else Plan(jobs, complete=planned)
 
 
 def _flag(flag: str, arguments: Sequence[str]) -> Problem:
@@ -118,21 +128,6 @@ def _search_path(place: tuple[Any, ...], config_dir: str | None) -> ConfigSearch
     return search_path
 
 
-def are_planned(config: DictConfig) -> bool:
-    """Whether the jobs of a sweep are known before it: other sweepers than Hydra's own choose as they go."""
-    return str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
-
-
-def planned_jobs(loader: ConfigLoader, config: DictConfig) -> list[list[str]]:
-    """Lists the overrides of each job of a sweep that is about to start.
-
-    Args:
-        loader: Hydra's loader.
-        config: The configuration of the sweep, as Hydra composed it.
-    """
-    return _jobs(loader, config, list(config.hydra.overrides.task))
-
-
 def _jobs(loader: ConfigLoader, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:
     """Expands `hydra.sweeper.params` and the arguments of a sweep as Hydra's basic sweeper does."""
     params = dict(config.hydra.sweeper.params or {}) if config is not None else {}
@@ -161,7 +156,7 @@ def _choices(loader: ConfigLoader, argument: str) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> None:
+def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Job]:
     """Composes and checks each job.
 
     Raises:
@@ -171,6 +166,7 @@ def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> None:
     seen: dict[str, Sequence[str]] = {}
     having: dict[Problem, list[int]] = {}
     placed: list[Problem] = []
+    checked: list[Job] = []
     for index, arguments in enumerate(jobs):
         config, problems = composer.compose(arguments)
         if config is not None:
@@ -181,6 +177,7 @@ def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> None:
             problems += [*_merged_options(composer, config), *_empty_options(composer, config)]
             problems += check(config, _top_level(composer, config))
             problems += [] if problems else _repeated(config, arguments, seen)
+            checked.append(Job.of(config, arguments))
         new = [problem for problem in problems if problem not in having]
         placed += _placed(new, composer, config, arguments)
         for problem in problems:
@@ -188,6 +185,7 @@ def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> None:
     if having:
         shared = set(jobs[0]).intersection(*jobs)
         raise ConfigError(placed, [_name(jobs, indices, shared) for indices in having.values()])
+    return checked
 
 
 def _placed(

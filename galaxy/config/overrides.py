@@ -32,6 +32,11 @@ def key_of(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
+def is_within(key: str, nodes: Iterable[str]) -> bool:
+    """Whether a key is one of some keys or groups, or lies below one of them."""
+    return any(key == node or key.startswith(f"{node}.") for node in nodes)
+
+
 def is_replaced(override: str, by: Iterable[str]) -> bool:
     """Whether some overrides take the place of an earlier one.
 
@@ -41,7 +46,7 @@ def is_replaced(override: str, by: Iterable[str]) -> bool:
     key = key_of(override)
     keys = list(map(key_of, by))
     back = override.startswith("~") and any(other.startswith(f"{key}.") for other in keys)
-    return back or any(key == other or key.startswith(f"{other}.") for other in keys)
+    return back or is_within(key, keys)
 
 
 def config_dir_of(arguments: Sequence[str]) -> list[str]:

@@ -189,7 +189,8 @@ def _row(settings: str, records: Sequence[Record], metric: str) -> Row:
     counted: dict[str, Record] = {}
     for record in records:
         if _value(record, metric) is not None:
-            counted[record.setting("seed")] = record
+            # A model without randomness is the same with each seed.
+            counted[record.setting("seed") if record.seeded else ""] = record
     values = np.array([_value(record, metric) for record in counted.values()], dtype=np.float64)
     return Row(settings, tuple(records), tuple(counted.values()), values)
 

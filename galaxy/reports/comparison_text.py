@@ -194,7 +194,12 @@ def _repeats(group: Group) -> str:
 
 
 def _further_seeds(row: Row, runs: int) -> str:
-    """Returns the seeds that a setting lacks, the next that it has no run of; at most five at a time."""
+    """Returns the seeds that a setting lacks, the next that it has no run of; at most five at a time.
+
+    A model without randomness needs none.
+    """
+    if not row.records[0].seeded:
+        return ""
     used = {record.setting("seed") for record in row.records}
     missing = max(runs - len(row.values), 0)
     unused = (str(seed) for seed in range(len(used) + missing) if str(seed) not in used)
@@ -295,7 +300,8 @@ def _difference(row: Row) -> str:
 def _settings_and_status(row: Row) -> str:
     """Returns the settings, behind what became of the runs that are not compared."""
     others = [record.state for record in row.records if record not in row.counted]
-    states = [state if state != "done" else "again with the same seed" for state in others]
+    again = "again with the same seed" if row.records[0].seeded else "again without randomness"
+    states = [state if state != "done" else again for state in others]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
     alone = len(row.records) == 1 or row.records[0].folds is not None  # the state of folds has the seed
     shown = ", ".join(state if alone else f"{n} {state}" for state, n in counts.items())

@@ -87,6 +87,7 @@ def _of_folds(parts: Sequence[Record]) -> FoldsRecord:
         {key: value for key, value in first.given.items() if key != "data.fold"},
         first.fingerprint,
         first.galaxies,
+        first.ignored,
         tuple(parts),
     )
     labels = next((part.result.labels for part in parts if part.result.labels), None)

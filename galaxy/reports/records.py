@@ -12,7 +12,7 @@ import pandas as pd
 from pyarrow.parquet import ParquetFile
 
 from galaxy.config.check import leaves
-from galaxy.config.overrides import key_of
+from galaxy.config.overrides import is_within, key_of
 from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
@@ -34,6 +34,7 @@ class Record:
         fingerprint: The fingerprint of its validation galaxies, or with folds that of all galaxies and their
             folds; None if the run has not read its data.
         galaxies: The number of these galaxies.
+        ignored: The groups and keys that do not change the result of its model.
     """
 
     run: RunFolder
@@ -43,6 +44,11 @@ class Record:
     given: dict[str, str]
     fingerprint: str | None = None
     galaxies: int | None = None
+    ignored: tuple[str, ...] = ()
+
+    def ignores(self, key: str) -> bool:
+        """Whether a key or a group does not change the result of the run's model."""
+        return is_within(key, self.ignored)
 
     def setting(self, key: str) -> str:
         """Returns the value of a key, or the option of a group; "-" if the run has neither."""
@@ -100,7 +106,7 @@ class Record:
     @property
     def seeded(self) -> bool:
         """Whether another seed gives another model, as of each network; most fitted models have none."""
-        return self.values.get("model._partial_") != "true" or "model.seed" in self.values
+        return not self.ignores("seed")
 
     @property
     def objective(self) -> str | None:
@@ -111,7 +117,7 @@ class Record:
     def same_but_for_its_seed(self) -> tuple[tuple[str, str], ...]:
         """Returns all that decides about the result, but the seed and the fold.
 
-        Runs that share it are replicates, or folds of one.
+        Runs that share it are replicates, or folds of one. What the model ignores does not decide.
         A damaged folder is like no other run.
         """
         if not self.values:
@@ -121,7 +127,7 @@ class Record:
             sorted(
                 (key, value)
                 for key, value in {**self.choices, **self.values}.items()
-                if key not in left_out and not key.startswith(NOT_COMPARED)
+                if key not in left_out and not key.startswith(NOT_COMPARED) and not self.ignores(key)
             )
         )
 
@@ -173,17 +179,20 @@ def _read(run: RunFolder) -> Record:
     given = {}
     for override in run.overrides():
         given[key_of(override)] = "null" if override.startswith("~") else override.partition("=")[2]
-    data = run.meta().get("data", {})
+    data, config = run.meta().get("data", {}), run.config()
     fingerprints = data.get("fingerprints", {})
     in_folds = "folds" in fingerprints
+    model = config.get("model")
+    ignored = model.get("ignores") if isinstance(model, dict) else None
     return Record(
         run,
         run.result(),
         choices,
-        {key: _word(value) for key, value in leaves(run.config())},
+        {key: _word(value) for key, value in leaves(config)},
         given,
         fingerprints.get("folds" if in_folds else "val"),
         data.get("galaxies" if in_folds else "val"),
+        tuple(map(str, ignored)) if isinstance(ignored, list) else (),
     )
 
 
@@ -281,7 +290,7 @@ def _data_and_labels(records: Sequence[Record]) -> list[str]:
 def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> list[str]:
     """Returns a text that tells each run of a group from the others, by options and command-line settings.
 
-    Settings that are hidden are left out.
+    Settings that are hidden are left out, and so are those that the model of a run ignores.
 
     If nothing else tells two runs apart, settings that leave the results as they are (such as the residence
     of the images) are named too, and then the folder.
@@ -293,7 +302,7 @@ def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> li
         for key in keys
         if not key.startswith(NOT_COMPARED)
         and key not in hidden
-        and len({record.setting(key) for record in records}) > 1
+        and len({record.setting(key) for record in records if not record.ignores(key)}) > 1
     ]
     # Runs with unknown labels may be on any data.
     decisive = [key for key in differing if key not in RESUMABLE_SETTINGS or key == "data.root"]
@@ -320,7 +329,8 @@ def _lines(records: Sequence[Record], differing: list[str], keys: list[str]) -> 
         " ".join(
             f"{names[key]}={record.setting(key)}"
             for key in differing
-            if key in record.choices or key in record.given or key in record.values
+            if (key in record.choices or key in record.given or key in record.values)
+            and not record.ignores(key)
         )
         for record in records
     ]
@@ -344,13 +354,18 @@ def _differing(records: Sequence[Record]) -> pd.DataFrame:
     """
     choices = pd.DataFrame([record.choices for record in records])
     values = pd.DataFrame([record.values for record in records])
-    differing = [name for name in choices if choices[name].nunique(dropna=False) > 1]
+
+    def differs(frame: pd.DataFrame, name: str) -> bool:
+        reading = [not record.ignores(name) for record in records]
+        return frame.loc[reading, name].nunique(dropna=False) > 1
+
+    differing = [name for name in map(str, choices) if differs(choices, name)]
     explained = tuple(f"{name}." for name in (*differing, *NOT_COMPARED))
     given = {key for record in records for key in record.given}
     differing_values = [
         name
         for name in map(str, values)
-        if (name in given or not name.startswith(explained)) and values[name].nunique(dropna=False) > 1
+        if (name in given or not name.startswith(explained)) and differs(values, name)
     ]
     # `model.size`, for example, is a copy of `crop.size`, and the option of the crop tells it already.
     followed = {(_leaf(name), tuple(values[name])) for name in map(str, values) if name.startswith(explained)}
@@ -360,6 +375,8 @@ def _differing(records: Sequence[Record]) -> pd.DataFrame:
         if name in given or (_leaf(name), tuple(values[name])) not in followed
     ]
     table = pd.concat([choices[differing], values[differing_values]], axis=1)
+    for name in table:
+        table.loc[[record.ignores(str(name)) for record in records], name] = None
     # Of a run that cannot be read not even the model is known.
     return table if len(table.columns) else choices.reindex(columns=["model"])
 

@@ -366,7 +366,10 @@ class RunFolder:
             return Result(status="running")
         if self.begun:
             self.meta()  # this refuses a folder of another format
-        values = _parsed(self.result_file, dict)
+        try:
+            values = _parsed(self.result_file, dict)
+        except UserError as error:
+            raise UserError(f"{error}; {self._how_to_mend_the_result()}") from None
         try:
             result = Result(**values)
             figures = [] if result.objective is None else [result.objective["value"]]
@@ -374,8 +377,13 @@ class RunFolder:
             figures += [figure for metrics in result.baselines.values() for figure in metrics.values()]
             sum(figure for figure in figures if figure is not None)  # this raises for what is no number
         except (TypeError, AttributeError, KeyError) as error:
-            raise UserError(f"{self.result_file} is not the result of a run: {error}") from None
+            raise UserError(
+                f"{self.result_file} is not the result of a run: {error}; {self._how_to_mend_the_result()}"
+            ) from None
         return result
+
+    def _how_to_mend_the_result(self) -> str:
+        return f"delete the file, and resume={self.path} writes it again"
 
 
 def find_runs(folder: Path) -> list[RunFolder]:

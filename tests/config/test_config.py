@@ -167,7 +167,11 @@ MISTAKES = {
     ),
     "names that the program gives itself, with a plus": (
         ["model=partial", "+model.widht=3"],
-        ["did you mean width?", "dropout, frozen_epochs, kernel, name, norm, weights, width\n"],
+        ["did you mean width?", "dropout, frozen_epochs, ignores, kernel, name, norm, weights"],
+    ),
+    "names of keys that do not exist": (
+        ["+model.ignores=[los,loss,model.width,model.wide]"],
+        ["has 2 mistakes", "names los, which is no key; did you mean loss?", "ignores names model.wide"],
     ),
     "a slash for a dot": (["model/width=3"], ["model/width does not exist; did you mean model.width?"]),
     "misspelt key in an option": (

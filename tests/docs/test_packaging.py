@@ -92,7 +92,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The content of a wheel, in a folder that Python can import from."""
     project, wheels, content = (tmp_path_factory.mktemp(name) for name in ("project", "wheels", "content"))
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("galaxy", "conf"):
+    for name in ("galaxy", "conf", "hydra_plugins"):
         shutil.copytree(PROJECT / name, project / name, ignore=ignored)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, project)
@@ -117,7 +117,8 @@ def call(installed: Path, folder: Path, *arguments: str) -> str:
 
 
 def test_a_wheel_holds_every_module_and_every_option(installed: Path) -> None:
-    for folder, inside in (("galaxy", "galaxy"), ("conf", "galaxy/conf")):
+    folders = (("galaxy", "galaxy"), ("conf", "galaxy/conf"), ("hydra_plugins", "hydra_plugins"))
+    for folder, inside in folders:
         files = [f for f in (PROJECT / folder).rglob("*.*") if f.suffix in (".py", ".yaml")]
         names = [file.relative_to(PROJECT / folder) for file in files]
         assert [name for name in names if not (installed / inside / name).exists()] == []

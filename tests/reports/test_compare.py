@@ -138,7 +138,8 @@ def write_other(
         "model": {"depth": 1},
     }
     if seeded is not None:
-        config["model"] |= {"_partial_": True, **({"seed": seed} if seeded else {})}
+        ignores = [*([] if seeded else ["seed"]), "loss", "optimizer"]
+        config["model"] |= {"_partial_": True, "ignores": ignores}
     for override in overrides:
         key, _, value = override.partition("=")
         *above, name = key.split(".")
@@ -310,6 +311,25 @@ def test_a_model_without_a_seed_is_judged_by_one_run_and_the_seed_of_a_forest_is
     lines = shown(tmp_path, capsys, monkeypatch)
     assert any("(2 settings, 4 runs, 50 validation galaxies)" in line for line in lines)
     assert any(line.split()[:1] == ["worse"] and line.rstrip().endswith("depth=0") for line in lines)
+
+
+def test_runs_that_differ_only_in_what_their_model_ignores_are_one_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, (loss, rate, seed) in enumerate([("mse", 0.1, 0), ("huber", 0.1, 1), ("mse", 0.2, 2)]):
+        settings = [f"loss={loss}", f"optimizer.lr={rate}"]
+        write_predicted(tmp_path / f"a{number}", ["model=mean", *settings], 0, 0.2, seeded=False)
+        write_predicted(tmp_path / f"b{number}", ["model=resnet18", *settings], seed, 0.1)
+        write_predicted(tmp_path / f"c{number}", ["model=forest", *settings], seed, 0.15, seeded=True)
+    lines = shown(tmp_path, capsys, monkeypatch, "--csv", str(tmp_path / "runs.csv"))
+    assert any("(5 settings, 9 runs, 50 validation galaxies)" in line for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert "2 again without randomness: model=mean" in text
+    assert "model=resnet18 loss=huber lr=0.1" in text
+    assert any(line.rstrip().endswith("  model=forest") for line in lines)  # three seeds of one setting
+    table = pd.read_csv(tmp_path / "runs.csv").set_index("model")
+    assert table.loc[["mean", "forest"], ["loss", "optimizer.lr"]].isna().all(axis=None)
+    assert set(table.loc["resnet18", "loss"]) == {"mse", "huber"}
 
 
 def test_replicates_tell_settings_apart_by_their_predictions(

@@ -1,8 +1,12 @@
 """A run that was killed, or asked to stop, ends as if it had not been."""
 
 import hashlib
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ import torch
 from galaxy.data.cache import open_cache
 from galaxy.learning.task import GalaxyTask
 from galaxy.runs.folder import RunFolder, find_runs
-from tests.conftest import Command
+from tests.conftest import PROJECT, Command
 
 # 48 galaxies train in batches of 6, so that an epoch has eight steps.
 STEPS = 8
@@ -437,6 +441,51 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert [run.path.name for run in find_runs(tmp_path / "broken")] == names
     for name in names:
         same_runs(RunFolder(tmp_path / "whole" / name), RunFolder(tmp_path / "broken" / name))
+
+
+@pytest.mark.slow
+def test_a_sweep_that_was_killed_ends_with_the_table_of_an_unbroken_one(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    # The mean does not depend on the seed, so these are three jobs.
+    sweep = ["-m", *quick, "model=mean,deep_cnn", "seed=0,1", "trainer.max_epochs=30"]
+    assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/whole") == 0
+    words = [sys.executable, str(PROJECT / "train.py"), *sweep, f"hydra.sweep.dir={tmp_path}/broken"]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    second = tmp_path / "broken" / "1-model=deep_cnn,seed=0"
+    while not (second / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert RunFolder(second).result().status == "running"
+    assert command("train.py", f"resume={tmp_path}/broken") == 0
+    assert "resumed in epoch" in (second / "train.log").read_text()
+    tables = [pd.read_csv(tmp_path / name / "comparison.csv") for name in ("whole", "broken")]
+    tables = [table.drop(columns=["seconds", "images_per_second", "run"]) for table in tables]
+    assert len(tables[0]) == 3
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_damaged_result_in_a_sweep_is_named_and_can_be_made_again(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = ["-m", *quick, "model=mean,center_pixel", f"hydra.sweep.dir={tmp_path}"]
+    assert command("train.py", *sweep) == 0
+    damaged = [run.result_file for run in find_runs(tmp_path)]
+    results = [file.read_text() for file in damaged]
+    for file in damaged:
+        file.write_text(file.read_text()[:-10])
+    capsys.readouterr()
+    assert command("train.py", f"resume={tmp_path}") == 1
+    said = capsys.readouterr().out
+    for file in damaged:
+        assert f"{file} is damaged" in said
+        assert f"delete the file, and resume={file.parent} writes it again" in said
+        file.unlink()
+    assert command("train.py", f"resume={tmp_path}") == 0
+    again = [json.loads(file.read_text()) for file in damaged]
+    assert [r["metrics"] for r in again] == [json.loads(text)["metrics"] for text in results]
 
 
 @pytest.mark.parametrize("change", ["model=mlp", "~callbacks.early_stopping", "+trainer.fast_dev_run=true"])
