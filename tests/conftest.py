@@ -112,4 +112,5 @@ def quick(survey: Path, cache: Path) -> list[str]:
         "trainer.precision=32-true",
         "trainer.max_epochs=2",
         "trainer.enable_progress_bar=false",
+        "pictures=0",
     ]

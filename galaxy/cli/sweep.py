@@ -55,7 +55,7 @@ def planned() -> int:
 
 
 def summarise(folder: Path, planned: int = 0) -> int:
-    """Prints the table of the jobs of a sweep so far, and writes it to comparison.csv.
+    """Prints the table of the jobs of a sweep so far, and writes it to comparison.csv and for TensorBoard.
 
     Args:
         folder: The folder of the sweep.
@@ -69,9 +69,10 @@ def summarise(folder: Path, planned: int = 0) -> int:
     """
     # `--help` has no time for the import of pandas.
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
-    from galaxy.reports.comparison_text import print_errors, print_groups  # noqa: PLC0415
+    from galaxy.reports.comparison_text import markdown, print_errors, print_groups  # noqa: PLC0415
     from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
+    from galaxy.runs.tensorboard import write_comparison  # noqa: PLC0415
 
     try:
         runs = find_runs(folder)
@@ -86,7 +87,9 @@ def summarise(folder: Path, planned: int = 0) -> int:
     # The commands that are printed for pasting name the packages of these jobs, which this program has run.
     trust = trust_arguments(*configs)
     with trusting(trusted_in(trust)[0]):
-        print_groups(compare_runs(records))
+        groups = compare_runs(records)
+        print_groups(groups)
+        text = markdown(groups)
     # Every other error was shown when it happened.
     print_errors([record for record in records if not record.values])
     print(f"\nSweep folder: {folder}")
@@ -99,4 +102,6 @@ def summarise(folder: Path, planned: int = 0) -> int:
         )
     if records:
         write_run_table(run_table(records), folder / "comparison.csv")
+    if any(run.events() for run in runs):
+        write_comparison(folder, text)
     return total - done

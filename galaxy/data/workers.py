@@ -68,12 +68,16 @@ class WorkerLoader(BatchLoader):
         atexit.register(stop)
 
     def _batches(self, order: list[Tensor]) -> Iterable[Batch]:
-        # The 24 bits of one number for each galaxy seed the galaxy's transforms.
-        seeds = (uniforms(self.seed, self.sampler.epoch, self.ids, 1)[:, 0] * 2**24).long()
+        seeds = image_seeds(self.seed, self.sampler.epoch, self.ids)
         self._asked[:] = [(rows, seeds[rows]) for rows in order]
         for rows, images in zip(order, self._augmented, strict=True):
             columns = {name: values[rows] for name, values in self.columns.items()}
             yield self._pinned({"image": channels_last(images), "row": rows, **columns})
+
+
+def image_seeds(seed: int, epoch: int, ids: NDArray[np.int64]) -> Tensor:
+    """Returns the (N,) int64 seeds of what albumentations does to each image in an epoch."""
+    return (uniforms(seed, epoch, ids, 1)[:, 0] * 2**24).long()
 
 
 class _Augmented(Dataset[Tensor]):

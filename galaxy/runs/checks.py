@@ -27,6 +27,8 @@ REQUIRED_KEYS = {
     "optimizer": ("lr",),
     "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
 }
+# More galaxies would make a picture that no screen shows.
+MOST_PICTURED = 64
 
 
 def check_settings(config: dict[str, Any]) -> None:
@@ -42,6 +44,10 @@ def check_settings(config: dict[str, Any]) -> None:
                 raise UserError(f"{group}.{key} is required: leave out ~{group}.{key}")
     if not 0 <= config["seed"] < 2**32:
         raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
+    if not 0 <= config["pictures"] <= MOST_PICTURED:
+        raise UserError(
+            f"pictures is {config['pictures']}; it must be from 0 (none) to {MOST_PICTURED} galaxies"
+        )
     with naming("model"):
         check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
     node = config["trainer"]

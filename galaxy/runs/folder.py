@@ -188,7 +188,7 @@ class RunFolder:
             )
             self.overrides_file.unlink(missing_ok=True)
             # result.json goes last: if the program is killed here, the folder still says that the run failed.
-            for file in (*self.path.glob("events.out.tfevents.*"), self.result_file):
+            for file in (*self.events(), self.result_file):
                 file.unlink()
         if not self.begun:
             self.splits_file.unlink(missing_ok=True)  # a failed run may have left it, and it is written once
@@ -226,6 +226,10 @@ class RunFolder:
     def _failed_before_first_checkpoint(self) -> bool:
         failed = self.result().status in ("failed", "diverged")
         return failed and not any(self.checkpoints.glob("*.ckpt"))
+
+    def events(self) -> list[Path]:
+        """Lists the files that TensorBoard reads."""
+        return sorted(self.path.glob("events.out.tfevents.*"))
 
     def meta(self) -> dict[str, Any]:
         """Returns what `meta.json` says.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+import numpy as np
+import yaml
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from numpy.typing import NDArray
 
 from galaxy.config.check import leaves
 from galaxy.config.instantiation import instantiate, naming
-from galaxy.runs.folder import Result, RunFolder, Status
+from galaxy.config.overrides import key_of
+from galaxy.labels.labels import Labels
+from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder, Status
+from galaxy.runs.tensorboard import TensorBoard
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 
@@ -24,8 +31,8 @@ log = logging.getLogger(__name__)
 
 # Runs are compared by the options of these groups.
 COMPARED_GROUPS = ("data", "target", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
-# TensorBoard's table has these columns. "best/..." belong to the best checkpoint; "val/rmse" is live.
-TABLE_METRICS = ("best/objective", "best/val_rmse", "best/test_rmse", "best/test_accuracy", "val/rmse")
+# So they are by these settings, and by all that the command line changes.
+COMPARED_SETTINGS = ("seed", "optimizer.lr", "data.batch_size", "data.limit", "trainer.max_epochs")
 
 # These loggers write to a service, which has runs of its own; each comes with an extra of this name.
 _SERVICES: dict[type[Logger], str] = {WandbLogger: "wandb", MLFlowLogger: "mlflow"}
@@ -47,8 +54,8 @@ def open_loggers(
     """Opens the chosen loggers and metrics.csv, which belongs to every run folder.
 
     The run is declared at once, before anything can fail. TensorBoard and hparams.yaml get the short table
-    that runs are compared by, and all other loggers the whole configuration. A run of W&B or MLflow that was
-    begun for this folder before goes on.
+    that runs are compared by, and all loggers but hparams.yaml the whole configuration. A run of W&B or
+    MLflow that was begun for this folder before goes on.
 
     Args:
         run: The run folder, which has been begun.
@@ -103,13 +110,41 @@ def log_final(loggers: Sequence[Logger], result: Result, step: int) -> None:
         best["best/objective"] = result.objective["value"]
     log.info("best checkpoint: %s", ", ".join(f"{name} {value:.5f}" for name, value in best.items()))
     for logger in loggers:
-        if isinstance(logger, TensorBoardLogger | CSVLogger):
+        if isinstance(logger, TensorBoard | CSVLogger):
             logger.log_metrics(best, step)
         elif isinstance(logger, WandbLogger):
             # The summary is what W&B's tables show. Logged as a step, "val/rmse" would end its curve.
             logger.experiment.summary.update({**result.metrics, **best})
         else:
             logger.log_metrics({**result.metrics, **best}, step)
+
+
+def lay_out_charts(loggers: Sequence[Logger], labels: Labels, weighted: bool) -> None:
+    """Tells TensorBoard which curves belong together; see `TensorBoard.lay_out`."""
+    for logger in loggers:
+        if isinstance(logger, TensorBoard):
+            logger.lay_out(labels, weighted)
+
+
+def show_pictures(loggers: Sequence[Logger]) -> bool:
+    """Whether one of the loggers shows pictures."""
+    return any(isinstance(logger, TensorBoard | WandbLogger) for logger in loggers)
+
+
+def log_pictures(loggers: Sequence[Logger], pictures: Mapping[str, NDArray[np.uint8]], step: int) -> None:
+    """Shows pictures in TensorBoard and W&B. MLflow would upload them to a store that may refuse them.
+
+    Args:
+        loggers: The loggers of the run.
+        pictures: (H, W, 3) uint8 each, by their names.
+        step: The number of steps that have been trained.
+    """
+    for name, picture in pictures.items():
+        for logger in loggers:
+            if isinstance(logger, TensorBoard):
+                logger.log_picture(f"pictures/{name}", picture, step)
+            elif isinstance(logger, WandbLogger):
+                logger.log_image(f"pictures/{name}", [picture])
 
 
 def close_loggers(loggers: Sequence[Logger], status: Status) -> None:
@@ -121,6 +156,8 @@ def close_loggers(loggers: Sequence[Logger], status: Status) -> None:
     """
     for logger in loggers:
         try:
+            if isinstance(logger, TensorBoard):
+                logger.end(status)
             if isinstance(logger, MLFlowLogger) and status == "interrupted":
                 logger.finalize("KILLED")  # MLflow's own word; Lightning passes it on
             else:
@@ -278,30 +315,32 @@ def _mlflow_logger(
 def _declare(
     logger: Logger, config: dict[str, Any], choices: dict[str, str], overrides: Sequence[str]
 ) -> None:
-    """Tells a logger what is run.
-
-    The columns of TensorBoard's table come from one arbitrary run, so every run has the same keys. A metric
-    is a column only if it was declared with the hyperparameters; here it is NaN until it is known.
-    """
+    """Tells a logger what is run."""
     if isinstance(logger, MLFlowLogger):
         _log_parameters(logger, config)
-    elif not isinstance(logger, TensorBoardLogger | CSVLogger):
-        logger.log_hyperparams(config)
+    elif isinstance(logger, CSVLogger):
+        logger.log_hyperparams(_compared(config, choices, overrides))
+    elif isinstance(logger, TensorBoard):
+        logger.begin(_compared(config, choices, overrides))
+        logger.log_text("overrides", f"```bash\n{shlex.join(overrides) or '# none'}\n```")
+        text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+        logger.log_text("configuration", f"```yaml\n{text}```")
     else:
-        table = {
-            **{group: choices[group] for group in COMPARED_GROUPS},
-            "objective": config["objective"]["metric"],
-            "seed": config["seed"],
-            "lr": config["optimizer"].get("lr"),
-            "batch_size": config["data"]["batch_size"],
-            "limit": config["data"]["limit"] or "all",
-            "max_epochs": config["trainer"].get("max_epochs"),
-            "overrides": " ".join(overrides),
-        }
-        if isinstance(logger, TensorBoardLogger):
-            logger.log_hyperparams(table, dict.fromkeys(TABLE_METRICS, math.nan))
-        else:
-            logger.log_hyperparams(table)
+        logger.log_hyperparams(config)
+
+
+def _compared(
+    config: dict[str, Any], choices: dict[str, str], overrides: Sequence[str]
+) -> dict[str, bool | float | str]:
+    """Returns what a run is compared by: its options, and the values of the settings that the user chose."""
+    table: dict[str, bool | float | str] = {group: choices[group] for group in COMPARED_GROUPS}
+    table["objective"] = config["objective"]["metric"]
+    values = dict(leaves(config))
+    for key in (*COMPARED_SETTINGS, *map(key_of, overrides)):
+        if key in values and key not in RESUMABLE_SETTINGS:
+            value = values[key]
+            table[key] = value if isinstance(value, bool | int | float | str) else json.dumps(value)
+    return table
 
 
 def _log_parameters(logger: MLFlowLogger, config: dict[str, Any]) -> None:

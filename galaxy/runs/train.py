@@ -24,9 +24,17 @@ from galaxy.runs.baseline_scores import baseline_metrics
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, Experiment, load_weights
 from galaxy.runs.folder import Objective, Result, RunFolder, Status
-from galaxy.runs.learners import Model
-from galaxy.runs.loggers import close_loggers, log_final, open_loggers
-from galaxy.runs.predict import predict, values, write_columns
+from galaxy.runs.learners import Model, TrainsByGradients
+from galaxy.runs.loggers import (
+    close_loggers,
+    lay_out_charts,
+    log_final,
+    log_pictures,
+    open_loggers,
+    show_pictures,
+)
+from galaxy.runs.pictures import crops_picture, prediction_pictures
+from galaxy.runs.predict import Predictions, predict, values, write_columns
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
 from galaxy.system.interruption import Interrupted, Interruption, listening
@@ -103,8 +111,8 @@ class TrainingRun:
             experiment = Experiment(
                 self.config, self.run.path, loggers, progress, interruption, self.in_sweep
             )
-            model = self._fit(experiment, result)
-            self._score(experiment, model, result)
+            model = self._fit(experiment, result, loggers)
+            self._score(experiment, model, result, loggers)
             log_final(loggers, result, experiment.learner.steps)
             result.status = "done"
         except BaseException as error:
@@ -135,7 +143,7 @@ class TrainingRun:
         sweep = self.run.path.parent.name if self.in_sweep else None
         return open_loggers(self.run, self.config, self.choices, self.overrides, metrics, sweep)
 
-    def _fit(self, experiment: Experiment, result: Result) -> Model:
+    def _fit(self, experiment: Experiment, result: Result, loggers: Sequence[Logger]) -> Model:
         """Reads the images and trains; says in the folder on what, and in the result how far it came."""
         run, data, learner = self.run, experiment.data, experiment.learner
         experiment.read_images()
@@ -154,6 +162,10 @@ class TrainingRun:
         warn_of_few(data)
         if "resumed" in run.meta() and not run.last.exists():
             log.warning("the run has no checkpoint yet, and starts from the beginning: %s", run.path)
+        if isinstance(learner, TrainsByGradients):
+            lay_out_charts(loggers, data.labels, data.catalog.weights is not None)
+        if not run.last.exists() and data.augment.engine == "batch":
+            self._show_crops(experiment, loggers)
         try:
             # Loggers write files of their own, and a full disk cuts those off as well.
             with explained(run.path / "metrics.csv"):
@@ -163,7 +175,23 @@ class TrainingRun:
             result.images_per_second = learner.images_per_second
             result.checkpoint = str(run.best.relative_to(run.path)) if run.best.exists() else None
 
-    def _score(self, experiment: Experiment, model: Model, result: Result) -> None:
+    def _show_crops(self, experiment: Experiment, loggers: Sequence[Logger]) -> None:
+        """Shows some training galaxies as the model sees them."""
+        if (count := self.config["pictures"]) and show_pictures(loggers):
+            augmented = isinstance(experiment.learner, TrainsByGradients)
+            log_pictures(loggers, {"crops": crops_picture(experiment.data, count, augmented)}, 0)
+
+    def _show_predictions(
+        self, experiment: Experiment, predictions: Predictions, loggers: Sequence[Logger]
+    ) -> None:
+        """Shows what the best checkpoint predicts for some validation galaxies."""
+        if experiment.data.augment.engine == "albumentations":  # its import takes seconds: not at the start
+            self._show_crops(experiment, loggers)
+        if (count := self.config["pictures"]) and show_pictures(loggers):
+            pictures = prediction_pictures(experiment.data, predictions, count)
+            log_pictures(loggers, pictures, experiment.learner.steps)
+
+    def _score(self, experiment: Experiment, model: Model, result: Result, loggers: Sequence[Logger]) -> None:
         """Scores the best checkpoint. No run looks at its test split at any other time."""
         data = experiment.data
         load_weights(model, self.run.best)
@@ -175,7 +203,9 @@ class TrainingRun:
             predictions.write(file)
             metrics = predictions.metrics()
             result.metrics |= {f"{split}/{name}": value for name, value in values(metrics).items()}
-            if split == "test":
+            if split == "val":
+                self._show_predictions(experiment, predictions, loggers)
+            else:
                 write_confusion(self.run.path, data.labels, metrics)
         write_columns(self.run.columns_file, data.labels)
         assert result.objective is not None

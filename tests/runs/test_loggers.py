@@ -50,7 +50,7 @@ def test_each_job_of_a_sweep_is_a_run_of_its_own_that_is_closed(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()
     shutil.copy(empty, tmp_path / "runs")
-    sweep = ["-m", "hydra.sweep.dir=mine", "optimizer.lr=1e-3,1e30"]
+    sweep = ["-m", "hydra.sweep.dir=mine", "optimizer.lr=1e-3,1e30", "pictures=2"]
     assert command("train.py", *quick, *BOTH, *sweep) == 1
     done, diverged = find_runs(tmp_path / "mine")
     assert (done.result().status, diverged.result().status) == ("done", "diverged")
@@ -66,6 +66,8 @@ def test_each_job_of_a_sweep_is_a_run_of_its_own_that_is_closed(
         shown["config"].pop("_wandb")
         assert shown["config"] == run.config()
     assert result.items() <= first["summary"].items()
+    assert first["summary"]["pictures/worst/count"] == second["summary"]["pictures/crops/count"] == 1
+    assert "pictures/worst/count" not in second["summary"]
     assert first["summary"]["best/test_rmse"] == result["test/rmse"]
     assert "test/rmse" not in second["summary"]
     assert len([row for row in first["history"] if "val/rmse" in row]) == 2  # the best is no third epoch

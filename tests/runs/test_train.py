@@ -17,7 +17,6 @@ import yaml
 from torch import Tensor
 
 from galaxy.runs.folder import RunFolder, find_runs
-from galaxy.runs.loggers import TABLE_METRICS
 from tests.conftest import Command
 
 
@@ -346,68 +345,6 @@ def test_a_folder_that_cannot_be_made_is_named(
     message = capsys.readouterr().err
     assert f"{tmp_path}/run" in message
     assert "choose another folder" in message
-
-
-def test_the_hparams_tab_shows_every_run_with_real_metrics(
-    command: Command, quick: list[str], tmp_path: Path
-) -> None:
-    good, bad = f"hydra.run.dir={tmp_path}/good", f"hydra.run.dir={tmp_path}/bad"
-    assert command("train.py", *quick, good) == 0
-    assert command("train.py", *quick, "data.root=/nowhere", bad) == 1
-    sessions = hparams_sessions(tmp_path)
-    assert set(sessions) == {"good", "bad"}
-    assert sessions["good"]["hparams"]["model"] == "deep_cnn"
-    assert sessions["bad"]["hparams"]["model"] == "deep_cnn"
-    result = RunFolder(tmp_path / "good").result()
-    metrics = sessions["good"]["metrics"]
-    assert set(TABLE_METRICS) == set(metrics)
-    assert metrics["best/val_rmse"] == pytest.approx(result.metrics["val/rmse"], rel=1e-6)
-    assert metrics["best/test_rmse"] == pytest.approx(result.metrics["test/rmse"], rel=1e-6)
-    assert np.isnan(sessions["bad"]["metrics"]["best/test_rmse"])
-
-
-def hparams_sessions(folder: Path) -> dict[str, dict]:
-    """What the HParams tab would show, through TensorBoard's own backend."""
-    from tensorboard.backend.event_processing import data_provider, plugin_event_multiplexer
-    from tensorboard.context import RequestContext
-    from tensorboard.plugins import base_plugin
-    from tensorboard.plugins.hparams import api_pb2, backend_context, list_session_groups
-
-    multiplexer = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder))
-    multiplexer.Reload()
-    provider = data_provider.MultiplexerDataProvider(multiplexer, str(folder))
-    context = backend_context.Context(base_plugin.TBContext(data_provider=provider))
-    asked = RequestContext()
-    experiment = context.experiment_from_metadata(
-        asked,
-        "",
-        include_metrics=True,
-        hparams_run_to_tag_to_content=context.hparams_metadata(asked, ""),
-        data_provider_hparams=context.hparams_from_data_provider(asked, "", limit=None),
-    )
-    request = api_pb2.ListSessionGroupsRequest(
-        start_index=0,
-        slice_size=100,
-        allowed_statuses=[
-            api_pb2.STATUS_UNKNOWN,
-            api_pb2.STATUS_SUCCESS,
-            api_pb2.STATUS_FAILURE,
-            api_pb2.STATUS_RUNNING,
-        ],
-        include_metrics=True,
-        col_params=[api_pb2.ColParams(metric=info.name) for info in experiment.metric_infos],
-    )
-    handler = list_session_groups.Handler(asked, context, "", request)
-    sessions = {}
-    for group in handler.run().session_groups:
-        for session in group.sessions:
-            sessions[session.name] = {
-                "hparams": {
-                    name: value.string_value or value.number_value for name, value in group.hparams.items()
-                },
-                "metrics": {value.name.tag: value.value for value in session.metric_values},
-            }
-    return sessions
 
 
 def test_the_flag_of_a_sweep_may_stand_anywhere(command: Command, quick: list[str], tmp_path: Path) -> None:
