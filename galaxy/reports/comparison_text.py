@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -16,12 +16,18 @@ from rich.text import Text
 
 from galaxy.config.trust import trust_arguments
 from galaxy.reports.compare import TYPICAL_SPREAD, Group, Row, best_folder
-from galaxy.reports.records import Record
+from galaxy.reports.records import BASELINE_NAMES, Record
 from galaxy.reports.statistics import LEVEL
-from galaxy.reports.tables import BASELINE_NAMES
 
 # So many columns of a terminal have room for the figures that do not decide.
-WIDE = 110
+WIDE = 120
+# Figures that are shown beside the metric: the median over the runs of a setting.
+FIGURES: tuple[Literal["epochs", "seconds", "images_per_second", "parameters"], ...] = (
+    "epochs",
+    "seconds",
+    "images_per_second",
+    "parameters",
+)
 # What the first column says of a setting.
 MARKS = {"best": "best", "alike": "alike", "worse": "worse", "unknown": "?"}
 
@@ -105,6 +111,7 @@ def _row_as_json(row: Row, group: Group) -> dict[str, Any]:
         "values": row.values.tolist(),
         "mean": row.mean,
         "spread": row.spread,
+        **{name: row.typical(name) for name in FIGURES},
         "difference": None if difference is None else difference.value,
         "interval": None
         if difference is None or difference.low is None
@@ -140,7 +147,7 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
         reason = (
             "because the spread over seeds is known from two runs of a setting or more"
             if group.paired
-            else f"because not all runs have saved predictions that tell {group.metric}"
+            else f"because not all runs have saved predictions that tell {group.metric}{_problems(group)}"
         )
         lines.append(f"{_count(len(unknown), 'setting')} (?) cannot be judged, {reason}.")
     # For a metric such as R2, which may be 0, a spread of 1 % means nothing.
@@ -159,6 +166,14 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
     if group.detectable is not None:
         lines.append(f"These runs would show a difference of {group.detectable:.5f} with a chance of 80 %.")
     return lines
+
+
+def _problems(group: Group) -> str:
+    """Says which file keeps a group from being judged."""
+    if not group.problems:
+        return ""
+    more = f" (and {len(group.problems) - 1} more)" if len(group.problems) > 1 else ""
+    return f": {group.problems[0]}{more}"
 
 
 def _further_seeds(row: Row, runs: int) -> str:
@@ -206,8 +221,8 @@ def _cells(group: Group, test: bool, wide: bool) -> tuple[list[str], list[tuple[
     judged = len([row for row in group.rows if len(row.values)]) > 1
     split, _, name = group.metric.partition("/")
     header = ["", f"{split}\n{name}", "±\nseeds", f"worse by\n± {LEVEL:.0%}", f"test\n{name}", "runs"]
-    header += ["epochs", "seconds", "images\n/s", "settings"]
-    shown = [judged, True, group.repeated, judged, test and group.test_metric is not None, True, *[wide] * 3]
+    header += ["epochs", "seconds", "images\n/s", "param-\neters", "settings"]
+    shown = [judged, True, group.repeated, judged, test and group.test_metric is not None, True, *[wide] * 4]
     kept = [place for place, is_shown in enumerate([*shown, True]) if is_shown]
     ranked: list[tuple[float, list[str], str | None]] = []
     for row in group.rows:
@@ -218,7 +233,7 @@ def _cells(group: Group, test: bool, wide: bool) -> tuple[list[str], list[tuple[
         if group.metric in metrics:
             value = metrics[group.metric]
             text = f"baseline: {BASELINE_NAMES.get(baseline, baseline)}"
-            cells = ["", f"{value:.5f}", *[""] * 7, text]
+            cells = ["", f"{value:.5f}", *[""] * 8, text]
             ranked.append((value if group.mode == "min" else -value, cells, "dim"))
     ranked.sort(key=lambda row: row[0])
     return [header[place] for place in kept], [
@@ -238,6 +253,7 @@ def _row_cells(group: Group, row: Row) -> list[str]:
         _figure(row.typical("epochs"), ".0f"),
         _figure(row.typical("seconds"), ".0f"),
         _figure(row.typical("images_per_second"), ",.0f"),
+        _figure(row.typical("parameters"), ",.0f"),
         _settings_and_status(row),
     ]
 

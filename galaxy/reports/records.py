@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,20 @@ import pandas as pd
 
 from galaxy.config.check import leaves
 from galaxy.config.overrides import key_of
+from galaxy.reports.predictions import Saved, read_score
 from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
 # These groups do not make one run better than another: one says where metrics go, the other names the jobs.
 NOT_COMPARED = ("logger", "sweep")
+# Runs that differ in nothing but these are replicates of one setting.
+SEEDS = ("seed", "model.seed")
+BASELINE_NAMES = {
+    "mean": "mean of the training labels",
+    "center_pixel": "line through the central pixel",
+    "noise_floor": "noise floor (a perfect model)",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Record:
         given: The overrides of its command line, as text.
         fingerprint: The fingerprint of its validation galaxies; None if the run has not read its data.
         galaxies: The number of its validation galaxies.
+        scores: The metrics that `score` has read from its predictions.
     """
 
     run: RunFolder
@@ -41,10 +50,17 @@ class Record:
     given: dict[str, str]
     fingerprint: str | None = None
     galaxies: int | None = None
+    scores: dict[str, Saved] = field(default_factory=dict, repr=False, compare=False)
 
     def setting(self, key: str) -> str:
         """Returns the value of a key, or the option of a group; "-" if the run has neither."""
         return self.values.get(key) or self.choices.get(key) or self.given.get(key) or "-"
+
+    def score(self, metric: str) -> Saved:
+        """Scores the saved predictions of the validation split; the file is read once."""
+        if metric not in self.scores:
+            self.scores[metric] = read_score(self.run, metric)
+        return self.scores[metric]
 
     @property
     def trained(self) -> bool:
@@ -74,7 +90,7 @@ class Record:
         """
         if not self.values:
             return (("run", str(self.run.path)),)
-        left_out = ("seed", "model.seed", *RESUMABLE_SETTINGS)
+        left_out = (*SEEDS, *RESUMABLE_SETTINGS)
         return tuple(
             sorted(
                 (key, value)
@@ -91,7 +107,7 @@ def run_table(records: Sequence[Record]) -> pd.DataFrame:
 
     Returns:
         The columns are every option and value in which the runs differ; all metrics and baselines; epochs,
-        seconds and images_per_second; objective, best and mode (the metric of the objective, its value and
+        seconds, images_per_second and parameters; objective, best and mode (the metric of the objective, its value and
         direction); labels (the meaning of the targets), status, error and run (the folder); group; and
         settings, a text that tells the runs of a group apart.
     """
@@ -160,6 +176,7 @@ def _figures(record: Record) -> dict[str, Any]:
         "epochs": result.epochs,
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
+        "parameters": result.parameters,
         "objective": objective["metric"],
         "best": objective["value"],
         "mode": objective["mode"],

@@ -264,8 +264,12 @@ def _critical(settings: int, freedom: float) -> float:
 @cache
 def _ranges(settings: int) -> NDArray[np.float64]:
     """Draws the range of so many standard normal values."""
-    drawn = np.random.default_rng(0).standard_normal((settings, _DRAWS))
-    return np.ptp(drawn, axis=0)
+    rng = np.random.default_rng(0)
+    least = greatest = rng.standard_normal(_DRAWS)
+    for _ in range(settings - 1):  # the draws of hundreds of settings would fill the memory
+        drawn = rng.standard_normal(_DRAWS)
+        least, greatest = np.minimum(least, drawn), np.maximum(greatest, drawn)
+    return greatest - least
 
 
 def _detectable(settings: int, errors: Sequence[_Error]) -> float | None:
