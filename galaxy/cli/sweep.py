@@ -14,7 +14,9 @@ from omegaconf import DictConfig, read_write
 from galaxy.config.jobs import are_planned, planned_jobs
 from galaxy.config.overrides import key_of
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
+from galaxy.runs.folder import SWEEP_JOBS
 from galaxy.system.errors import UserError
+from galaxy.system.files import write_json
 
 
 class Sweep(Callback):
@@ -33,6 +35,8 @@ class Sweep(Callback):
         Sweep.folder = Path(config.hydra.sweep.dir)
         jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
         Sweep.jobs = len(jobs) if are_planned(config) else 0
+        if Sweep.jobs:  # `galaxy compare --watch` waits for them
+            write_json(Sweep.folder / SWEEP_JOBS, {"planned": Sweep.jobs})
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)
         with read_write(config.hydra.overrides):

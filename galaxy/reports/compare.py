@@ -55,9 +55,7 @@ class Row:
         """The standard deviation of the values; None of fewer than two."""
         return float(self.values.std(ddof=1)) if len(self.values) > 1 else None
 
-    def typical(
-        self, name: Literal["epochs", "seconds", "images_per_second", "parameters"]
-    ) -> float | None:
+    def typical(self, name: Literal["epochs", "seconds", "images_per_second", "parameters"]) -> float | None:
         """Returns the median of a figure over the runs that are compared."""
         figures = [getattr(record.result, name) for record in self.counted]
         known = [figure for figure in figures if figure is not None]

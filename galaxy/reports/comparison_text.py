@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Literal
 
@@ -28,6 +29,10 @@ FIGURES: tuple[Literal["epochs", "seconds", "images_per_second", "parameters"], 
     "images_per_second",
     "parameters",
 )
+OF_SEARCHING = (
+    "The test figures of several settings are for looking only: a setting that is chosen by them looks "
+    "better than it is."
+)
 # What the first column says of a setting.
 MARKS = {"best": "best", "alike": "alike", "worse": "worse", "unknown": "?"}
 
@@ -45,17 +50,22 @@ def print_groups(groups: Sequence[Group], test: bool = False) -> None:
     # A terminal of 80 columns has room for neither edges nor all figures.
     wide = console.width >= WIDE
     for group in groups:
-        console.print(Text(f"\n{_heading(group)}", style="bold"), soft_wrap=True)
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-        header, rows = _cells(group, test, wide)
-        for name in header[:-1]:
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column(header[-1], overflow="fold")
-        for cells, style in rows:
-            table.add_row(*map(Text, cells), style=style)
-        console.print(table)
-        for line in [*conclusions(group), *([_of_searching()] if test else [])]:
-            console.print(Text(line), soft_wrap=True)
+        console.print(Text(f"\n{heading(group)}", style="bold"), soft_wrap=True)
+        console.print(table_of(group, test, wide))
+        for sentence in [*conclusions(group), *([OF_SEARCHING] if test else [])]:
+            console.print(Text(sentence), soft_wrap=True)
+
+
+def table_of(group: Group, test: bool, wide: bool) -> Table:
+    """Returns the table of a group for a terminal."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    *titles, last = titles_of(group, test, wide).values()
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(last, overflow="fold")
+    for line in lines_of(group, test, wide):
+        table.add_row(*map(Text, line.cells.values()), style=_style(group, line))
+    return table
 
 
 def print_errors(records: Sequence[Record]) -> None:
@@ -75,11 +85,11 @@ def markdown(groups: Sequence[Group], test: bool = False) -> str:
     """Returns the tables as Markdown; see `print_groups` for the arguments."""
     parts = []
     for group in groups:
-        header, rows = _cells(group, test, wide=True)
-        titles = [name.replace("\n", " ") or "verdict" for name in header]
-        rule = ["---:"] * (len(header) - 1) + ["---"]
-        lines = [titles, rule, *([cell.replace("|", "\\|") for cell in cells] for cells, _ in rows)]
-        parts.append(f"## {_heading(group)}\n")
+        titles = [flat(title) or "verdict" for title in titles_of(group, test, wide=True).values()]
+        rule = ["---:"] * (len(titles) - 1) + ["---"]
+        rows = [line.cells.values() for line in lines_of(group, test, wide=True)]
+        lines = [titles, rule, *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
+        parts.append(f"## {heading(group)}\n")
         parts += [f"| {' | '.join(line)} |" for line in lines]
         parts += ["", *(f"- {line}" for line in conclusions(group)), ""]
     return "\n".join(parts)
@@ -190,21 +200,15 @@ def _test_lines(group: Group, best: Row) -> list[str]:
         return []
     shown = f"{found.mean():.5f}" + (f" ± {found.std(ddof=1):.5f}" if len(found) > 1 else "")
     others = [
-        f"{BASELINE_NAMES.get(name, name)} {metrics[metric]:.5f}"
+        f"{baseline_name(name)} {metrics[metric]:.5f}"
         for name, metrics in group.baselines.items()
         if metric in metrics
     ]
     return [f"On the test split, {metric} of the best setting is {shown}" + "".join(f"; {o}" for o in others)]
 
 
-def _of_searching() -> str:
-    return (
-        "The test figures of several settings are for looking only: a setting that is chosen by them looks "
-        "better than it is."
-    )
-
-
-def _heading(group: Group) -> str:
+def heading(group: Group) -> str:
+    """Returns the title of a group with its numbers of settings, runs and galaxies."""
     runs = sum(len(row.records) for row in group.rows)
     counts = [_count(len(group.rows), "setting"), _count(runs, "run")]
     if group.galaxies is not None:
@@ -216,46 +220,84 @@ def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
-def _cells(group: Group, test: bool, wide: bool) -> tuple[list[str], list[tuple[list[str], str | None]]]:
-    """Returns the heading and the rows of the table of a group, each row with its style."""
-    judged = len([row for row in group.rows if len(row.values)]) > 1
+@dataclass(frozen=True)
+class Line:
+    """A line of the table of a group.
+
+    Attributes:
+        cells: The texts of the columns, by the names of `titles_of`.
+        row: The setting; None for a baseline.
+    """
+
+    cells: dict[str, str]
+    row: Row | None = None
+
+
+def titles_of(group: Group, test: bool, wide: bool) -> dict[str, str]:
+    """Returns the titles of the columns that the table of a group has, by names; they may have two lines."""
     split, _, name = group.metric.partition("/")
-    header = ["", f"{split}\n{name}", "±\nseeds", f"worse by\n± {LEVEL:.0%}", f"test\n{name}", "runs"]
-    header += ["epochs", "seconds", "images\n/s", "param-\neters", "settings"]
-    shown = [judged, True, group.repeated, judged, test and group.test_metric is not None, True, *[wide] * 4]
-    kept = [place for place, is_shown in enumerate([*shown, True]) if is_shown]
-    ranked: list[tuple[float, list[str], str | None]] = []
+    several = _judged(group)
+    titles = {
+        "verdict": ("", several),
+        "value": (f"{split}\n{name}", True),
+        "spread": ("±\nseeds", group.repeated),
+        "difference": (f"worse by\n± {LEVEL:.0%}", several),
+        "test": (f"test\n{name}", test and group.test_metric is not None),
+        "runs": ("runs", True),
+        "epochs": ("epochs", wide),
+        "seconds": ("seconds", wide),
+        "speed": ("images\n/s", wide),
+        "parameters": ("param-\neters", wide),
+        "settings": ("settings", True),
+    }
+    return {name: title for name, (title, shown) in titles.items() if shown}
+
+
+def lines_of(group: Group, test: bool, wide: bool) -> list[Line]:
+    """Returns the settings and the baselines of a group, the best first, with the columns of `titles_of`."""
+    shown = titles_of(group, test, wide)
+    sign = 1 if group.mode == "min" else -1
+    ranked: list[tuple[float, Line]] = []
     for row in group.rows:
-        key = np.inf if row.mean is None else row.mean if group.mode == "min" else -row.mean
-        style = "bold" if row.verdict == "best" and judged else None if len(row.values) else "red"
-        ranked.append((float(key), _row_cells(group, row), style))
+        cells = _row_cells(group, row)
+        key = np.inf if row.mean is None else sign * row.mean
+        ranked.append((float(key), Line({name: cells[name] for name in shown}, row)))
     for baseline, metrics in group.baselines.items():
         if group.metric in metrics:
             value = metrics[group.metric]
-            text = f"baseline: {BASELINE_NAMES.get(baseline, baseline)}"
-            cells = ["", f"{value:.5f}", *[""] * 8, text]
-            ranked.append((value if group.mode == "min" else -value, cells, "dim"))
-    ranked.sort(key=lambda row: row[0])
-    return [header[place] for place in kept], [
-        ([cells[place] for place in kept], style) for _, cells, style in ranked
-    ]
+            texts = {"value": f"{value:.5f}", "settings": f"baseline: {baseline_name(baseline)}"}
+            ranked.append((sign * value, Line({name: texts.get(name, "") for name in shown})))
+    return [line for _, line in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _row_cells(group: Group, row: Row) -> list[str]:
+def _judged(group: Group) -> bool:
+    return len([row for row in group.rows if len(row.values)]) > 1
+
+
+def _style(group: Group, line: Line) -> str | None:
+    if line.row is None:
+        return "dim"
+    if not len(line.row.values):
+        return "red"
+    return "bold" if line.row.verdict == "best" and _judged(group) else None
+
+
+def _row_cells(group: Group, row: Row) -> dict[str, str]:
     found = row.test(group.test_metric) if group.test_metric else np.array([])
-    return [
-        MARKS[row.verdict] if len(row.values) else "",
-        _figure(row.mean, ".5f"),
-        _figure(row.spread, ".5f"),
-        _difference(row),
-        f"{found.mean():.5f}" if len(found) else "-",
-        f"{len(row.counted)}",
-        _figure(row.typical("epochs"), ".0f"),
-        _figure(row.typical("seconds"), ".0f"),
-        _figure(row.typical("images_per_second"), ",.0f"),
-        _figure(row.typical("parameters"), ",.0f"),
-        _settings_and_status(row),
-    ]
+    states = states_of(row)
+    return {
+        "verdict": MARKS[row.verdict] if len(row.values) else "",
+        "value": _figure(row.mean, ".5f"),
+        "spread": _figure(row.spread, ".5f"),
+        "difference": _difference(row),
+        "test": f"{found.mean():.5f}" if len(found) else "-",
+        "runs": f"{len(row.counted)}",
+        "epochs": _figure(row.typical("epochs"), ".0f"),
+        "seconds": _figure(row.typical("seconds"), ".0f"),
+        "speed": _figure(row.typical("images_per_second"), ",.0f"),
+        "parameters": _figure(row.typical("parameters"), ",.0f"),
+        "settings": f"{states}: {row.settings}" if states else row.settings,
+    }
 
 
 def _difference(row: Row) -> str:
@@ -266,13 +308,22 @@ def _difference(row: Row) -> str:
     return f"{difference.value:.4f}{half}"
 
 
-def _settings_and_status(row: Row) -> str:
-    """Returns the settings, behind what became of the runs that are not compared."""
+def states_of(row: Row) -> str:
+    """Says what became of the runs of a setting that are not compared."""
     others = [record.result.status for record in row.records if record not in row.counted]
     states = [state if state != "done" else "again with the same seed" for state in others]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
-    shown = ", ".join(state if len(row.records) == 1 else f"{n} {state}" for state, n in counts.items())
-    return f"{shown}: {row.settings}" if shown else row.settings
+    return ", ".join(state if len(row.records) == 1 else f"{n} {state}" for state, n in counts.items())
+
+
+def baseline_name(name: str) -> str:
+    """Returns what a simple predictor is, in words."""
+    return BASELINE_NAMES.get(name, name)
+
+
+def flat(title: str) -> str:
+    """Returns the title of a column in one line."""
+    return title.replace("-\n", "").replace("\n", " ")
 
 
 def _figure(value: float | None, form: str) -> str:

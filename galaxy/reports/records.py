@@ -107,9 +107,9 @@ def run_table(records: Sequence[Record]) -> pd.DataFrame:
 
     Returns:
         The columns are every option and value in which the runs differ; all metrics and baselines; epochs,
-        seconds, images_per_second and parameters; objective, best and mode (the metric of the objective, its value and
-        direction); labels (the meaning of the targets), status, error and run (the folder); group; and
-        settings, a text that tells the runs of a group apart.
+        seconds, images_per_second and parameters; objective, best and mode (the metric of the objective, its
+        value and direction); labels (the meaning of the targets), status, error and run (the folder); group;
+        and settings, a text that tells the runs of a group apart.
     """
     figures = pd.DataFrame([_figures(record) for record in records])
     table = pd.concat([_differing(records), figures], axis=1)
@@ -258,17 +258,9 @@ def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> li
     If nothing else tells two runs apart, settings that leave the results as they are (such as the residence
     of the images) are named too, and then the folder.
     """
-    options = list(dict.fromkeys(key for record in records for key in record.choices))
-    keys = list(dict.fromkeys([*options, *(key for record in records for key in record.given)]))
-    differing = [
-        key
-        for key in keys
-        if not key.startswith(NOT_COMPARED)
-        and key not in hidden
-        and len({record.setting(key) for record in records}) > 1
-    ]
-    # Runs with unknown labels may be on any data.
-    decisive = [key for key in differing if key not in RESUMABLE_SETTINGS or key == "data.root"]
+    keys = _chosen(records)
+    differing = _varying(records, hidden)
+    decisive = deciding_settings(records, hidden)
     lines = _lines(records, decisive, keys)
     alike = Counter(lines)
     longer = _lines(records, differing, keys)
@@ -279,6 +271,28 @@ def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> li
         if line and alike[line] == 1 and (hidden or len(records) > 1)
         else f"{line} {record.run.path}".strip()
         for line, record in zip(lines, records, strict=True)
+    ]
+
+
+def deciding_settings(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> list[str]:
+    """Returns the options and command-line settings that tell runs apart and may change their results."""
+    # Runs with unknown labels may be on any data.
+    return [key for key in _varying(records, hidden) if key not in RESUMABLE_SETTINGS or key == "data.root"]
+
+
+def _chosen(records: Sequence[Record]) -> list[str]:
+    """Returns the groups of options, and the settings of command lines."""
+    options = [key for record in records for key in record.choices]
+    return list(dict.fromkeys([*options, *(key for record in records for key in record.given)]))
+
+
+def _varying(records: Sequence[Record], hidden: tuple[str, ...]) -> list[str]:
+    return [
+        key
+        for key in _chosen(records)
+        if not key.startswith(NOT_COMPARED)
+        and key not in hidden
+        and len({record.setting(key) for record in records}) > 1
     ]
 
 

@@ -48,6 +48,9 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # This number is raised with each change of the folder.
 FORMAT = 1
 
+# The folder of a sweep holds this file, with the number of its jobs.
+SWEEP_JOBS = "sweep.json"
+
 # These settings of the data decide which galaxies a run never learns from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file")
 
