@@ -48,10 +48,11 @@ def _compare(options: argparse.Namespace) -> int:
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
     from galaxy.reports.comparison_text import as_json, markdown, print_errors, print_groups  # noqa: PLC0415
     from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
-    from galaxy.runs.folder import find_runs  # noqa: PLC0415
+    from galaxy.runs.folder import RunFolder, find_runs  # noqa: PLC0415
     from galaxy.system.files import write_json, write_text  # noqa: PLC0415
 
-    runs, status = {}, 0
+    runs: dict[Path, RunFolder] = {}
+    status = 0
     for folder in options.folders:
         try:
             # One folder may lie in another.

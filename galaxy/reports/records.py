@@ -134,7 +134,10 @@ def read_record(run: RunFolder) -> Record:
     try:
         return _read(run)
     except UserError as error:
-        return Record(run, Result(status="failed", error=str(error)), {}, {}, {})
+        message = str(error)
+    except RecursionError:
+        message = f"{run.config_file} is damaged: it is nested too deeply"
+    return Record(run, Result(status="failed", error=message), {}, {}, {})
 
 
 def _read(run: RunFolder) -> Record:
@@ -147,16 +150,22 @@ def _read(run: RunFolder) -> Record:
     given = {}
     for override in run.overrides():
         given[key_of(override)] = "null" if override.startswith("~") else override.partition("=")[2]
-    data = run.meta().get("data", {})
     return Record(
         run,
         run.result(),
         choices,
         {key: _word(value) for key, value in leaves(run.config())},
         given,
-        data.get("fingerprints", {}).get("val"),
-        data.get("val"),
+        *_validated_on(run.meta().get("data")),
     )
+
+
+def _validated_on(data: Any) -> tuple[str | None, int | None]:
+    """Returns the fingerprint of the validation galaxies and their number, from the record of the data."""
+    match data:
+        case {"fingerprints": {"val": str(fingerprint)}, "val": int(galaxies)}:
+            return fingerprint, galaxies
+    return None, None
 
 
 def _figures(record: Record) -> dict[str, Any]:

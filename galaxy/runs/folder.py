@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import yaml
 from filelock import Timeout
@@ -378,11 +378,7 @@ class RunFolder:
         values = _parsed(self.result_file, dict)
         try:
             result = Result(**values)
-            figures = [] if result.objective is None else [result.objective["value"]]
-            figures += [result.epochs, result.seconds, result.images_per_second, result.parameters]
-            figures += result.metrics.values()
-            figures += [figure for metrics in result.baselines.values() for figure in metrics.values()]
-            sum(figure for figure in figures if figure is not None)  # this raises for what is no number
+            _check(result)
         except (TypeError, AttributeError, KeyError) as error:
             raise UserError(f"{self.result_file} is not the result of a run: {error}") from None
         return result
@@ -400,6 +396,24 @@ def find_runs(folder: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
+
+
+def _check(result: Result) -> None:
+    """Refuses values of other types than a run writes."""
+    texts: list[Any] = [result.status, result.labels, result.checkpoint, result.error]
+    figures: list[Any] = [result.images_per_second, result.parameters, *result.metrics.values()]
+    figures += [figure for metrics in result.baselines.values() for figure in metrics.values()]
+    if result.objective is not None:
+        texts.append(result.objective["metric"])
+        figures.append(result.objective["value"])
+        if result.objective["mode"] not in get_args(Direction):
+            raise TypeError(f"its mode is {result.objective['mode']!r}")
+    for figure in [result.epochs, result.seconds, *(figure for figure in figures if figure is not None)]:
+        if not isinstance(figure, int | float):
+            raise TypeError(f"{figure!r} is no number")
+    for text in texts:
+        if not isinstance(text, str | None):
+            raise TypeError(f"{text!r} is no text")
 
 
 def _parsed(path: Path, kind: type) -> Any:

@@ -208,7 +208,10 @@ def _scale(group: Group) -> tuple[float, float]:
     known = [row.difference for row in group.rows if row.difference is not None]
     ends = [difference.high for difference in known if difference.high is not None]
     lows = [difference.low for difference in known if difference.low is not None]
-    return (min(0.0, *lows), min(max(ends), 4 * float(np.median(ends)))) if ends else (0.0, 0.0)
+    if not ends:
+        return 0.0, 0.0
+    high = min(max(ends), 4 * float(np.median(ends)))
+    return max(min(0.0, *lows), -high), high
 
 
 def _difference_bar(row: Row, scale: tuple[float, float]) -> Bar | None:
