@@ -24,7 +24,7 @@ from galaxy.system.errors import UserError
 
 # Seconds between two looks at the folders.
 INTERVAL = 2.0
-# Where the number of jobs is not known, a new one may begin within so many looks without a running one.
+# Where the number of jobs is not known, another may begin within so many looks after the last one.
 PATIENCE = 10
 
 Stamp = tuple[tuple[int, int] | None, ...]
@@ -61,7 +61,7 @@ class Watch:
         self.progress: dict[Path, Progress] = {}
         self.missing = 0
         self._planned = False
-        self._idle = 0
+        self._idle = PATIENCE  # unless a run is seen at work, there is nothing to wait for
         self._stamps: dict[Path, Stamp] = {}
         self._curves: dict[Path, Stamp] = {}
         self._known: dict[Path, Record] = {}
@@ -78,7 +78,7 @@ class Watch:
         running = [record for record in self.records if record.result.status == "running"]
         self.progress = {path: self.progress[path] for path in (record.run.path for record in running)}
         self._count(runs)
-        self._idle = 0 if running or changes else self._idle + 1
+        self._idle = 0 if running else self._idle + 1
         return changes
 
     @property

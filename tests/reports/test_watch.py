@@ -49,10 +49,9 @@ def test_a_sweep_is_followed_until_all_its_jobs_are_over(
 
 
 def test_the_command_ends_with_the_table_when_nothing_is_left_to_wait_for(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_predicted(tmp_path / "a", ["loss=mse"], 0, 0.1)
-    monkeypatch.setattr(watching, "INTERVAL", 0)
     assert main([str(tmp_path), "--watch"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "1 done"
