@@ -22,42 +22,65 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--test", action="store_true", help="show the test split of every setting")
     parser.add_argument("--all", action="store_true", help="show runs too that failed before they trained")
+    parser.add_argument("--watch", action="store_true", help="follow runs until the last one is over")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with tables and charts")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each run")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables as Markdown")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the comparison as JSON")
     options = parser.parse_args(arguments)
+    options.folders = [folder.expanduser() for folder in options.folders]
+    try:
+        if options.watch:
+            from galaxy.reports.watch import follow  # noqa: PLC0415  see below
 
+            follow(options.folders, options.by, options.test)
+        return _compare(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+
+
+def _compare(options: argparse.Namespace) -> int:
     # pandas takes longer to import than `--help` may.
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
     from galaxy.reports.comparison_text import as_json, markdown, print_errors, print_groups  # noqa: PLC0415
     from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
-    from galaxy.runs.folder import find_runs  # noqa: PLC0415
+    from galaxy.runs.folder import RunFolder, find_runs  # noqa: PLC0415
     from galaxy.system.files import write_json, write_text  # noqa: PLC0415
 
-    try:
-        found = [run for folder in options.folders for run in find_runs(folder.expanduser())]
-        # One folder may lie in another.
-        runs = {run.path.resolve(): run for run in found}
-        records = [read_record(run) for run in runs.values()]
-        shown = records if options.all else [record for record in records if record.trained]
-        groups = compare_runs(shown, options.by)
-        print_groups(groups, options.test)
-        print_errors(shown)
-        if hidden := len(records) - len(shown):
-            few = "1 run failed before it trained; --all shows it"
-            print(
-                f"\n{few if hidden == 1 else f'{hidden} runs failed before they trained; --all shows them'}"
-            )
-        if options.csv:
-            write_run_table(run_table(records), options.csv.expanduser())
-        if options.markdown:
-            write_text(options.markdown.expanduser(), markdown(groups, options.test))
-        if options.json:
-            write_json(options.json.expanduser(), as_json(groups))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    runs: dict[Path, RunFolder] = {}
+    status = 0
+    for folder in options.folders:
+        try:
+            # One folder may lie in another.
+            runs |= {run.path.resolve(): run for run in find_runs(folder)}
+        except UserError as error:  # the other folders are compared all the same
+            print(error, file=sys.stderr)
+            status = 1
+    if not runs:
+        return status
+    records = [read_record(run) for run in runs.values()]
+    shown = records if options.all else [record for record in records if record.trained]
+    groups = compare_runs(shown, options.by)
+    print_groups(groups, options.test)
+    print_errors(shown)
+    if hidden := len(records) - len(shown):
+        few = "1 run failed before it trained; --all shows it"
+        print(f"\n{few if hidden == 1 else f'{hidden} runs failed before they trained; --all shows them'}")
+    if options.html:
+        from galaxy.reports.page.page import write_page  # noqa: PLC0415  it imports matplotlib
+
+        write_page(options.html.expanduser(), groups, shown, options.test)
+    if options.csv:
+        write_run_table(run_table(records), options.csv.expanduser())
+    if options.markdown:
+        write_text(options.markdown.expanduser(), markdown(groups, options.test))
+    if options.json:
+        write_json(options.json.expanduser(), as_json(groups))
+    return status
 
 
 if __name__ == "__main__":

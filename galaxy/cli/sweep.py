@@ -13,7 +13,9 @@ from omegaconf import DictConfig, read_write
 from galaxy.config.overrides import key_of
 from galaxy.config.plan import Plan
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
+from galaxy.runs.folder import SWEEP_JOBS
 from galaxy.system.errors import UserError
+from galaxy.system.files import write_json
 
 
 class Sweep(Callback):
@@ -34,6 +36,8 @@ class Sweep(Callback):
         for note in Sweep.plan.notes:
             print(note)
         jobs = Sweep.plan.jobs
+        if count := planned():  # `galaxy compare --watch` waits for them
+            write_json(Sweep.folder / SWEEP_JOBS, {"planned": count})
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)
         with read_write(config.hydra.overrides):

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from galaxy.config.objective import Direction, direction
 from galaxy.reports.folds import with_folds_together
-from galaxy.reports.records import Record, group_titles, setting_texts
-from galaxy.reports.scores import Score, arrays, score
+from galaxy.reports.records import SEEDS, Record, group_titles, setting_texts
 from galaxy.reports.statistics import Comparison, Difference, Setting, compare, runs_needed
 from galaxy.system.errors import UserError
 
@@ -58,7 +57,7 @@ class Row:
         """The standard deviation of the values; None of fewer than two."""
         return float(self.values.std(ddof=1)) if len(self.values) > 1 else None
 
-    def typical(self, name: Literal["epochs", "seconds", "images_per_second"]) -> float | None:
+    def typical(self, name: Literal["epochs", "seconds", "images_per_second", "parameters"]) -> float | None:
         """Returns the median of a figure over the runs that are compared."""
         figures = [getattr(record.result, name) for record in self.counted]
         known = [figure for figure in figures if figure is not None]
@@ -84,6 +83,7 @@ class Group:
         settling: The number of runs of each setting that would tell the second from the best; None if they
             are told, or no number of runs would.
         paired: Whether the saved predictions tell the metric, so that galaxies can be paired.
+        problems: Why predictions of runs could not be read, a line for each file.
         baselines: The metrics of simple predictors on the same galaxies, by their names.
     """
 
@@ -96,6 +96,7 @@ class Group:
     settling: int | None
     paired: bool
     baselines: dict[str, dict[str, float]]
+    problems: tuple[str, ...] = ()
 
     @property
     def best(self) -> Row | None:
@@ -160,7 +161,7 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
     kinds: dict[object, list[Record]] = {}
     for record in records:
         kinds.setdefault(record.same_but_for_its_seed(), []).append(record)
-    texts = setting_texts([members[0] for members in kinds.values()], hidden=("seed", "model.seed"))
+    texts = setting_texts([members[0] for members in kinds.values()], hidden=SEEDS)
     rows = [_row(text, members, metric) for text, members in zip(texts, kinds.values(), strict=True)]
     measured = [row for row in rows if len(row.values)]
     others = [row for row in rows if not len(row.values)]
@@ -180,8 +181,19 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
     ordered = tuple(judged[index] for index in order)
     settling = _settling(ordered, [settings[index] for index in order])
     paired = all(setting.influence is not None for setting in settings)
-    rows = [*ordered, *others]
-    return Group(title, metric, better, galaxies, tuple(rows), found.detectable, settling, paired, baselines)
+    problems = [record.score(metric).problem for row in ordered for record in row.counted]
+    return Group(
+        title,
+        metric,
+        better,
+        galaxies,
+        (*ordered, *others),
+        found.detectable,
+        settling,
+        paired,
+        baselines,
+        tuple(problem for problem in problems if problem is not None),
+    )
 
 
 def _row(settings: str, records: Sequence[Record], metric: str) -> Row:
@@ -208,19 +220,11 @@ def _value(record: Record, metric: str) -> float | None:
 
 def _setting(row: Row, metric: str) -> Setting:
     """Reads how much each galaxy decides, from the saved predictions."""
-    scores = [_score(record, metric) for record in row.counted]
+    scores = [record.score(metric).score for record in row.counted]
     known = [found.influence for found in scores if found is not None]
     same = len({len(influence) for influence in known}) == 1 and len(known) == len(scores)
     seeded = any(record.seeded for record in row.counted)
     return Setting(row.values, np.mean(known, axis=0) if same else None, seeded)
-
-
-def _score(record: Record, metric: str) -> Score | None:
-    """Scores the saved predictions of the validation split, in the order of the ids."""
-    split, _, name = metric.partition("/")
-    table = record.predictions("val") if split == "val" else None
-    questions = None if table is None else record.questions()
-    return None if table is None or questions is None else score(name, *arrays(table), questions)
 
 
 def _verdict(found: Comparison, index: int) -> Verdict:

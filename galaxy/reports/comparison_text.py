@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -17,12 +18,22 @@ from rich.text import Text
 from galaxy.config.trust import trust_arguments
 from galaxy.reports.compare import TYPICAL_SPREAD, Group, Row, best_folders
 from galaxy.reports.folds import FoldsRecord
-from galaxy.reports.records import Record
+from galaxy.reports.records import BASELINE_NAMES, Record
 from galaxy.reports.statistics import LEVEL
-from galaxy.reports.tables import BASELINE_NAMES
 
 # So many columns of a terminal have room for the figures that do not decide.
-WIDE = 110
+WIDE = 120
+# Figures that are shown beside the metric: the median over the runs of a setting.
+FIGURES: tuple[Literal["epochs", "seconds", "images_per_second", "parameters"], ...] = (
+    "epochs",
+    "seconds",
+    "images_per_second",
+    "parameters",
+)
+OF_SEARCHING = (
+    "The test figures of several settings are for looking only: a setting that is chosen by them looks "
+    "better than it is."
+)
 # What the first column says of a setting.
 MARKS = {"best": "best", "alike": "alike", "worse": "worse", "unknown": "?"}
 
@@ -40,17 +51,22 @@ def print_groups(groups: Sequence[Group], test: bool = False) -> None:
     # A terminal of 80 columns has room for neither edges nor all figures.
     wide = console.width >= WIDE
     for group in groups:
-        console.print(Text(f"\n{_heading(group)}", style="bold"), soft_wrap=True)
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-        header, rows = _cells(group, test, wide)
-        for name in header[:-1]:
-            table.add_column(name, justify="right", no_wrap=True)
-        table.add_column(header[-1], overflow="fold")
-        for cells, style in rows:
-            table.add_row(*map(Text, cells), style=style)
-        console.print(table)
-        for line in [*conclusions(group), *([_of_searching()] if test else [])]:
-            console.print(Text(line), soft_wrap=True)
+        console.print(Text(f"\n{heading(group)}", style="bold"), soft_wrap=True)
+        console.print(table_of(group, test, wide))
+        for sentence in [*conclusions(group), *([OF_SEARCHING] if test else [])]:
+            console.print(Text(sentence), soft_wrap=True)
+
+
+def table_of(group: Group, test: bool, wide: bool) -> Table:
+    """Returns the table of a group for a terminal."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    *titles, last = titles_of(group, test, wide).values()
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column(last, overflow="fold")
+    for line in lines_of(group, test, wide):
+        table.add_row(*map(Text, line.cells.values()), style=_style(group, line))
+    return table
 
 
 def print_errors(records: Sequence[Record]) -> None:
@@ -70,11 +86,11 @@ def markdown(groups: Sequence[Group], test: bool = False) -> str:
     """Returns the tables as Markdown; see `print_groups` for the arguments."""
     parts = []
     for group in groups:
-        header, rows = _cells(group, test, wide=True)
-        titles = [name.replace("\n", " ") or "verdict" for name in header]
-        rule = ["---:"] * (len(header) - 1) + ["---"]
-        lines = [titles, rule, *([cell.replace("|", "\\|") for cell in cells] for cells, _ in rows)]
-        parts.append(f"## {_heading(group)}\n")
+        titles = [flat(title) or "verdict" for title in titles_of(group, test, wide=True).values()]
+        rule = ["---:"] * (len(titles) - 1) + ["---"]
+        rows = [line.cells.values() for line in lines_of(group, test, wide=True)]
+        lines = [titles, rule, *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
+        parts.append(f"## {heading(group)}\n")
         parts += [f"| {' | '.join(line)} |" for line in lines]
         parts += ["", *(f"- {line}" for line in conclusions(group)), ""]
     return "\n".join(parts)
@@ -107,6 +123,7 @@ def _row_as_json(row: Row, group: Group) -> dict[str, Any]:
         "values": row.values.tolist(),
         "mean": row.mean,
         "spread": row.spread,
+        **{name: row.typical(name) for name in FIGURES},
         "difference": None if difference is None else difference.value,
         "interval": None
         if difference is None or difference.low is None
@@ -165,7 +182,7 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
         reason = (
             f"because the spread over seeds is known from two {_repeats(group)}s of a setting or more"
             if group.paired
-            else f"because not all runs have saved predictions that tell {group.metric}"
+            else f"because not all runs have saved predictions that tell {group.metric}{_problems(group)}"
         )
         lines.append(f"{_count(len(unknown), 'setting')} (?) cannot be judged, {reason}.")
     # For a metric such as R2, which may be 0, a spread of 1 % means nothing.
@@ -193,6 +210,14 @@ def _repeats(group: Group) -> str:
     return "run" if group.folds is None else "seed"
 
 
+def _problems(group: Group) -> str:
+    """Says which file keeps a group from being judged."""
+    if not group.problems:
+        return ""
+    more = f" (and {len(group.problems) - 1} more)" if len(group.problems) > 1 else ""
+    return f": {group.problems[0]}{more}"
+
+
 def _further_seeds(row: Row, runs: int) -> str:
     """Returns the seeds that a setting lacks, the next that it has no run of; at most five at a time.
 
@@ -212,7 +237,7 @@ def _test_lines(group: Group, best: Row) -> list[str]:
         return []
     shown = f"{found.mean():.5f}" + (f" ± {found.std(ddof=1):.5f}" if len(found) > 1 else "")
     others = [
-        f"{BASELINE_NAMES.get(name, name)} {metrics[metric]:.5f}"
+        f"{baseline_name(name)} {metrics[metric]:.5f}"
         for name, metrics in group.baselines.items()
         if metric in metrics
     ]
@@ -226,14 +251,8 @@ def _test_lines(group: Group, best: Row) -> list[str]:
     return lines
 
 
-def _of_searching() -> str:
-    return (
-        "The test figures of several settings are for looking only: a setting that is chosen by them looks "
-        "better than it is."
-    )
-
-
-def _heading(group: Group) -> str:
+def heading(group: Group) -> str:
+    """Returns the title of a group with its numbers of settings, runs and galaxies."""
     runs = sum(len(record.parts) for row in group.rows for record in row.records)
     counts = [_count(len(group.rows), "setting"), _count(runs, "run")]
     counts += [] if group.folds is None else [f"{group.folds} folds"]
@@ -246,47 +265,84 @@ def _count(number: int, word: str) -> str:
     return f"{number:,} {word}" + ("" if number == 1 else "s")
 
 
-def _cells(group: Group, test: bool, wide: bool) -> tuple[list[str], list[tuple[list[str], str | None]]]:
-    """Returns the heading and the rows of the table of a group, each row with its style."""
-    judged = len([row for row in group.rows if len(row.values)]) > 1
+@dataclass(frozen=True)
+class Line:
+    """A line of the table of a group.
+
+    Attributes:
+        cells: The texts of the columns, by the names of `titles_of`.
+        row: The setting; None for a baseline.
+    """
+
+    cells: dict[str, str]
+    row: Row | None = None
+
+
+def titles_of(group: Group, test: bool, wide: bool) -> dict[str, str]:
+    """Returns the titles of the columns that the table of a group has, by names; they may have two lines."""
     split, _, name = group.metric.partition("/")
-    header = ["", f"{split}\n{name}", "±\nseeds", f"worse by\n± {LEVEL:.0%}", f"test\n{name}", "runs"]
-    if group.folds is not None:
-        header[header.index("runs")] = "seeds"
-    header += ["epochs", "seconds", "images\n/s", "settings"]
-    shown = [judged, True, group.repeated, judged, test and group.test_metric is not None, True, *[wide] * 3]
-    kept = [place for place, is_shown in enumerate([*shown, True]) if is_shown]
-    ranked: list[tuple[float, list[str], str | None]] = []
+    several = _judged(group)
+    titles = {
+        "verdict": ("", several),
+        "value": (f"{split}\n{name}", True),
+        "spread": ("±\nseeds", group.repeated),
+        "difference": (f"worse by\n± {LEVEL:.0%}", several),
+        "test": (f"test\n{name}", test and group.test_metric is not None),
+        "runs": (f"{_repeats(group)}s", True),
+        "epochs": ("epochs", wide),
+        "seconds": ("seconds", wide),
+        "speed": ("images\n/s", wide),
+        "parameters": ("param-\neters", wide),
+        "settings": ("settings", True),
+    }
+    return {name: title for name, (title, shown) in titles.items() if shown}
+
+
+def lines_of(group: Group, test: bool, wide: bool) -> list[Line]:
+    """Returns the settings and the baselines of a group, the best first, with the columns of `titles_of`."""
+    shown = titles_of(group, test, wide)
+    sign = 1 if group.mode == "min" else -1
+    ranked: list[tuple[float, Line]] = []
     for row in group.rows:
-        key = np.inf if row.mean is None else row.mean if group.mode == "min" else -row.mean
-        style = "bold" if row.verdict == "best" and judged else None if len(row.values) else "red"
-        ranked.append((float(key), _row_cells(group, row), style))
+        cells = _row_cells(group, row)
+        key = np.inf if row.mean is None else sign * row.mean
+        ranked.append((float(key), Line({name: cells[name] for name in shown}, row)))
     for baseline, metrics in group.baselines.items():
         if group.metric in metrics:
             value = metrics[group.metric]
-            text = f"baseline: {BASELINE_NAMES.get(baseline, baseline)}"
-            cells = ["", f"{value:.5f}", *[""] * 7, text]
-            ranked.append((value if group.mode == "min" else -value, cells, "dim"))
-    ranked.sort(key=lambda row: row[0])
-    return [header[place] for place in kept], [
-        ([cells[place] for place in kept], style) for _, cells, style in ranked
-    ]
+            texts = {"value": f"{value:.5f}", "settings": f"baseline: {baseline_name(baseline)}"}
+            ranked.append((sign * value, Line({name: texts.get(name, "") for name in shown})))
+    return [line for _, line in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _row_cells(group: Group, row: Row) -> list[str]:
+def _judged(group: Group) -> bool:
+    return len([row for row in group.rows if len(row.values)]) > 1
+
+
+def _style(group: Group, line: Line) -> str | None:
+    if line.row is None:
+        return "dim"
+    if not len(line.row.values):
+        return "red"
+    return "bold" if line.row.verdict == "best" and _judged(group) else None
+
+
+def _row_cells(group: Group, row: Row) -> dict[str, str]:
     found = row.test(group.test_metric) if group.test_metric else np.array([])
-    return [
-        MARKS[row.verdict] if len(row.values) else "",
-        _figure(row.mean, ".5f"),
-        _figure(row.spread, ".5f"),
-        _difference(row),
-        f"{found.mean():.5f}" if len(found) else "-",
-        f"{len(row.counted)}",
-        _figure(row.typical("epochs"), ".0f"),
-        _figure(row.typical("seconds"), ".0f"),
-        _figure(row.typical("images_per_second"), ",.0f"),
-        _settings_and_status(row),
-    ]
+    states = states_of(row)
+    return {
+        "verdict": MARKS[row.verdict] if len(row.values) else "",
+        "value": _figure(row.mean, ".5f"),
+        "spread": _figure(row.spread, ".5f"),
+        "difference": _difference(row),
+        "test": f"{found.mean():.5f}" if len(found) else "-",
+        "runs": f"{len(row.counted)}",
+        "epochs": _figure(row.typical("epochs"), ".0f"),
+        "seconds": _figure(row.typical("seconds"), ".0f"),
+        "speed": _figure(row.typical("images_per_second"), ",.0f"),
+        "parameters": _figure(row.typical("parameters"), ",.0f"),
+        "settings": f"{states}: {row.settings}" if states else row.settings,
+    }
 
 
 def _difference(row: Row) -> str:
@@ -297,15 +353,24 @@ def _difference(row: Row) -> str:
     return f"{difference.value:.4f}{half}"
 
 
-def _settings_and_status(row: Row) -> str:
-    """Returns the settings, behind what became of the runs that are not compared."""
+def states_of(row: Row) -> str:
+    """Says what became of the runs of a setting that are not compared."""
     others = [record.state for record in row.records if record not in row.counted]
     again = "again with the same seed" if row.records[0].seeded else "again without randomness"
     states = [state if state != "done" else again for state in others]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
     alone = len(row.records) == 1 or row.records[0].folds is not None  # the state of folds has the seed
-    shown = ", ".join(state if alone else f"{n} {state}" for state, n in counts.items())
-    return f"{shown}: {row.settings}" if shown else row.settings
+    return ", ".join(state if alone else f"{n} {state}" for state, n in counts.items())
+
+
+def baseline_name(name: str) -> str:
+    """Returns what a simple predictor is, in words."""
+    return BASELINE_NAMES.get(name, name)
+
+
+def flat(title: str) -> str:
+    """Returns the title of a column in one line."""
+    return title.replace("-\n", "").replace("\n", " ")
 
 
 def _figure(value: float | None, form: str) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 from galaxy.reports.records import Record
 from galaxy.reports.scores import arrays, value
 from galaxy.runs.folder import Result
+from galaxy.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class FoldsRecord(Record):
     """The runs of the folds of one setting and one seed.
 
     `run` is the first of them. `result` has the metrics of all galaxies once every fold is done; its epochs,
-    seconds and images per second are those of the typical fold.
+    seconds, parameters and images per second are those of the typical fold.
 
     Attributes:
         parts: The runs, those that failed or were repeated too.
@@ -44,8 +45,12 @@ class FoldsRecord(Record):
         """What became of the folds."""
         return "done" if self.missing is None else f"seed {self.setting('seed')}: {self.missing}"
 
-    def predictions(self, split: str) -> pd.DataFrame | None:
-        """Returns the predictions of all folds; None if they are not those of each galaxy once."""
+    def predictions(self, split: str) -> pd.DataFrame:
+        """Returns the predictions of all folds, in the order of the ids.
+
+        Raises:
+            UserError: A file is missing or damaged, or the folds do not have each galaxy once.
+        """
         return _together([part.predictions(split) for part in _finished(self.parts).values()], self.galaxies)
 
     def spread_of_folds(self, metric: str) -> float | None:
@@ -88,7 +93,7 @@ def _of_folds(parts: Sequence[Record]) -> FoldsRecord:
         first.fingerprint,
         first.galaxies,
         first.ignored,
-        tuple(parts),
+        parts=tuple(parts),
     )
     labels = next((part.result.labels for part in parts if part.result.labels), None)
     objective = next((part.result.objective for part in parts if part.result.objective), None)
@@ -104,11 +109,10 @@ def _of_folds(parts: Sequence[Record]) -> FoldsRecord:
         words = ", ".join([f"{len(finished)} of {record.folds} folds done", *counts])
         status = states[0] if states else "running"  # no run of a fold has been begun yet
         return replace(record, result=replace(empty, status=status), missing=words)
-    result = _result(record, list(finished.values()), empty)
-    if result is None:
-        words = "the saved predictions of the folds are not those of each galaxy once"
-        return replace(record, result=replace(empty, status="failed"), missing=words)
-    return replace(record, result=result)
+    try:
+        return replace(record, result=_result(record, list(finished.values()), empty))
+    except UserError as error:
+        return replace(record, result=replace(empty, status="failed"), missing=str(error))
 
 
 def _finished(parts: Sequence[Record]) -> dict[str, Record]:
@@ -117,24 +121,21 @@ def _finished(parts: Sequence[Record]) -> dict[str, Record]:
     return dict(sorted(done.items(), key=lambda item: int(item[0])))
 
 
-def _together(tables: Sequence[pd.DataFrame | None], galaxies: int | None) -> pd.DataFrame | None:
-    known = [table for table in tables if table is not None]
-    if not known or len(known) < len(tables):
-        return None
-    table = pd.concat(known, ignore_index=True).sort_values("id", ignore_index=True)
-    return None if table["id"].duplicated().any() or len(table) != galaxies else table
+def _together(tables: Sequence[pd.DataFrame], galaxies: int | None) -> pd.DataFrame:
+    table = pd.concat(tables, ignore_index=True).sort_values("id", ignore_index=True)
+    if table["id"].duplicated().any() or len(table) != galaxies:
+        raise UserError("the saved predictions of the folds are not those of each galaxy once")
+    return table
 
 
-def _result(record: FoldsRecord, parts: Sequence[Record], empty: Result) -> Result | None:
-    """Scores the predictions of all folds; None if they are not those of each galaxy once."""
+def _result(record: FoldsRecord, parts: Sequence[Record], empty: Result) -> Result:
+    """Scores the predictions of all folds; errors as for `FoldsRecord.predictions`."""
     metrics: dict[str, float] = {}
     known: dict[str, list[int]] = {}
     for split in ("val", "test"):
         tables = [part.predictions(split) for part in parts]
         table, questions = _together(tables, record.galaxies), record.questions()
-        if table is None or questions is None:
-            return None
-        known[split] = [_known(table) for table in tables if table is not None]
+        known[split] = [_known(table) for table in tables]
         predicted, true = arrays(table)
         for name, pooled in _pooled([part.result.metrics for part in parts], known, split).items():
             found = value(name.partition("/")[2], predicted, true, questions)
@@ -165,6 +166,7 @@ def _result(record: FoldsRecord, parts: Sequence[Record], empty: Result) -> Resu
         epochs=round(float(np.median([part.result.epochs for part in parts]))),
         seconds=float(np.median([part.result.seconds for part in parts])),
         images_per_second=float(np.median(speeds)) if speeds else None,
+        parameters=parts[0].result.parameters,
         objective=objective,
     )
 

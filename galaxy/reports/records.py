@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pyarrow.parquet import ParquetFile
 
 from galaxy.config.check import leaves
 from galaxy.config.overrides import is_within, key_of
+from galaxy.reports.predictions import Saved, read_predictions, read_questions, saved_score
 from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
 # These groups do not make one run better than another: one says where metrics go, the other names the jobs.
 NOT_COMPARED = ("logger", "sweep")
+# Runs that differ in nothing but these are replicates of one setting.
+SEEDS = ("seed", "model.seed")
+BASELINE_NAMES = {
+    "mean": "mean of the training labels",
+    "center_pixel": "line through the central pixel",
+    "noise_floor": "noise floor (a perfect model)",
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ class Record:
             folds; None if the run has not read its data.
         galaxies: The number of these galaxies.
         ignored: The groups and keys that do not change the result of its model.
+        scores: The metrics that `score` has read from its predictions.
     """
 
     run: RunFolder
@@ -45,6 +53,7 @@ class Record:
     fingerprint: str | None = None
     galaxies: int | None = None
     ignored: tuple[str, ...] = ()
+    scores: dict[str, Saved] = field(default_factory=dict, repr=False, compare=False)
 
     def ignores(self, key: str) -> bool:
         """Whether a key or a group does not change the result of the run's model."""
@@ -53,6 +62,12 @@ class Record:
     def setting(self, key: str) -> str:
         """Returns the value of a key, or the option of a group; "-" if the run has neither."""
         return self.values.get(key) or self.choices.get(key) or self.given.get(key) or "-"
+
+    def score(self, metric: str) -> Saved:
+        """Scores the saved predictions of the validation split; the file is read once."""
+        if metric not in self.scores:
+            self.scores[metric] = saved_score(metric, lambda: self.predictions("val"), self.questions)
+        return self.scores[metric]
 
     @property
     def folds(self) -> int | None:
@@ -75,23 +90,13 @@ class Record:
         """What became of the run."""
         return self.result.status
 
-    def predictions(self, split: str) -> pd.DataFrame | None:
-        """Returns the saved predictions of a split, in the order of the ids; None if there are none."""
-        path = self.run.predictions_files[split]
-        try:
-            # `pandas.read_parquet` starts threads, which takes longer than reading such a small file.
-            with ParquetFile(path) as file:
-                return file.read(use_threads=False).to_pandas(use_threads=False).sort_values("id")
-        except (OSError, ValueError, KeyError):  # there is none, it is damaged, or no table of predictions
-            return None
+    def predictions(self, split: str) -> pd.DataFrame:
+        """Returns the saved predictions of a split, in the order of the ids; see `read_predictions`."""
+        return read_predictions(self.run, split)
 
-    def questions(self) -> dict[str, list[int]] | None:
-        """Returns the columns of each question in the predictions, by its key; None if nothing says so."""
-        try:
-            words = pd.read_csv(self.run.columns_file)
-            return {str(key): list(rows) for key, rows in words.groupby("key").groups.items()}
-        except (OSError, ValueError, KeyError):
-            return None
+    def questions(self) -> dict[str, list[int]]:
+        """Returns the columns of each question in the predictions, by its key; see `read_questions`."""
+        return read_questions(self.run)
 
     @property
     def trained(self) -> bool:
@@ -122,7 +127,7 @@ class Record:
         """
         if not self.values:
             return (("run", str(self.run.path)),)
-        left_out = ("seed", "model.seed", "data.fold", *RESUMABLE_SETTINGS)
+        left_out = (*SEEDS, "data.fold", *RESUMABLE_SETTINGS)
         return tuple(
             sorted(
                 (key, value)
@@ -139,9 +144,9 @@ def run_table(records: Sequence[Record]) -> pd.DataFrame:
 
     Returns:
         The columns are every option and value in which the runs differ; all metrics and baselines; epochs,
-        seconds and images_per_second; objective, best and mode (the metric of the objective, its value and
-        direction); labels (the meaning of the targets), status, error and run (the folder); group; and
-        settings, a text that tells the runs of a group apart.
+        seconds, images_per_second and parameters; objective, best and mode (the metric of the objective, its
+        value and direction); labels (the meaning of the targets), status, error and run (the folder); group;
+        and settings, a text that tells the runs of a group apart.
     """
     figures = pd.DataFrame([_figures(record) for record in records])
     table = pd.concat([_differing(records), figures], axis=1)
@@ -166,7 +171,10 @@ def read_record(run: RunFolder) -> Record:
     try:
         return _read(run)
     except UserError as error:
-        return Record(run, Result(status="failed", error=str(error)), {}, {}, {})
+        message = str(error)
+    except RecursionError:
+        message = f"{run.config_file} is damaged: it is nested too deeply"
+    return Record(run, Result(status="failed", error=message), {}, {}, {})
 
 
 def _read(run: RunFolder) -> Record:
@@ -179,9 +187,7 @@ def _read(run: RunFolder) -> Record:
     given = {}
     for override in run.overrides():
         given[key_of(override)] = "null" if override.startswith("~") else override.partition("=")[2]
-    data, config = run.meta().get("data", {}), run.config()
-    fingerprints = data.get("fingerprints", {})
-    in_folds = "folds" in fingerprints
+    config = run.config()
     model = config.get("model")
     ignored = model.get("ignores") if isinstance(model, dict) else None
     return Record(
@@ -190,10 +196,19 @@ def _read(run: RunFolder) -> Record:
         choices,
         {key: _word(value) for key, value in leaves(config)},
         given,
-        fingerprints.get("folds" if in_folds else "val"),
-        data.get("galaxies" if in_folds else "val"),
+        *_validated_on(run.meta().get("data")),
         tuple(map(str, ignored)) if isinstance(ignored, list) else (),
     )
+
+
+def _validated_on(data: Any) -> tuple[str | None, int | None]:
+    """Returns the fingerprint of the galaxies that a run is compared on, and their number."""
+    match data:
+        case {"fingerprints": {"folds": str(fingerprint)}, "galaxies": int(galaxies)}:
+            return fingerprint, galaxies
+        case {"fingerprints": {"val": str(fingerprint)}, "val": int(galaxies)}:
+            return fingerprint, galaxies
+    return None, None
 
 
 def _figures(record: Record) -> dict[str, Any]:
@@ -213,6 +228,7 @@ def _figures(record: Record) -> dict[str, Any]:
         "epochs": result.epochs,
         "seconds": result.seconds,
         "images_per_second": result.images_per_second,
+        "parameters": result.parameters,
         "objective": objective["metric"],
         "best": objective["value"],
         "mode": objective["mode"],
@@ -295,17 +311,9 @@ def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> li
     If nothing else tells two runs apart, settings that leave the results as they are (such as the residence
     of the images) are named too, and then the folder.
     """
-    options = list(dict.fromkeys(key for record in records for key in record.choices))
-    keys = list(dict.fromkeys([*options, *(key for record in records for key in record.given)]))
-    differing = [
-        key
-        for key in keys
-        if not key.startswith(NOT_COMPARED)
-        and key not in hidden
-        and len({record.setting(key) for record in records if not record.ignores(key)}) > 1
-    ]
-    # Runs with unknown labels may be on any data.
-    decisive = [key for key in differing if key not in RESUMABLE_SETTINGS or key == "data.root"]
+    keys = _chosen(records)
+    differing = _varying(records, hidden)
+    decisive = deciding_settings(records, hidden)
     lines = _lines(records, decisive, keys)
     alike = Counter(lines)
     longer = _lines(records, differing, keys)
@@ -316,6 +324,28 @@ def setting_texts(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> li
         if line and alike[line] == 1 and (hidden or len(records) > 1)
         else f"{line} {record.run.path}".strip()
         for line, record in zip(lines, records, strict=True)
+    ]
+
+
+def deciding_settings(records: Sequence[Record], hidden: tuple[str, ...] = ()) -> list[str]:
+    """Returns the options and command-line settings that tell runs apart and may change their results."""
+    # Runs with unknown labels may be on any data.
+    return [key for key in _varying(records, hidden) if key not in RESUMABLE_SETTINGS or key == "data.root"]
+
+
+def _chosen(records: Sequence[Record]) -> list[str]:
+    """Returns the groups of options, and the settings of command lines."""
+    options = [key for record in records for key in record.choices]
+    return list(dict.fromkeys([*options, *(key for record in records for key in record.given)]))
+
+
+def _varying(records: Sequence[Record], hidden: tuple[str, ...]) -> list[str]:
+    return [
+        key
+        for key in _chosen(records)
+        if not key.startswith(NOT_COMPARED)
+        and key not in hidden
+        and len({record.setting(key) for record in records if not record.ignores(key)}) > 1
     ]
 
 

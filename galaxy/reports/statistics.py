@@ -133,6 +133,30 @@ def compare(settings: Sequence[Setting], larger_is_better: bool) -> Comparison:
     return Comparison(best, differences, _detectable(len(settings), errors))
 
 
+def average(settings: Sequence[Setting], chosen: Sequence[int]) -> tuple[float, float | None]:
+    """Returns the mean of some settings, and half its interval over seeds.
+
+    Args:
+        settings: All settings of a comparison. Their spreads over seeds are moderated together.
+        chosen: The indices of those that are averaged.
+
+    Returns:
+        The mean, and half the interval that holds it with a probability of `LEVEL`: None if a chosen setting
+        has one run only, so that its spread over seeds is unknown.
+    """
+    mean = float(np.mean([settings[index].mean for index in chosen]))
+    variances = _seed_variances(settings)
+    parts = []
+    for index in chosen:
+        variance = variances[index]
+        if variance is None:
+            return mean, None
+        count = len(settings[index].values) * len(chosen) ** 2
+        parts.append(_Variance(variance.size / count, variance.freedom))
+    total = _sum(parts)
+    return mean, math.sqrt(total.size) * float(stats.t.ppf((1 + LEVEL) / 2, total.freedom))
+
+
 def runs_needed(difference: float, spread: float, galaxies: float = 0.0, most: int = 100) -> int | None:
     """Counts the runs that each of two settings needs before their difference would be told.
 
@@ -272,8 +296,12 @@ def _critical(settings: int, freedom: float) -> float:
 @cache
 def _ranges(settings: int) -> NDArray[np.float64]:
     """Draws the range of so many standard normal values."""
-    drawn = np.random.default_rng(0).standard_normal((settings, _DRAWS))
-    return np.ptp(drawn, axis=0)
+    rng = np.random.default_rng(0)
+    least = greatest = rng.standard_normal(_DRAWS)
+    for _ in range(settings - 1):  # the draws of hundreds of settings would fill the memory
+        drawn = rng.standard_normal(_DRAWS)
+        least, greatest = np.minimum(least, drawn), np.maximum(greatest, drawn)
+    return greatest - least
 
 
 def _detectable(settings: int, errors: Sequence[_Error]) -> float | None:

@@ -13,16 +13,12 @@ from rich.text import Text
 
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import ClassMetrics, FractionMetrics
+from galaxy.reports.records import BASELINE_NAMES
 from galaxy.runs.confusion import class_names
 from galaxy.runs.evaluate import Evaluation
 from galaxy.runs.folder import Result, RunFolder
 from galaxy.runs.predict import Predictions, values
 
-BASELINE_NAMES = {
-    "mean": "mean of the training labels",
-    "center_pixel": "line through the central pixel",
-    "noise_floor": "noise floor (a perfect model)",
-}
 SPLIT_TITLES = {"test": "Test split", "val": "No test split; validation split"}
 METRIC_NAMES = {
     "accuracy": "accuracy",

@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import yaml
 from filelock import Timeout
@@ -42,8 +42,14 @@ from galaxy.system.files import locked, write_json, write_text
 
 log = logging.getLogger(__name__)
 
+# A comparison reads hundreds of these files, and the parser in C needs a tenth of the time.
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 # This number is raised with each change of the folder.
 FORMAT = 1
+
+# The folder of a sweep holds this file, with the number of its jobs.
+SWEEP_JOBS = "sweep.json"
 
 # These settings of the data decide which galaxies a run never learns from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file", "folds", "fold")
@@ -88,6 +94,8 @@ class Result:
         seconds: The time from start to end.
         images_per_second: The training speed of an epoch in the middle, validation not counted: the first
             epoch may also compile the network.
+        parameters: The number of weights of the network, frozen ones counted; None for a model that is fitted
+            in one go.
         checkpoint: The best checkpoint, relative to the run folder.
         error: What went wrong, if anything did.
         objective: What the run is judged by, and its value at the best checkpoint: that of the scored
@@ -101,6 +109,7 @@ class Result:
     epochs: int = 0
     seconds: float = 0.0
     images_per_second: float | None = None
+    parameters: int | None = None
     checkpoint: str | None = None
     error: str | None = None
     objective: Objective | None = None
@@ -376,10 +385,7 @@ class RunFolder:
             raise UserError(f"{error}; {self._how_to_mend_the_result()}") from None
         try:
             result = Result(**values)
-            figures = [] if result.objective is None else [result.objective["value"]]
-            figures += [result.epochs, result.seconds, result.images_per_second, *result.metrics.values()]
-            figures += [figure for metrics in result.baselines.values() for figure in metrics.values()]
-            sum(figure for figure in figures if figure is not None)  # this raises for what is no number
+            _check(result)
         except (TypeError, AttributeError, KeyError) as error:
             raise UserError(
                 f"{self.result_file} is not the result of a run: {error}; {self._how_to_mend_the_result()}"
@@ -404,11 +410,29 @@ def find_runs(folder: Path) -> list[RunFolder]:
     return runs
 
 
+def _check(result: Result) -> None:
+    """Refuses values of other types than a run writes."""
+    texts: list[Any] = [result.status, result.labels, result.checkpoint, result.error]
+    figures: list[Any] = [result.images_per_second, result.parameters, *result.metrics.values()]
+    figures += [figure for metrics in result.baselines.values() for figure in metrics.values()]
+    if result.objective is not None:
+        texts.append(result.objective["metric"])
+        figures.append(result.objective["value"])
+        if result.objective["mode"] not in get_args(Direction):
+            raise TypeError(f"its mode is {result.objective['mode']!r}")
+    for figure in [result.epochs, result.seconds, *(figure for figure in figures if figure is not None)]:
+        if not isinstance(figure, int | float):
+            raise TypeError(f"{figure!r} is no number")
+    for text in texts:
+        if not isinstance(text, str | None):
+            raise TypeError(f"{text!r} is no text")
+
+
 def _parsed(path: Path, kind: type) -> Any:
     """Returns the content of a JSON or YAML file that a run has written."""
     try:
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        content = json.loads(text) if path.suffix == ".json" else yaml.load(text, _YAML)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UserError(f"{path} is damaged: {error}") from None
     if not isinstance(content, kind):

@@ -1,8 +1,8 @@
 """The two ways in which a model learns: step by step with a trainer, or in one go.
 
 Both kinds of learner answer the same questions: how many `epochs` and `steps` they have trained, on which
-`device`, at which `precision` and speed (`images_per_second`), and the `best_score` by which the best
-checkpoint was chosen; None is where that does not apply.
+`device`, at which `precision` and speed (`images_per_second`), how many `parameters` the network has, and the
+`best_score` by which the best checkpoint was chosen; None is where that does not apply.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class FitsInOneGo:
 
     best_score = None
     images_per_second = None
+    parameters = None
     precision = None
     device = torch.device("cpu")
     steps = 1
@@ -105,6 +106,11 @@ class TrainsByGradients:
         return None
 
     @property
+    def parameters(self) -> int:
+        """The number of weights, frozen ones counted."""
+        return sum(parameter.numel() for parameter in self.task.parameters())
+
+    @property
     def best_score(self) -> float | None:
         """The objective as it was validated when the best checkpoint was saved."""
         best = self.last.with_name("best.ckpt").resolve()
@@ -153,8 +159,7 @@ class TrainsByGradients:
     def fit(self, data: GalaxyDataModule) -> GalaxyTask:
         """Trains from the beginning, or from where the progress says."""
         task, trainer, progress = self.task, self.trainer, self.progress
-        parameters = sum(parameter.numel() for parameter in task.parameters())
-        log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
+        log.info("%s parameters, precision %s, %s", f"{self.parameters:,}", self.precision, self.device)
         if task.steps_per_epoch == 1 and progress is None:
             log.warning(
                 "an epoch is one step, and the training %d steps, because a batch (data.batch_size=%d) holds "

@@ -173,6 +173,7 @@ class TrainingRun:
         finally:  # an interrupted training says it too
             result.epochs = learner.epochs
             result.images_per_second = learner.images_per_second
+            result.parameters = learner.parameters
             result.checkpoint = str(run.best.relative_to(run.path)) if run.best.exists() else None
 
     def _show_crops(self, experiment: Experiment, loggers: Sequence[Logger]) -> None:

@@ -119,7 +119,7 @@ def call(installed: Path, folder: Path, *arguments: str) -> str:
 def test_a_wheel_holds_every_module_and_every_option(installed: Path) -> None:
     folders = (("galaxy", "galaxy"), ("conf", "galaxy/conf"), ("hydra_plugins", "hydra_plugins"))
     for folder, inside in folders:
-        files = [f for f in (PROJECT / folder).rglob("*.*") if f.suffix in (".py", ".yaml")]
+        files = [f for f in (PROJECT / folder).rglob("*.*") if f.suffix in (".py", ".yaml", ".html", ".css")]
         names = [file.relative_to(PROJECT / folder) for file in files]
         assert [name for name in names if not (installed / inside / name).exists()] == []
     scripts = next(installed.glob("*.dist-info")) / "entry_points.txt"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from galaxy.reports.statistics import Setting, compare, runs_needed
+from galaxy.reports.statistics import Setting, average, compare, runs_needed
 
 GALAXIES = 300
 
@@ -128,3 +128,17 @@ def test_the_runs_that_would_settle_a_difference_are_counted() -> None:
     assert 3 < few < many
     # More seeds do not help where the galaxies are too few.
     assert runs_needed(difference=0.01, spread=0.001, galaxies=0.01) is None
+
+
+def test_an_average_over_settings_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        made = [Setting(rng.normal(0.1, 0.01, 3)) for _ in range(4)]
+        mean, half = average(made, [0, 1, 2])
+        assert half is not None
+        held += abs(mean - 0.1) <= half
+    assert 0.92 <= held / 400 <= 0.99
+    single = Setting(np.array([0.2]))
+    assert average([single, *made], [0, 1])[1] is None
+    assert average([Setting(single.values, seeded=False)], [0]) == (0.2, 0.0)

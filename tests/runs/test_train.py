@@ -46,6 +46,7 @@ def test_a_run_leaves_the_whole_folder(command: Command, quick: list[str], tmp_p
     assert {"val/rmse", "test/rmse", "test/r2", *questions} <= set(result["metrics"])
     assert 0 < result["baselines"]["mean"]["test/rmse"] < 1
     assert result["labels"] == "cumulative"
+    assert f"{result['parameters']:,} parameters" in (run / "train.log").read_text()
 
     meta = json.loads((run / "meta.json").read_text())
     assert meta["format"] == 1
@@ -351,6 +352,8 @@ def test_the_flag_of_a_sweep_may_stand_anywhere(command: Command, quick: list[st
     sweep = [*quick, "model=decision_tree", "-m", "seed=0,1", f"hydra.sweep.dir={tmp_path}/sweep"]
     assert command("train.py", *sweep) == 0
     assert len(find_runs(tmp_path / "sweep")) == 2
+    assert json.loads((tmp_path / "sweep" / "sweep.json").read_text()) == {"planned": 2}
+    assert {run.result().parameters for run in find_runs(tmp_path / "sweep")} == {None}
 
 
 def test_fused_optimizers_clip_in_mixed_precision(command: Command, quick: list[str], tmp_path: Path) -> None:
