@@ -16,6 +16,7 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from galaxy.cli.completion import SWITCHES, complete
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, planned, summarise
 from galaxy.config import ConfigError, Problem, check_command_line, plugins
@@ -25,7 +26,7 @@ from galaxy.config.trust import UntrustedError, trusted_in, trusting
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interrupted
 from galaxy.system.launchers import check_started_once
-from galaxy.system.terminal import reader_may_leave
+from galaxy.system.terminal import standard_streams
 
 CONFIG_ERROR = 2  # the exit status, which is also that of a wrong command line
 # The command line as the user typed it. Hydra is given another one.
@@ -52,7 +53,7 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     return reported
 
 
-@reader_may_leave()
+@standard_streams()
 def run(
     main: Callable[[], Any],
     config_path: str,
@@ -77,7 +78,11 @@ def run(
     for note in plugins.notes():
         print(note, file=sys.stderr)
     try:
+        if {*SWITCHES} & {*sys.argv}:
+            complete(sys.argv[1:], _program(), main)
+            return
         check_started_once()
+        _check_surroundings()
         packages: list[str] = []
         arguments = sys.argv[1:]
         recorded: Recorded | None = None
@@ -107,13 +112,38 @@ def _said(mistake: UserError) -> str:
     """Returns a message, with the whole command that would trust what was refused."""
     if not isinstance(mistake, UntrustedError) or not (mistake.packages or mistake.arguments):
         return str(mistake)
-    program = Path(_typed[0])
-    own = program.parent.name == "cli" and program.parent.parent.name == "galaxy"
     packages, arguments = trusted_in(_typed[1:])
     trust = list(dict.fromkeys([*packages, *mistake.packages]))
-    command = ["galaxy", program.stem] if own else ["python", str(program)]
-    command += [*arguments, *mistake.arguments, *([f"trust=[{','.join(trust)}]"] if trust else [])]
+    command = [
+        *_program(),
+        *arguments,
+        *mistake.arguments,
+        *([f"trust=[{','.join(trust)}]"] if trust else []),
+    ]
     return f"{mistake}, and give this command:\n  {shlex.join(command)}"
+
+
+def _check_surroundings() -> None:
+    """Refuses a working folder that is gone, and arguments that are no text in the encoding of the shell."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working folder has been removed: change to another one (cd) first") from None
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # Python reads other bytes as lone surrogates, which cannot be written.
+            raise UserError(
+                f"{argument!a} is no text in {sys.getfilesystemencoding()}: give it in that encoding, or set "
+                "PYTHONUTF8=1 for UTF-8"
+            ) from None
+
+
+def _program() -> list[str]:
+    """Returns the words that start this program."""
+    file = Path(_typed[0])
+    own = file.parent.name == "cli" and file.parent.parent.name == "galaxy"
+    return ["galaxy", file.stem] if own else ["python", str(file)]
 
 
 def _summarise() -> None:
