@@ -36,12 +36,14 @@ class FitsImage(NamedTuple):
 
     Attributes:
         path: The file.
-        bands: The planes of a cube that become red, green and blue, or one plane for a grey picture.
+        bands: The planes of a cube that become red, green and blue, or one plane for a grey picture. Empty
+            for a cube of three planes, from blue to red.
         softening: The softening of the asinh stretch, in standard deviations of the sky.
         hdu: The names or numbers (from 0) of the parts of the file that hold the image. Several are stacked
             to a cube. Empty for the only image of the file.
         plane_axis: The axis of a cube that counts its planes, "first" or "last" in NumPy's order; empty for
             the one that is by far the shortest.
+        further: The files of further bands, whose planes follow those of `path`.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class FitsImage(NamedTuple):
     softening: float
     hdu: tuple[int | str, ...] = ()
     plane_axis: str = ""
+    further: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
         return str(self.path)
