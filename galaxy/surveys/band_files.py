@@ -54,8 +54,8 @@ def stacked(paths: Iterable[str], bands: Sequence[str]) -> Stacks:
     whole = {around for around, files in found.items() if all(len(files[band]) == 1 for band in bands)}
     files: dict[str, tuple[str, ...]] = {}
     strays = {}
-    for path, around in places.items():
-        possible = whole.intersection(around)
+    for path, possible_places in places.items():
+        possible = whole.intersection(possible_places)
         if len(possible) == 1:
             (place,) = possible
             members = tuple(found[place][band][0] for band in bands)
@@ -64,8 +64,8 @@ def stacked(paths: Iterable[str], bands: Sequence[str]) -> Stacks:
                 files[path if shared in files else shared] = members
         elif possible:
             strays[path] = "more than one word of its path may be the band"
-        elif around:
-            best = found[max(around, key=lambda place: len(found[place]))]
+        elif possible_places:
+            best = found[max(possible_places, key=lambda place: len(found[place]))]
             several = next((" and ".join(best[band]) for band in bands if len(best[band]) > 1), "")
             missing = f"there is no such file of {', '.join(band for band in bands if not best[band])}"
             strays[path] = f"one band has {several}" if several else missing

@@ -100,6 +100,12 @@ TAKEN_NAMES = frozenset(
     ("image", "row", "target", "weight", "counts", "warp", "quarters", "mirror", "gains", "id", "class")
 )
 
+
+def is_taken(name: str) -> bool:
+    """Whether batches or tables of predictions have columns of this name themselves."""
+    return name in TAKEN_NAMES or name.startswith("true/")
+
+
 # Writes predictions in a survey's own format into a file, from ids (N,) and fractions (N, K) of known labels.
 Writer: TypeAlias = Callable[[Path, NDArray[np.int64], Labels, NDArray[np.float32]], None]
 
@@ -166,7 +172,7 @@ class Catalog:
         names = [str(name) for name in self.extra_columns]
         answers = () if self.labels is None else self.labels.columns
         for name in names:
-            if name in TAKEN_NAMES or name.startswith("true/"):
+            if is_taken(name):
                 raise ValueError(
                     f"extra_columns holds {name}, which batches or tables of predictions have themselves: "
                     "rename it in the table, or leave it out"

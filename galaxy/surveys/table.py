@@ -17,7 +17,7 @@ from galaxy.labels.labels import Labels
 from galaxy.surveys.band_files import BandFiles
 from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
-from galaxy.surveys.extra import read_extra
+from galaxy.surveys.extra import other_columns, read_extra
 from galaxy.surveys.files import Stretch, image_files
 from galaxy.surveys.ids import id_of, identify, is_float, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
@@ -64,7 +64,7 @@ def read_table(
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,
-    extra_columns: list[str] | None = None,
+    extra_columns: list[str] | Literal["all"] | None = None,
     separator: Literal["comma", "semicolon", "tab", "bar", "space"] | None = None,
     decimal: Literal["point", "comma"] | None = None,
     encoding: str | None = None,
@@ -118,6 +118,7 @@ def read_table(
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
         extra_columns: Further columns of the table, such as coordinates; see `Catalog.extra_columns`.
+            "all" for each column that holds one value a row and has no other meaning.
         separator: What stands between two values of a text table; see `TextStyle`.
         decimal: What stands before the decimals of a number in a text table; see `TextStyle`.
         encoding: The encoding of a text table, as Python calls it; see `TextStyle`.
@@ -149,7 +150,8 @@ def read_table(
         "class_column": class_column,
         "group_column": group_column,
     }
-    extra = list(dict.fromkeys(extra_columns or ()))
+    used = [name_column, pictures, *(labels.columns if labels is not None else ())]
+    extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
     key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
     rows = _read_rows(table, roles, labels, key, pictures)
