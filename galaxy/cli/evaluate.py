@@ -13,6 +13,7 @@ from galaxy.cli.arguments import with_inherited_data
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
+from galaxy.runs.catalogue_files import check_writable, is_catalogue
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
 
@@ -44,7 +45,7 @@ def evaluate_from_settings(
         checkpoint: A checkpoint, instead of a run.
         split: Which galaxies. Galaxies without labels are always all predicted.
         tta: The number of views whose predictions are averaged.
-        out: The folder of the results.
+        out: The folder of the results, or the file of a table of predictions.
         accelerator: Where to compute.
     """
     file = _checkpoint_of(run, checkpoint)
@@ -52,11 +53,14 @@ def evaluate_from_settings(
         raise UserError(f"{file} is not in a run folder, so give the data as well: data=... data.root=...")
     choice = RunFolder.of(file).choices()["data"] if choice is None else choice
 
+    folder = None if out is None else Path(out).expanduser()
+    if folder is not None and is_catalogue(folder):
+        check_writable(folder)
+
     # torch takes seconds to import; a mistake above is said at once.
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
 
-    folder = None if out is None else Path(out).expanduser()
     print_evaluation(evaluate_once(file, data, choice, split, tta, folder, accelerator))
 
 

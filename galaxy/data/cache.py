@@ -47,7 +47,7 @@ from galaxy.data.cropping import Cropped, crop_images
 from galaxy.data.shards import DamagedError, Shards, check_pixels, read_index, read_shards, write_index
 from galaxy.images.crops import Crop
 from galaxy.images.decode import bad_images_error
-from galaxy.surveys.catalog import ImageSource
+from galaxy.surveys.catalog import FitsImage, ImageSource
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import explained, replacing
 
@@ -405,13 +405,16 @@ def _unusual_frames(frames: dict[int, tuple[int, int]]) -> dict[int, str]:
 
 
 def _files(images: Sequence[ImageSource]) -> list[tuple[str, str]]:
-    """Returns the name of each image, unique on this machine, and the state of its file."""
+    """Returns the name of each image, unique on this machine, and the state of its files."""
     here, state = os.getcwd(), cache(_state)  # noqa: PTH109  a file of many images is looked at once
     files = []
     for image in images:
         path, *place = (image,) if isinstance(image, Path) else image
         text = os.path.join(here, path)  # noqa: PTH118  ten times as fast as `Path.absolute`
-        files.append(("\0".join([text, *map(str, place)]), state(text)))
+        states = [state(text)]
+        if isinstance(image, FitsImage):
+            states += [state(os.path.join(here, further)) for further in image.further]  # noqa: PTH118
+        files.append(("\0".join([text, *map(str, place)]), " ".join(states) if all(states) else ""))
     return files
 
 

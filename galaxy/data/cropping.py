@@ -20,7 +20,7 @@ from rich.progress import Progress
 from galaxy.images import BadImageError
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.decode import Decoder
-from galaxy.surveys.catalog import Hdf5Image, ImageSource, ParquetImage
+from galaxy.surveys.catalog import FitsImage, Hdf5Image, ImageSource, ParquetImage
 
 # A task decodes this many images: handing tasks out then costs nothing, and the progress bar still moves.
 BLOCK = 64
@@ -102,6 +102,8 @@ def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Coll
         else:
             data = decode.content(image)
             settings: list[Any] = [] if isinstance(image, Path) else list(image[1:])
+            if isinstance(image, FitsImage):  # the places of further files do not change the pixels
+                settings.remove(image.further)
             if isinstance(image, ParquetImage):  # the place in the file does not change the pixels
                 settings = [] if image.white is None else [image.white]
             content = _digest(data, repr(settings))

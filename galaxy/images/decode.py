@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import warnings
 import zlib
@@ -15,13 +16,14 @@ import simplejpeg
 
 from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
-from galaxy.images.fits import decoded_fits
+from galaxy.images.fits import decoded_fits, joined
 from galaxy.images.hdf5 import Hdf5Files
 from galaxy.images.parquet import ParquetFiles
 from galaxy.images.reading import read_file
 from galaxy.surveys.catalog import DeepPicture, FitsImage, Hdf5Image, ImageSource, ParquetImage
 from galaxy.system.errors import UserError, listing
 
+_log = logging.getLogger(__name__)
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -63,6 +65,7 @@ class Decoder:
     def __init__(self) -> None:
         self._hdf5 = Hdf5Files()
         self._parquet = ParquetFiles()
+        self._warned = False
         self._warnings = warnings.catch_warnings()
         self._log_level = cv2.utils.logging.getLogLevel()
 
@@ -111,14 +114,20 @@ class Decoder:
         if content is None:
             content = self.content(source)
         if isinstance(source, FitsImage):
-            return decoded_fits(source, content)
+            return decoded_fits(source, content, self._warn)
         if isinstance(source, ParquetImage):
             return _decoded_picture(source.path, content, source.white)
         path, white = source if isinstance(source, DeepPicture) else (source, None)
         return _decoded_picture(path, content, white)
 
+    def _warn(self, text: str) -> None:
+        """Warns once, although many images may give reason to."""
+        if not self._warned:
+            self._warned = True
+            _log.warning("%s", text)
+
     def content(self, source: Path | FitsImage | DeepPicture | ParquetImage) -> bytes:
-        """Reads the bytes of an image's file.
+        """Reads the bytes of an image's file, or of the files of its bands.
 
         Raises:
             BadImageError: The file is missing or not readable for us.
@@ -126,6 +135,8 @@ class Decoder:
         """
         if isinstance(source, ParquetImage):
             return self._parquet.read(source)
+        if isinstance(source, FitsImage) and source.further:
+            return joined([read_file(path) for path in (source.path, *source.further)])
         return read_file(source if isinstance(source, Path) else source.path)
 
 

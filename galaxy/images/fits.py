@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,15 @@ _COMPRESSED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress}
 _SCIENCE = ("SCI", "IMAGE", "DATA")
 # An axis that is longer than this is not taken for that of the planes, unless the user says so.
 _MOST_PLANES = 16
+# The filters of the large surveys, from blue to red.
+_FROM_BLUE_TO_RED = ("u", "g", "r", "i", "z", "y")
+# The planes that become red, green and blue where there are three, from blue to red.
+_BLUE_TO_RED = (2, 1, 0)
 # The standard deviation of a normal distribution over its median absolute deviation.
 _NORMAL = 1.4826
 
 
-def decoded_fits(source: FitsImage, content: bytes) -> Pixels:
+def decoded_fits(source: FitsImage, content: bytes, warn: Callable[[str], None]) -> Pixels:
     """Decodes the image of a FITS file, compressed (`.fz`, `.gz`, `.bz2`) or not, and stretches it.
 
     Axes of length 1 are dropped. What then has two axes is grey, and what has three is a cube of planes.
@@ -55,17 +59,18 @@ def decoded_fits(source: FitsImage, content: bytes) -> Pixels:
 
     Args:
         source: The file, and what to show of it. For an image with two axes `bands` is ignored.
-        content: The bytes of the file.
+        content: The bytes of the file, or of several as `joined` makes them.
+        warn: Called with what should be said once for all images.
 
     Returns:
         (H, W, 3) uint8 RGB; a single plane is repeated three times.
 
     Raises:
         BadImageError: The file is damaged, as far as its length and its checksums tell. Or it has no image or
-            several, too few planes, axes that can be read in two ways, or a plane without content.
+            several, too few planes, axes or planes that can be read in two ways, or a plane without content.
         UserError: astropy is not installed, or the system failed.
     """
-    planes, bands = _planes(source, content)
+    planes, bands = _planes(source, content, warn)
     x = np.stack([_above_sky(planes[band], band) for band in bands]) + _BLACK
     mean = x.mean(0)
     white = max(np.percentile(mean, _DARKER_THAN_WHITE), _BLACK + _LEAST_WHITE)
@@ -76,11 +81,15 @@ def decoded_fits(source: FitsImage, content: bytes) -> Pixels:
     return np.ascontiguousarray(np.broadcast_to(picture, (3, *mean.shape)).transpose(1, 2, 0)[::-1])
 
 
-def _planes(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], Sequence[int]]:
+def _planes(
+    source: FitsImage, content: bytes, warn: Callable[[str], None]
+) -> tuple[NDArray[np.generic], Sequence[int]]:
     """Reads the image as (planes, H, W); adds which planes to show."""
-    cube = _cube([_without_single_axes(array) for array in _arrays(source, content)], source.plane_axis)
+    cube, filters = _cube_and_filters(source, content)
     if len(cube) == 1:
         return cube, (0,)
+    if not source.bands:
+        return cube, _usual_bands(source, len(cube), filters, warn)
     if max(source.bands) >= len(cube):
         raise BadImageError(
             f"the image has {len(cube)} planes; plane {max(source.bands)} (from 0) is missing: choose others "
@@ -89,8 +98,75 @@ def _planes(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], Seq
     return cube, source.bands
 
 
-def _arrays(source: FitsImage, content: bytes) -> list[NDArray[np.generic]]:
-    """Reads the parts of a file that hold the image."""
+def _usual_bands(
+    source: FitsImage, planes: int, filters: str, warn: Callable[[str], None]
+) -> tuple[int, ...]:
+    """The planes that become red, green and blue where the user does not say which.
+
+    Args:
+        source: The image.
+        planes: The number of its planes.
+        filters: The filters of the planes, as the file names them; empty if it does not.
+        warn: Called with a warning if only the user can know the order of the planes.
+
+    Raises:
+        BadImageError: There are not three planes, or their filters are known not to go from blue to red.
+    """
+    known = f" ({', '.join(filters)})" if len(filters) == planes else ""
+    order = [_FROM_BLUE_TO_RED.index(name) for name in filters.lower() if name in _FROM_BLUE_TO_RED]
+    ordered = len(order) == planes and order == sorted(order)
+    if planes != len(_BLUE_TO_RED) or (known and not ordered):
+        example = "0" if planes < len(_BLUE_TO_RED) else "0,1,2" if planes == len(_BLUE_TO_RED) else "3,2,1"
+        raise BadImageError(
+            f"the image has {planes} planes{known}: say which of them, counted from 0, become red, green and "
+            "blue, or which one becomes grey, with data.catalog.bands, such as "
+            f"data.catalog.bands=[{example}]"
+        )
+    if not known and len(source.hdu) <= 1 and not source.further:
+        warn(
+            f"FITS cubes of three planes, such as {source}, are taken for bands from blue to red: the last "
+            "plane becomes red. data.catalog.bands=[2,1,0] says so too, and data.catalog.bands=[0,1,2] says "
+            "that the first plane is red"
+        )
+    return _BLUE_TO_RED
+
+
+def joined(files: Sequence[bytes]) -> bytes:
+    """Makes one content of several files, each after the 8 bytes of its length."""
+    return b"".join(len(file).to_bytes(8) + file for file in files)
+
+
+def _separate(content: bytes) -> Iterator[bytes]:
+    """Yields the files of which `joined` made one content."""
+    start = 0
+    while start < len(content):
+        end = start + 8 + int.from_bytes(content[start : start + 8])
+        yield content[start + 8 : end]
+        start = end
+
+
+def _cube_and_filters(source: FitsImage, content: bytes) -> tuple[NDArray[np.generic], str]:
+    """Reads the image as (planes, H, W), and the filters of its planes if the file names them."""
+    if not source.further:
+        arrays, filters = _arrays(source, content)
+        return _cube([_without_single_axes(array) for array in arrays], source.plane_axis), filters
+    planes = []
+    for path, file in zip((source.path, *source.further), _separate(content), strict=True):
+        try:
+            plane, _ = _cube_and_filters(source._replace(path=path, further=()), file)
+            if len(plane) > 1:
+                raise BadImageError(f"the image has {len(plane)} planes; a file of one band must have one")
+        except BadImageError as error:
+            raise BadImageError(f"{path.name}: {error}") from error
+        planes.append(plane[0])
+    if len({plane.shape for plane in planes}) > 1:
+        shapes = _words([plane.shape for plane in planes])
+        raise BadImageError(f"the files of its bands have images of {shapes}; they must have the same size")
+    return np.stack(planes), ""
+
+
+def _arrays(source: FitsImage, content: bytes) -> tuple[list[NDArray[np.generic]], str]:
+    """Reads the parts of a file that hold the image, and the filters of its planes if the file names them."""
     try:
         from astropy.io import fits  # noqa: PLC0415  It is optional, and slow to import.
     except ImportError as error:
@@ -98,7 +174,7 @@ def _arrays(source: FitsImage, content: bytes) -> list[NDArray[np.generic]]:
             "Images in FITS files are read with astropy, which is not installed.\n"
             "Install it: pip install 'galaxy-morphology[fits]'"
         ) from error
-    arrays = []
+    arrays, filters = [], ""
     try:
         for magic, decompress in _COMPRESSED.items():
             if content.startswith(magic):
@@ -112,6 +188,7 @@ def _arrays(source: FitsImage, content: bytes) -> list[NDArray[np.generic]]:
                 else:
                     _check(hdu, len(content))
                 arrays.append(hdu.data)
+                filters = str(hdu.header.get("BANDS", ""))  # as the Legacy Surveys write it
     except (BadImageError, MemoryError):
         raise
     except Exception as error:  # A damaged file makes astropy raise nearly anything.
@@ -121,7 +198,7 @@ def _arrays(source: FitsImage, content: bytes) -> list[NDArray[np.generic]]:
         ) from error
     if any(array is None or array.size == 0 for array in arrays):
         raise BadImageError("the image has no pixels")
-    return arrays
+    return arrays, filters
 
 
 def _chosen(file: Any, names: Sequence[int | str]) -> list[Any]:

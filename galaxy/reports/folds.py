@@ -111,8 +111,9 @@ def _of_folds(parts: Sequence[Record]) -> FoldsRecord:
         return replace(record, result=replace(empty, status=status), missing=words)
     try:
         return replace(record, result=_result(record, list(finished.values()), empty))
-    except UserError as error:
-        return replace(record, result=replace(empty, status="failed"), missing=str(error))
+    except UserError:  # the path of a file is too long for a table
+        words = "the saved predictions of the folds are not those of each galaxy once"
+        return replace(record, result=replace(empty, status="failed"), missing=words)
 
 
 def _finished(parts: Sequence[Record]) -> dict[str, Record]:

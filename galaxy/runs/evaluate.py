@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS, read_splits
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics
+from galaxy.runs.catalogue_files import check_writable, is_catalogue
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, build_data, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
@@ -51,6 +53,7 @@ class Evaluation:
         scored: The metrics of the predictions; None where there are no labels.
         unaveraged: The metrics of one view where several were averaged; else None.
         seen: The number of galaxies that have ids of the run's training galaxies.
+        catalogue: The table of predictions that was asked for; None if none was.
     """
 
     folder: Path
@@ -59,10 +62,12 @@ class Evaluation:
     scored: FractionMetrics | None
     unaveraged: FractionMetrics | None
     seen: int
+    catalogue: Path | None
 
     def files(self) -> list[Path]:
         """Returns the files that were written."""
-        return [self.folder / name for name in OUTPUTS if (self.folder / name).exists()]
+        files = [self.folder / name for name in OUTPUTS if (self.folder / name).exists()]
+        return files if self.catalogue is None else [*files, self.catalogue]
 
 
 def evaluate(
@@ -82,7 +87,9 @@ def evaluate(
         choice: The name of the data, as in `data=`.
         split: Which galaxies. All galaxies are predicted where there are no labels.
         tta: The number of views whose predictions are averaged.
-        out: The folder of the results; None for one beside the checkpoint's run.
+        out: The folder of the results; None for one beside the checkpoint's run. Or a file for a table of
+            the predictions beside these, which then hold all columns of the user's table; see
+            `is_catalogue`.
         accelerator: Where to compute.
 
     Raises:
@@ -91,10 +98,13 @@ def evaluate(
     keep_freed_memory()
     device = _device(accelerator)
     trained = load(file)
-    module = build_data({**trained.config, "data": data})
+    catalogue = out if out is not None and is_catalogue(out) else None
+    if catalogue is not None:
+        check_writable(catalogue)
+    module = build_data({**trained.config, "data": data if catalogue is None else _with_all_columns(data)})
     module.device = device
     module.read()
-    _check_names(module, trained.labels)
+    _check_names(module, trained.labels, data["catalog"].get("extra_columns"))
     labelled = module.catalog.targets is not None
     if labelled:
         _check_same_labels(trained.labels, module)
@@ -103,7 +113,8 @@ def evaluate(
             _check_recognised(module)
         warn_of_twins(module.catalog.name, trained.config["data"])
     galaxies = split if labelled else "unlabelled"
-    folder = out or _default_folder(file, choice, data, trained.config["data"], galaxies, tta)
+    beside = _default_folder(file, choice, data, trained.config["data"], galaxies, tta)
+    folder = out if out is not None and catalogue is None else beside
     _make_folder(folder)
     module.setup()
     _warn_of_frames(trained, module)
@@ -118,9 +129,11 @@ def evaluate(
     if labelled and tta > 1:
         unaveraged = predict(trained.model, trained.labels, module, split, device).metrics()
     scored = _write(folder, asked, predictions, module, labelled, unaveraged)
+    if catalogue is not None:
+        predictions.write(catalogue, _facts(asked, trained.labels))
     title = f"data: {choice}, split={split}, tta={tta}: {len(predictions.rows):,} galaxies"
     seen = _count_seen(file, module) if labelled and split == "all" else 0
-    return Evaluation(folder, title, predictions, scored, unaveraged, seen)
+    return Evaluation(folder, title, predictions, scored, unaveraged, seen, catalogue)
 
 
 def _warn_of_frames(trained: TrainedModel, data: GalaxyDataModule) -> None:
@@ -136,9 +149,31 @@ def _warn_of_frames(trained: TrainedModel, data: GalaxyDataModule) -> None:
     )
 
 
-def _check_names(data: GalaxyDataModule, labels: Labels) -> None:
-    """Refuses extra columns that would share a name with a column of the predictions."""
+def _with_all_columns(data: Config) -> Config:
+    """The data, with all columns of the user's table unless he has chosen some."""
+    catalog = data["catalog"]
+    if "extra_columns" not in catalog or catalog["extra_columns"] is not None:
+        return data
+    return {**data, "catalog": {**catalog, "extra_columns": "all"}}
+
+
+def _facts(asked: dict[str, Any], labels: Labels) -> dict[str, str]:
+    """Where predictions come from, for the header of a FITS file."""
+    names = {"CHECKPT": "checkpoint", "DATA": "data", "ROOT": "root", "SPLIT": "split", "VIEWS": "tta"}
+    facts = {keyword: str(asked[name]) for keyword, name in names.items()}
+    return {**facts, "LABELS": labels.meaning}
+
+
+def _check_names(data: GalaxyDataModule, labels: Labels, chosen: Sequence[str] | None) -> None:
+    """Refuses extra columns that would share a name with a column of the predictions.
+
+    Columns that the user has not chosen are left out.
+    """
     extra = data.catalog.extra_columns
+    if extra is not None and chosen is None:
+        others = extra.drop(columns=[name for name in labels.columns if name in extra])
+        data.catalog = replace(data.catalog, extra_columns=others)
+        return
     for name in () if extra is None else extra:
         if name in labels.columns:
             raise UserError(

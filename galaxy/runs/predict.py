@@ -5,7 +5,7 @@ Everything here is float32, whatever the precision of the training, so that a ch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from galaxy.images.augment import as_floats
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics, metrics_for
 from galaxy.learning.task import GalaxyTask
+from galaxy.runs.catalogue_files import write_catalogue
 from galaxy.runs.learners import Model
 from galaxy.surveys import Catalog
 from galaxy.system.files import replacing
@@ -51,13 +52,14 @@ class Predictions:
         weights = None if catalog.weights is None else catalog.weights[self.rows]
         return measure(self.labels, self.fractions, catalog.targets[self.rows], weights)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
         """Writes one row a galaxy: see `prediction_table`. The extra columns of the catalog follow the id.
 
         Known targets are added as `true/<column>`. Unknown ones, whose weight is 0, are empty.
 
         Args:
-            path: The file, `.parquet` or `.csv`.
+            path: The file; see `write_catalogue`.
+            facts: Where the predictions come from; see `write_catalogue`.
         """
         rows, catalog = self.rows, self.catalog
         table = prediction_table(self.labels, catalog.identifiers[rows], self.fractions)
@@ -67,11 +69,7 @@ class Predictions:
         if (targets := catalog.known_targets) is not None:
             true = pd.DataFrame(targets[rows], columns=[f"true/{name}" for name in self.labels.columns])
             table = pd.concat([table, true], axis=1)
-        with replacing(path) as temporary:
-            if path.suffix == ".parquet":
-                table.to_parquet(temporary, index=False)
-            else:
-                table.to_csv(temporary, index=False)
+        write_catalogue(table, path, _meanings(self.labels), facts or {})
 
 
 def prediction_table(
@@ -90,6 +88,15 @@ def prediction_table(
         table.insert(0, "class", np.array(columns, dtype=object)[fractions.argmax(axis=1)])
     table.insert(0, "id", ids)
     return table
+
+
+def _meanings(labels: Labels) -> dict[str, str]:
+    """What the columns of predictions mean, in words."""
+    meanings = {"id": "name of the galaxy"}
+    answers = [f"{q.text} {answer.text}" for q in labels.questions for answer in q.answers]
+    for name, words in zip(labels.columns, answers, strict=True):
+        meanings |= {name: f"{words} (predicted, {labels.meaning})", f"true/{name}": f"{words} (true)"}
+    return meanings | ({"class": "likeliest class"} if labels.kind == "classes" else {})
 
 
 def write_columns(path: Path, labels: Labels) -> None:

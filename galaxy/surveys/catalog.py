@@ -36,12 +36,14 @@ class FitsImage(NamedTuple):
 
     Attributes:
         path: The file.
-        bands: The planes of a cube that become red, green and blue, or one plane for a grey picture.
+        bands: The planes of a cube that become red, green and blue, or one plane for a grey picture. Empty
+            for a cube of three planes, from blue to red.
         softening: The softening of the asinh stretch, in standard deviations of the sky.
         hdu: The names or numbers (from 0) of the parts of the file that hold the image. Several are stacked
             to a cube. Empty for the only image of the file.
         plane_axis: The axis of a cube that counts its planes, "first" or "last" in NumPy's order; empty for
             the one that is by far the shortest.
+        further: The files of further bands, whose planes follow those of `path`.
     """
 
     path: Path
@@ -49,6 +51,7 @@ class FitsImage(NamedTuple):
     softening: float
     hdu: tuple[int | str, ...] = ()
     plane_axis: str = ""
+    further: tuple[Path, ...] = ()
 
     def __str__(self) -> str:
         return str(self.path)
@@ -96,6 +99,12 @@ ImageSource: TypeAlias = Path | Hdf5Image | FitsImage | DeepPicture | ParquetIma
 TAKEN_NAMES = frozenset(
     ("image", "row", "target", "weight", "counts", "warp", "quarters", "mirror", "gains", "id", "class")
 )
+
+
+def is_taken(name: str) -> bool:
+    """Whether batches or tables of predictions have columns of this name themselves."""
+    return name in TAKEN_NAMES or name.startswith("true/")
+
 
 # Writes predictions in a survey's own format into a file, from ids (N,) and fractions (N, K) of known labels.
 Writer: TypeAlias = Callable[[Path, NDArray[np.int64], Labels, NDArray[np.float32]], None]
@@ -166,7 +175,7 @@ class Catalog:
         names = [str(name) for name in self.extra_columns]
         answers = () if self.labels is None else self.labels.columns
         for name in names:
-            if name in TAKEN_NAMES or name.startswith("true/"):
+            if is_taken(name):
                 raise ValueError(
                     f"extra_columns holds {name}, which batches or tables of predictions have themselves: "
                     "rename it in the table, or leave it out"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
+from galaxy.surveys.catalog import is_taken
 from galaxy.surveys.ids import lost_digits
 from galaxy.surveys.table_reader import Table
 from galaxy.surveys.written_numbers import as_numbers
+from galaxy.system.errors import UserError
 
 # float64 holds every whole number below this.
 _EXACT = 2**53
@@ -50,6 +53,24 @@ def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
             ", ".join(lossy),
         )
     return pd.DataFrame(columns, index=index).reset_index(drop=True)
+
+
+def other_columns(table: Table, used: Collection[str | None]) -> list[str]:
+    """Lists the columns that hold one value a row and have no other meaning."""
+    names = [
+        name
+        for name in table.header
+        if name and name not in used and not is_taken(name) and table.header.count(name) == 1
+    ]
+    return [name for name in names if _is_readable(table, name)]
+
+
+def _is_readable(table: Table, name: str) -> bool:
+    try:
+        table.read([name], [])
+    except UserError:
+        return False
+    return True
 
 
 def _lost_digits(column: pd.Series) -> bool:

@@ -35,25 +35,30 @@ class Stretch:
 
     Attributes:
         bands: The planes of a cube that become red, green and blue, or one plane for a grey picture; from 0.
+            None for cubes of three planes, from blue to red.
         softening: The softening of the asinh stretch of FITS images, in standard deviations of the sky; above
             0.
         hdu: The part of a FITS file that holds the image, by name or number, or several that are stacked to a
             cube; None for the only image.
         plane_axis: The axis of a cube that counts its planes; None for the one that is by far the shortest.
         white: The value that becomes white in other files; None for the largest value of 16 bits.
+        band_files: The names of bands, from blue to red, that tell the files of one galaxy apart; see
+            `galaxy.surveys.band_files`. Empty if each file is an image of its own; None if files whose names
+            look like bands are not accepted without a word.
 
     Raises:
         ValueError: A number is out of range.
     """
 
-    bands: Sequence[int] = (2, 1, 0)
+    bands: Sequence[int] | None = None
     softening: float = 10.0
     hdu: int | str | Sequence[int | str] | None = None
     plane_axis: Literal["first", "last"] | None = None
     white: float | None = None
+    band_files: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.bands) not in (1, 3) or min(self.bands) < 0:
+        if self.bands is not None and (len(self.bands) not in (1, 3) or min(self.bands) < 0):
             raise ValueError(
                 f"bands is {list(self.bands)}; it must be three planes of a FITS cube, counted from 0, for "
                 "red, green and blue, or one plane for a grey picture"
@@ -69,6 +74,24 @@ class Stretch:
             raise ValueError(f"plane_axis is {self.plane_axis}; it must be first, last or null")
         if self.white is not None and not 0 < self.white < float("inf"):
             raise ValueError(f"white is {self.white}; it must be a number above 0, or null")
+        if self.band_files:
+            self._check_band_files(list(self.band_files))
+
+    def _check_band_files(self, names: list[str]) -> None:
+        if len(names) == 1 or len({name.lower() for name in names}) < len(names) or "" in names:
+            raise ValueError(
+                f"band_files is {names}; it must name two bands or more, such as [g, r, z], each once, or be "
+                "[] if each file is a galaxy"
+            )
+        if self.bands is None and len(names) != 3:
+            raise ValueError(
+                f"bands is null with {len(names)} band_files; it must say which of these, counted from 0, "
+                "become red, green and blue, or which one becomes grey"
+            )
+        if self.bands is not None and max(self.bands) >= len(names):
+            raise ValueError(
+                f"bands is {list(self.bands)} with {len(names)} band_files; it must count these from 0"
+            )
 
     @property
     def _parts(self) -> tuple[int | str, ...]:
@@ -76,11 +99,17 @@ class Stretch:
             return ()
         return (self.hdu,) if isinstance(self.hdu, int | str) else tuple(self.hdu)
 
-    def source(self, path: Path) -> ImageSource:
-        """The image in a file, which may or may not be a FITS file."""
-        if path.name.lower().endswith(FITS_ENDINGS):
-            return FitsImage(path, tuple(self.bands), self.softening, self._parts, self.plane_axis or "")
+    def source(self, path: Path, *further: Path) -> ImageSource:
+        """The image in a file, which may or may not be a FITS file, or in one FITS file for each band."""
+        if is_fits(path.name):
+            bands, axis = tuple(self.bands or ()), self.plane_axis or ""
+            return FitsImage(path, bands, self.softening, self._parts, axis, further)
         return path if self.white is None else DeepPicture(path, self.white)
+
+
+def is_fits(name: str) -> bool:
+    """Whether a file is a FITS file, as its name tells."""
+    return name.lower().endswith(FITS_ENDINGS)
 
 
 def is_image(name: str) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels
+from galaxy.surveys.band_files import plain_bands, stacked
 from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files, written
 from galaxy.surveys.ids import identify
@@ -30,11 +31,12 @@ _log = logging.getLogger(__name__)
 def read_folder(
     root: Path,
     on_bad: Literal["error", "skip"] = "error",
-    bands: Sequence[int] = (2, 1, 0),
+    bands: Sequence[int] | None = None,
     softening: float = 10.0,
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,
+    band_files: Sequence[str] | None = None,
     classes_from_folders: bool = False,
     classes: list[str] | list[int] | None = None,
 ) -> Catalog:
@@ -48,11 +50,14 @@ def read_folder(
         root: The folder. Hidden files, and files without the ending of an image, are ignored.
         on_bad: What to do about files that cannot be used: "error" lists them and stops, "skip" leaves them
             out and lists them in `Catalog.skipped`.
-        bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0.
+        bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0;
+            see `Stretch`.
         softening: The softening of the stretch of FITS images; see `FitsImage`.
         hdu: The part of each FITS file that holds the image, or several; see `Stretch`.
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
+        band_files: The names of bands, from blue to red, where each galaxy has a FITS file for each; see
+            `Stretch`.
         classes_from_folders: Whether the class of a galaxy is the folder in `root` that holds it.
         classes: All classes, in order; None for the folders, sorted.
 
@@ -65,7 +70,7 @@ def read_folder(
         UserError: The folder is missing or holds no image, the folders in it are no classes, or (with
             "error") a file is bad.
     """
-    stretch = Stretch(bands, softening, hdu, plane_axis, white)
+    stretch = Stretch(bands, softening, hdu, plane_axis, white, band_files)
     if classes is not None and not classes_from_folders:
         raise ValueError(f"classes is {classes} without classes_from_folders; there are no classes")
     root = Path(root).expanduser()
@@ -73,7 +78,19 @@ def read_folder(
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}; data.root must be a folder of images.")
     paths = list(image_files(root))
+    if band_files is None:
+        _refuse_bands(paths, root)
+    stacks = stacked(paths, band_files) if band_files else None
+    if stacks is not None:
+        paths = sorted([*stacks.files, *stacks.strays])
     check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
+    if stacks is not None:
+        strays = stacks.strays
+        check.report(
+            f"FITS file(s) that are no part of a galaxy with all {_KEY}.band_files",
+            [path in strays for path in paths],
+            lambda row: strays[paths[row]],
+        )
     no_text = [not _is_text(path) for path in paths]
     check.report("file name(s) that are not UTF-8", no_text, lambda row: "rename it")
     first = {written(path): row for row, path in reversed(list(enumerate(paths)))}
@@ -105,7 +122,10 @@ def read_folder(
     catalog = Catalog(
         name="folder",
         ids=ids,
-        images=tuple(stretch.source(root / path) for path in paths),
+        images=tuple(
+            stretch.source(*(root / file for file in ([path] if stacks is None else stacks.files[path])))
+            for path in paths
+        ),
         names=named,
         groups=None if names == files else identify(files)[0],
         any_frame=True,
@@ -117,6 +137,18 @@ def read_folder(
     warn_of_rare(labels, codes)
     targets = np.eye(len(labels.columns), dtype=np.float32)[codes]
     return replace(catalog, labels=labels, targets=targets, strata=codes)
+
+
+def _refuse_bands(paths: Sequence[str], root: Path) -> None:
+    """Refuses a folder in which each file plainly is one band of a galaxy."""
+    if (found := plain_bands(paths)) is None:
+        return
+    bands, files = found
+    raise UserError(
+        f"{root} seems to hold one file for each band of a galaxy, such as {', '.join(files)}. Say so with "
+        f"{_KEY}.band_files=[{','.join(bands)}], from blue to red; or with {_KEY}.band_files=[] that each "
+        "file is a galaxy of its own."
+    )
 
 
 def _classes(

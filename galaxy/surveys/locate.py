@@ -6,9 +6,11 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
+from galaxy.surveys.band_files import plain_bands
 from galaxy.surveys.files import IMAGE_ENDINGS, existing, image_files, image_stem, is_image, written
 from galaxy.surveys.problems import RowCheck
 from galaxy.system.errors import UserError, meant
@@ -17,10 +19,14 @@ from galaxy.system.errors import UserError, meant
 _COMPARED = 5000
 # Files that share a name are looked up by this many of the last parts of their paths, if they are not few.
 _DEEPEST, _FEW = 3, 8
+# Lists the images in a folder and the folders below it, as paths relative to it.
+Listing: TypeAlias = Callable[[Path], Iterable[str]]
 _log = logging.getLogger(__name__)
 
 
-def images_by_path(check: RowCheck, texts: Sequence[str], folders: Sequence[Path], column: str) -> list[str]:
+def images_by_path(
+    check: RowCheck, texts: Sequence[str], folders: Sequence[Path], column: str, listed: Listing = image_files
+) -> list[str]:
     r"""The image of each row according to a column of paths.
 
     A path is absolute, or begins in one of some folders. It may be of Windows, and its ending may be left
@@ -31,6 +37,7 @@ def images_by_path(check: RowCheck, texts: Sequence[str], folders: Sequence[Path
         texts: The column.
         folders: The folders, first the one of the data. Those that do not exist are passed over.
         column: The name of the column.
+        listed: Lists the images in a folder.
 
     Returns:
         The paths, "" in bad rows.
@@ -40,7 +47,7 @@ def images_by_path(check: RowCheck, texts: Sequence[str], folders: Sequence[Path
     lost = [row for row, path in enumerate(paths) if not path and texts[row]]
     if not lost:
         return paths
-    index = _Index(*folders)
+    index = _Index(*folders, listed=listed)
     several: dict[int, list[str]] = {}
     for row in lost:
         found = index.by_path(texts[row])
@@ -73,7 +80,9 @@ def images_by_path(check: RowCheck, texts: Sequence[str], folders: Sequence[Path
     return paths
 
 
-def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Path, key: str) -> list[str]:
+def images_by_name(
+    check: RowCheck, names: Sequence[str], root: Path, images: Path, key: str, listed: Listing = image_files
+) -> list[str]:
     """The image of each row according to the galaxy's name.
 
     The image is `<name>.<ending>`, or has the name with its ending, in `images` or a folder below it. If it
@@ -86,6 +95,7 @@ def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Pa
         root: The folder of the table.
         images: The folder of images.
         key: The key of the catalog, for the messages.
+        listed: Lists the images in a folder.
 
     Returns:
         The paths, "" in bad rows.
@@ -97,11 +107,11 @@ def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Pa
         what = "is a file, not a folder" if images.exists() else "does not exist"
         raise UserError(f"The folder of the images, {images}, {what} ({key}.images).")
     folder = images if images.is_dir() else root
-    index = _Index(folder)
-    listed = [_listed(name, (root, images)) if re.search(r"[\\/]", name) else "" for name in names]
-    found = [[path] if path else index.by_path(name) for name, path in zip(names, listed, strict=True)]
+    index = _Index(folder, listed=listed)
+    paths = [_listed(name, (root, images)) if re.search(r"[\\/]", name) else "" for name in names]
+    found = [[path] if path else index.by_path(name) for name, path in zip(names, paths, strict=True)]
     if folder != root and not all(found):
-        index = _Index(root, images)
+        index = _Index(root, images, listed=listed)
         found = [there or index.by_path(name) for name, there in zip(names, found, strict=True)]
     if not index.paths and not any(found):
         where = f"The folder of the images, {images},"
@@ -132,7 +142,7 @@ def images_by_name(check: RowCheck, names: Sequence[str], root: Path, images: Pa
 class _Index:
     """The images in folders and the folders below them, by the names of the files."""
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: Path, listed: Listing) -> None:
         self.root = folders[0]
         self._central = set(map(str, folders))
         self.paths: list[str] = []
@@ -142,7 +152,7 @@ class _Index:
         real = {folder.resolve(): folder for folder in reversed(folders) if folder.is_dir()}
         for folder, given in real.items():
             if not any(other in folder.parents for other in real):
-                for path in image_files(given):
+                for path in listed(given):
                     self._add(os.path.join(given, path), path)  # noqa: PTH118  it is fast
 
     def _add(self, path: str, inside: str) -> None:
@@ -196,6 +206,8 @@ class _Index:
         text = f"it has {len(self.paths):,}, such as {', '.join(names[:3])}"
         if same := self._by_name.get(_normal(wanted)):
             return f"{text}, and {wanted} is in another folder than {missing} says: {same[0]}"
+        if (found := plain_bands(self.paths)) is not None:
+            return f"{text}, one for each band: say so with data.catalog.band_files=[{','.join(found[0])}]"
         return f"{text}, and none called {wanted}{meant(wanted, names)}" if wanted else text
 
 

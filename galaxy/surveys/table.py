@@ -14,10 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels
+from galaxy.surveys.band_files import BandFiles
 from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
-from galaxy.surveys.extra import read_extra
-from galaxy.surveys.files import Stretch
+from galaxy.surveys.extra import other_columns, read_extra
+from galaxy.surveys.files import Stretch, image_files
 from galaxy.surveys.ids import id_of, identify, is_float, is_id, lost_digits, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
 from galaxy.surveys.name_column import name_column_of
@@ -47,7 +48,7 @@ _log = logging.getLogger(__name__)
 def read_table(
     root: Path,
     on_bad: Literal["error", "skip"] = "error",
-    bands: Sequence[int] = (2, 1, 0),
+    bands: Sequence[int] | None = None,
     softening: float = 10.0,
     file: str | None = None,
     id_column: str | None = None,
@@ -65,11 +66,12 @@ def read_table(
     hdu: int | str | list[int | str] | None = None,
     plane_axis: Literal["first", "last"] | None = None,
     white: float | None = None,
-    extra_columns: list[str] | None = None,
+    extra_columns: list[str] | Literal["all"] | None = None,
     separator: Literal["comma", "semicolon", "tab", "bar", "space"] | None = None,
     decimal: Literal["point", "comma"] | None = None,
     encoding: str | None = None,
     header_line: int | None = None,
+    band_files: Sequence[str] | None = None,
 ) -> Catalog:
     """Reads a table with a row for each galaxy.
 
@@ -85,7 +87,8 @@ def read_table(
         root: The folder of the table and the images.
         on_bad: What to do about rows that cannot be used: "error" lists them and stops, "skip" leaves them
             out and lists them in `Catalog.skipped`. A missing file or column always stops.
-        bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0.
+        bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0;
+            see `Stretch`.
         softening: The softening of the stretch of FITS images; see `FitsImage`.
         file: The table, inside `root` or absolute, or a pattern of Parquet files that make one table; None
             for the only one in `root`.
@@ -120,10 +123,13 @@ def read_table(
         plane_axis: The axis of a FITS cube that counts its planes; see `Stretch`.
         white: The value that becomes white in pictures of more than 8 bits; see `Stretch`.
         extra_columns: Further columns of the table, such as coordinates; see `Catalog.extra_columns`.
+            "all" for each column that holds one value a row and has no other meaning.
         separator: What stands between two values of a text table; see `TextStyle`.
         decimal: What stands before the decimals of a number in a text table; see `TextStyle`.
         encoding: The encoding of a text table, as Python calls it; see `TextStyle`.
         header_line: The line of a text table that names the columns, from 1; see `TextStyle`.
+        band_files: The names of bands, from blue to red, where each galaxy has a FITS file for each; see
+            `Stretch`. The image column then names any of its files.
 
     Returns:
         The catalog, in the order of the table. `strata` are the classes.
@@ -134,7 +140,7 @@ def read_table(
             ways, or (with "error") rows are bad. The message lists all of them, each row for the first
             mistake found in it.
     """
-    stretch = Stretch(bands, softening, hdu, plane_axis, white)
+    stretch = Stretch(bands, softening, hdu, plane_axis, white, band_files)
     style = TextStyle(separator, decimal, encoding, header_line)
     labels = _number_labels(columns, class_column, classes, questions, meaning, votes, percent)
     root = Path(root).expanduser()
@@ -150,10 +156,11 @@ def read_table(
         "group_column": group_column,
     }
     if split_column == "auto":
-        used = {*roles.values(), *(labels.columns if labels is not None else ())}
-        split_column = next((n for n in table.header if n.lower() == SPLIT and n not in used), None)
+        taken = {*roles.values(), *(labels.columns if labels is not None else ())}
+        split_column = next((n for n in table.header if n.lower() == SPLIT and n not in taken), None)
     roles["split_column"] = split_column
-    extra = list(dict.fromkeys(extra_columns or ()))
+    used = [name_column, pictures, split_column, *(labels.columns if labels is not None else ())]
+    extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
     key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
     rows = _read_rows(table, roles, labels, key, pictures)
@@ -170,8 +177,7 @@ def read_table(
         sources = parquet.pictures(pictures, white)
     else:
         folders, folder = [root, table.path.parent], root / Path(images).expanduser()
-        paths = _paths(rows, name_column, image_column, folders, folder)
-        sources = [stretch.source(Path(path)) for path in paths]
+        sources = _files(rows, name_column, image_column, folders, folder, stretch)
     if class_column is not None:  # rows without an image make no classes
         where = f"{rows.file}: {_KEY}.class_column={class_column}"
         texts = rows.frame[class_column].tolist()
@@ -347,15 +353,46 @@ def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
     )
 
 
+def _files(
+    rows: _Rows,
+    name_column: str,
+    image_column: str | None,
+    folders: Sequence[Path],
+    images: Path,
+    stretch: Stretch,
+) -> list[ImageSource]:
+    """The image of each row: a file, or one for each band. Arguments as of `_paths`."""
+    by_band = BandFiles(stretch.band_files) if stretch.band_files else None
+    paths = _paths(rows, name_column, image_column, folders, images, by_band)
+    files = [(Path(path),) if by_band is None or not path else by_band.files(path) for path in paths]
+    return [stretch.source(*several) for several in files]
+
+
 def _paths(
-    rows: _Rows, name_column: str, image_column: str | None, folders: Sequence[Path], images: Path
+    rows: _Rows,
+    name_column: str,
+    image_column: str | None,
+    folders: Sequence[Path],
+    images: Path,
+    by_band: BandFiles | None,
 ) -> list[str]:
     """The path of each row's image, "" in bad rows; `folders` are where paths begin."""
+    listed = image_files if by_band is None else by_band.list
     if image_column is None:
-        paths = images_by_name(rows, rows.frame[name_column].tolist(), folders[0], images, _KEY)
+        paths = images_by_name(rows, rows.frame[name_column].tolist(), folders[0], images, _KEY, listed)
     else:
         texts = rows.frame[image_column].tolist()
-        paths = images_by_path(rows, texts, list(dict.fromkeys([*folders, images])), image_column)
+        paths = images_by_path(rows, texts, list(dict.fromkeys([*folders, images])), image_column, listed)
+    if by_band is not None:
+        for folder in {folders[0], images} if image_column is not None else ():
+            if folder.is_dir():  # paths that are right have been looked for in no folder
+                by_band.list(folder)
+        found, paths = paths, [by_band.shared(path) for path in paths]
+        rows.report(
+            f"row(s) whose image is none of several files, one for each of {_KEY}.band_files",
+            [not path for path in paths],
+            lambda row: found[row],
+        )
     _check_shared(rows, paths)
     return paths
 

@@ -11,7 +11,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from galaxy.images import BadImageError
-from galaxy.images.decode import decode
+from galaxy.images.decode import Decoder, decode
 from galaxy.surveys.catalog import FitsImage
 
 RGB = (2, 1, 0)
@@ -179,3 +179,51 @@ def test_a_band_that_is_missing_says_how_many_there_are(tmp_path: Path) -> None:
         BadImageError, match=r"has 2 planes; plane 2 \(from 0\) is missing.*data\.catalog\.bands"
     ):
         read(tmp_path / "1.fits", cube(2))
+
+
+# ----------------------------------------------------------------------------------- planes and their order
+
+
+@pytest.mark.parametrize(
+    ("planes", "filters", "said"),
+    [
+        (5, "", "has 5 planes: say which"),
+        (5, "ugriz", r"has 5 planes \(u, g, r, i, z\): say which"),
+        (2, "", "has 2 planes: say which"),
+        (3, "zrg", r"has 3 planes \(z, r, g\): say which"),
+        (3, "RGB", r"has 3 planes \(R, G, B\): say which"),
+    ],
+)
+def test_planes_that_can_be_read_in_two_ways_need_a_word(
+    tmp_path: Path, planes: int, filters: str, said: str
+) -> None:
+    part = fits.PrimaryHDU(cube(planes))
+    part.header["BANDS"] = filters
+    with pytest.raises(BadImageError, match=rf"{said}.*data\.catalog\.bands=\["):
+        read(tmp_path / "1.fits", part, bands=())
+    assert read(tmp_path / "1.fits", part, bands=(1, 0, 0)).shape == (24, 32, 3)
+
+
+def test_three_planes_are_taken_from_blue_to_red_with_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = read(tmp_path / "1.fits", cube())
+    with Decoder() as decoder:
+        for _ in range(2):
+            found = decoder(FitsImage(tmp_path / "1.fits", (), 10.0))
+            np.testing.assert_array_equal(found, expected)
+    (record,) = caplog.records
+    assert "data.catalog.bands=[0,1,2]" in record.getMessage()
+
+
+@pytest.mark.parametrize("filters", ["grz", "gri"])
+def test_planes_that_the_file_names_from_blue_to_red_need_no_warning(
+    tmp_path: Path, filters: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = read(tmp_path / "1.fits", cube())
+    part = fits.PrimaryHDU(cube())
+    part.header["BANDS"] = filters
+    np.testing.assert_array_equal(read(tmp_path / "2.fits", part, bands=()), expected)
+    parts = [None, *(named(name, plane) for name, plane in zip("GRZ", cube(), strict=True))]
+    np.testing.assert_array_equal(read(tmp_path / "3.fits", *parts, bands=(), hdu=("G", "R", "Z")), expected)
+    assert not caplog.records

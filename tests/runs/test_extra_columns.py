@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.table import Table
 
 from tests.conftest import Command
 
@@ -41,6 +42,16 @@ def test_a_run_and_its_evaluations_keep_the_columns(
     check(run / "predictions_val.parquet")
     assert command("evaluate.py", f"run={run}", "split=all", f"out={tmp_path}/all") == 0
     check(tmp_path / "all" / "predictions.csv")
+    # A catalogue holds all columns of the table unless some are chosen.
+    catalogue = tmp_path / "out" / "x.fits"
+    every = f"run={run}", "split=all", f"out={catalogue}"
+    assert command("evaluate.py", *every, "data.catalog.extra_columns=null") == 0
+    assert Table.read(catalogue).colnames == ["id", "ra", "survey", "smooth", "true_smooth"]
+    unlabelled = "data=table", f"data.root={table}"
+    assert command("evaluate.py", f"run={run}", *unlabelled, f"out={catalogue}") == 0
+    assert Table.read(catalogue).colnames == ["id", "ra", "survey", "smooth"]
+    assert len(Table.read(catalogue)) == len(own)
+    assert str(catalogue) in capsys.readouterr().out
     # The answer of the model is a column of the table that is not read as an answer here.
     taken = ["data=table", f"data.root={table}", "data.catalog.extra_columns=[smooth]"]
     assert command("evaluate.py", f"run={run}", *taken) == 1
