@@ -2,5 +2,5 @@
 
 from setuptools import find_packages, setup
 
-# hydra_plugins is a namespace that other packages share, so it has no __init__.py.
+# Hydra looks for plugins in `hydra_plugins`, a package that has parts in several distributions.
 setup(packages=[*find_packages(include=["galaxy*"]), "galaxy.conf", "hydra_plugins"])

@@ -30,11 +30,16 @@ class Sweep(Callback):
     plan: ClassVar[Plan | None] = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Makes the folder names of the jobs short: settings that all jobs share are left out."""
+        """Leaves jobs out, and makes the folder names short: settings that all jobs share are left out."""
         Sweep.folder = Path(config.hydra.sweep.dir)
         assert Sweep.plan is not None  # Hydra would not sweep otherwise.
         for note in Sweep.plan.notes:
             print(note)
+        if Sweep.plan.complete:
+            # Hydra makes its sweeper after this. If the defaults of train.yaml chose an option of hydra/sweeper,
+            # no file of sweep/ could choose another.
+            with read_write(config.hydra.sweeper):
+                config.hydra.sweeper._target_ = "hydra_plugins.galaxy_grid.Grid"
         jobs = Sweep.plan.jobs
         if count := planned():  # `galaxy compare --watch` waits for them
             write_json(Sweep.folder / SWEEP_JOBS, {"planned": count})

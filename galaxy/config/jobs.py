@@ -35,9 +35,6 @@ from galaxy.config.recorded import Recorded, check_recorded
 from galaxy.config.signatures import Parameter, Signature, signature_of
 from galaxy.system.errors import pasteable
 
-# This sweeper leaves out what a plan leaves out.
-SWEEPER = "hydra_plugins.galaxy_grid.Grid"
-
 
 def check_command_line(
     main: Any,
@@ -87,13 +84,12 @@ def check_command_line(
             raise ConfigError(problems)
         return None
     jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
-    sweeper = None if single or config is None else str(config.hydra.sweeper._target_)
-    planned = sweeper is None or sweeper.endswith(".BasicSweeper") or sweeper == SWEEPER
+    planned = single or config is None or str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
     checked = _check_jobs(composer, jobs) if planned else []
     _check_folders(options.overrides, single)
     if single:
         return None
-    return distinct(checked) if sweeper == SWEEPER else Plan(jobs, complete=planned)
+    return distinct(checked) if planned else Plan(jobs, complete=False)
 
 
 def _flag(flag: str, arguments: Sequence[str]) -> Problem:

@@ -47,7 +47,6 @@ def test_the_jobs_of_a_model_that_ignores_what_varies_run_once() -> None:
         (["model=knn", "model.pixels=8,16", "optimizer.lr=1e-3,1e-4"], 2),
         (["model=mean", "data.split_seed=0,1", "head=tree,linear"], 2),
         (["model=mean,mlp", "data.cache=cache${hydra:job.num}", "loss=mse,huber"], 4),
-        (["model=mean", "seed=0,1", "hydra/sweeper=basic"], 2),  # Hydra's own leaves nothing out
         (["model=mlp", "model.ignores=[loss]", "loss=mse,huber"], 1),
     ],
 )
@@ -70,7 +69,9 @@ READY = {
 
 
 def test_every_ready_sweep_is_known_here() -> None:
-    assert {file.stem for file in (CONF / "sweep").glob("*.yaml")} == set(READY)
+    files = list((CONF / "sweep").glob("*.yaml"))
+    # Searches, which choose another sweeper, have no jobs that are known before.
+    assert {file.stem for file in files if "/hydra/sweeper" not in file.read_text("utf-8")} == set(READY)
 
 
 @pytest.mark.parametrize("name", [*list(READY)[:-1], pytest.param("grid", marks=SLOW)])
