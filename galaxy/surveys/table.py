@@ -90,8 +90,8 @@ def read_table(
         bands: The planes of a FITS cube that become red, green and blue, or one for a grey picture; from 0;
             see `Stretch`.
         softening: The softening of the stretch of FITS images; see `FitsImage`.
-        file: The table, inside `root` or absolute, or a pattern of Parquet files that make one table; None
-            for the only one in `root`.
+        file: The table, inside `root` or absolute, or a pattern of files that make one table; None for the
+            only one in `root`.
         id_column: The column of the numbers or names of the galaxies, each once. None for the first column
             that is not one of row numbers, or for the image column if that one has another meaning. A column
             that pandas has called `index` is passed over if a column of names follows. A name

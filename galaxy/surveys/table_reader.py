@@ -157,12 +157,13 @@ class Table:
         if not problems:
             return
         unseparated = ""
-        if self.header == self.header[:1] and not self._published and isinstance(self._file, TextTable):
+        if len(self.header) == 1 and not self._published and isinstance(self._file, TextTable):
             words = " | ".join(SEPARATORS)
             unseparated = (
                 f"\nIf these are several columns, say what separates them: data.catalog.separator={words}"
             )
-        line = self._file.line_with(list(wanted))
+        missing = [name for name in wanted if name not in self.header]
+        line = self._file.line_with(missing) if missing else None
         advice = ": remove the lines above" if self._published else f": data.catalog.header_line={line}"
         raise UserError(
             f"{self.path} does not have the columns that are needed:\n{listing(problems)}\n"

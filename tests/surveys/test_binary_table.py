@@ -1,7 +1,8 @@
-"""FITS tables, VOTable, ECSV and Feather, and Parquet with pictures inside."""
+"""Tables that are no plain text, of astronomy and of spreadsheets, and Parquet with pictures inside."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from galaxy.surveys.catalog import Catalog, ParquetImage
 from galaxy.surveys.table import read_table
 from galaxy.system.errors import UserError
 from tests.conftest import pixels_of
+from tests.helpers.spreadsheet import write_ods, write_xlsx
 
 IDS = [587722981741363294, 587722981741363295, 7]
 
@@ -42,7 +44,8 @@ def error(root: Path, **arguments: Any) -> str:
 def of_astropy(path: Path, **options: Any) -> None:
     table = Astropy({"objid": IDS, "kind": ["Sa", "E", "E"]})
     table["smooth"] = MaskedColumn([0.5, 0.25, 0.0], mask=[False, False, True])
-    table["bar"] = np.array([0, 1, 0.5], np.float32)
+    # Astropy does not write float32 as such a table.
+    table["bar"] = np.array([0, 1, 0.5], float if options.get("format") == "ascii.mrt" else np.float32)
     table.write(path, **options)
 
 
@@ -51,6 +54,15 @@ def feather(path: Path) -> None:
         {"objid": IDS, "kind": ["Sa", "E", "E"], "smooth": [0.5, 0.25, None], "bar": [0, 1, 0.5]}
     )
     frame.to_feather(path)
+
+
+SHEET: list[list[str | float | None]] = [
+    ["objid", "kind", "smooth", "bar"],
+    [str(IDS[0]), "Sa", 0.5, 0.0],
+    [str(IDS[1]), "E", 0.25, 1.0],
+    [None, None, None, None],
+    [7.0, "E", "n/a", 0.5],
+]
 
 
 def indexed(path: Path) -> None:
@@ -67,6 +79,10 @@ def indexed(path: Path) -> None:
         ("a.vot", lambda path: of_astropy(path, format="votable")),
         ("a.xml", lambda path: of_astropy(path, format="votable")),
         ("a.ecsv", of_astropy),
+        ("a.tbl", lambda path: of_astropy(path, format="ascii.ipac")),
+        ("datafile1.txt", lambda path: of_astropy(path, format="ascii.mrt")),
+        ("a.xlsx", lambda path: write_xlsx(path, SHEET, [])),
+        ("a.ods", lambda path: write_ods(path, SHEET)),
         ("a.feather", feather),
         ("a.parquet", indexed),
     ],
@@ -89,7 +105,7 @@ def test_every_kind_of_table_is_read(tmp_path: Path, file: str, write: Callable[
     assert labels.columns == ("E", "Sa")
 
 
-@pytest.mark.parametrize("file", ["a.fits", "a.vot", "a.ecsv", "a.feather", "a.parquet"])
+@pytest.mark.parametrize("file", ["a.fits", "a.vot", "a.ecsv", "a.feather", "a.parquet", "a.xlsx"])
 def test_a_damaged_table_is_named(tmp_path: Path, file: str) -> None:
     (tmp_path / file).write_bytes(b"nothing of this kind" * 100)
     assert f"{tmp_path / file} cannot be read as a" in error(tmp_path)
@@ -102,6 +118,40 @@ def test_a_file_of_several_tables_is_refused(tmp_path: Path) -> None:
     one = fits.table_to_hdu(Astropy({"a": [1]}))
     fits.HDUList([fits.PrimaryHDU(), one, one.copy()]).writeto(tmp_path / "a.fits")
     assert "it holds several tables" in error(tmp_path)
+
+
+def test_a_spreadsheet_is_one_table_below_its_title(tmp_path: Path) -> None:
+    write_xlsx(tmp_path / "a.xlsx", SHEET, SHEET)
+    assert "it holds several sheets (S1, S2); save one of them" in error(tmp_path)
+    (tmp_path / "7.png").touch()
+    write_xlsx(tmp_path / "a.xlsx", [["Galaxies"], [], *SHEET])
+    assert "Line 3 has them: data.catalog.header_line=3" in error(tmp_path, columns=["smooth"])
+    message = error(tmp_path, columns=["bar"], header_line=3)
+    assert f"a.xlsx, row 4, {IDS[0]}: no images/{IDS[0]}.*" in message
+    assert "row 7" not in message
+
+
+def test_ids_that_a_spreadsheet_has_cut_are_refused(tmp_path: Path) -> None:
+    write_xlsx(tmp_path / "a.xlsx", [["objid", "smooth"], [1.23764872069376e18, 0.5]])
+    assert "were saved as floats, such as 1.23764872069376e+18" in error(tmp_path, columns=["smooth"])
+
+
+def test_classes_of_hugging_face_have_their_names(tmp_path: Path) -> None:
+    feature = {"names": ["spiral", "elliptical"], "_type": "ClassLabel"}
+    about = json.dumps({"info": {"features": {"name": {"_type": "Value"}, "label": feature}}})
+    table = pa.table({"name": ["a", "b", "c"], "label": [0, 1, -1]})
+    pq.write_table(table.replace_schema_metadata({"huggingface": about}), tmp_path / "a.parquet")
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").touch()
+    catalog = read(tmp_path, "skip", class_column="label", extra_columns=["name"])
+    assert catalog.labels is not None
+    assert catalog.labels.columns == ("elliptical", "spiral")
+    assert catalog.targets is not None
+    assert catalog.targets.tolist() == [[0, 1], [1, 0]]
+    assert catalog.skipped == ("a.parquet, row 3, c: label is empty",)
+    extra = read(tmp_path, extra_columns=["label"]).extra_columns
+    assert extra is not None
+    assert extra["label"].tolist() == ["spiral", "elliptical", None]
 
 
 # Pictures in Parquet.

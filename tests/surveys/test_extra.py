@@ -54,6 +54,19 @@ def test_no_digit_of_a_further_column_is_lost(root: Path) -> None:
     assert extra["seen"].tolist() == TABLE["seen"].tolist()
 
 
+def test_marks_for_nothing_leave_numbers_numbers_and_are_no_text_of_text(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    for name in NAMES:
+        (tmp_path / "images" / f"{name}.png").touch()
+    rows = ["name,z,objid,note", "a,0.1,1237648720693755918,x", "b,-,n/a,-", "c,…,1237648720693755919,y"]
+    (tmp_path / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
+    extra = read_table(tmp_path, extra_columns=["z", "objid", "note"]).extra_columns
+    assert extra is not None
+    np.testing.assert_array_equal(extra["z"], [0.1, np.nan, np.nan])
+    assert extra["objid"].tolist() == [1237648720693755918, pd.NA, 1237648720693755919]
+    assert extra["note"].tolist() == ["x", "-", "y"]
+
+
 def test_only_numbers_are_for_batches(root: Path) -> None:
     catalog = read_table(root, columns=["smooth"], extra_columns=EXTRA).take(np.array([2, 0]))
     numbers = catalog.extra_numbers

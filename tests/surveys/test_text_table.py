@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,48 @@ def test_a_table_may_be_compressed(tmp_path: Path, ending: str, pack: Any) -> No
     assert read(path) == (NAMES, SMOOTH)
     path.write_bytes(b"not compressed")
     assert str(path) in error(path)
+
+
+def test_a_zip_file_holds_one_table(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.zip"
+    for others in ([], ["b.csv"]):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in ["a.csv", "__MACOSX/._a.csv", *others]:
+                archive.writestr(name, PLAIN)
+        if not others:
+            assert read(path) == (NAMES, SMOOTH)
+    assert "it must hold one file, and holds a.csv, b.csv" in error(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| id | smooth | disk |\n|:---|---:|-|\n| g1 | 0.64 | 1 |\n| g2 | 0.5 | |\n| g3 | 0.25 | |\n",
+        " id | smooth | k\n----+--------+---\n g1 | 0.64 | E\n g2 | 0.5 | E\n g3 | 0.25 |\n(3 rows)\n\n",
+        "+----+------+---+\n| id |smooth| k |\n+----+------+---+\n| g1 | 0.64 | E |\n| g2 | 0.5  | E |\n"
+        "| g3 | 0.25 | E |\n+----+------+---+\n",
+        "== ====== =\nid smooth k\n== ====== =\ng1 0.64 E\ng2 0.5 E\ng3 0.25 E\n== ====== =\n",
+        "id,smooth,k\ng1,0.64,E\n# of the second night\ng2,0.5,E,\n\n---,---,---\ng3,0.25,E\n",
+    ],
+)
+def test_lines_that_are_drawn_and_comments_are_no_rows(tmp_path: Path, text: str) -> None:
+    assert read(written(tmp_path / "a.txt", text)) == (NAMES, SMOOTH)
+
+
+@pytest.mark.parametrize("mark", ["-", " - ", "--", "…", "...", "?", "N/A", "<na>", "\N{EM DASH}", "None"])
+def test_marks_for_nothing_are_missing_numbers(tmp_path: Path, mark: str) -> None:
+    path = written(tmp_path / "a.csv", f"id;smooth;bar\ng1;0,5;x\ng2;{mark};{mark}\n")
+    frame = Table(path).read([], ["smooth", "bar"])
+    np.testing.assert_array_equal(frame["smooth"], [0.5, np.nan])
+    assert frame["bar"].isna().tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("text", "style"), [("id:smooth\ng1:1\n", None), (PLAIN, TextStyle("tab"))])
+def test_a_table_of_one_column_may_have_another_separator(
+    tmp_path: Path, text: str, style: TextStyle | None
+) -> None:
+    message = error(written(tmp_path / "a.csv", text), style)
+    assert "data.catalog.separator=comma | semicolon" in message
 
 
 @pytest.mark.parametrize(
