@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 
@@ -16,12 +17,19 @@ COMMANDS = {
     "fetch": "download a survey",
     "cache": "list the caches of cropped images, and remove old ones",
 }
+# These take paths and not settings, and a shell completes paths itself.
+TAKE_PATHS = ("compare", "fetch", "cache")
 
 
 @reader_may_leave()
 def main() -> None:
     """Runs the program that the first argument names."""
     name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("-sc", "--shell-completion"):
+        found = _to_complete() if "COMP_LINE" in os.environ else "train"
+        if found is None:
+            return
+        name, arguments = found, sys.argv[1:]
     if name in ("-h", "--help"):
         lines = [f"  {command:<10}{text}" for command, text in COMMANDS.items()]
         print("\n".join(["usage: galaxy COMMAND ...", "", *lines, "", "galaxy COMMAND --help says more."]))
@@ -33,3 +41,15 @@ def main() -> None:
     sys.argv[1:] = arguments
     # As `python -m` would: Lightning starts the further processes of a distributed training by this name.
     runpy.run_module(f"galaxy.cli.{name}", run_name="__main__", alter_sys=True)
+
+
+def _to_complete() -> str | None:
+    """Returns the command in the line that a shell completes; prints the commands while it is not whole."""
+    line = os.environ["COMP_LINE"].partition(" ")[2].lstrip()
+    word, space, _ = line.partition(" ")
+    if not space:
+        print("\n".join(command for command in COMMANDS if command.startswith(word)))
+    elif word in COMMANDS and word not in TAKE_PATHS:
+        os.environ["COMP_LINE"] = line  # Hydra leaves out its first word.
+        return word
+    return None

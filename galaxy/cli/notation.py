@@ -6,6 +6,7 @@ a value that is the name of a file, a folder or a column becomes text, whatever 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ _TEXT_KEYS = re.compile(
 # A column may be called [OIII], which would be a list. These keys name one column each.
 _COLUMN_KEY = re.compile(r"(.*\.)?\w+_column")
 _BRACKETED = re.compile(r"\[[^\[\],'\"]+\]")
+# A shell leaves these as they are within single quotes.
+_VARIABLE = re.compile(r"\$(\{)?([A-Z_][A-Z0-9_]*)(?(1)\})")
 _HOME = re.compile(r"(^|(?<=[\[,]))~(?=/|$)")
 
 
@@ -77,9 +80,8 @@ def _rewritten(argument: str, swept: bool) -> str:
         return written
     swept = swept and not key.startswith("hydra.")  # A sweep cannot vary the settings of Hydra.
     is_text = _TEXT_KEYS.fullmatch(key.lstrip("+")) is not None
-    if is_text and not value:
-        text = "is empty: was a variable of the shell not set? null leaves it out"
-        raise ConfigError([Problem(key, text, source=argument)])
+    if is_text:
+        _check_text(key, value)
     if _COLUMN_KEY.fullmatch(key.lstrip("+")) and _BRACKETED.fullmatch(value):
         return f"{key}={quoted(value)}"
     override = _parsed(written)
@@ -91,6 +93,22 @@ def _rewritten(argument: str, swept: bool) -> str:
         return f"{key}={quoted(value)}"
     is_wrong = override is None or (is_text and isinstance(plain, list))
     return f"{key}={_mended(value, is_text, swept)}" if is_wrong else written
+
+
+def _check_text(key: str, value: str) -> None:
+    """Refuses what is empty, and a path with a variable in whose place the shell has put no value.
+
+    Raises:
+        ConfigError: The message has the path with the values of the variables.
+    """
+    if not value:
+        text = "is empty: was a variable of the shell not set? null leaves it out"
+        raise ConfigError([Problem(key, text, source=f"{key}=")])
+    names = [match[2] for match in _VARIABLE.finditer(value) if match[2] in os.environ]
+    if names and not _COLUMN_KEY.fullmatch(key.lstrip("+")) and not _exists(value):
+        whole = _VARIABLE.sub(lambda match: os.environ.get(match[2], match[0]), value)
+        text = f"holds ${names[0]}, which a shell leaves as it is within single quotes"
+        raise ConfigError([Problem(key, text, nearest=pasteable(f"{key}={whole}"), source=f"{key}={value}")])
 
 
 def _comma_is_text(key: str, value: str, is_text: bool, swept: bool) -> bool:

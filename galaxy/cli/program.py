@@ -16,6 +16,7 @@ from hydra.errors import ConfigCompositionException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from galaxy.cli.completion import SWITCHES, complete
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, planned, summarise
 from galaxy.config import ConfigError, Problem, check_command_line, plugins
@@ -77,6 +78,9 @@ def run(
     for note in plugins.notes():
         print(note, file=sys.stderr)
     try:
+        if {*SWITCHES} & {*sys.argv}:
+            complete(sys.argv[1:], _program(), main)
+            return
         check_started_once()
         packages: list[str] = []
         arguments = sys.argv[1:]
@@ -107,13 +111,22 @@ def _said(mistake: UserError) -> str:
     """Returns a message, with the whole command that would trust what was refused."""
     if not isinstance(mistake, UntrustedError) or not (mistake.packages or mistake.arguments):
         return str(mistake)
-    program = Path(_typed[0])
-    own = program.parent.name == "cli" and program.parent.parent.name == "galaxy"
     packages, arguments = trusted_in(_typed[1:])
     trust = list(dict.fromkeys([*packages, *mistake.packages]))
-    command = ["galaxy", program.stem] if own else ["python", str(program)]
-    command += [*arguments, *mistake.arguments, *([f"trust=[{','.join(trust)}]"] if trust else [])]
+    command = [
+        *_program(),
+        *arguments,
+        *mistake.arguments,
+        *([f"trust=[{','.join(trust)}]"] if trust else []),
+    ]
     return f"{mistake}, and give this command:\n  {shlex.join(command)}"
+
+
+def _program() -> list[str]:
+    """Returns the words that start this program."""
+    file = Path(_typed[0])
+    own = file.parent.name == "cli" and file.parent.parent.name == "galaxy"
+    return ["galaxy", file.stem] if own else ["python", str(file)]
 
 
 def _summarise() -> None:

@@ -25,6 +25,7 @@ from galaxy.config.annotations import choices, describe, fits
 from galaxy.config.objective import settle
 from galaxy.config.problems import Problem
 from galaxy.config.signatures import Parameter, Signature, UnknownNameError, signature_of
+from galaxy.config.vocabulary import OTHER_NAMES, set_by_run
 from galaxy.system.errors import nearest, pasteable
 
 # These keys of a node are no parameters: Hydra reads them, and this module reads `requires`.
@@ -74,9 +75,10 @@ class _Check:
     def run(self, top: Signature) -> list[Problem]:
         values = {str(key): self._value(self.config, key, str(key)) for key in self.config if key != "hydra"}
         self._bind("", values, top, "this configuration")
-        for name, parameter in top.parameters.items():
-            if parameter.required and name not in values:
-                self._report(name, f"is required: leave out ~{name}")
+        missing = [name for name, given in top.parameters.items() if given.required and name not in values]
+        for name in missing:
+            self._report(name, f"is required: leave out ~{name}")
+        self.whole = not missing  # What a missing node would read is no mistake.
         for key in values.keys() & top.parameters.keys():
             self._walk(values[key], key)
         self._ignores(values)
@@ -90,7 +92,7 @@ class _Check:
         self, key: str, text: str, allowed: Iterable[str] = (), word: str | None = None, at: str = ""
     ) -> None:
         names = tuple(allowed)
-        near = nearest(word, names) if word is not None else None
+        near = nearest(word, names) or OTHER_NAMES.get(word) if word is not None else None
         self.problems.append(Problem(key, text, allowed=names, nearest=near, at=at))
 
     def _value(self, node: Any, key: Any, path: str) -> Any:
@@ -123,7 +125,7 @@ class _Check:
         if "_target_" in value:
             self._target(path, value)
             read = True
-        elif not read:
+        elif not read and self.whole:
             self._unread(path, value)
         if isinstance(value.get("requires"), dict):
             option = self.options.get(path)
@@ -167,6 +169,8 @@ class _Check:
                 if not signature.open:
                     known = signature.names(node.get("_partial_") is True) | read.keys()
                     self._report(key, f"is unknown to {owner}", sorted(known), name)
+            elif text := set_by_run(key):
+                self._report(key, text)
             elif _is_known(value) and not fits(parameter.annotation, value):
                 assert parameter.annotation is not None  # Everything fits None.
                 near = nearest(str(value), [_shown(choice) for choice in choices(parameter.annotation)])

@@ -25,30 +25,17 @@ from galaxy.config.check import RESERVED, nodes
 from galaxy.config.objective import check_objective
 from galaxy.config.problems import Problem, display
 from galaxy.config.signatures import UnknownNameError, signature_of
+from galaxy.config.vocabulary import OTHER_NAMES, set_by_run
 from galaxy.system.errors import nearest, pasteable
 
 # What the grammar of the command line allows, in short.
 OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"", "'key=[a, b]'")
 
-
-# Names that people bring from other programs, and what they are called here.
-OTHER_NAMES = {
-    **dict.fromkeys(("epochs", "epoch", "num_epochs", "n_epochs"), "trainer.max_epochs"),
-    **dict.fromkeys(("gpus", "num_gpus", "gpu", "num_devices"), "trainer.devices"),
-    **dict.fromkeys(("device",), "trainer.accelerator"),
-    **dict.fromkeys(("amp", "fp16", "bf16"), "trainer.precision"),
-    **dict.fromkeys(("grad_clip", "clip", "clip_grad"), "trainer.gradient_clip_val"),
-    **dict.fromkeys(("learning_rate", "base_lr", "max_lr"), "optimizer.lr"),
-    **dict.fromkeys(("wd", "decay"), "optimizer.weight_decay"),
-    **dict.fromkeys(("batch", "batchsize", "bs"), "data.batch_size"),
-    **dict.fromkeys(("num_workers", "nproc"), "data.workers"),
-    **dict.fromkeys(("data_dir", "dataset", "path"), "data.root"),
-    **dict.fromkeys(("samples", "num_samples", "subset"), "data.limit"),
-    **dict.fromkeys(("image_size", "img_size", "resolution"), "crop.size"),
-    **dict.fromkeys(("pretrained",), "model.weights"),
-    **dict.fromkeys(("output_dir", "out_dir", "outdir", "save_dir"), "hydra.run.dir"),
-    **dict.fromkeys(("random_seed", "manual_seed"), "seed"),
-}
+# A group cannot be given a mapping of one's own.
+NO_MAPPING = (
+    "takes the name of an option: set keys of an option one by one, or write an option of your own into a "
+    "file of a folder that --config-dir names"
+)
 
 
 class Composer:
@@ -201,6 +188,8 @@ class Composer:
                 return Problem(key, f"is there already: write {argument.lstrip('+')}", source=argument)
             ConfigLoaderImpl._apply_overrides_to_config([override], config)
         except Exception as error:  # OmegaConf lets AttributeError and others through.
+            if isinstance(value, dict) and (options := self.loader.get_group_options(key)):
+                return Problem(key, NO_MAPPING, tuple(options), source=argument)
             return Problem(key, f"cannot be set: {str(error).splitlines()[0]}", source=argument)
         return None
 
@@ -230,6 +219,8 @@ class Composer:
         with suppress(UnknownNameError):
             signature = signature_of(target) if isinstance(target, str) else None
             taken = signature.names(parent.get("_partial_") is True) if signature else set()
+        if name in taken and (text := set_by_run(key)):
+            return Problem(key, text, source=argument)
         if name in taken:
             text = f"is not in the files, but {target} takes it: write {pasteable('+' + argument)}"
             return Problem(key, text, source=argument)
@@ -298,10 +289,14 @@ def _wrong_choice(override: Override, argument: str, options: Sequence[str]) -> 
     if override.is_delete():
         return None
     if value is None:
-        return Problem(key, f"cannot be null here: write ~{key}", source=argument)
+        near = "none" if "none" in options else None
+        return Problem(
+            key, "cannot be null: choose an option, or leave it out", tuple(options), near, argument
+        )
     for name in map(str, value if isinstance(value, list) else [value]):
         if name not in options:
-            return Problem(key, f"has no option {name}", tuple(options), nearest(name, options), argument)
+            near = nearest(Path(name).stem, options)  # Somebody may give the file of the option.
+            return Problem(key, f"has no option {name}", tuple(options), near, argument)
     return None
 
 

@@ -30,20 +30,22 @@ def naming(key: str) -> Iterator[None]:
         key: The dotted key of the node, such as `crop`.
 
     Raises:
-        UserError: The block raised a `ValueError` or a `TypeError`, or Hydra raised one for it.
+        UserError: The block raised a `ValueError` or a `TypeError`, or Hydra raised one for it or refused the
+            `_target_`.
     """
     try:
         yield
     except (InstantiationException, ValueError, TypeError) as error:
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        # Hydra found that the target cannot be imported or cannot be called.
+        if cause is None or isinstance(cause, ImportError):
+            raise UserError(f"{key}._target_: {' '.join(str(cause or error).split())}") from error
         if isinstance(cause, UserError):
             raise cause from None
         if not isinstance(cause, ValueError | TypeError):
             raise
-        parameter = re.match(
-            r"(?!there |it |this |that )[a-z_]\w* (is|must|and|holds|cannot|needs) ", str(cause), re.I
-        )
-        raise UserError(f"{key}.{cause}" if parameter else f"{key}: {cause}") from error
+        joint = "." if _PARAMETER.match(str(cause)) else ": "
+        raise UserError(f"{key}{joint}{cause}") from error
 
 
 def instantiate(node: Any, key: str, **arguments: Any) -> Any:
@@ -65,5 +67,6 @@ def instantiate(node: Any, key: str, **arguments: Any) -> Any:
     if read := READ_BY_PROGRAM.get(key):
         node = {name: value for name, value in node.items() if name not in read}
     with naming(key):
-        made = hydra.utils.instantiate(node)
+        # Constructors get lists and mappings of Python; `Trainer(max_time=...)` does not know OmegaConf's.
+        made = hydra.utils.instantiate(node, _convert_=node.get("_convert_", "all"))
         return made(**arguments) if arguments else made

@@ -26,8 +26,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from galaxy.config.check import READ_BY_PROGRAM, check
-from galaxy.config.composition import Composer
+from galaxy.config.composition import NO_MAPPING, Composer
 from galaxy.config.origins import origin_of
+from galaxy.config.overrides import key_of
 from galaxy.config.plan import Job, Plan, distinct
 from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.recorded import Recorded, check_recorded
@@ -174,7 +175,7 @@ def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Job]:
             with read_write(config.hydra.job):
                 config.hydra.job.num = index
             HydraConfig.instance().set_config(config)
-            problems += [*_merged_options(composer, config), *_empty_options(composer, config)]
+            problems += [*_merged_options(composer, config, arguments), *_empty_options(composer, config)]
             problems += check(config, _top_level(composer, config))
             problems += [] if problems else _repeated(config, arguments, seen)
             checked.append(Job.of(config, arguments))
@@ -227,13 +228,18 @@ def _repeated(config: DictConfig, arguments: Sequence[str], seen: dict[str, Sequ
     return [Problem(own, f"makes the same job as {other}: leave out one of the two")]
 
 
-def _merged_options(composer: Composer, config: DictConfig) -> list[Problem]:
+def _merged_options(composer: Composer, config: DictConfig, arguments: Sequence[str]) -> list[Problem]:
     """Finds groups with several options: Hydra would merge them, and the last `_target_` would win."""
-    text = "is given several options, which would be merged into one: choose one, or sweep with -m"
+    several = "is given several options, which would be merged into one: choose one, or sweep with -m"
+    typed = {key_of(argument): argument.partition("=")[2] for argument in arguments}
     groups = [key for key, node in config.items() if isinstance(node, DictConfig) and "_target_" in node]
     options = {str(key): tuple(composer.loader.repository.get_group_options(str(key))) for key in groups}
     chosen = config.hydra.runtime.choices
-    return [Problem(key, text, names) for key, names in options.items() if names and key not in chosen]
+    return [
+        Problem(key, NO_MAPPING if typed.get(key, "").startswith("{") else several, names)
+        for key, names in options.items()
+        if names and key not in chosen
+    ]
 
 
 def _empty_options(composer: Composer, config: DictConfig) -> list[Problem]:

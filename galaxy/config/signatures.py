@@ -51,7 +51,7 @@ class Signature:
 
 
 class UnknownNameError(Exception):
-    """A dotted name leads nowhere.
+    """A dotted name leads nowhere, or to a module, which cannot be called.
 
     Attributes:
         owner: The module that lacks the name.
@@ -59,8 +59,8 @@ class UnknownNameError(Exception):
         known: The names that the module has.
     """
 
-    def __init__(self, owner: str, name: str, known: list[str]) -> None:
-        super().__init__(missing(name) if owner == ENVIRONMENT else f"{owner} has no {name}")
+    def __init__(self, owner: str, name: str, known: list[str], text: str = "") -> None:
+        super().__init__(text or (missing(name) if owner == ENVIRONMENT else f"{owner} has no {name}"))
         self.owner = owner
         self.name = name
         self.known = known
@@ -143,10 +143,13 @@ class _Module:
             return dotted
         if re.search(rf"\b(def __getattr__|{re.escape(name)})\b", self.source):
             raise _OpaqueError  # It may be assigned, or made at run time.
+        raise UnknownNameError(self.name, name, self.public())
+
+    def public(self) -> list[str]:
+        """Lists the names that somebody may mean."""
         known = {key for key, node in self.names.items() if self.folders or not isinstance(node, str)}
         known |= {module.name for module in pkgutil.iter_modules(self.folders)}
-        public = sorted(key for key in known if not key.startswith("_") and "." not in key)
-        raise UnknownNameError(self.name, name, public)
+        return sorted(key for key in known if not key.startswith("_") and "." not in key)
 
 
 @cache
@@ -184,7 +187,10 @@ def _resolve(dotted: str, hops: int = 0) -> tuple[_Module, ast.stmt]:
         if not rest:
             return module, found
         break
-    raise _OpaqueError  # a module, a method, or a cycle
+    if not rest and hops <= MAX_HOPS:
+        text = "that is a module, and a class or a function of it is needed"
+        raise UnknownNameError(module.name, "", module.public(), text)
+    raise _OpaqueError  # a method or a cycle
 
 
 def _of_function(node: ast.FunctionDef, bound: bool = False) -> Signature:

@@ -30,6 +30,7 @@ from galaxy.images.crops import Crop
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.labels import Labels
 from galaxy.surveys import Catalog
+from galaxy.surveys.table_reader import is_table
 from galaxy.system.errors import UserError, listing
 
 log = logging.getLogger(__name__)
@@ -232,8 +233,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         if self.catalog.labels is None or self.catalog.targets is None:
             raise UserError(
                 f"data={name} at {self.root} has no labels, so it can be predicted (evaluate.py) but not "
-                "trained on; a table has them once data.catalog.columns, data.catalog.questions or "
-                "data.catalog.class_column is given"
+                f"trained on; {self._source_of_labels()}"
             )
         if self.split_settings.stratify and self.catalog.strata is None:
             raise UserError(
@@ -265,6 +265,17 @@ class GalaxyDataModule(pl.LightningDataModule):
             f"data.folds is {count}, but none of the {many} falls into fold {sizes.argmin()}: use more "
             "galaxies (data.limit), fewer folds or another data.split_seed"
         )
+
+    def _source_of_labels(self) -> str:
+        """Says which settings give labels to data without any."""
+        keys = "data.catalog.columns, data.catalog.questions or data.catalog.class_column"
+        if self.catalog.name != "folder" or self.root is None:
+            return f"a table has them once {keys} is given"
+        tables = [path.name for path in sorted(self.root.iterdir()) if is_table(path.name)]
+        if tables:
+            return f"if they are in {tables[0]}, which lies there, use data=table with {keys}"
+        folders = "data.catalog.classes_from_folders=true takes them from the names of folders"
+        return f"data=table takes them from a table, and {folders}"
 
     @property
     def labels(self) -> Labels:

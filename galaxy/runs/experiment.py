@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class Experiment:
         loss = trainer = None
         checkpoints = folder / "checkpoints"
         if isinstance(model, Encoder):
-            loss = instantiate(config["loss"], "loss")
+            loss = _instantiate_loss(config)
             optimizer = instantiate(config["optimizer"], "optimizer")
             schedule = instantiate(config["scheduler"], "scheduler")
             check_optimizer(optimizer, schedule, model, config["model"]["body_lr_factor"], config["trainer"])
@@ -190,18 +191,32 @@ def build_model(config: Config, labels: Labels) -> Model:
         labels: What the model predicts.
     """
     model = _instantiate_model(config)
-    loss = instantiate(config["loss"], "loss") if isinstance(model, Encoder) else None
+    loss = _instantiate_loss(config) if isinstance(model, Encoder) else None
     return _completed(model, config, labels, loss)
 
 
 def _instantiate_model(config: Config) -> Any:
     try:
-        return instantiate(config["model"], "model")
+        model = instantiate(config["model"], "model")
     except UserError as error:
         # conf/model copies the size from the crop, so the crop's is the one to be changed.
         if config["model"].get("size") != config["crop"]["size"]:
             raise
         raise UserError(re.sub("^model.size is", "crop.size is", str(error))) from error
+    if not isinstance(model, Encoder | partial):
+        raise UserError(
+            f"model._target_ is {config['model']['_target_']}, which is neither a galaxy.models.Encoder nor, "
+            "with _partial_: true, a galaxy.models.Fitted"
+        )
+    return model
+
+
+def _instantiate_loss(config: Config) -> Loss:
+    loss = instantiate(config["loss"], "loss")
+    if not isinstance(loss, Loss):
+        target = config["loss"]["_target_"]
+        raise UserError(f"loss._target_ is {target}, which is no galaxy.learning.losses.Loss")
+    return loss
 
 
 def _completed(model: Any, config: Config, labels: Labels, loss: Loss | None) -> Any:

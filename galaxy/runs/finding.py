@@ -56,13 +56,19 @@ def find_unfinished() -> RunFolder:
     Raises:
         UserError: There is none.
     """
-    for run in _newest("meta.json"):
+    runs = list(_newest("meta.json"))
+    for run in runs:
         # A run that failed before its first checkpoint has nothing to go on with.
         if _result(run).status in ("running", "interrupted") or (
             _result(run).status != "done" and run.last.exists()
         ):
             return run
-    raise UserError(f"every run below {RUNS.absolute()} has finished, so there is none to go on with")
+    if not runs:
+        raise UserError(f"resume=latest: there is no run below {RUNS.absolute()}")
+    raise UserError(
+        f"resume=latest: no run below {RUNS.absolute()} can go on, because each has finished or has failed "
+        "before its first checkpoint"
+    )
 
 
 def find_checkpoint(name: str) -> Path:

@@ -240,8 +240,9 @@ class RunFolder:
         values: dict[str, Any] = _parsed(self.meta_file, dict)
         if values.get("format") != FORMAT:
             raise UserError(
-                f"{self.path} is a run folder of format {values.get('format', 'none')}; this version of "
-                f"Galaxy reads format {FORMAT}: train the model again"
+                f"{self.path} is a run folder of format {values.get('format', 'none')} "
+                f"({self.meta_file.name}); this version of Galaxy reads format {FORMAT}: train the model "
+                "again"
             )
         return values
 

@@ -136,7 +136,7 @@ class TrainsByGradients:
         """
         check_lengths(self.trainer, data)
         self.task.steps_per_epoch = count_steps(self.trainer, data)
-        check_schedule(self.task, self.trainer.max_epochs or 1, self.task.steps_per_epoch)
+        check_schedule(self.task, self.trainer, self.task.steps_per_epoch)
 
     def check_data(self, data: GalaxyDataModule) -> None:
         """Refuses splits that some process would get nothing of."""
@@ -150,18 +150,28 @@ class TrainsByGradients:
                     "use fewer (trainer.devices) or more galaxies"
                 )
 
+    def _why_one_step(self, data: GalaxyDataModule) -> str:
+        """Says which setting leaves one step of an epoch."""
+        trainer = self.trainer
+        if data.batches_per_epoch(trainer.world_size) == 1:
+            galaxies = len(data.rows["train"])
+            return (
+                f"a batch (data.batch_size={data.batch_size}) holds all {galaxies} training galaxies: use a "
+                "smaller data.batch_size"
+            )
+        if (summed := trainer.accumulate_grad_batches) > 1:
+            return f"it sums the gradients of trainer.accumulate_grad_batches={summed} batches: sum fewer"
+        return f"trainer.limit_train_batches={trainer.limit_train_batches} leaves one batch of it"
+
     def fit(self, data: GalaxyDataModule) -> GalaxyTask:
         """Trains from the beginning, or from where the progress says."""
         task, trainer, progress = self.task, self.trainer, self.progress
         parameters = sum(parameter.numel() for parameter in task.parameters())
         log.info("%s parameters, precision %s, %s", f"{parameters:,}", self.precision, self.device)
         if task.steps_per_epoch == 1 and progress is None:
+            reason = self._why_one_step(data)
             log.warning(
-                "an epoch is one step, and the training %d steps, because a batch (data.batch_size=%d) holds "
-                "all %d training galaxies: use a smaller data.batch_size",
-                trainer.max_epochs,
-                data.batch_size,
-                len(data.rows["train"]),
+                "an epoch is one step, and the training %d steps, because %s", trainer.max_epochs, reason
             )
         arguments: dict[str, Any] = {}
         if progress is not None:
@@ -174,6 +184,11 @@ class TrainsByGradients:
         except (MisconfigurationException, RuntimeError) as error:
             self._explain(error)
             raise
+        if not (self.last.parent / "best.ckpt").exists() and not trainer.interrupted:
+            raise UserError(
+                f"the training stopped after {trainer.global_step} steps, before its first validation, so "
+                "there is no best checkpoint: give it more time (trainer.max_time, or a callback)"
+            )
         return task
 
     def _explain(self, error: Exception) -> None:

@@ -77,7 +77,7 @@ def open_loggers(
                 with _refusals(f"logger.{name}"):
                     logger = _build(node, f"logger.{name}", run, choices, sweep, begun.get(name))
                     if not isinstance(logger, Logger):
-                        raise ValueError(f"{type(logger).__name__} is not a logger of Lightning")
+                        raise ValueError(f"it is a {type(logger).__name__}, and not a logger of Lightning")
                     opened[name] = logger
                     _declare(logger, config, choices, overrides)
                 if first and isinstance(logger, WandbLogger) and not logger.experiment.disabled:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,25 +27,6 @@ from galaxy.learning.lean_trainer import Trainer
 from galaxy.system.errors import UserError
 from galaxy.system.machine import best_precision
 
-# A run sets these arguments of the trainer itself; the text says what to write instead.
-RESERVED_TRAINER_ARGS = {
-    "callbacks": "the group callbacks",
-    "logger": "the group logger",
-    "default_root_dir": "hydra.run.dir",
-    "fast_dev_run": "trainer=debug",
-    "max_steps": "trainer.max_epochs",
-    "overfit_batches": "data.limit",
-    "barebones": "trainer=debug",
-    "plugins": "nothing: one of them writes the checkpoints",
-    "use_distributed_sampler": "nothing: the loaders share out the galaxies themselves",
-    "enable_autolog_hparams": "nothing: the whole configuration is logged",
-    "enable_model_summary": "nothing",
-    "limit_test_batches": "data.test_fraction: all test galaxies are scored",
-    "limit_predict_batches": "nothing: all galaxies of a split are predicted",
-    "model_registry": "nothing: the checkpoints are in the run folder",
-    "num_nodes": "nothing: a run uses the devices of one machine",
-}
-
 # Other strategies share out the weights, or start their processes in ways that a run does not allow for.
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 
@@ -65,11 +47,10 @@ def check_trainer(node: dict[str, Any]) -> None:
     Raises:
         UserError: An argument is out of range or belongs to the run itself, or the hardware lacks something.
     """
-    for name in RESERVED_TRAINER_ARGS.keys() & node.keys():
-        raise UserError(f"trainer.{name} is set by the run itself; use {RESERVED_TRAINER_ARGS[name]}")
     for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
         if node.get(name, 1) is None or node.get(name, 1) < 1:
-            raise UserError(f"trainer.{name} is {node[name]}; it must be 1 or more")
+            shown = "null" if node[name] is None else node[name]
+            raise UserError(f"trainer.{name} is {shown}; it must be 1 or more")
     if node["devices"] in (0, "0", []):
         raise UserError(f"trainer.devices is {node['devices']}; a run needs one device or more")
     if node.get("deterministic") not in (None, True, False, "warn"):
@@ -102,6 +83,13 @@ def _check_validation(node: dict[str, Any]) -> None:
             f"trainer.val_check_interval is {interval}; by the clock no run could be repeated, so it must be "
             "a number of batches, or a share of an epoch between 0 and 1"
         )
+    if interval is not None and interval <= 0:
+        raise UserError(
+            f"trainer.val_check_interval is {interval}; it must be 1 or more batches, or a share of an epoch "
+            "above 0 and up to 1.0"
+        )
+    if (least := node.get("min_epochs")) is not None and least > epochs:
+        raise UserError(f"trainer.min_epochs is {least}, but there are {epochs} epochs (trainer.max_epochs)")
     for name in ("limit_train_batches", "limit_val_batches"):
         if node.get(name) == 0:
             raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
@@ -160,7 +148,9 @@ def build_callbacks(nodes: dict[str, Any], checkpoints: Path) -> dict[str, pl.Ca
         key = f"callbacks.{name}"
         made = instantiate(node, key)
         with naming(key):
-            built[name] = made(dirpath=str(checkpoints)) if callable(made) else made
+            built[name] = made(dirpath=str(checkpoints)) if isinstance(made, partial) else made
+            if not isinstance(built[name], pl.Callback):
+                raise ValueError(f"it is a {type(made).__name__}, and not a callback of Lightning")
     check_callbacks(built)
     return built
 

@@ -13,6 +13,7 @@ _STARTERS = (
     ("srun", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "use srun --ntasks=1 --cpus-per-task=CORES, or no srun"),
     ("mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "start it without mpirun"),
     ("mpirun", "PMI_SIZE", "PMI_RANK", "start it without mpirun"),
+    ("mpirun", "PMIX_SIZE", "PMIX_RANK", "start it without mpirun"),
     ("jsrun", "JSM_NAMESPACE_SIZE", "JSM_NAMESPACE_RANK", "use jsrun --nrs 1"),
 )
 

@@ -279,9 +279,9 @@ SETTINGS = (
         "data=kaggle data.root=/nowhere trainer.limit_val_batches=0",
         ("both trains and validates",),
     ),
-    Case("fast_dev_run", "data=kaggle data.root=/nowhere +trainer.fast_dev_run=true", ("trainer=debug",)),
-    Case("steps", "data=kaggle data.root=/nowhere +trainer.max_steps=9", ("use trainer.max_epochs",)),
-    Case("a few batches", "data=kaggle data.root=/nowhere +trainer.overfit_batches=1", ("use data.limit",)),
+    Case("fast_dev_run", "data=kaggle data.root=/nowhere +trainer.fast_dev_run=true", ("trainer=debug",), 2),
+    Case("steps", "data=kaggle data.root=/nowhere trainer.max_steps=9", ("use trainer.max_epochs",), 2),
+    Case("a few batches", "data=kaggle +trainer.overfit_batches=1", ("use data.limit",), 2),
     Case("no checkpoints", "data=kaggle data.root=/nowhere ~callbacks.best", ("callbacks.best is missing",)),
     Case("no checkpoint", "data=kaggle callbacks.best=null", ("callbacks.best is missing",)),
     Case("no length", "data=kaggle ~trainer.max_epochs", ("leave out ~trainer.max_epochs",)),
@@ -336,8 +336,68 @@ SETTINGS = (
     ),
     Case(
         "a second last checkpoint",
-        f"data=kaggle data.root=/nowhere {NETWORK} +callbacks.best.save_last=true",
-        ("callbacks.best.save_last is true",),
+        f"data=kaggle data.root=/nowhere {NETWORK} callbacks.best.save_last=true",
+        ("callbacks.best.save_last is set by the run itself; use callbacks.last",),
+        2,
+    ),
+    Case(
+        "a validation after no batch",
+        "data=kaggle data.root=/nowhere +trainer.val_check_interval=0",
+        ("trainer.val_check_interval is 0; it must be 1 or more batches",),
+    ),
+    Case(
+        "more epochs than there are",
+        "data=kaggle data.root=/nowhere +trainer.min_epochs=9",
+        ("trainer.min_epochs is 9, but there are 1 epochs (trainer.max_epochs)",),
+    ),
+    Case(
+        "names of other programs, modules and groups without a choice",
+        "data=kaggle +trainer.gpus=1 optimizer._target_=torch.optim.adamw logger=null "
+        "model=conf/model/mlp.yaml",
+        (
+            *("has 4 mistakes", "did you mean trainer.devices?", "torch.optim.adamw, but that is a module"),
+            *("logger cannot be null", "did you mean none?", "did you mean mlp?"),
+        ),
+        2,
+    ),
+    Case(
+        "a mapping for a group",
+        "data=kaggle ~optimizer +optimizer={{_target_:torch.optim.Rprop,_partial_:true,lr:0.1}}",
+        ("has a mistake", "optimizer takes the name of an option"),
+        2,
+    ),
+    Case("no group", "data=kaggle ~callbacks", ("has a mistake", "callbacks is required"), 2),
+    Case(
+        "a loss that is none",
+        f"data=kaggle data.root=/nowhere {NETWORK} loss._target_=torch.nn.MSELoss",
+        ("loss._target_ is torch.nn.MSELoss, which is no galaxy.learning.losses.Loss",),
+    ),
+    Case(
+        "a model that is none",
+        "data=kaggle data.root=/nowhere model._target_=torch.nn.ReLU model._partial_=false",
+        ("model._target_ is torch.nn.ReLU, which is neither a galaxy.models.Encoder",),
+    ),
+    Case(
+        "a target that cannot be called",
+        f"data=kaggle data.root=/nowhere {NETWORK} loss._target_=null",
+        ("loss._target_: Expected a callable target",),
+    ),
+    Case(
+        "a callback that is none",
+        f"data=kaggle data.root=/nowhere {NETWORK} +callbacks.mine={{{{_target_:torch.nn.ReLU}}}}",
+        ("callbacks.mine: it is a ReLU, and not a callback of Lightning",),
+    ),
+    Case(
+        "steps that nobody can count",
+        f"data=kaggle data.root={{root}} {NETWORK} "
+        "+callbacks.mine={{_target_:lightning.pytorch.callbacks.GradientAccumulationScheduler,scheduling:{{0:2}}}}",
+        ("GradientAccumulationScheduler changes the number of steps",),
+    ),
+    Case(
+        "a folder with a table",
+        "data=folder",
+        ("if they are in labels.csv, which lies there, use data=table",),
+        damage=(content("labels.csv", b"id,smooth\n"),),
     ),
     Case(
         "a plateau of every step",

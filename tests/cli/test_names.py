@@ -59,10 +59,15 @@ def test_the_latest_run_is_the_last_that_finished(runs: Path, capsys: pytest.Cap
     assert capsys.readouterr().err == "run=latest is runs/sweep/1-model=knn\n"
     resumed = with_resumed(["resume=latest"])
     assert "hydra.run.dir='runs/sweep/2-odd'" in resumed
+    RunFolder(runs / "runs" / "sweep" / "2-odd").write_result(Result(status="done"))
+    with pytest.raises(
+        UserError, match=r"^resume=latest: no run below .* can go on, because each has finished"
+    ):
+        with_resumed(["resume=latest"])
     shutil.rmtree("runs")
     with pytest.raises(UserError, match=r"^run=latest: no run below .* has finished"):
         find_run("latest")
-    with pytest.raises(UserError, match="there is none to go on with"):
+    with pytest.raises(UserError, match=r"^resume=latest: there is no run below"):
         with_resumed(["resume=latest"])
 
 

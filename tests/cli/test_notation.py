@@ -134,6 +134,17 @@ def test_a_tilde_is_the_home_folder_in_every_path(here: Path, monkeypatch: pytes
     assert value_of(in_hydras_notation(["run=[~/x,~/y]"])[0]) == ["/home/b/x", "/home/b/y"]
 
 
+def test_a_variable_that_the_shell_left_alone_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", "/home/a b")
+    for value in ("$DATA_DIR/x", "${DATA_DIR}/x"):
+        with pytest.raises(ConfigError, match=re.escape("did you mean 'data.root=/home/a b/x'?")):
+            in_hydras_notation([f"data.root={value}"])
+    for argument in ("data.root=$NO_SUCH_VARIABLE", "data.root=${oc.env:HOME}", "loss.name=$DATA_DIR"):
+        assert in_hydras_notation([argument])[0].partition("=")[0] == argument.partition("=")[0]
+    (here / "$DATA_DIR").mkdir()
+    assert value_of(in_hydras_notation(["data.root=$DATA_DIR"])[0]) == "$DATA_DIR"
+
+
 @pytest.mark.parametrize("key", ["data.root", "run", "out", "hydra.run.dir"])
 def test_an_empty_path_is_refused(key: str) -> None:
     with pytest.raises(ConfigError, match=f"{key} is empty"):

@@ -41,6 +41,19 @@ def test_few_galaxies_and_one_step_an_epoch_are_said(
     assert "galaxies in the val split" in said
     assert "an epoch is one step, and the training 2 steps" in said
     assert "data.batch_size=100000" in said
+    few = ["model=mlp", "data.batch_size=16", "trainer.accumulate_grad_batches=20"]
+    assert command("train.py", *quick, *few, f"hydra.run.dir={tmp_path}/few") == 0
+    said = capsys.readouterr().err
+    assert "because it sums the gradients of trainer.accumulate_grad_batches=20 batches" in said
+
+
+def test_a_training_that_stops_before_its_first_validation_says_so(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A mapping of a user reaches Lightning as one of Python.
+    stop = ["model=mlp", "+trainer.max_time={seconds:0}", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *stop) == 1
+    assert "the training stopped after 0 steps, before its first validation" in capsys.readouterr().err
 
 
 def test_a_classifier_below_the_commonest_class_is_said(

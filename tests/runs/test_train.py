@@ -446,7 +446,7 @@ def test_a_folder_of_another_format_is_named_as_such(
         ("train.py", *quick, "model=mean", f"hydra.run.dir={run}"),
     ):
         assert command(program, *arguments) == 1
-        assert f"{run} is a run folder of format 0; this version of Galaxy reads format 1" in (
+        assert f"{run} is a run folder of format 0 (meta.json); this version of Galaxy reads format 1" in (
             capsys.readouterr().err
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -401,7 +402,10 @@ def plain_table(path: Path) -> tuple[list[str], list[list[str]]]:
     """The header and the other lines of a text table, by Python's own parser."""
     data = path.read_bytes()
     data = gzip.decompress(data) if path.suffix == ".gz" else data
-    text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    # The mark of UTF-32 begins with that of UTF-16.
+    marks = {codecs.BOM_UTF32: "utf-32", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8-sig")
+    text = data.decode(encoding)
     separator = max(",;\t|", key=text.partition("\n")[0].count)
     first, *lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [cell.strip().removeprefix("#").strip() for cell in first], lines
