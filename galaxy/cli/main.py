@@ -7,7 +7,7 @@ import runpy
 import sys
 
 from galaxy.system.errors import meant
-from galaxy.system.terminal import reader_may_leave
+from galaxy.system.terminal import standard_streams
 
 COMMANDS = {
     "train": "train a model, or with -m one for each job of a sweep",
@@ -21,7 +21,7 @@ COMMANDS = {
 TAKE_PATHS = ("compare", "fetch", "cache")
 
 
-@reader_may_leave()
+@standard_streams()
 def main() -> None:
     """Runs the program that the first argument names."""
     name, *arguments = sys.argv[1:] or ["--help"]

@@ -26,7 +26,7 @@ from galaxy.config.trust import UntrustedError, trusted_in, trusting
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interrupted
 from galaxy.system.launchers import check_started_once
-from galaxy.system.terminal import reader_may_leave
+from galaxy.system.terminal import standard_streams
 
 CONFIG_ERROR = 2  # the exit status, which is also that of a wrong command line
 # The command line as the user typed it. Hydra is given another one.
@@ -53,7 +53,7 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     return reported
 
 
-@reader_may_leave()
+@standard_streams()
 def run(
     main: Callable[[], Any],
     config_path: str,
@@ -82,6 +82,7 @@ def run(
             complete(sys.argv[1:], _program(), main)
             return
         check_started_once()
+        _check_surroundings()
         packages: list[str] = []
         arguments = sys.argv[1:]
         recorded: Recorded | None = None
@@ -120,6 +121,22 @@ def _said(mistake: UserError) -> str:
         *([f"trust=[{','.join(trust)}]"] if trust else []),
     ]
     return f"{mistake}, and give this command:\n  {shlex.join(command)}"
+
+
+def _check_surroundings() -> None:
+    """Refuses a working folder that is gone, and arguments that are no text in the encoding of the shell."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working folder has been removed: change to another one (cd) first") from None
+    for argument in sys.argv[1:]:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # Python reads other bytes as lone surrogates, which cannot be written.
+            raise UserError(
+                f"{argument!a} is no text in {sys.getfilesystemencoding()}: give it in that encoding, or set "
+                "PYTHONUTF8=1 for UTF-8"
+            ) from None
 
 
 def _program() -> list[str]:

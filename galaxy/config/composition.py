@@ -219,11 +219,9 @@ class Composer:
         with suppress(UnknownNameError):
             signature = signature_of(target) if isinstance(target, str) else None
             taken = signature.names(parent.get("_partial_") is True) if signature else set()
-        if name in taken and (text := set_by_run(key)):
-            return Problem(key, text, source=argument)
         if name in taken:
-            text = f"is not in the files, but {target} takes it: write {pasteable('+' + argument)}"
-            return Problem(key, text, source=argument)
+            advice = f"is not in the files, but {target} takes it: write {pasteable('+' + argument)}"
+            return Problem(key, set_by_run(key) or advice, source=argument)
         known = tuple(sorted({*map(str, parent), *taken}.difference(RESERVED)))
         near = nearest(name, known)
         near = _whole_keys(config, name) or (f"{owner}.{near}" if near else self._elsewhere(config, name))

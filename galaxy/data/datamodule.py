@@ -30,7 +30,7 @@ from galaxy.images.crops import Crop
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.labels import Labels
 from galaxy.surveys import Catalog
-from galaxy.surveys.table_reader import is_table
+from galaxy.surveys.table_files import table_names
 from galaxy.system.errors import UserError, listing
 
 log = logging.getLogger(__name__)
@@ -271,8 +271,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         keys = "data.catalog.columns, data.catalog.questions or data.catalog.class_column"
         if self.catalog.name != "folder" or self.root is None:
             return f"a table has them once {keys} is given"
-        tables = [path.name for path in sorted(self.root.iterdir()) if is_table(path.name)]
-        if tables:
+        if tables := table_names(self.root):
             return f"if they are in {tables[0]}, which lies there, use data=table with {keys}"
         folders = "data.catalog.classes_from_folders=true takes them from the names of folders"
         return f"data=table takes them from a table, and {folders}"

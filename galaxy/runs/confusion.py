@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ def write_confusion(folder: Path, labels: Labels, metrics: FractionMetrics) -> N
     with replacing(folder / "confusion.csv") as temporary:
         pd.DataFrame(counts, pd.Index(names, name="true"), names).to_csv(temporary)
     figure = _confusion_picture(labels.texts, counts)
-    with replacing(folder / "confusion.png") as temporary:
+    with replacing(folder / "confusion.png") as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # A letter without a picture becomes a box.
         figure.savefig(temporary, dpi=120)
 
 

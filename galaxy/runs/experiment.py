@@ -27,7 +27,7 @@ from galaxy.learning.losses import Loss
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.checks import check_metrics, check_optimizer, check_settings
+from galaxy.runs.checks import check_metrics, check_optimizer, check_settings, check_steps
 from galaxy.runs.folder import PREDICTING
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
@@ -83,6 +83,7 @@ class Experiment:
             schedule = instantiate(config["scheduler"], "scheduler")
             check_optimizer(optimizer, schedule, model, config["model"]["body_lr_factor"], config["trainer"])
             callbacks = build_callbacks(config["callbacks"], checkpoints)
+            check_steps(callbacks, schedule)
             for callback in callbacks.values():
                 if isinstance(callback, LastCheckpoint):
                     callback.interruption = interruption or callback.interruption

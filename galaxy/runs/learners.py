@@ -136,7 +136,7 @@ class TrainsByGradients:
         """
         check_lengths(self.trainer, data)
         self.task.steps_per_epoch = count_steps(self.trainer, data)
-        check_schedule(self.task, self.trainer, self.task.steps_per_epoch)
+        check_schedule(self.task, self.trainer.max_epochs or 1, self.task.steps_per_epoch)
 
     def check_data(self, data: GalaxyDataModule) -> None:
         """Refuses splits that some process would get nothing of."""

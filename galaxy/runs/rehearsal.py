@@ -19,7 +19,6 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import (
-    GradientAccumulationScheduler,
     LambdaCallback,
     ModelCheckpoint,
     OnExceptionCheckpoint,
@@ -90,27 +89,12 @@ def check_lengths(trainer: Trainer, data: GalaxyDataModule) -> None:
         )
 
 
-def check_schedule(task: GalaxyTask, trainer: Trainer, steps: int) -> None:
+def check_schedule(task: GalaxyTask, epochs: int, steps: int) -> None:
     """Moves the schedule to its end at once, because torch refuses some moves only when they come.
 
-    Args:
-        task: The network with its schedule.
-        trainer: The trainer.
-        steps: The number of steps of the optimizer in an epoch.
-
     Raises:
-        UserError: The schedule is shorter than the training, or the number of its steps is not known.
+        UserError: The schedule is shorter than the training.
     """
-    epochs = trainer.max_epochs or 1
-    schedule = task.schedule
-    if schedule.scheduler is not None and schedule.interval == "step" and schedule.length is not None:
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, GradientAccumulationScheduler):
-                raise UserError(
-                    "scheduler.interval is step, but GradientAccumulationScheduler changes the number of "
-                    "steps of an epoch, which the schedule must know: use trainer.accumulate_grad_batches, "
-                    "or scheduler.interval=epoch"
-                )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the optimizer makes no step
         sgd = partial(SGD, lr=0.1, momentum=0.9)

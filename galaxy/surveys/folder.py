@@ -17,6 +17,7 @@ from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files, written
 from galaxy.surveys.ids import identify
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
+from galaxy.surveys.table_files import table_names
 from galaxy.surveys.table_targets import classes_of
 from galaxy.system.errors import UserError, listing
 
@@ -129,8 +130,10 @@ def _classes(
         f"{_KEY}.classes_from_folders takes the folders in data.root for the classes of their images, as in "
         f"{root}/spiral/ngc1300.png"
     )
+    tables = table_names(root)
+    table = f" If the labels are in {tables[0]}, use data=table." if tables else ""
     if not folders:
-        raise UserError(f"{root} holds {len(paths):,} images and no folder of images.\n{advice}")
+        raise UserError(f"{root} holds {len(paths):,} images and no folder of images.\n{advice}.{table}")
     splits = [folder for folder in folders if folder.lower() in _SPLITS]
     if len(splits) > 1 or splits == folders:
         raise UserError(
@@ -144,6 +147,8 @@ def _classes(
             f"{root} holds the single folder {folders[0]}, which holds {', '.join(inner[:5])}"
             f"{', ...' * (len(inner) > 5)}.\n{advice}. Give data.root={root / folders[0]}."
         )
+    if classes is None and len(folders) == 1:
+        raise UserError(f"{root} holds one folder of images, {folders[0]}.\n{advice}.{table}")
     check.report(
         "image(s) in no folder of a class",
         [not text for text in texts],

@@ -78,6 +78,11 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
     )
 
 
+def table_names(root: Path) -> list[str]:
+    """Lists the tables that lie in a folder itself."""
+    return [str(parts[0].relative_to(root)) for parts in _tables(root.iterdir())]
+
+
 def _tables(paths: Iterable[Path]) -> list[list[Path]]:
     """The tables among some files, each as the list of its parts."""
     tables = sorted(path for path in paths if is_table(path.name) and path.name[0] not in ".~")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import select
@@ -10,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -39,13 +40,30 @@ class ForConsole(logging.Filter):
         return ours and not getattr(record, "for_file", False)
 
 
+class Console(logging.StreamHandler[TextIO]):
+    """Writes log records to a standard stream. A full disk or a reader that left ends no training."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  the name is logging's
+        """Says nothing if the stream cannot be written to."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 @contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """Ends the program without a traceback if the reader of its output is gone, as in `galaxy --help | head`.
+def standard_streams() -> Iterator[None]:
+    """Lets a program run whatever its standard streams are.
+
+    A stream may be closed, and a terminal may lack letters. The reader of the output may leave, as in
+    `galaxy --help | head`, which ends the program without a traceback.
 
     Raises:
         SystemExit: The reader left. The status is the one that the signal SIGPIPE would have given.
     """
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # Python's name for a stream that is closed, as by `>&-`
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         try:
             yield

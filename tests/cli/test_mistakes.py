@@ -389,14 +389,15 @@ SETTINGS = (
     ),
     Case(
         "steps that nobody can count",
-        f"data=kaggle data.root={{root}} {NETWORK} "
-        "+callbacks.mine={{_target_:lightning.pytorch.callbacks.GradientAccumulationScheduler,scheduling:{{0:2}}}}",
-        ("GradientAccumulationScheduler changes the number of steps",),
+        f"data=kaggle data.root=/nowhere {NETWORK} "
+        "+callbacks.mine={{_target_:lightning.pytorch.callbacks.GradientAccumulationScheduler,"
+        "scheduling:{{0:2}}}}",
+        ("callbacks.mine is a GradientAccumulationScheduler, which changes the number of steps",),
     ),
     Case(
         "a folder with a table",
         "data=folder",
-        ("if they are in labels.csv, which lies there, use data=table",),
+        ("If the labels are in labels.csv, use data=table.",),
         damage=(content("labels.csv", b"id,smooth\n"),),
     ),
     Case(

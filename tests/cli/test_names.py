@@ -60,9 +60,7 @@ def test_the_latest_run_is_the_last_that_finished(runs: Path, capsys: pytest.Cap
     resumed = with_resumed(["resume=latest"])
     assert "hydra.run.dir='runs/sweep/2-odd'" in resumed
     RunFolder(runs / "runs" / "sweep" / "2-odd").write_result(Result(status="done"))
-    with pytest.raises(
-        UserError, match=r"^resume=latest: no run below .* can go on, because each has finished"
-    ):
+    with pytest.raises(UserError, match=r"^resume=latest: no run below .* can go on, because each"):
         with_resumed(["resume=latest"])
     shutil.rmtree("runs")
     with pytest.raises(UserError, match=r"^run=latest: no run below .* has finished"):
@@ -226,3 +224,16 @@ def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.startswith("Trains a model.")
+
+
+def test_bytes_that_are_no_text_and_a_lost_working_folder_are_named(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command("train.py", "hydra.run.dir=Gr\udcf6\udcdfe") == 1
+    assert "is no text in utf-8" in capsys.readouterr().err
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    monkeypatch.chdir(lost)
+    lost.rmdir()
+    assert command("train.py", "model=mean") == 1
+    assert "the working folder has been removed" in capsys.readouterr().err

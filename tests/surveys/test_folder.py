@@ -295,7 +295,8 @@ def test_classes_may_be_given_and_others_are_named(tmp_path: Path) -> None:
     ("files", "words"),
     [
         (["a.png", "b.png"], "holds 2 images and no folder of images"),
-        (["ring/a.png"], "holds ring; there must be two classes or more"),
+        (["ring/a.png"], "holds one folder of images, ring"),
+        (["images/a.png", "labels.csv"], "If the labels are in labels.csv, use data=table"),
         (["train/ring/a.png", "test/ring/b.png"], "splits are called test and train, not classes"),
         (["train/a.png", "Test/b.png", "extra/c.png"], "/Test, or put all images of a class"),
         (["Galaxy/ring/a.png", "Galaxy/spiral/b.png"], "/Galaxy."),
