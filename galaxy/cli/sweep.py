@@ -36,8 +36,8 @@ class Sweep(Callback):
         for note in Sweep.plan.notes:
             print(note)
         if Sweep.plan.complete:
-            # Hydra makes its sweeper after this. If the defaults of train.yaml chose an option of hydra/sweeper,
-            # no file of sweep/ could choose another.
+            # Hydra makes its sweeper after this. If the defaults of train.yaml chose an option of
+            # hydra/sweeper, no file of sweep/ could choose another.
             with read_write(config.hydra.sweeper):
                 config.hydra.sweeper._target_ = "hydra_plugins.galaxy_grid.Grid"
         jobs = Sweep.plan.jobs
