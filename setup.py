@@ -2,4 +2,5 @@
 
 from setuptools import find_packages, setup
 
-setup(packages=[*find_packages(include=["galaxy*"]), "galaxy.conf"])
+# Hydra looks for plugins in `hydra_plugins`, a package that has parts in several distributions.
+setup(packages=[*find_packages(include=["galaxy*"]), "galaxy.conf", "hydra_plugins"])

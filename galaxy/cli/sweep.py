@@ -11,8 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
+from galaxy.cli.search import conclude
 from galaxy.config.jobs import are_planned, planned_jobs
 from galaxy.config.overrides import key_of
+from galaxy.config.search import STUDY_FILE, is_search, read_space
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
 from galaxy.system.errors import UserError
 
@@ -31,9 +33,14 @@ class Sweep(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Makes the folder names of the jobs short: settings that all jobs share are left out."""
         Sweep.folder = Path(config.hydra.sweep.dir)
-        jobs = planned_jobs(GlobalHydra.instance().config_loader(), config)
-        Sweep.jobs = len(jobs) if are_planned(config) else 0
-        constant = set(jobs[0]).intersection(*jobs)
+        loader = GlobalHydra.instance().config_loader()
+        if is_search(config):
+            constant = set(read_space(loader, config, config.hydra.overrides.task).fixed)
+            Sweep.jobs = config.hydra.sweeper.n_trials
+        else:
+            jobs = planned_jobs(loader, config)
+            Sweep.jobs = len(jobs) if are_planned(config) else 0
+            constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)
         with read_write(config.hydra.overrides):
             # Hydra composes every job with these overrides.
@@ -72,7 +79,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
     except UserError:
         runs = []  # no job has begun yet
     records = [read_record(run) for run in runs]
-    done = sum(record.result.status == "done" for record in records)
+    done = sum(record.result.finished for record in records)
     configs = []
     for run in runs:
         with suppress(UserError):  # its record says that it is damaged
@@ -81,14 +88,20 @@ def summarise(folder: Path, planned: int = 0) -> int:
     trust = trust_arguments(*configs)
     with trusting(trusted_in(trust)[0]):
         print_groups(compare_runs(records))  # each error was shown when it happened
+        if is_searched := (folder / STUDY_FILE).exists():
+            missing = conclude(folder, planned)
     print(f"\nSweep folder: {folder}")
+    resume = f"Run what is missing with: {shlex.join(['galaxy', 'train', f'resume={folder}', *trust])}"
     total = max(len(runs), planned)
-    if done < total:
+    if is_searched:
+        if missing:
+            print(f"{missing} trials are not over, or still run elsewhere\n{resume}")
+    elif done < total:
         waiting = f", {total - len(runs)} of which did not begin" if len(runs) < total else ""
         print(
             f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
-            f"Run what is missing with: {shlex.join(['galaxy', 'train', f'resume={folder}', *trust])}"
+            f"{resume}"
         )
     if records:
         write_run_table(run_table(records), folder / "comparison.csv")
-    return total - done
+    return missing if is_searched else total - done

@@ -15,6 +15,7 @@ from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.overrides import key_of
 from galaxy.config.paths import CONF
+from galaxy.config.search import is_search, search_settings
 from galaxy.system.errors import UserError
 
 
@@ -31,6 +32,12 @@ def train(config: DictConfig) -> float:
 
     job = HydraConfig.get()
     in_sweep = job.mode == RunMode.MULTIRUN
+    is_bad = None
+    if in_sweep and is_search(HydraConfig.instance().cfg):
+        from galaxy.runs.study import Study  # noqa: PLC0415  Optuna is an extra
+
+        settings = search_settings(HydraConfig.instance().cfg)
+        is_bad = Study(Path(job.sweep.dir), settings).is_bad(job.job.num)
     settings = plain(config)
     root = settings["data"]["root"]
     if not isinstance(root, str):
@@ -48,6 +55,7 @@ def train(config: DictConfig) -> float:
         choices=dict(job.runtime.choices),
         overrides=[override for override in job.overrides.task if key_of(override) not in ("resume", "like")],
         in_sweep=in_sweep,
+        is_bad=is_bad,
     )
     trained = training.start()
     result = training.run.result() if trained is None else trained

@@ -30,6 +30,7 @@ from galaxy.config.composition import Composer
 from galaxy.config.origins import origin_of
 from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.recorded import Recorded, check_recorded
+from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.signatures import Parameter, Signature, signature_of
 from galaxy.system.errors import pasteable
 
@@ -72,16 +73,18 @@ def check_command_line(
     if recorded is not None:
         own = None if options.config_dir == recorded.config_dir else options.config_dir
         typed = Composer(_search_path(place, own), name, options.overrides)
-        jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
+        jobs = [options.overrides] if single else _sample(composer, config, options.overrides)
         check_recorded(composer, typed, jobs, options.overrides, recorded)
     if options.help or options.cfg or options.info:
         if problems := composer.compose(options.overrides)[1]:
             raise ConfigError(problems)
         return
     if single:
-        _check_jobs(composer, [options.overrides])
+        check_jobs(composer, [options.overrides])
+    elif config is not None and is_search(config):
+        _check_search(composer, config, options.overrides)
     elif config is None or are_planned(config):
-        _check_jobs(composer, _jobs(composer.loader, config, options.overrides))
+        check_jobs(composer, _jobs(composer.loader, config, options.overrides))
     _check_folders(options.overrides, single)
 
 
@@ -123,6 +126,23 @@ def are_planned(config: DictConfig) -> bool:
     return str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
 
 
+def _check_search(composer: Composer, config: DictConfig, arguments: Sequence[str]) -> None:
+    """Checks the settings and the space of a search: each choice, and both ends of each interval."""
+    search_settings(config)
+    space = read_space(composer.loader, config, arguments)
+    try:
+        check_jobs(composer, space.probes())
+    except ConfigError as error:
+        raise ConfigError(space.as_written(error.problems)) from None
+
+
+def _sample(composer: Composer, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:
+    """Lists the jobs of a sweep, or jobs that have all options of a search."""
+    if config is not None and is_search(config):
+        return read_space(composer.loader, config, arguments).probes()
+    return _jobs(composer.loader, config, arguments)
+
+
 def planned_jobs(loader: ConfigLoader, config: DictConfig) -> list[list[str]]:
     """Lists the overrides of each job of a sweep that is about to start.
 
@@ -161,7 +181,7 @@ def _choices(loader: ConfigLoader, argument: str) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> None:
+def check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> None:
     """Composes and checks each job.
 
     Raises:

@@ -213,6 +213,8 @@ def _cells(group: Group, test: bool, wide: bool) -> tuple[list[str], list[tuple[
     for row in group.rows:
         key = np.inf if row.mean is None else row.mean if group.mode == "min" else -row.mean
         style = "bold" if row.verdict == "best" and judged else None if len(row.values) else "red"
+        if style == "red" and all(record.result.status == "pruned" for record in row.records):
+            style = "yellow"  # a search has ended them on purpose
         ranked.append((float(key), _row_cells(group, row), style))
     for baseline, metrics in group.baselines.items():
         if group.metric in metrics:

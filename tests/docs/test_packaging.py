@@ -22,7 +22,7 @@ PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8
 # Packages that are declared although no file imports them: Lightning's logger writes through tensorboard,
 # MLflow's store in a file of SQLite needs two, and Kaggle's client imports six without declaring it.
 INDIRECT = {"tensorboard", "sqlalchemy", "alembic", "six"}
-EXTRAS = ("fits", "kaggle", "mlflow", "wandb")
+EXTRAS = ("fits", "kaggle", "mlflow", "search", "wandb")
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 COMPOSE = """
 from hydra import compose, initialize_config_dir
@@ -63,7 +63,7 @@ def test_everything_that_is_imported_is_declared_and_nothing_else() -> None:
 def test_every_pin_lies_in_the_declared_range() -> None:
     lines = (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = {canonicalize_name(line.name): line for line in map(Requirement, lines[1:])}
-    for declared in requirements("fits", "mlflow", "wandb", "dev"):
+    for declared in requirements("fits", "mlflow", "search", "wandb", "dev"):
         if declared.name != PYPROJECT["project"]["name"]:
             version = str(pins[canonicalize_name(declared.name)].specifier).removeprefix("==")
             assert declared.specifier.contains(version), declared
@@ -92,7 +92,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The content of a wheel, in a folder that Python can import from."""
     project, wheels, content = (tmp_path_factory.mktemp(name) for name in ("project", "wheels", "content"))
     ignored = shutil.ignore_patterns("__pycache__")
-    for name in ("galaxy", "conf"):
+    for name in ("galaxy", "conf", "hydra_plugins"):
         shutil.copytree(PROJECT / name, project / name, ignore=ignored)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, project)
@@ -117,7 +117,11 @@ def call(installed: Path, folder: Path, *arguments: str) -> str:
 
 
 def test_a_wheel_holds_every_module_and_every_option(installed: Path) -> None:
-    for folder, inside in (("galaxy", "galaxy"), ("conf", "galaxy/conf")):
+    for folder, inside in (
+        ("galaxy", "galaxy"),
+        ("conf", "galaxy/conf"),
+        ("hydra_plugins", "hydra_plugins"),
+    ):
         files = [f for f in (PROJECT / folder).rglob("*.*") if f.suffix in (".py", ".yaml")]
         names = [file.relative_to(PROJECT / folder) for file in files]
         assert [name for name in names if not (installed / inside / name).exists()] == []
