@@ -6,11 +6,13 @@ import copy
 import logging
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
@@ -20,7 +22,7 @@ from galaxy.config.jobs import check_jobs
 from galaxy.config.objective import settle
 from galaxy.config.overrides import config_dir_of, key_of
 from galaxy.config.problems import ConfigError
-from galaxy.config.search import read_space, search_settings
+from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.trust import trust_arguments
 from galaxy.runs.folder import Result, RunFolder
 from galaxy.system.files import write_text
@@ -52,28 +54,45 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
     study.begin(space, *_objective(config), _epochs(config, {d.key for d in space.dimensions}))
     write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
     composer = Composer(loader.get_search_path(), config.hydra.job.config_name, arguments)
-    for trial in study.trials(space):
-        overrides = [*space.fixed, *trial.overrides]
-        try:
-            check_jobs(composer, [overrides])
-        except ConfigError as error:
-            # Settings that are right each by itself may not fit each other.
-            log.warning("trial %d cannot run: %s: %s", trial.number, " ".join(trial.overrides), error)
-            study.tell(trial.number, Result(status="failed", error=str(error)))
-            continue
-        (job,) = launcher.launch([overrides], initial_job_idx=trial.number)
-        study.tell(trial.number, *_outcome(job))
+    # Closing frees the lock of a trial at once, whatever ends the program.
+    with closing(study.trials(space)) as trials:
+        for trial in trials:
+            overrides = [*space.fixed, *trial.overrides]
+            try:
+                check_jobs(composer, [overrides])
+            except ConfigError as error:
+                # Settings that are right each by itself may not fit each other.
+                log.warning("trial %d cannot run: %s", trial.number, error)
+                study.tell(trial.number, Result(status="failed", error=str(error)))
+                continue
+            (job,) = launcher.launch([overrides], initial_job_idx=trial.number)
+            study.tell(trial.number, *_outcome(job))
 
 
-def conclude(folder: Path, planned: int) -> int:
+def judge_of_job() -> Callable[[int, float], bool] | None:
+    """Returns what decides whether to end the job that Hydra is running; None if it is no trial of a search.
+
+    It is called with the number of epochs trained and the objective.
+    """
+    config: Any = HydraConfig.instance().cfg
+    if not is_search(config):
+        return None
+    from galaxy.runs.study import Study  # noqa: PLC0415  Optuna is an extra
+
+    hydra = config.hydra
+    return Study(Path(hydra.sweep.dir), search_settings(config)).is_bad(hydra.job.num)
+
+
+def conclude(folder: Path, planned: int, resume: str) -> int:
     """Prints what a search has found so far.
 
     Args:
         folder: The folder of the sweep.
         planned: The number of trials that were asked for.
+        resume: The command that goes on with the search.
 
     Returns:
-        The number of trials that are not over.
+        The number of trials that are not over, or of all if none is done.
 
     Raises:
         UserError: The file of the study is damaged.
@@ -92,8 +111,13 @@ def conclude(folder: Path, planned: int) -> int:
         run = RunFolder(folder / best.folder)
         print(f"Best trial: {best.number}, {report.metric} {best.value:.5f}, in {run.path}\nIts command:")
         print(f"  {shlex.join(_command(run))}")
-    over = sum(trial.status != "running" for trial in report.trials)
-    return max(planned, len(report.trials)) - over
+    else:
+        print("No trial is done; train.log in a trial's folder says more")
+    total = max(planned, len(report.trials))
+    missing = total - sum(trial.status != "running" for trial in report.trials)
+    if missing:
+        print(f"{missing} of {total} trials are not over, or still run elsewhere. Go on with: {resume}")
+    return missing if best is not None else total
 
 
 def _command(run: RunFolder) -> list[str]:

@@ -88,20 +88,18 @@ def summarise(folder: Path, planned: int = 0) -> int:
     trust = trust_arguments(*configs)
     with trusting(trusted_in(trust)[0]):
         print_groups(compare_runs(records))  # each error was shown when it happened
-        if is_searched := (folder / STUDY_FILE).exists():
-            missing = conclude(folder, planned)
-    print(f"\nSweep folder: {folder}")
-    resume = f"Run what is missing with: {shlex.join(['galaxy', 'train', f'resume={folder}', *trust])}"
+    resume = shlex.join(["galaxy", "train", f"resume={folder}", *trust])
     total = max(len(runs), planned)
-    if is_searched:
-        if missing:
-            print(f"{missing} trials are not over, or still run elsewhere\n{resume}")
-    elif done < total:
+    missing = total - done
+    if is_searched := (folder / STUDY_FILE).exists():
+        missing = conclude(folder, planned, resume)
+    print(f"\nSweep folder: {folder}")
+    if missing and not is_searched:
         waiting = f", {total - len(runs)} of which did not begin" if len(runs) < total else ""
         print(
-            f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
-            f"{resume}"
+            f"{missing} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
+            f"Run what is missing with: {resume}"
         )
     if records:
         write_run_table(run_table(records), folder / "comparison.csv")
-    return missing if is_searched else total - done
+    return missing

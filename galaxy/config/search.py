@@ -1,7 +1,7 @@
 """What a search draws from, and how: the node `hydra.sweeper` of conf/hydra/sweeper/optuna.yaml.
 
-A search space is written in the words of Hydra's grammar, in `hydra.sweeper.params` or on the command line. It
-is read and checked here without Optuna, before anything starts.
+A search space is written in the words of Hydra's grammar, in `hydra.sweeper.params` or on the command line.
+It is read and checked here without Optuna, before anything starts.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ SWEEPER = "hydra_plugins.galaxy_search.Search"
 STUDY_FILE = "study.journal"
 # Trials that differ in these could not be compared, or would not be jobs of one sweep.
 _NOT_SEARCHED = ("objective", "resume", "like", "trust", "hydra", "sweep", "experiment")
+_EMPTY = "holds no two numbers: the first must be smaller than the second"
 # The packages that a search imports, and what to install for them.
 _PACKAGES = {"optuna": "'galaxy-morphology[search]'", "cmaes": "cmaes"}
 
@@ -253,8 +254,10 @@ def _range(value: RangeSweep) -> tuple[float, float, float]:
     assert value.start is not None
     assert value.stop is not None
     start, stop, step = value.start, value.stop, value.step
-    # The tenth that a range of floats ends before may be reached or not, as rounding has it.
+    # Rounding must not decide whether range(0,1,0.1) reaches 1.
     count = math.ceil((stop - start) / step - 1e-9) if step else 0
+    if count < 2:
+        raise ValueError(_EMPTY)
     last = start + (count - 1) * step
     if not isinstance(start, int) or not isinstance(step, int):
         start, last, step = float(start), round(float(last), 12), float(step)
@@ -263,8 +266,8 @@ def _range(value: RangeSweep) -> tuple[float, float, float]:
 
 def _checked(dimension: Dimension) -> Dimension:
     low, high = dimension.low, dimension.high
-    if not (math.isfinite(low) and math.isfinite(high) and low < high) or dimension.step == 0:
-        raise ValueError("holds no two numbers: the first must be smaller than the second")
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(_EMPTY)
     if dimension.log and low <= 0:
         raise ValueError(
             f"begins at {low:g}, which has no logarithm: begin above 0, or leave out tag(log, ...)"

@@ -25,7 +25,7 @@ class SearchTrial:
         best: The best objective of the trials up to this one that are done; None before there is one.
         settings: The settings that were drawn, by their keys.
         validated: The objective after each epoch.
-        folder: The name of its run folder; None as long as it runs, and if its settings do not fit each other.
+        folder: The name of its run folder; None while it runs, and if its settings do not fit each other.
         same_as: The number of the earlier trial whose settings and value it repeats.
     """
 

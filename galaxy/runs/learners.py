@@ -1,8 +1,8 @@
 """The two ways in which a model learns: step by step with a trainer, or in one go.
 
 Both kinds of learner answer the same questions: how many `epochs` and `steps` they have trained, on which
-`device`, at which `precision` and speed (`images_per_second`), the `best_score` by which the best checkpoint was
-chosen, and whether a search has `pruned` the training; None is where that does not apply.
+`device`, at which `precision` and speed (`images_per_second`), the `best_score` by which the best checkpoint
+was chosen, and whether a search has `pruned` the training; None is where that does not apply.
 """
 
 from __future__ import annotations

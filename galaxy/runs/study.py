@@ -1,9 +1,9 @@
 """The study of a search: what Optuna remembers of its trials, in a file in the folder of the sweep.
 
-The file is a journal, to which each process that works on the search adds lines. SQLite would need locks that many
-shared file systems of clusters lack or do badly. For the journal it is enough that a file can be made that must
-not exist (NFS 3 and later, Lustre). A trial's own lock says whether a process still runs it, so that another may
-take over the trials of killed processes.
+The file is a journal, to which each process that works on the search adds lines. SQLite would need locks that
+many shared file systems lack or do badly. For the journal it is enough that a file can be made that
+must not exist (NFS 3 and later, Lustre). A trial's own lock says whether a process still runs it, so that
+another may take over the trials of killed processes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from galaxy.config.objective import Direction
@@ -102,11 +103,13 @@ class Study:
         fixed = {key_of(o): o for o in space.fixed if key_of(o) not in _OF_ONE_START and not _of_hydra(o)}
         searched = {dimension.element: dimension.text for dimension in space.dimensions}
         content = {"metric": metric, "mode": mode, "epochs": epochs, "fixed": fixed, "space": searched}
+        if not self._path.exists() and (self.folder / "multirun.yaml").exists():
+            raise UserError(f"{self.folder} holds a sweep that is no search: give another hydra.sweep.dir")
         with locked(self.folder / ".study.lock"):
             if self._path.exists():
                 _drop_unfinished_line(self._path, self._file_lock)
             storage = open_journal(self._path, self._file_lock)
-            direction = "minimize" if mode == "min" else "maximize"
+            direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
             study = optuna.create_study(
                 study_name=NAME, storage=storage, direction=direction, load_if_exists=True
             )
@@ -115,11 +118,11 @@ class Study:
                 study.set_user_attr(_CONTENT, content)
         if differing := list(differences(study.user_attrs[_CONTENT], content)):
             raise UserError(
-                f"{self.folder} holds another search, which this one cannot go on with:\n{listing(differing)}\n"
-                "Give another hydra.sweep.dir for a new search"
+                f"{self.folder} holds another search, which this one cannot go on with:\n"
+                f"{listing(differing)}\nGive another hydra.sweep.dir for a new search"
             )
 
-    def trials(self, space: Space) -> Iterator[Trial]:
+    def trials(self, space: Space) -> Generator[Trial, None, None]:
         """Yields the trials that this process is to run, until all processes together have begun all of them.
 
         First come the trials that killed processes have left behind. No other process gets a trial while the
@@ -149,15 +152,15 @@ class Study:
         if result.status in ("running", "interrupted"):
             return
         trial = self._trial(number)
-        for key, value in (("status", result.status), ("folder", folder), ("error", result.error)):
-            if value is not None:
-                trial.set_user_attr(key, value)
+        for key, text in (("status", result.status), ("folder", folder), ("error", result.error)):
+            if text is not None:
+                trial.set_user_attr(key, text)
         if result.status == "pruned":
             self.study.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
             return
         value = None if result.objective is None else result.objective["value"]
         if result.status != "done" or value is None or math.isnan(value):
-            value = math.inf if self.study.direction == optuna.study.StudyDirection.MINIMIZE else -math.inf
+            value = math.inf if self.study.direction == StudyDirection.MINIMIZE else -math.inf
         self.study.tell(number, value, skip_if_finished=True)
 
     def is_bad(self, number: int) -> Callable[[int, float], bool]:
@@ -214,8 +217,8 @@ class Study:
                 low, high = int(dimension.low), int(dimension.high)
                 trial.suggest_int(dimension.key, low, high, step=int(dimension.step or 1), log=dimension.log)
             else:
-                low, high = dimension.low, dimension.high
-                trial.suggest_float(dimension.key, low, high, step=dimension.step, log=dimension.log)
+                bounds = dimension.low, dimension.high
+                trial.suggest_float(dimension.key, *bounds, step=dimension.step, log=dimension.log)
         frozen = self._frozen(trial.number)
         for other in self.study.get_trials(deepcopy=False, states=_FINISHED):
             if other.params == frozen.params:
@@ -307,7 +310,7 @@ def read_study(path: Path) -> tuple[optuna.Study, str, Direction]:
 
 
 def _drop_unfinished_line(path: Path, lock: JournalFileOpenLock) -> None:
-    """Removes the end of a line that a killed process has left, because the next line would be added to it."""
+    """Removes the beginning of a line that a killed process has left: the next one would be added to it."""
     lock.acquire()
     try:
         content = path.read_bytes()

@@ -2,16 +2,19 @@
 
 import pytest
 
-from galaxy.config import ConfigError
-from tests.config.test_every_option import composed
+from galaxy.config import ConfigError, check_command_line
+from galaxy.config.paths import CONF
 
-ROOT = "data.root=x"
+
+def check(*overrides: str) -> None:
+    """Checks a sweep as the command line does."""
+    check_command_line(check, str(CONF), "train", ["-m", "data.root=x", *overrides])
 
 
 def mistakes(*overrides: str) -> str:
     """The message about a search with these overrides."""
     with pytest.raises(ConfigError) as error:
-        composed("-m", "sweep=search", ROOT, *overrides)
+        check("sweep=search", *overrides)
     return str(error.value)
 
 
@@ -51,7 +54,15 @@ def test_a_space_without_anything_to_search_is_refused() -> None:
 
 def test_an_interval_belongs_to_a_search() -> None:
     with pytest.raises(ConfigError, match=r"only a search draws from: add sweep=search"):
-        composed("-m", ROOT, "optimizer.lr=interval(1e-4,1e-2)")
+        check("optimizer.lr=interval(1e-4,1e-2)")
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["crop.size=range(64,32,-8)", "optimizer.lr=range(0.1,1,0.1)", "crop.size=tag(log,int(interval(32,64)))"],
+)
+def test_every_kind_of_dimension_is_read(override: str) -> None:
+    check("sweep=search", override)
 
 
 @pytest.mark.parametrize("missing", ["optuna", "cmaes"])

@@ -187,9 +187,7 @@ def test_an_epoch_that_a_resumed_training_repeats_is_reported_once(tmp_path: Pat
 
 def test_a_folder_holds_one_search(tmp_path: Path) -> None:
     opened(tmp_path)
-    with pytest.raises(
-        UserError, match=r"(?s)holds another search.*space.model was \"choice.*hydra.sweep.dir"
-    ):
+    with pytest.raises(UserError, match=r'(?s)another search.*space.model was "choice.*hydra.sweep.dir'):
         opened(tmp_path, CHOICES)
 
 
