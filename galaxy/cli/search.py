@@ -62,8 +62,9 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
                 check_jobs(composer, [overrides])
             except ConfigError as error:
                 # Settings that are right each by itself may not fit each other.
-                log.warning("trial %d cannot run: %s", trial.number, error)
-                study.tell(trial.number, Result(status="failed", error=str(error)))
+                text = "; ".join(f"{problem.key} {problem.text}" for problem in error.problems)
+                log.warning("trial %d cannot run: %s", trial.number, text)
+                study.tell(trial.number, Result(status="failed", error=text))
                 continue
             (job,) = launcher.launch([overrides], initial_job_idx=trial.number)
             study.tell(trial.number, *_outcome(job))

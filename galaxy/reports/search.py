@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -98,11 +99,14 @@ def read_search(folder: Path) -> SearchReport | None:
 def _importance(study: Any) -> dict[str, float]:
     import optuna  # noqa: PLC0415  an extra
 
-    try:
-        found = optuna.importance.get_param_importances(study)
-    except (ValueError, RuntimeError):  # there are too few trials, or all have the same value
-        return {}
-    return {} if not all(np.isfinite(list(found.values()))) else found
+    with warnings.catch_warnings():
+        # Optuna warns if the trials do not tell the settings apart, and gives each the same share.
+        warnings.simplefilter("error", UserWarning)
+        try:
+            found = optuna.importance.get_param_importances(study)
+        except (ValueError, RuntimeError, UserWarning):  # there are too few trials
+            return {}
+    return found if np.isfinite(list(found.values())).all() else {}
 
 
 def _to_minimise(value: float | None, mode: Direction) -> float:

@@ -114,7 +114,6 @@ class Study:
                 study_name=NAME, storage=storage, direction=direction, load_if_exists=True
             )
             if _CONTENT not in study.user_attrs:
-                study.set_metric_names([metric])
                 study.set_user_attr(_CONTENT, content)
         if differing := list(differences(study.user_attrs[_CONTENT], content)):
             raise UserError(
