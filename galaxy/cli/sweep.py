@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
+from galaxy.cli.search import conclude
 from galaxy.config.overrides import key_of
 from galaxy.config.plan import Plan
+from galaxy.config.search import STUDY_FILE
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
 from galaxy.runs.folder import SWEEP_JOBS
 from galaxy.system.errors import UserError
@@ -60,7 +62,7 @@ class Sweep(Callback):
 
 def planned() -> int:
     """Returns the number of jobs of the sweep; 0 where it is not known before its end."""
-    return len(Sweep.plan.jobs) if Sweep.plan is not None and Sweep.plan.complete else 0
+    return 0 if Sweep.plan is None else Sweep.plan.count or 0
 
 
 def summarise(folder: Path, planned: int = 0) -> int:
@@ -88,7 +90,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
     except UserError:
         runs = []  # no job has begun yet
     records = [read_record(run) for run in runs]
-    done = sum(record.result.status == "done" for record in records)
+    done = sum(record.result.finished for record in records)
     configs = []
     for run in runs:
         with suppress(UserError):  # its record says that it is damaged
@@ -101,16 +103,20 @@ def summarise(folder: Path, planned: int = 0) -> int:
         text = markdown(groups)
     # Every other error was shown when it happened.
     print_errors([record for record in records if not record.values])
-    print(f"\nSweep folder: {folder}")
+    resume = shlex.join(["galaxy", "train", f"resume={folder}", *trust])
     total = max(len(runs), planned)
-    if done < total:
+    missing = total - done
+    if is_searched := (folder / STUDY_FILE).exists():
+        missing = conclude(folder, planned, resume)
+    print(f"\nSweep folder: {folder}")
+    if missing and not is_searched:
         waiting = f", {total - len(runs)} of which did not begin" if len(runs) < total else ""
         print(
-            f"{total - done} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
-            f"Run what is missing with: {shlex.join(['galaxy', 'train', f'resume={folder}', *trust])}"
+            f"{missing} of {total} jobs did not finish{waiting}; train.log in a job's folder says more\n"
+            f"Run what is missing with: {resume}"
         )
     if records:
         write_run_table(run_table(records), folder / "comparison.csv")
     if any(run.events() for run in runs):
         write_comparison(folder, text)
-    return total - done
+    return missing

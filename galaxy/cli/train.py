@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from galaxy.cli.arguments import with_recorded
 from galaxy.cli.program import reporting, run
+from galaxy.cli.search import judge_of_job
 from galaxy.config import plain
 from galaxy.config.overrides import key_of
 from galaxy.config.paths import CONF
@@ -48,14 +49,16 @@ def train(config: DictConfig) -> float:
         choices=dict(job.runtime.choices),
         overrides=[override for override in job.overrides.task if key_of(override) not in ("resume", "like")],
         in_sweep=in_sweep,
+        is_bad=judge_of_job() if in_sweep else None,
     )
     trained = training.start()
     result = training.run.result() if trained is None else trained
-    if result.status == "done":
+    if result.finished:
         console = Console()
-        if trained is not None or not in_sweep:  # the table at the end of the sweep shows the run as well
+        # The table at the end of a sweep shows the run as well, and a pruned one has no result.
+        if result.status == "done" and (trained is not None or not in_sweep):
             console.print(result_table(training.run, result))
-        note = " (done before)" if trained is None else ""
+        note = f" ({result.status} before)" if trained is None else ""
         folder = f"Run folder: {training.run.path}{note}"
         console.print(folder, markup=False, highlight=False, soft_wrap=True)
     return result.to_minimise

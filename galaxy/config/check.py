@@ -61,6 +61,18 @@ def check(config: DictConfig, top: Signature) -> list[Problem]:
     return _Check(config).run(top)
 
 
+def check_node(config: DictConfig, key: str, signature: Signature, owner: str) -> list[Problem]:
+    """Lists what is wrong with the names and types in one node that Hydra itself reads.
+
+    Args:
+        config: The composed configuration with its `hydra` node.
+        key: The key of the node.
+        signature: What the node may hold.
+        owner: What takes it, for messages.
+    """
+    return _Check(config).run_node(key, signature, owner)
+
+
 class _Check:
     def __init__(self, config: DictConfig) -> None:
         self.config = config
@@ -87,6 +99,11 @@ class _Check:
         # A wrong value is reported where it stands, but not where `${...}` copies it.
         wrong = {problem.key for problem in self.problems}
         return [problem for problem in self.problems if not self.copies.get(problem.key, set()) & wrong]
+
+    def run_node(self, key: str, signature: Signature, owner: str) -> list[Problem]:
+        parent, _, name = key.rpartition(".")
+        self._bind(key, self._value(OmegaConf.select(self.config, parent), name, key), signature, owner)
+        return self.problems
 
     def _report(
         self, key: str, text: str, allowed: Iterable[str] = (), word: str | None = None, at: str = ""

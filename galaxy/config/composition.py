@@ -275,6 +275,8 @@ def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
         return None, Problem(argument, text, OVERRIDES, source=argument)
     if override.is_sweep_override():
         text = "gives several values: add -m to run one job for each"
+        if not override.is_discrete_sweep():
+            text = "is an interval, which only a search draws from: add sweep=search"
         if override.is_hydra_override():
             text = "gives several values, but a sweep cannot vary the settings of Hydra"
         return override, Problem(argument, text, source=argument)

@@ -32,6 +32,7 @@ from galaxy.config.overrides import key_of
 from galaxy.config.plan import Job, Plan, distinct
 from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.recorded import Recorded, check_recorded
+from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.signatures import Parameter, Signature, signature_of
 from galaxy.system.errors import pasteable
 
@@ -77,16 +78,18 @@ def check_command_line(
     if recorded is not None:
         own = None if options.config_dir == recorded.config_dir else options.config_dir
         typed = Composer(_search_path(place, own), name, options.overrides)
-        jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
+        jobs = [options.overrides] if single else _sample(composer, config, options.overrides)
         check_recorded(composer, typed, jobs, options.overrides, recorded)
     if options.help or options.cfg or options.info:
         if problems := composer.compose(options.overrides)[1]:
             raise ConfigError(problems)
         return None
+    _check_folders(options.overrides, single)
+    if config is not None and not single and is_search(config):
+        return _search(composer, config, options.overrides)
     jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
     planned = single or config is None or str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
-    checked = _check_jobs(composer, jobs) if planned else []
-    _check_folders(options.overrides, single)
+    checked = check_jobs(composer, jobs) if planned else []
     if single:
         return None
     return distinct(checked) if planned else Plan(jobs, complete=False)
@@ -125,6 +128,24 @@ def _search_path(place: tuple[Any, ...], config_dir: str | None) -> ConfigSearch
     return search_path
 
 
+def _search(composer: Composer, config: DictConfig, arguments: Sequence[str]) -> Plan:
+    """Checks the settings and the space of a search: each choice, and both ends of each interval."""
+    settings = search_settings(config)
+    space = read_space(composer.loader, config, arguments)
+    try:
+        check_jobs(composer, space.probes())
+    except ConfigError as error:
+        raise ConfigError(space.as_written(error.problems)) from None
+    return Plan(space.probes(), complete=False, count=settings.n_trials)
+
+
+def _sample(composer: Composer, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:
+    """Lists the jobs of a sweep, or jobs that have all options of a search."""
+    if config is not None and is_search(config):
+        return read_space(composer.loader, config, arguments).probes()
+    return _jobs(composer.loader, config, arguments)
+
+
 def _jobs(loader: ConfigLoader, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:
     """Expands `hydra.sweeper.params` and the arguments of a sweep as Hydra's basic sweeper does."""
     params = dict(config.hydra.sweeper.params or {}) if config is not None else {}
@@ -153,7 +174,7 @@ def _choices(loader: ConfigLoader, argument: str) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Job]:
+def check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Job]:
     """Composes and checks each job.
 
     Raises:

@@ -21,14 +21,17 @@ class Plan:
     """The jobs of a sweep.
 
     Attributes:
-        jobs: The overrides of each job that is run.
-        complete: Whether these are all jobs. Other sweepers than Hydra's own choose as they go.
+        jobs: The overrides of each job that is run, or of jobs that have all settings of a sweeper that
+            chooses as it goes.
+        complete: Whether these are the jobs. Other sweepers than Hydra's own choose as they go.
+        count: The number of jobs that are run; None if it is not known.
         left_out: The places, among all combinations, of the jobs that are not run.
         notes: A line for each model that ignores what a sweep varies.
     """
 
     jobs: Sequence[Sequence[str]]
     complete: bool = True
+    count: int | None = None
     left_out: frozenset[int] = frozenset()
     notes: tuple[str, ...] = ()
 
@@ -71,7 +74,7 @@ def distinct(jobs: Sequence[Job]) -> Plan:
     repeated = [[jobs[place] for place in places] for places in alike.values() if len(places) > 1]
     left_out = frozenset(place for places in alike.values() for place in places[1:])
     kept = [job.overrides for place, job in enumerate(jobs) if place not in left_out]
-    return Plan(kept, True, left_out, tuple(_notes(repeated)))
+    return Plan(kept, True, len(kept), left_out, tuple(_notes(repeated)))
 
 
 def _notes(repeated: Sequence[Sequence[Job]]) -> Iterator[str]:

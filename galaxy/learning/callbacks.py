@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from statistics import median_high
 from typing import Any
 
@@ -72,3 +73,40 @@ class Throughput(pl.Callback):
             seconds = time.perf_counter() - self._started
             self._speeds.append(self._epoch_images * trainer.world_size / seconds)
             pl_module.log(self.METRIC, self._speeds[-1], on_step=False, on_epoch=True, batch_size=1)
+
+
+class Pruning(pl.Callback):
+    """Ends a training early that a search has given up.
+
+    Optuna's own callback (`optuna_integration.PyTorchLightningPruningCallback`) raises an exception in the
+    middle of the training, so that no checkpoint is written, and cannot report an epoch again that a resumed
+    training repeats.
+
+    Args:
+        monitor: The metric that is reported after each epoch with a validation.
+        is_bad: Called with the number of epochs trained and the metric. It says whether to stop.
+
+    Attributes:
+        pruned: Whether the training was given up.
+    """
+
+    def __init__(self, monitor: str, is_bad: Callable[[int, float], bool]) -> None:
+        self.monitor = monitor
+        self.is_bad = is_bad
+        self.pruned = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the decision, for a training that is killed before it has been written down elsewhere."""
+        return {"pruned": self.pruned}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the decision up again."""
+        self.pruned = state_dict["pruned"]
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Reports the metric, and asks the trainer to stop after this epoch if others do better."""
+        value = trainer.callback_metrics.get(self.monitor)
+        if trainer.sanity_checking or self.pruned or value is None:
+            return
+        self.pruned = self.is_bad(trainer.current_epoch + 1, float(value))
+        trainer.should_stop |= self.pruned

@@ -322,8 +322,8 @@ def _judged(group: Group) -> bool:
 def _style(group: Group, line: Line) -> str | None:
     if line.row is None:
         return "dim"
-    if not len(line.row.values):
-        return "red"
+    if not len(line.row.values):  # a search has ended pruned runs on purpose
+        return "yellow" if all(r.result.status == "pruned" for r in line.row.records) else "red"
     return "bold" if line.row.verdict == "best" and _judged(group) else None
 
 

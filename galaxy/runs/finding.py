@@ -60,7 +60,7 @@ def find_unfinished() -> RunFolder:
     for run in runs:
         # A run that failed before its first checkpoint has nothing to go on with.
         if _result(run).status in ("running", "interrupted") or (
-            _result(run).status != "done" and run.last.exists()
+            not _result(run).finished and run.last.exists()
         ):
             return run
     if not runs:

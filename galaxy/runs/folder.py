@@ -67,7 +67,7 @@ RESUMABLE_SETTINGS = (
     "trainer.enable_progress_bar",
 )
 
-Status = Literal["running", "done", "failed", "diverged", "interrupted"]
+Status = Literal["running", "done", "pruned", "failed", "diverged", "interrupted"]
 
 
 class Objective(TypedDict):
@@ -83,7 +83,7 @@ class Result:
     """What `result.json` says.
 
     Attributes:
-        status: How the run ended.
+        status: How the run ended. A search ends a run early ("pruned") if others do better.
         metrics: The metrics of the best checkpoint: "val/rmse", "test/rmse", "test/rmse/q01", "test/r2" and
             so on. Runs on classes add "test/accuracy", "test/balanced_accuracy" and "test/f1".
         baselines: The metrics of simple predictors on the same galaxies, by the predictor's name: "mean" (the
@@ -113,6 +113,11 @@ class Result:
     checkpoint: str | None = None
     error: str | None = None
     objective: Objective | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run is over for good."""
+        return self.status in ("done", "pruned")
 
     @property
     def to_minimise(self) -> float:
@@ -215,7 +220,7 @@ class RunFolder:
                 f"{self.path} holds a run of another configuration, which cannot be resumed by this one:\n"
                 f"{listing(differing)}\n{self._way_on(config, overrides)}"
             )
-        if self.result().status != "done":
+        if not self.result().finished:
             again = provenance(config)
             resumed = [*self.meta().get("resumed", []), {key: again[key] for key in ("command", "commit")}]
             self.add_meta(resumed=resumed)

@@ -1,8 +1,9 @@
 """The two ways in which a model learns: step by step with a trainer, or in one go.
 
 Both kinds of learner answer the same questions: how many `epochs` and `steps` they have trained, on which
-`device`, at which `precision` and speed (`images_per_second`), how many `parameters` the network has, and the
-`best_score` by which the best checkpoint was chosen; None is where that does not apply.
+`device`, at which `precision` and speed (`images_per_second`), how many `parameters` the network has, the
+`best_score` by which the best checkpoint was chosen, and whether a search has `pruned` the training; None is
+where that does not apply.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from galaxy.config.instantiation import naming
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
 from galaxy.learning import checkpoint_files
-from galaxy.learning.callbacks import Throughput
+from galaxy.learning.callbacks import Pruning, Throughput
 from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import GalaxyTask, count_steps
@@ -47,6 +48,7 @@ class FitsInOneGo:
     images_per_second = None
     parameters = None
     precision = None
+    pruned = False
     device = torch.device("cpu")
     steps = 1
 
@@ -118,6 +120,14 @@ class TrainsByGradients:
             if isinstance(callback, ModelCheckpoint) and Path(callback.best_model_path).resolve() == best:
                 return None if callback.best_model_score is None else float(callback.best_model_score)
         return None
+
+    @property
+    def pruned(self) -> bool:
+        """Whether a search has ended the training early."""
+        return any(
+            isinstance(callback, Pruning) and callback.pruned
+            for callback in self.trainer.callbacks  # type: ignore[attr-defined]
+        )
 
     @property
     def precision(self) -> str:

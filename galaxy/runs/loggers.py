@@ -40,7 +40,7 @@ _PACKAGES = ("lightning", "wandb", "mlflow", "sqlalchemy", "pydantic_core")
 _WANDB_TAG = 64  # W&B refuses longer tags
 _MLFLOW_BATCH = 100  # MLflow refuses more parameters at once
 # W&B's own code for Ctrl-C is 255. Any code but 0 marks the run as failed.
-_WANDB_EXIT_CODES = {"done": 0, "interrupted": 255}
+_WANDB_EXIT_CODES = {"done": 0, "pruned": 0, "interrupted": 255}
 
 
 def open_loggers(
@@ -161,7 +161,7 @@ def close_loggers(loggers: Sequence[Logger], status: Status) -> None:
             if isinstance(logger, MLFlowLogger) and status == "interrupted":
                 logger.finalize("KILLED")  # MLflow's own word; Lightning passes it on
             else:
-                logger.finalize("success" if status == "done" else "failed")
+                logger.finalize("success" if status in ("done", "pruned") else "failed")
             if isinstance(logger, WandbLogger):
                 _finish_wandb(status)
         except Exception as error:

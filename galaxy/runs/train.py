@@ -7,7 +7,7 @@ import math
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lightning.pytorch.loggers import Logger
@@ -60,6 +60,8 @@ class TrainingRun:
         like: The folder of the run whose settings this one began with, for meta.json; None for no other run.
         in_sweep: Whether other jobs follow. Then a failure is written down instead of raised, and a job that
             was begun before goes on, or is left alone if it is done.
+        is_bad: Whether a search gives the run up after so many epochs with such an objective; None without a
+            search.
     """
 
     run: RunFolder
@@ -69,12 +71,13 @@ class TrainingRun:
     resume: bool
     like: str | None
     in_sweep: bool
+    is_bad: Callable[[int, float], bool] | None = None
 
     def start(self) -> Result | None:
         """Trains the model, or brings a run that was begun before to its end.
 
         Returns:
-            The result; None if the run was done before, so that nothing was trained.
+            The result; None if the run was done or pruned before, so that nothing was trained.
 
         Raises:
             UserError: The data or the settings are wrong, or the loss diverged.
@@ -90,7 +93,7 @@ class TrainingRun:
             self.run.begin(self.config, self.overrides, self.choices, resume)
             if self.like is not None:
                 self.run.add_meta(like=self.like)
-            if self.run.result().status == "done":
+            if self.run.result().finished:
                 return None
             result = self._attempt(interruption)
             interruption.raise_if_asked()  # a failed job of a sweep returns without answering a signal
@@ -109,12 +112,15 @@ class TrainingRun:
             loggers += self._loggers("" if progress is None else progress.metrics)
             warn_of_shares(self.config["data"].get("folds"), self.overrides)
             experiment = Experiment(
-                self.config, self.run.path, loggers, progress, interruption, self.in_sweep
+                self.config, self.run.path, loggers, progress, interruption, self.in_sweep, self.is_bad
             )
             model = self._fit(experiment, result, loggers)
-            self._score(experiment, model, result, loggers)
-            log_final(loggers, result, experiment.learner.steps)
-            result.status = "done"
+            if experiment.learner.pruned:
+                result.status = "pruned"
+            else:
+                self._score(experiment, model, result, loggers)
+                log_final(loggers, result, experiment.learner.steps)
+                result.status = "done"
         except BaseException as error:
             ends_program = not isinstance(error, Exception) or not self.in_sweep
             _write_down(error, result, ends_program)

@@ -81,6 +81,7 @@ def test_the_pages_show_every_command() -> None:
 def test_only_downloads_and_the_commands_of_others_are_not_run() -> None:
     programs = {" ".join(line.split()[:2]) for line in commands("not run")}
     others = {"make train", "make test", "source .venv/bin/activate", "pip install", "tensorboard --logdir"}
+    others.add("optuna-dashboard runs/search/study.journal")
     assert programs == {"galaxy fetch", *others}
 
 
@@ -193,6 +194,8 @@ def shortened(words: list[str], quick: list[str], simulated: Path) -> list[str]:
     words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
     if not any(word.startswith(("data=", "experiment=")) for word in words):
         words += [f"data.root={simulated}", "data.catalog.count=60", "data.catalog.workers=1"]
+    if "sweep=search" in words:
+        words.append("hydra.sweeper.n_trials=2")
     return words
 
 
@@ -218,6 +221,9 @@ def test_command_runs(
     line: str, ready: Path, prepared: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = shortened(filled(line, ready), quick, prepared.parent / "simulated")
+    if "resume=runs/search" in line:
+        begun = ["galaxy", "train", "sweep=search", "hydra.sweep.dir=runs/search"]
+        assert call(shortened(begun, quick, prepared.parent / "simulated"), monkeypatch) == 0
     if "resume=latest" in line:  # a run that was killed before it was scored
         (ready / "runs" / "first" / "result.json").unlink()
     assert call(words, monkeypatch) == 0

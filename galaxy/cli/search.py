@@ -1,0 +1,151 @@
+"""A search: it runs the trials of a study one after the other, and says at the end what it has found."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from omegaconf import DictConfig, OmegaConf
+
+from galaxy.config.composition import Composer
+from galaxy.config.jobs import check_jobs
+from galaxy.config.objective import settle
+from galaxy.config.overrides import config_dir_of, key_of
+from galaxy.config.problems import ConfigError
+from galaxy.config.search import is_search, read_space, search_settings
+from galaxy.config.trust import trust_arguments
+from galaxy.runs.folder import Result, RunFolder
+from galaxy.system.files import write_text
+
+log = logging.getLogger(__name__)
+
+# Shares of importance from fewer trials are little more than chance.
+FEW = 20
+
+
+def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]) -> None:
+    """Runs the trials that are missing. Other processes may work on the same search at the same time.
+
+    Args:
+        config: The configuration of the search, as Hydra composed it.
+        loader: Hydra's loader.
+        launcher: Runs a trial.
+        arguments: The overrides on the command line.
+
+    Raises:
+        UserError: The folder holds another search.
+    """
+    from galaxy.runs.study import Study  # noqa: PLC0415  Optuna is an extra
+
+    folder = Path(config.hydra.sweep.dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings, space = search_settings(config), read_space(loader, config, arguments)
+    study = Study(folder, settings)
+    study.begin(space, *_objective(config), _epochs(config, {d.key for d in space.dimensions}))
+    write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
+    composer = Composer(loader.get_search_path(), config.hydra.job.config_name, arguments)
+    # Closing frees the lock of a trial at once, whatever ends the program.
+    with closing(study.trials(space)) as trials:
+        for trial in trials:
+            overrides = [*space.fixed, *trial.overrides]
+            try:
+                check_jobs(composer, [overrides])
+            except ConfigError as error:
+                # Settings that are right each by itself may not fit each other.
+                text = "; ".join(f"{problem.key} {problem.text}" for problem in error.problems)
+                log.warning("trial %d cannot run: %s", trial.number, text)
+                study.tell(trial.number, Result(status="failed", error=text))
+                continue
+            (job,) = launcher.launch([overrides], initial_job_idx=trial.number)
+            study.tell(trial.number, *_outcome(job))
+
+
+def judge_of_job() -> Callable[[int, float], bool] | None:
+    """Returns what decides whether to end the job that Hydra is running; None if it is no trial of a search.
+
+    It is called with the number of epochs trained and the objective.
+    """
+    config: Any = HydraConfig.instance().cfg
+    if not is_search(config):
+        return None
+    from galaxy.runs.study import Study  # noqa: PLC0415  Optuna is an extra
+
+    hydra = config.hydra
+    return Study(Path(hydra.sweep.dir), search_settings(config)).is_bad(hydra.job.num)
+
+
+def conclude(folder: Path, planned: int, resume: str) -> int:
+    """Prints what a search has found so far.
+
+    Args:
+        folder: The folder of the sweep.
+        planned: The number of trials that were asked for.
+        resume: The command that goes on with the search.
+
+    Returns:
+        The number of trials that are not over, or of all if none is done.
+
+    Raises:
+        UserError: The file of the study is damaged.
+    """
+    from galaxy.reports.search import read_search  # noqa: PLC0415  Optuna is an extra
+
+    report = read_search(folder)
+    assert report is not None  # The search has made it.
+    states = Counter("repeated" if t.same_as is not None else t.status for t in report.trials)
+    print(f"\n{len(report.trials)} trials: {', '.join(f'{n} {state}' for state, n in states.items())}")
+    if report.importance:
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in report.importance.items())
+        few = ", which is few for such shares" if report.counted < FEW else ""
+        print(f"Importance of the settings, from {report.counted} trials{few}: {shares}")
+    if (best := report.best) is not None and best.folder is not None:
+        run = RunFolder(folder / best.folder)
+        print(f"Best trial: {best.number}, {report.metric} {best.value:.5f}, in {run.path}\nIts command:")
+        print(f"  {shlex.join(_command(run))}")
+    else:
+        print("No trial is done; train.log in a trial's folder says more")
+    total = max(planned, len(report.trials))
+    missing = total - sum(trial.status != "running" for trial in report.trials)
+    if missing:
+        print(f"{missing} of {total} trials are not over, or still run elsewhere. Go on with: {resume}")
+    return missing if best is not None else total
+
+
+def _command(run: RunFolder) -> list[str]:
+    """Returns the command that repeats a trial."""
+    overrides = run.overrides()
+    alone = ["hydra.mode=RUN"] if any(key_of(override) == "sweep" for override in overrides) else []
+    config_dir = config_dir_of(shlex.split(run.meta()["command"]))
+    return ["galaxy", "train", *config_dir, *overrides, *alone, *trust_arguments(run.config())]
+
+
+def _objective(config: DictConfig) -> tuple[str, Any]:
+    settled = copy.deepcopy(config)
+    settle(settled)
+    return settled.objective.metric, settled.objective.mode
+
+
+def _epochs(config: DictConfig, searched: set[str]) -> int | None:
+    return None if searched & {"trainer.max_epochs", "trainer"} else config.trainer.max_epochs
+
+
+def _outcome(job: JobReturn) -> tuple[Result, str]:
+    """Returns how a trial ended, and the name of its run folder."""
+    assert job.hydra_cfg is not None
+    run = RunFolder(Path(job.hydra_cfg.hydra.runtime.output_dir))
+    try:
+        _ = job.return_value  # Hydra raises here what the job raised.
+        return run.result(), run.path.name
+    except Exception as error:
+        log.exception("trial %s failed", run.path.name)
+        return Result(status="failed", error=str(error)), run.path.name
