@@ -41,7 +41,7 @@ class Sweep(Callback):
             # sweep/ could choose another.
             with read_write(config.hydra.sweeper):
                 config.hydra.sweeper._target_ = "hydra_plugins.galaxy_grid.Grid"
-        # Between jobs, and while jobs run in other processes, a signal ends the sweep at once, with its table.
+        # Between jobs, and while jobs run in other processes, a signal ends the sweep at once.
         Interruption().listen()
         jobs = Sweep.plan.jobs
         if count := planned():  # `galaxy compare --watch` waits for them

@@ -19,10 +19,11 @@ from galaxy.config.paths import CONF
 from tests.conftest import PROJECT
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-# Packages that are declared although no file imports them: Hydra finds its launcher itself, Lightning's logger writes through tensorboard,
-# MLflow's store in a file of SQLite needs two, and Kaggle's client imports six without declaring it.
+# Packages that are declared although no file imports them: Hydra finds its launcher by itself, Lightning's
+# logger writes through tensorboard, MLflow's store in a file of SQLite needs two, and Kaggle's client imports
+# six without declaring it.
 INDIRECT = {"hydra-joblib-launcher", "tensorboard", "sqlalchemy", "alembic", "six"}
-EXTRAS = ("fits", "joblib", "kaggle", "mlflow", "wandb")
+EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "wandb")
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 COMPOSE = """
 from hydra import compose, initialize_config_dir
