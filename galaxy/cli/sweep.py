@@ -18,6 +18,7 @@ from galaxy.config.trust import trust_arguments, trusted_in, trusting
 from galaxy.runs.folder import SWEEP_JOBS
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_json
+from galaxy.system.interruption import Interruption
 
 
 class Sweep(Callback):
@@ -38,10 +39,12 @@ class Sweep(Callback):
         for note in Sweep.plan.notes:
             print(note)
         if Sweep.plan.complete:
-            # Hydra makes its sweeper after this. If the defaults of train.yaml chose an option of
-            # hydra/sweeper, no file of sweep/ could choose another.
+            # Hydra makes its sweeper after this. If train.yaml chose an option of hydra/sweeper, no file of
+            # sweep/ could choose another.
             with read_write(config.hydra.sweeper):
                 config.hydra.sweeper._target_ = "hydra_plugins.galaxy_grid.Grid"
+        # Between jobs, and while jobs run in other processes, a signal ends the sweep at once.
+        Interruption().listen()
         jobs = Sweep.plan.jobs
         if count := planned():  # `galaxy compare --watch` waits for them
             write_json(Sweep.folder / SWEEP_JOBS, {"planned": count})

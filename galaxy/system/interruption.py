@@ -22,8 +22,11 @@ class Interrupted(BaseException):
     """
 
     def __init__(self, signum: int) -> None:
-        super().__init__(signal.Signals(signum).name)
+        super().__init__(signum)  # so that a job in another process can hand it on
         self.status = 128 + signum
+
+    def __str__(self) -> str:
+        return signal.Signals(self.args[0]).name
 
 
 class Interruption:
