@@ -13,9 +13,7 @@ from omegaconf import DictConfig, read_write
 from galaxy.config.overrides import key_of
 from galaxy.config.plan import Plan
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
-from galaxy.runs.folder import SWEEP_JOBS
 from galaxy.system.errors import UserError
-from galaxy.system.files import write_json
 from galaxy.system.interruption import Interruption
 
 
@@ -45,6 +43,10 @@ class Sweep(Callback):
         Interruption().listen()
         jobs = Sweep.plan.jobs
         if count := planned():  # `galaxy compare --watch` waits for them
+            # `--help` has no time for these.
+            from galaxy.runs.folder import SWEEP_JOBS  # noqa: PLC0415
+            from galaxy.system.files import write_json  # noqa: PLC0415
+
             write_json(Sweep.folder / SWEEP_JOBS, {"planned": count})
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)

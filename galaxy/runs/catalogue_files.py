@@ -48,10 +48,12 @@ def check_catalogue(path: Path) -> None:
     """Makes the folder of a catalogue, and checks that a file can be written there.
 
     Raises:
-        UserError: It cannot, `path` is a folder, or astropy is missing for its format.
+        UserError: It cannot, `path` is there already, or astropy is missing for its format.
     """
     if path.is_dir():
         raise UserError(f"out={path} is a folder, and its name ends as that of a table: give another name")
+    if path.exists():
+        raise UserError(f"out={path} is there already: remove it, or give another name")
     if path.suffix.lower() in _ASTROPY and importlib.util.find_spec("astropy") is None:
         raise UserError(
             f"out={path} is written with astropy, which is not installed.\n"
