@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="a metric of the validation split, such as val/r2 (default: the objective)",
     )
     parser.add_argument("--test", action="store_true", help="show the test split of every setting")
-    parser.add_argument("--all", action="store_true", help="show runs too that failed before they trained")
+    parser.add_argument("--all", action="store_true", help="show runs too that ended before they trained")
     parser.add_argument("--watch", action="store_true", help="follow runs until the last one is over")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with tables and charts")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write a row for each run")
@@ -68,8 +68,8 @@ def _compare(options: argparse.Namespace) -> int:
     print_groups(groups, options.test)
     print_errors(shown)
     if hidden := len(records) - len(shown):
-        few = "1 run failed before it trained; --all shows it"
-        print(f"\n{few if hidden == 1 else f'{hidden} runs failed before they trained; --all shows them'}")
+        few = "1 run ended before it trained; --all shows it"
+        print(f"\n{few if hidden == 1 else f'{hidden} runs ended before they trained; --all shows them'}")
     if options.html:
         from galaxy.reports.page.page import write_page  # noqa: PLC0415  it imports matplotlib
 

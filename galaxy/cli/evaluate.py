@@ -13,7 +13,7 @@ from galaxy.cli.arguments import with_inherited_data
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
-from galaxy.runs.catalogue_files import check_writable, is_catalogue
+from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
 
@@ -55,7 +55,7 @@ def evaluate_from_settings(
 
     folder = None if out is None else Path(out).expanduser()
     if folder is not None and is_catalogue(folder):
-        check_writable(folder)
+        check_catalogue(folder)
 
     # torch takes seconds to import; a mistake above is said at once.
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415

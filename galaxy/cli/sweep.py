@@ -10,14 +10,11 @@ from typing import Any, ClassVar
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
-from galaxy.cli.search import conclude
 from galaxy.config.overrides import key_of
 from galaxy.config.plan import Plan
 from galaxy.config.search import STUDY_FILE
 from galaxy.config.trust import trust_arguments, trusted_in, trusting
-from galaxy.runs.folder import SWEEP_JOBS
 from galaxy.system.errors import UserError
-from galaxy.system.files import write_json
 from galaxy.system.interruption import Interruption
 
 
@@ -47,6 +44,10 @@ class Sweep(Callback):
         Interruption().listen()
         jobs = Sweep.plan.jobs
         if count := planned():  # `galaxy compare --watch` waits for them
+            # `--help` has no time for these.
+            from galaxy.runs.folder import SWEEP_JOBS  # noqa: PLC0415
+            from galaxy.system.files import write_json  # noqa: PLC0415
+
             write_json(Sweep.folder / SWEEP_JOBS, {"planned": count})
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)
@@ -82,6 +83,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
         UserError: comparison.csv cannot be written.
     """
     # `--help` has no time for the import of pandas.
+    from galaxy.cli.search import conclude  # noqa: PLC0415
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
     from galaxy.reports.comparison_text import markdown, print_errors, print_groups  # noqa: PLC0415
     from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415

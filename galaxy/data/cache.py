@@ -360,7 +360,8 @@ class _Cache:
         if size > free:
             raise UserError(
                 f"The image cache needs {decimal(size)}; {decimal(free)} are free in {self.folder}.\n"
-                "Free some space (galaxy cache --prune), choose a smaller crop.size or limit the data."
+                "Free some space (galaxy cache --prune), choose another disk (data.cache=DIR) or a smaller "
+                "crop.size, or limit the data."
             )
         path = self.folder / f"{uuid4().hex}.shard"
         index: dict[str, list[Any]] = {"contents": [], "frames": [], "sides": [], "crcs": []}

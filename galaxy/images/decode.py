@@ -52,6 +52,7 @@ _TAIL = 1024
 _MOST_TAGS = 1000
 # The largest number of pixels that OpenCV decodes. A damaged size must not take all memory.
 _LARGEST = 2**30
+_MORE_THAN_ONE = "holds more than one picture: save the right one as a file of its own"
 # EXIF data begin with these bytes. They may say that a JPEG is to be turned.
 _EXIF = b"Exif\0\0"
 
@@ -234,7 +235,7 @@ def _only_picture(data: bytes) -> Pixels | None:
     for flags in (_BGR, cv2.IMREAD_UNCHANGED):
         _, pictures = cv2.imdecodemulti(buffer, flags, range=(0, 2))
         if len(pictures) > 1:
-            raise BadImageError("holds more than one picture: save the right one as a file of its own")
+            raise BadImageError(_MORE_THAN_ONE)
         if pictures:
             picture: Pixels = pictures[0]
             return picture
@@ -303,7 +304,7 @@ def _decoded_jpeg(data: bytes) -> Pixels | None:
 
 
 def _check_png(data: bytes) -> None:
-    """Raises BadImageError unless a PNG is whole.
+    """Raises BadImageError unless a PNG is whole and holds a single picture.
 
     OpenCV would allocate whatever memory a damaged length asks for.
     """
@@ -317,4 +318,7 @@ def _check_png(data: bytes) -> None:
             raise BadImageError("the file is truncated: its end is missing")
         if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
             raise BadImageError("the file is damaged: a chunk of the PNG does not have its checksum")
+        # The chunk of an animation begins with the number of pictures. OpenCV would show one of them.
+        if kind == b"acTL" and int.from_bytes(data[start + 8 : start + 12]) > 1:
+            raise BadImageError(_MORE_THAN_ONE)
         start = end

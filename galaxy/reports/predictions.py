@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow.parquet import ParquetFile
 
-from galaxy.reports.scores import Score, arrays, score
+from galaxy.reports.scores import Array, Score, arrays, score
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
 
@@ -84,12 +84,11 @@ def saved_score(
     except UserError as error:
         return Saved(problem=str(error))
     predicted, true = arrays(table)
-    return Saved(score(name, predicted, true, known), _answers(table))
-
-
-def _answers(table: pd.DataFrame) -> dict[str, float]:
     columns = [str(column) for column in table if f"true/{column}" in table]
-    predicted, true = arrays(table)
+    return Saved(score(name, predicted, true, known), _answers(columns, predicted, true))
+
+
+def _answers(columns: Sequence[str], predicted: Array, true: Array) -> dict[str, float]:
     known = np.isfinite(true)
     squares = np.where(known, np.square(predicted - true), 0).sum(axis=0)
     counts = known.sum(axis=0)

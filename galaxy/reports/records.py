@@ -102,9 +102,9 @@ class Record:
     def trained(self) -> bool:
         """Whether the run has trained, or may still do so; that of a damaged folder is not known.
 
-        A mistake in the settings makes a run fail before its first epoch is over, without a checkpoint.
+        A mistake in the settings, or Ctrl-C, ends a run before its first epoch is over, without a checkpoint.
         """
-        if self.result.status != "failed" or not self.values:
+        if self.result.status not in ("failed", "interrupted") or not self.values:
             return True
         return self.result.epochs > 0 or any(self.run.checkpoints.glob("*.ckpt"))
 

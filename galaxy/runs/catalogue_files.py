@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import re
-import tempfile
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import pandas as pd
 
 from galaxy.surveys.table_reader import is_table
 from galaxy.system.errors import UserError
-from galaxy.system.files import explained, replacing
+from galaxy.system.files import check_writable, replacing
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -45,22 +44,22 @@ def is_catalogue(path: Path) -> bool:
     return False
 
 
-def check_writable(path: Path) -> None:
+def check_catalogue(path: Path) -> None:
     """Makes the folder of a catalogue, and checks that a file can be written there.
 
     Raises:
-        UserError: It cannot, `path` is a folder, or astropy is missing for its format.
+        UserError: It cannot, `path` is there already, or astropy is missing for its format.
     """
     if path.is_dir():
         raise UserError(f"out={path} is a folder, and its name ends as that of a table: give another name")
+    if path.exists():
+        raise UserError(f"out={path} is there already: remove it, or give another name")
     if path.suffix.lower() in _ASTROPY and importlib.util.find_spec("astropy") is None:
         raise UserError(
             f"out={path} is written with astropy, which is not installed.\n"
             "Install it (pip install 'galaxy-morphology[fits]'), or give a name that ends in .csv or .parquet"
         )
-    with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
+    check_writable(path.parent)
 
 
 def write_catalogue(

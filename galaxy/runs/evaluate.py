@@ -16,7 +16,7 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.splits import SPLITS, read_splits
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics
-from galaxy.runs.catalogue_files import check_writable, is_catalogue
+from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, build_data, load
 from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
@@ -24,7 +24,7 @@ from galaxy.runs.model import TrainedModel
 from galaxy.runs.predict import Predictions, predict, values, write_columns
 from galaxy.runs.twins import warn_of_twins
 from galaxy.system.errors import UserError
-from galaxy.system.files import explained, write_json, write_text
+from galaxy.system.files import check_writable, write_json, write_text
 from galaxy.system.machine import keep_freed_memory
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def evaluate(
     trained = load(file)
     catalogue = out if out is not None and is_catalogue(out) else None
     if catalogue is not None:
-        check_writable(catalogue)
+        check_catalogue(catalogue)
     module = build_data({**trained.config, "data": data if catalogue is None else _with_all_columns(data)})
     module.device = device
     module.read()
@@ -195,8 +195,7 @@ def _make_folder(folder: Path) -> None:
         raise UserError(
             f"out={folder} has a {others[0]}, which no evaluation has written: give another folder"
         )
-    with explained(folder / OUTPUTS[0]):
-        folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
 
 
 def _write(

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from galaxy.labels.labels import Labels
 from galaxy.surveys.band_files import plain_bands, stacked
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.files import IMAGE_ENDINGS, Stretch, image_files, written
+from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, written
 from galaxy.surveys.ids import identify
+from galaxy.surveys.locate import contents
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.table_files import table_names
@@ -105,9 +106,10 @@ def read_folder(
     paths = [paths[row] for row in good.tolist()]
     if not paths:
         raise UserError(
-            f"No image in {root} or the folders below it.\n"
+            f"No image in {root} or the folders below it: {contents(root)}.\n"
             + (f"{listing(list(skipped))}\n" if skipped else "")
-            + f"Images are files that end in {', '.join(IMAGE_ENDINGS)}."
+            + f"Images are files that end in {', '.join(PICTURE_ENDINGS)}, and FITS files (.fits, .fit, "
+            ".fts, also with .gz, .fz or .bz2)."
         )
     names, files = names_by_path(paths), file_names(paths)
     if names != files:

@@ -96,6 +96,17 @@ def explained(path: Path, size: int | None = None, key: str = "") -> Iterator[No
         ) from error
 
 
+def check_writable(folder: Path) -> None:
+    """Makes a folder, and checks that files can be written there, before hours are spent on their content.
+
+    Raises:
+        UserError: They cannot.
+    """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
 def _publish(temporary: Path, path: Path) -> None:
     """Flushes a file to the disk and then renames it to `path`, whose former file is replaced."""
     _flush(temporary)

@@ -366,7 +366,7 @@ SETTINGS = (
         ("has a mistake", "optimizer takes the name of an option"),
         2,
     ),
-    Case("no group", "data=kaggle ~callbacks", ("has a mistake", "callbacks is required"), 2),
+    Case("no group", "data=kaggle ~callbacks", ("callbacks is required",), 2),
     Case(
         "a loss that is none",
         f"data=kaggle data.root=/nowhere {NETWORK} loss._target_=torch.nn.MSELoss",

@@ -173,7 +173,7 @@ def test_other_pictures_are_turned_as_their_exif_data_say(tmp_path: Path, ending
     assert decode(tmp_path / f"1.{ending}").shape == (30, 20, 3)
 
 
-@pytest.mark.parametrize("ending", ["gif", "webp", "avif", "tiff"])
+@pytest.mark.parametrize("ending", ["gif", "webp", "avif", "tiff", "png"])
 def test_a_file_of_several_pictures_is_refused(tmp_path: Path, ending: str) -> None:
     pages = [Image.fromarray(picture(seed)) for seed in range(3)]
     pages[0].save(tmp_path / f"1.{ending}", save_all=True, append_images=pages[1:])

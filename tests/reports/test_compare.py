@@ -401,7 +401,7 @@ def test_attempts_that_never_trained_are_out_of_sight(
     write_other(tmp_path / "b", "kaggle", "/k", None, ["loss=huber"])
     text = "\n".join(shown(tmp_path, capsys, monkeypatch))
     assert "huber" not in text
-    assert "1 run failed before it trained; --all shows it" in text
+    assert "1 run ended before it trained; --all shows it" in text
     assert f"{tmp_path}/b: there is no table" in shown(tmp_path, capsys, monkeypatch, "--all")
 
 

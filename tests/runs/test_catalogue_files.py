@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.io.votable import parse_single_table
 from astropy.table import Table
 
-from galaxy.runs.catalogue_files import ENDINGS, check_writable, fits_names, is_catalogue, write_catalogue
+from galaxy.runs.catalogue_files import ENDINGS, check_catalogue, fits_names, is_catalogue, write_catalogue
 from galaxy.system.errors import UserError
 
 TABLE = pd.DataFrame(
@@ -78,7 +78,7 @@ def test_out_is_a_table_by_its_ending_and_other_tables_are_refused(tmp_path: Pat
             is_catalogue(Path(name))
     (tmp_path / "x.fits").mkdir()
     with pytest.raises(UserError, match="is a folder"):
-        check_writable(tmp_path / "x.fits")
+        check_catalogue(tmp_path / "x.fits")
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
-        check_writable(tmp_path / "file" / "x.csv")
+        check_catalogue(tmp_path / "file" / "x.csv")

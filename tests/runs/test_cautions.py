@@ -35,13 +35,13 @@ def test_a_run_without_a_test_split_says_that_nothing_was_tested(
 def test_few_galaxies_and_one_step_an_epoch_are_said(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["model=mlp", "data.batch_size=100000", f"hydra.run.dir={tmp_path}/run"]
+    arguments = ["data.batch_size=100000", f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *quick, *arguments) == 0
     said = capsys.readouterr().err
     assert "galaxies in the val split" in said
     assert "an epoch is one step, and the training 2 steps" in said
     assert "data.batch_size=100000" in said
-    few = ["model=mlp", "data.batch_size=16", "trainer.accumulate_grad_batches=20"]
+    few = ["data.batch_size=16", "trainer.accumulate_grad_batches=20"]
     assert command("train.py", *quick, *few, f"hydra.run.dir={tmp_path}/few") == 0
     said = capsys.readouterr().err
     assert "because it sums the gradients of trainer.accumulate_grad_batches=20 batches" in said
@@ -51,7 +51,7 @@ def test_a_training_that_stops_before_its_first_validation_says_so(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A mapping of a user reaches Lightning as one of Python.
-    stop = ["model=mlp", "+trainer.max_time={seconds:0}", f"hydra.run.dir={tmp_path}/run"]
+    stop = ["+trainer.max_time={seconds:0}", f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *quick, *stop) == 1
     assert "the training stopped after 0 steps, before its first validation" in capsys.readouterr().err
 
@@ -63,7 +63,7 @@ def test_a_classifier_below_the_commonest_class_is_said(
     settings = [setting for setting in quick if not setting.startswith("model=")]
     for seed in range(6):  # untrained networks guess, and most guess worse
         run = f"hydra.run.dir={tmp_path}/{seed}"
-        assert command("train.py", *settings, *classes, "model=mlp", f"seed={seed}", run) == 0
+        assert command("train.py", *settings, *classes, f"seed={seed}", run) == 0
         result = RunFolder(tmp_path / str(seed)).result()
         worse = result.metrics["val/accuracy"] < result.baselines["mean"]["val/accuracy"]
         assert ("of always answering the commonest class" in capsys.readouterr().err) == worse

@@ -332,6 +332,8 @@ def test_an_evaluation_overwrites_nothing_else(
     assert command("evaluate.py", f"run={run}", f"out={tmp_path}") == 1
     assert "has a predictions.csv, which no evaluation has written" in capsys.readouterr().err
     assert command("evaluate.py", f"run={run}", f"out={mine}") == 1
+    assert "is there already: remove it, or give another name" in capsys.readouterr().err
+    assert command("evaluate.py", f"run={run}", f"out={mine}/folder") == 1
     assert "a part of the path is a file" in capsys.readouterr().err
     assert mine.read_text() == "mine"
 

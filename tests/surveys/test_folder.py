@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from galaxy.data.cache import open_cache
 from galaxy.images.crops.center import CenterCrop
 from galaxy.surveys.catalog import Catalog, DeepPicture, FitsImage
-from galaxy.surveys.files import IMAGE_ENDINGS
+from galaxy.surveys.files import IMAGE_ENDINGS, PICTURE_ENDINGS
 from galaxy.surveys.folder import read_folder
 from galaxy.surveys.ids import id_of, identify
 from galaxy.system.errors import UserError
@@ -168,7 +168,7 @@ def test_an_empty_folder_is_told_what_images_are(tmp_path: Path) -> None:
     fill(tmp_path, "a.txt")
     with pytest.raises(UserError, match="No image in") as caught:
         read(tmp_path)
-    assert all(ending in str(caught.value) for ending in IMAGE_ENDINGS)
+    assert all(ending in str(caught.value) for ending in (*PICTURE_ENDINGS, ".fits"))
 
 
 @pytest.mark.parametrize(

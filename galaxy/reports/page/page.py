@@ -315,12 +315,17 @@ def _cell(value: float | None, over: float | None, worst: float) -> Cell:
 
 
 def _means(runs: Sequence[Sequence[dict[str, float]]], prefix: str = "") -> dict[str, list[float | None]]:
-    """Returns the mean over the runs of each setting, of each figure whose name has the prefix."""
+    """Returns the mean over the runs of each setting, of each figure whose name has the prefix.
+
+    A figure that is no number, as of a question that nobody was asked, is null in a file.
+    """
     names = {name: None for metrics in runs for one in metrics for name in one if name.startswith(prefix)}
     means: dict[str, list[float | None]] = {}
     for name in names:
         means[name.removeprefix(prefix)] = [
-            float(np.mean([one[name] for one in metrics])) if all(name in one for one in metrics) else None
+            float(np.mean([one[name] for one in metrics]))
+            if all(one.get(name) is not None for one in metrics)
+            else None
             for metrics in runs
         ]
     return {name: values for name, values in means.items() if any(value is not None for value in values)}
