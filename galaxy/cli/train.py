@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 
 from galaxy.cli.arguments import with_recorded
 from galaxy.cli.program import reporting, run
-from galaxy.cli.search import judge_of_job
 from galaxy.config import plain
 from galaxy.config.overrides import key_of
 from galaxy.config.paths import CONF
@@ -26,6 +25,7 @@ def train(config: DictConfig) -> float:
     # torch takes seconds to import, and `--help` does without it.
     from rich.console import Console  # noqa: PLC0415
 
+    from galaxy.cli.search import judge_of_job  # noqa: PLC0415
     from galaxy.reports.tables import result_table  # noqa: PLC0415
     from galaxy.runs.folder import RunFolder  # noqa: PLC0415
     from galaxy.runs.train import TrainingRun  # noqa: PLC0415
