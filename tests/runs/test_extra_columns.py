@@ -48,6 +48,7 @@ def test_a_run_and_its_evaluations_keep_the_columns(
     assert command("evaluate.py", *every, "data.catalog.extra_columns=null") == 0
     assert Table.read(catalogue).colnames == ["id", "ra", "survey", "smooth", "true_smooth"]
     unlabelled = "data=table", f"data.root={table}"
+    catalogue = tmp_path / "out" / "unlabelled.fits"
     assert command("evaluate.py", f"run={run}", *unlabelled, f"out={catalogue}") == 0
     assert Table.read(catalogue).colnames == ["id", "ra", "survey", "smooth"]
     assert len(Table.read(catalogue)) == len(own)

@@ -158,11 +158,11 @@ def test_a_run_killed_at_any_step_ends_the_same(
     [
         ["trainer.accumulate_grad_batches=3"],
         ["scheduler=plateau", "scheduler.scheduler.patience=0"],
-        ["+trainer.val_check_interval=0.25"],
-        ["callbacks=ema", "+trainer.val_check_interval=0.5"],
+        ["callbacks=ema", "+trainer.val_check_interval=0.25"],
         *(
             pytest.param(more, marks=pytest.mark.slow)
             for more in (
+                ["+trainer.val_check_interval=0.25"],
                 ["augment=colour", "augment.engine=albumentations", "data.workers=0"],
                 ["scheduler=onecycle", "optimizer=sgd"],
                 [
@@ -467,6 +467,7 @@ def test_a_sweep_that_was_killed_ends_with_the_table_of_an_unbroken_one(
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_damaged_result_in_a_sweep_is_named_and_can_be_made_again(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -296,6 +296,7 @@ def test_a_job_that_cannot_begin_leaves_the_others_alone(
     assert RunFolder(tmp_path / "sweep" / "1-model=center_pixel").result().status == "done"
 
 
+@pytest.mark.slow
 def test_a_sweep_over_all_options_of_a_group(command: Command, quick: list[str], tmp_path: Path) -> None:
     sweep = ["-m", *quick, "model=glob(*mean*)", "target=glob([a*,f*])", f"hydra.sweep.dir={tmp_path}/sweep"]
     assert command("train.py", *sweep) == 0

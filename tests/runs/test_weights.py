@@ -378,7 +378,14 @@ def test_weights_that_changed_before_the_first_checkpoint_are_refused(
 
 
 @pytest.mark.parametrize(
-    "change", ["trainer.max_epochs=3", "optimizer.lr=1e-4", "target=question1", "model=mlp"]
+    "change",
+    [
+        "model=mlp",
+        *(
+            pytest.param(change, marks=pytest.mark.slow)
+            for change in ("trainer.max_epochs=3", "optimizer.lr=1e-4", "target=question1")
+        ),
+    ],
 )
 def test_the_refusal_to_change_a_run_prints_a_command_that_works(
     command: Command,
