@@ -222,6 +222,7 @@ def test_command_runs(
 ) -> None:
     words = shortened(filled(line, ready), quick, prepared.parent / "simulated")
     if "resume=runs/search" in line:
+        words += ["hydra.sweeper.n_trials=3"]
         begun = ["galaxy", "train", "sweep=search", "hydra.sweep.dir=runs/search"]
         assert call(shortened(begun, quick, prepared.parent / "simulated"), monkeypatch) == 0
     if "resume=latest" in line:  # a run that was killed before it was scored

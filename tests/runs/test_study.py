@@ -1,6 +1,8 @@
 """The study of a search: shared by processes, whole after any of them was killed."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,22 @@ def test_a_trial_whose_process_was_killed_is_taken_over_as_it_was(tmp_path: Path
     killed = next(running)
     running.close()  # type: ignore[attr-defined]  the system frees the lock of a killed process
     assert run(opened(tmp_path))[0] == killed
+
+
+def test_without_locks_only_trials_of_ended_processes_of_this_machine_are_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def unlocked(path: Path, wait: bool = True) -> Iterator[bool]:
+        yield False
+
+    monkeypatch.setattr("galaxy.runs.study.locked", unlocked)
+    left = opened(tmp_path, n_trials=3).trials(SPACE)
+    killed = next(left)
+    left.close()
+    assert [trial.number for trial in run(opened(tmp_path), count=1)] == [1]
+    monkeypatch.setattr("psutil.pid_exists", lambda _: False)
+    assert run(opened(tmp_path), count=1) == [killed]
 
 
 def test_a_trial_that_was_killed_while_it_was_drawn_is_drawn_to_its_end(tmp_path: Path) -> None:
