@@ -17,6 +17,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
+from galaxy.cli.sweep import Sweep
 from galaxy.config.composition import Composer
 from galaxy.config.jobs import check_jobs
 from galaxy.config.objective import settle
@@ -25,6 +26,7 @@ from galaxy.config.problems import ConfigError
 from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.trust import trust_arguments
 from galaxy.runs.folder import Result, RunFolder
+from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,11 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
     folder.mkdir(parents=True, exist_ok=True)
     settings, space = search_settings(config), read_space(loader, config, arguments)
     study = Study(folder, settings)
-    study.begin(space, *_objective(config), _epochs(config, {d.key for d in space.dimensions}))
+    try:
+        study.begin(space, *_objective(config), _epochs(config, {d.key for d in space.dimensions}))
+    except UserError:
+        Sweep.folder = None  # What another sweep has left there is no result of this one.
+        raise
     write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
     composer = Composer(loader.get_search_path(), config.hydra.job.config_name, arguments)
     # Closing frees the lock of a trial at once, whatever ends the program.

@@ -95,13 +95,21 @@ class Pruning(pl.Callback):
         self.is_bad = is_bad
         self.pruned = False
 
-    def state_dict(self) -> dict[str, Any]:
-        """Returns the decision, for a training that is killed before it has been written down elsewhere."""
-        return {"pruned": self.pruned}
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keeps the decision, for a training that is killed before it has been written down elsewhere.
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        It is no `state_dict`: Lightning would warn that the callback is missing where a trial is resumed
+        without its search.
+        """
+        checkpoint["pruned"] = self.pruned
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
         """Takes the decision up again."""
-        self.pruned = state_dict["pruned"]
+        self.pruned = checkpoint["pruned"]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Reports the metric, and asks the trainer to stop after this epoch if others do better."""

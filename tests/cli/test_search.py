@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import pytest
+import torch
 
+from galaxy.learning.callbacks import Pruning
 from galaxy.learning.task import GalaxyTask
 from galaxy.reports.search import read_search
 from galaxy.runs.folder import RunFolder
@@ -29,6 +32,17 @@ SEARCH = [
     "hydra.sweeper.n_trials=9",
     "hydra.sweeper.startup_trials=1",
 ]
+
+
+def stays_pruned(command: Command, run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asserts that a run was pruned, and that it is not gone on with."""
+    content = run.result_file.read_bytes()
+    assert run.result().status == "pruned"
+    assert run.best.exists()
+    assert not any(file.exists() for file in run.predictions_files.values())
+    assert command("train.py", f"resume={run.path}") == 0
+    assert "(pruned before)" in capsys.readouterr().out
+    assert run.result_file.read_bytes() == content
 
 
 def test_a_search_is_killed_goes_on_and_says_what_it_has_found(
@@ -78,16 +92,15 @@ def test_a_search_is_killed_goes_on_and_says_what_it_has_found(
     # A pruned run is over.
     pruned = next(trial for trial in own if trial.status == "pruned")
     assert pruned.folder is not None
-    run = RunFolder(folder / pruned.folder)
-    content = run.result_file.read_bytes()
-    assert run.result().status == "pruned"
-    assert run.best.exists()
-    assert not any(file.exists() for file in run.predictions_files.values())
     assert "pruned: " in said
     assert "failed: " not in said
-    assert command("train.py", f"resume={run.path}") == 0
-    assert "(pruned before)" in capsys.readouterr().out
-    assert run.result_file.read_bytes() == content
+    stays_pruned(command, RunFolder(folder / pruned.folder), capsys)
+
+    # The folder takes no other search, and what it holds is not shown as a result of that one.
+    assert command("train.py", *quick, *SEARCH, "seed=1", f"hydra.sweep.dir={folder}") == 1
+    refused = capsys.readouterr()
+    assert "holds another search" in refused.err
+    assert "Sweep folder" not in refused.out
 
     # The end of the search says what it has found, and the command repeats the best trial.
     assert report.best is not None
@@ -136,3 +149,15 @@ def test_two_processes_share_a_search_and_a_third_ends_what_both_left(
         assert earlier.status in ("running", later.status)
     assert all(path.read_bytes() == content for path, content in results.items())
     assert len(list(folder.glob("*/overrides.yaml"))) == 8
+
+
+def test_a_training_that_was_given_up_stays_so_when_it_is_resumed() -> None:
+    callback, again = (Pruning("val/rmse", lambda epoch, value: value > 1) for _ in range(2))
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.callback_metrics["val/rmse"] = torch.tensor(2.0)
+    callback.on_validation_end(trainer, pl.LightningModule())
+    assert trainer.should_stop
+    checkpoint: dict[str, Any] = {}
+    callback.on_save_checkpoint(trainer, pl.LightningModule(), checkpoint)
+    again.on_load_checkpoint(trainer, pl.LightningModule(), checkpoint)
+    assert again.pruned
