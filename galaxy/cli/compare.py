@@ -47,7 +47,8 @@ def _compare(options: argparse.Namespace) -> int:
     # pandas takes longer to import than `--help` may.
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
     from galaxy.reports.comparison_text import as_json, markdown, print_errors, print_groups  # noqa: PLC0415
-    from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
+    from galaxy.reports.records import read_record  # noqa: PLC0415
+    from galaxy.reports.run_table import run_table, write_run_table  # noqa: PLC0415
     from galaxy.runs.folder import RunFolder, find_runs  # noqa: PLC0415
     from galaxy.system.files import write_json, write_text  # noqa: PLC0415
 

@@ -25,7 +25,8 @@ from galaxy.config.overrides import config_dir_of, key_of
 from galaxy.config.problems import ConfigError
 from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.trust import trust_arguments
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import RunFolder
+from galaxy.runs.result import Result
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 

@@ -86,7 +86,8 @@ def summarise(folder: Path, planned: int = 0) -> int:
     from galaxy.cli.search import conclude  # noqa: PLC0415
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
     from galaxy.reports.comparison_text import markdown, print_errors, print_groups  # noqa: PLC0415
-    from galaxy.reports.records import read_record, run_table, write_run_table  # noqa: PLC0415
+    from galaxy.reports.records import read_record  # noqa: PLC0415
+    from galaxy.reports.run_table import run_table, write_run_table  # noqa: PLC0415
     from galaxy.runs.folder import find_runs  # noqa: PLC0415
     from galaxy.runs.tensorboard import write_comparison  # noqa: PLC0415
 

@@ -22,7 +22,8 @@ from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.cautions import copies, crop_cautions
 from galaxy.data.loader import Batch, BatchLoader, Order
 from galaxy.data.pixels import OnDisk, PixelStore, place_pixels
-from galaxy.data.splits import SPLITS, SplitSettings, sample_rows
+from galaxy.data.split_settings import SplitSettings
+from galaxy.data.splits import SPLITS, sample_rows
 from galaxy.data.targets.as_labelled import AsLabelled
 from galaxy.data.workers import WorkerLoader
 from galaxy.images.augment import AFFINE, Augment, uniforms
@@ -66,7 +67,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         limit: The number of galaxies to use; None for all.
         on_bad: "error" stops at bad rows and images, "skip" leaves them out and reports them.
         counts: Whether batches carry the volunteers' vote counts; the survey must have them.
-        val_fraction: See `galaxy.data.splits.SplitSettings`.
+        val_fraction: See `galaxy.data.split_settings.SplitSettings`.
         test_fraction: See there.
         split_seed: See there.
         stratify: See there. The labels must be classes, or the survey must know kinds.

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from galaxy.config.objective import Direction, direction
 from galaxy.reports.folds import with_folds_together
-from galaxy.reports.records import SEEDS, Record, group_titles, setting_texts
+from galaxy.reports.naming import group_titles, setting_texts
+from galaxy.reports.records import SEEDS, Record
 from galaxy.reports.statistics import Comparison, Difference, Setting, compare, runs_needed
 from galaxy.system.errors import UserError
 
@@ -121,7 +122,7 @@ class Group:
 
 
 def compare_runs(records: Sequence[Record], by: str | None = None) -> list[Group]:
-    """Compares runs in groups; see `galaxy.reports.records.group_titles`.
+    """Compares runs in groups; see `galaxy.reports.naming.group_titles`.
 
     Args:
         records: The runs.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from galaxy.reports.compare import Group, Row
-from galaxy.reports.records import SEEDS, deciding_settings
+from galaxy.reports.naming import deciding_settings
+from galaxy.reports.records import SEEDS
 from galaxy.reports.statistics import Setting, average
 
 

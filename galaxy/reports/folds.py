@@ -16,7 +16,7 @@ import pandas as pd
 
 from galaxy.reports.records import Record
 from galaxy.reports.scores import arrays, value
-from galaxy.runs.folder import Result
+from galaxy.runs.result import Result
 from galaxy.system.errors import UserError
 
 

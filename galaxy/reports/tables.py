@@ -16,8 +16,9 @@ from galaxy.learning.metrics import ClassMetrics, FractionMetrics
 from galaxy.reports.records import BASELINE_NAMES
 from galaxy.runs.confusion import class_names
 from galaxy.runs.evaluate import Evaluation
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import RunFolder
 from galaxy.runs.predict import Predictions, values
+from galaxy.runs.result import Result
 
 SPLIT_TITLES = {"test": "Test split", "val": "No test split; validation split"}
 METRIC_NAMES = {

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import torch
 
 from galaxy.data.datamodule import GalaxyDataModule
-from galaxy.data.splits import SPLITS, read_splits
+from galaxy.data.split_files import read_splits
+from galaxy.data.splits import SPLITS
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics
 from galaxy.runs.catalogue_files import check_catalogue, is_catalogue

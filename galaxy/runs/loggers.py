@@ -22,7 +22,8 @@ from galaxy.config.check import leaves
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.overrides import key_of
 from galaxy.labels.labels import Labels
-from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, RunFolder, Status
+from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder
+from galaxy.runs.result import Result, Status
 from galaxy.runs.tensorboard import TensorBoard
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text

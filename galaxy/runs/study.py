@@ -32,7 +32,8 @@ from optuna.trial import FrozenTrial, TrialState
 from galaxy.config.objective import Direction
 from galaxy.config.overrides import key_of
 from galaxy.config.search import STUDY_FILE, SearchSettings, Space
-from galaxy.runs.folder import RESUMABLE_SETTINGS, Result, differences
+from galaxy.runs.folder import RESUMABLE_SETTINGS, differences
+from galaxy.runs.result import Result
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import locked
 

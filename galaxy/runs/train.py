@@ -16,14 +16,15 @@ from lightning.pytorch.utilities import rank_zero_only
 from galaxy.config.overrides import key_of
 from galaxy.config.trust import trust_arguments
 from galaxy.data.datamodule import GalaxyDataModule
-from galaxy.data.splits import SPLITS, write_splits
+from galaxy.data.split_files import write_splits
+from galaxy.data.splits import SPLITS
 from galaxy.learning import checkpoint_files
 from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.runs.baseline_scores import baseline_metrics
 from galaxy.runs.confusion import write_confusion
 from galaxy.runs.experiment import Config, Experiment, load_weights
-from galaxy.runs.folder import Objective, Result, RunFolder, Status
+from galaxy.runs.folder import RunFolder
 from galaxy.runs.learners import Model, TrainsByGradients
 from galaxy.runs.loggers import (
     close_loggers,
@@ -35,6 +36,7 @@ from galaxy.runs.loggers import (
 )
 from galaxy.runs.pictures import crops_picture, prediction_pictures
 from galaxy.runs.predict import Predictions, predict, values, write_columns
+from galaxy.runs.result import Objective, Result, Status
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
 from galaxy.system.interruption import Interrupted, Interruption, listening

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.data.datamodule import GalaxyDataModule
-from galaxy.data.splits import training_ids
+from galaxy.data.split_files import training_ids
 from galaxy.labels.labels import Labels
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder

@@ -17,7 +17,8 @@ from hydra.core.override_parser.types import QuotedString
 from galaxy.cli import arguments as rewriting
 from galaxy.cli.notation import in_hydras_notation, value_of
 from galaxy.runs.finding import find_checkpoint, find_run
-from galaxy.runs.folder import SPLIT_SETTINGS, Objective, Result, RunFolder
+from galaxy.runs.folder import SPLIT_SETTINGS, RunFolder
+from galaxy.runs.result import Objective, Result
 from galaxy.system.errors import UserError
 from tests.conftest import PROJECT, Command, write_survey
 

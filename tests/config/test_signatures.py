@@ -27,7 +27,7 @@ TARGETS = (
     "galaxy.learning.losses.huber.Huber",
     "galaxy.learning.losses.mse.MSE",
     "galaxy.surveys.kaggle.read_kaggle",
-    "galaxy.runs.folder.Result",
+    "galaxy.runs.result.Result",
 )
 
 

@@ -9,18 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy.data.splits import (
-    SPLITS,
-    SplitSettings,
-    assign_folds,
-    assign_splits,
-    override_splits,
-    read_splits,
-    sample_rows,
-    splits_of_fold,
-    training_ids,
-    write_splits,
-)
+from galaxy.data.split_files import read_splits, training_ids, write_splits
+from galaxy.data.split_settings import SplitSettings, override_splits
+from galaxy.data.splits import SPLITS, assign_folds, assign_splits, sample_rows, splits_of_fold
 from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError
 

@@ -11,8 +11,10 @@ import pytest
 
 from galaxy.cli.compare import main
 from galaxy.cli.sweep import summarise
-from galaxy.reports.records import read_record, run_table
-from galaxy.runs.folder import Objective, Result, RunFolder, Status, find_runs
+from galaxy.reports.records import read_record
+from galaxy.reports.run_table import run_table
+from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.result import Objective, Result, Status
 
 
 def write_run(path: Path, lr: float, model: str, rmse: float | None, status: Status = "done") -> RunFolder:

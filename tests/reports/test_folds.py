@@ -11,7 +11,8 @@ import pytest
 from galaxy.cli.compare import main
 from galaxy.reports.compare import Group, compare_runs
 from galaxy.reports.records import read_record
-from galaxy.runs.folder import Result, RunFolder, find_runs
+from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.result import Result
 from tests.reports.test_compare import judged_by, shown
 
 GALAXIES = 60

@@ -11,8 +11,9 @@ from rich.console import Console
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.reports.tables import metrics_tables, result_table
 from galaxy.runs.confusion import write_confusion
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import RunFolder
 from galaxy.runs.predict import measure, values
+from galaxy.runs.result import Result
 from galaxy.surveys.kaggle import LABELS
 
 CLASSES = class_labels(("smooth", "disk", "star"), "Which?", ("c1", "c2", "star"))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from galaxy.reports.records import read_record, run_table
+from galaxy.reports.records import read_record
+from galaxy.reports.run_table import run_table
 from galaxy.runs.folder import RunFolder, find_runs
 from tests.conftest import Command
 

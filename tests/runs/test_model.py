@@ -16,8 +16,9 @@ import torch
 from astropy.io import fits
 
 import galaxy
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import RunFolder
 from galaxy.runs.model import TrainedModel
+from galaxy.runs.result import Result
 from galaxy.system.errors import UserError
 from tests.conftest import PROJECT, Command
 

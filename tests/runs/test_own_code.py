@@ -17,7 +17,8 @@ from galaxy.cli.sweep import summarise
 from galaxy.learning import checkpoint_files
 from galaxy.learning.task import GalaxyTask
 from galaxy.runs.experiment import PREDICTING, load
-from galaxy.runs.folder import Objective, Result, RunFolder, find_runs
+from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.result import Objective, Result
 from tests.conftest import Command
 from tests.helpers import stranger
 from tests.helpers.own_package import OPTIONS, install, write_package

@@ -9,7 +9,7 @@ import pytest
 
 from galaxy.config.search import Dimension, SearchSettings, Space
 from galaxy.reports.search import read_search
-from galaxy.runs.folder import Objective, Result
+from galaxy.runs.result import Objective, Result
 from galaxy.runs.study import Study, Trial
 from galaxy.system.errors import UserError
 

@@ -34,12 +34,13 @@ from galaxy.config import plain
 from galaxy.config.instantiation import instantiate
 from galaxy.data.cache import open_cache
 from galaxy.data.pixels import OnDisk
-from galaxy.data.splits import read_splits
+from galaxy.data.split_files import read_splits
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, hart16_columns
 from galaxy.learning import checkpoint_files
 from galaxy.runs.experiment import build_model, load
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import RunFolder
+from galaxy.runs.result import Result
 from galaxy.surveys import galaxy10, gz2, kaggle
 from galaxy.surveys.catalog import Catalog, Hdf5Image
 from galaxy.surveys.folder import read_folder

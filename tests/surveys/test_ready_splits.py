@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galaxy.data.splits import SPLITS, SplitSettings
+from galaxy.data.split_settings import SplitSettings
+from galaxy.data.splits import SPLITS
 from galaxy.surveys.table import read_table
 from galaxy.system.errors import UserError
 

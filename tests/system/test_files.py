@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from filelock import Timeout
 
-from galaxy.runs.folder import Result, RunFolder
+from galaxy.runs.folder import RunFolder
+from galaxy.runs.result import Result
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, locked, replacing, write_bytes, write_json, write_text
 from tests.helpers.full_disk import file_size_limit
