@@ -14,14 +14,14 @@ from omegaconf import DictConfig
 
 
 class Search(Sweeper):
-    """Runs the trials of a search; see `galaxy.cli.search`.
+    """Runs the trials of a search; see `galaxy.cli.search`, which reads the settings itself.
 
     Args:
         **settings: The settings of `galaxy.config.search.SearchSettings`.
     """
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = settings
+        super().__init__()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra calls this before the search."""

@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.watch:
             from galaxy.reports.watch import follow  # noqa: PLC0415  see below
 
-            follow(options.folders, options.by, options.test)
+            follow(options.folders, options.by, options.test, options.all)
         return _compare(options)
     except UserError as error:
         print(error, file=sys.stderr)

@@ -25,7 +25,7 @@ from galaxy.config.overrides import config_dir_of, key_of
 from galaxy.config.problems import ConfigError
 from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.trust import trust_arguments
-from galaxy.runs.folder import RunFolder
+from galaxy.runs.folder import SWEEP_FILE, RunFolder, write_planned
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
@@ -59,7 +59,8 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
     except UserError:
         Sweep.folder = None  # What another sweep has left there is no result of this one.
         raise
-    write_text(folder / "multirun.yaml", OmegaConf.to_yaml(config))
+    write_text(folder / SWEEP_FILE, OmegaConf.to_yaml(config))
+    write_planned(folder, settings.n_trials)
     composer = Composer(loader.get_search_path(), config.hydra.job.config_name, arguments)
     # Closing frees the lock of a trial at once, whatever ends the program.
     with closing(study.trials(space)) as trials:

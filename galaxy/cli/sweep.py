@@ -43,12 +43,10 @@ class Sweep(Callback):
         # Between jobs, and while jobs run in other processes, a signal ends the sweep at once.
         Interruption().listen()
         jobs = Sweep.plan.jobs
-        if count := planned():  # `galaxy compare --watch` waits for them
-            # `--help` has no time for these.
-            from galaxy.runs.folder import SWEEP_JOBS  # noqa: PLC0415
-            from galaxy.system.files import write_json  # noqa: PLC0415
+        if Sweep.plan.complete:
+            from galaxy.runs.folder import write_planned  # noqa: PLC0415  `--help` has no time for it
 
-            write_json(Sweep.folder / SWEEP_JOBS, {"planned": count})
+            write_planned(Sweep.folder, len(jobs))
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)
         with read_write(config.hydra.overrides):
@@ -88,13 +86,15 @@ def summarise(folder: Path, planned: int = 0) -> int:
     from galaxy.reports.comparison_text import markdown, print_errors, print_groups  # noqa: PLC0415
     from galaxy.reports.records import read_record  # noqa: PLC0415
     from galaxy.reports.run_table import run_table, write_run_table  # noqa: PLC0415
-    from galaxy.runs.folder import find_runs  # noqa: PLC0415
+    from galaxy.runs.folder import find_runs, write_planned  # noqa: PLC0415
     from galaxy.runs.tensorboard import write_comparison  # noqa: PLC0415
 
     try:
         runs = find_runs(folder)
     except UserError:
         runs = []  # no job has begun yet
+    if folder.is_dir():
+        write_planned(folder, len(runs))  # no further job begins, until the sweep is resumed
     records = [read_record(run) for run in runs]
     done = sum(record.result.finished for record in records)
     configs = []

@@ -53,8 +53,9 @@ def print_groups(groups: Sequence[Group], test: bool = False) -> None:
     for group in groups:
         console.print(Text(f"\n{heading(group)}", style="bold"), soft_wrap=True)
         console.print(table_of(group, test, wide))
-        for sentence in [*conclusions(group), *([OF_SEARCHING] if test else [])]:
-            console.print(Text(sentence), soft_wrap=True)
+        for sentence in [*conclusions(group), *([Sentence(OF_SEARCHING)] if test else [])]:
+            for line in (sentence.text, *(f"  {command}" for command in sentence.commands)):
+                console.print(Text(line), soft_wrap=True)
 
 
 def table_of(group: Group, test: bool, wide: bool) -> Table:
@@ -92,7 +93,10 @@ def markdown(groups: Sequence[Group], test: bool = False) -> str:
         lines = [titles, rule, *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
         parts.append(f"## {heading(group)}\n")
         parts += [f"| {' | '.join(line)} |" for line in lines]
-        parts += ["", *(f"- {line}" for line in conclusions(group)), ""]
+        parts.append("")
+        for sentence in conclusions(group):
+            parts += [f"- {sentence.text}", *(f"  - `{command}`" for command in sentence.commands)]
+        parts.append("")
     return "\n".join(parts)
 
 
@@ -137,25 +141,34 @@ def _row_as_json(row: Row, group: Group) -> dict[str, Any]:
     }
 
 
-def conclusions(group: Group) -> list[str]:
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence about a comparison, and the commands that it is followed by."""
+
+    text: str
+    commands: tuple[str, ...] = ()
+
+
+def conclusions(group: Group) -> list[Sentence]:
     """Says in sentences what the table of a group shows."""
     best = group.best
     if best is None:
-        return ["No run has finished." if group.folds is None else "No setting has finished all its folds."]
+        nothing = "run has finished" if group.folds is None else "setting has finished all its folds"
+        return [Sentence(f"No {nothing}.")]
     compared = [row for row in group.rows if len(row.values)]
-    lines = []
+    sentences = []
     if group.folds is not None and any(r.state != "done" for row in group.rows for r in row.records):
-        lines.append("A setting is compared by the seeds of which all folds are done.")
+        sentences.append(Sentence("A setting is compared by the seeds of which all folds are done."))
     if len(compared) > 1:
-        lines.append(f"best: {best.settings}")
-        lines += _certainty(group, compared)
+        sentences += [Sentence(f"best: {best.settings}"), *_certainty(group, compared)]
+    lines = []
     folders = ", ".join(map(str, best_folders(best, group.mode)))
     chosen = "best " if len(best.values) > 1 or len(compared) > 1 else ""
     lines.append(f"{chosen}run: {folders}" if group.folds is None else f"runs of its folds: {folders}")
     if group.folds is not None:
         lines += _fold_lines(group, best)
     lines += _test_lines(group, best)
-    return lines
+    return [*sentences, *map(Sentence, lines)]
 
 
 def _fold_lines(group: Group, best: Row) -> list[str]:
@@ -172,37 +185,37 @@ def _fold_lines(group: Group, best: Row) -> list[str]:
     return lines
 
 
-def _certainty(group: Group, compared: Sequence[Row]) -> list[str]:
+def _certainty(group: Group, compared: Sequence[Row]) -> list[Sentence]:
     alike = [row for row in compared if row.verdict == "alike"]
     unknown = [row for row in compared if row.verdict == "unknown"]
-    lines = []
+    sentences = []
     if alike:
-        lines.append(f"{_count(len(alike), 'setting')} (alike) cannot be told from the best.")
+        sentences.append(Sentence(f"{_count(len(alike), 'setting')} (alike) cannot be told from the best."))
     if unknown:
         reason = (
             f"because the spread over seeds is known from two {_repeats(group)}s of a setting or more"
             if group.paired
             else f"because not all runs have saved predictions that tell {group.metric}{_problems(group)}"
         )
-        lines.append(f"{_count(len(unknown), 'setting')} (?) cannot be judged, {reason}.")
+        sentences.append(Sentence(f"{_count(len(unknown), 'setting')} (?) cannot be judged, {reason}."))
     # For a metric such as R2, which may be 0, a spread of 1 % means nothing.
     guessed = not any(row.spread for row in compared)
     if group.settling is not None and not (guessed and group.mode == "max"):
         known = any(row.spread for row in compared)
         assumed = "" if known else f", if runs of one setting scatter by {TYPICAL_SPREAD:.0%}"
-        lines.append(
-            f"The first two would be told apart by about {group.settling} {_repeats(group)}s of each"
-            f"{assumed}. More seeds:"
-        )
+        text = f"The first two would be told apart by about {group.settling} {_repeats(group)}s of each"
+        commands = []
         for row in compared[:2]:
             seeds = _further_seeds(row, group.settling)
             words = ["galaxy", "train", "-m", f"like={best_folders(row, group.mode)[0]}", f"seed={seeds}"]
             words += [] if group.folds is None else [f"data.fold={','.join(map(str, range(group.folds)))}"]
             # A compared folder may be somebody else's, so only what is trusted already is named.
-            lines += [f"  {shlex.join([*words, *trust_arguments()])}"] if seeds else []
+            commands += [shlex.join([*words, *trust_arguments()])] if seeds else []
+        sentences.append(Sentence(f"{text}{assumed}.{' More seeds:' if commands else ''}", tuple(commands)))
     if group.detectable is not None:
-        lines.append(f"These runs would show a difference of {group.detectable:.5f} with a chance of 80 %.")
-    return lines
+        text = f"These runs would show a difference of {group.detectable:.5f} with a chance of 80 %."
+        sentences.append(Sentence(text))
+    return sentences
 
 
 def _repeats(group: Group) -> str:
@@ -322,8 +335,9 @@ def _judged(group: Group) -> bool:
 def _style(group: Group, line: Line) -> str | None:
     if line.row is None:
         return "dim"
-    if not len(line.row.values):  # a search has ended pruned runs on purpose
-        return "yellow" if all(r.result.status == "pruned" for r in line.row.records) else "red"
+    if not len(line.row.values):
+        failed = any(record.result.status in ("failed", "diverged") for record in line.row.records)
+        return "red" if failed else "yellow"
     return "bold" if line.row.verdict == "best" and _judged(group) else None
 
 
@@ -357,6 +371,8 @@ def states_of(row: Row) -> str:
     """Says what became of the runs of a setting that are not compared."""
     others = [record.state for record in row.records if record not in row.counted]
     again = "again with the same seed" if row.records[0].seeded else "again without randomness"
+    if not row.counted:
+        again = "done without this metric"
     states = [state if state != "done" else again for state in others]
     counts = {state: states.count(state) for state in dict.fromkeys(states)}
     alone = len(row.records) == 1 or row.records[0].folds is not None  # the state of folds has the seed

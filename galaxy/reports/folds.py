@@ -111,9 +111,10 @@ def _of_folds(parts: Sequence[Record]) -> FoldsRecord:
         return replace(record, result=replace(empty, status=status), missing=words)
     try:
         return replace(record, result=_result(record, list(finished.values()), empty))
-    except UserError:  # the path of a file is too long for a table
-        words = "the saved predictions of the folds are not those of each galaxy once"
-        return replace(record, result=replace(empty, status="failed"), missing=words)
+    except UserError as error:
+        words = "the saved predictions of a fold are missing or damaged"  # a path is too long for a table
+        words = str(error) if isinstance(error, _IncompleteError) else words
+        return replace(record, result=replace(empty, status="failed", error=str(error)), missing=words)
 
 
 def _finished(parts: Sequence[Record]) -> dict[str, Record]:
@@ -122,10 +123,14 @@ def _finished(parts: Sequence[Record]) -> dict[str, Record]:
     return dict(sorted(done.items(), key=lambda item: int(item[0])))
 
 
+class _IncompleteError(UserError):
+    """The predictions of the folds are not those of each galaxy once."""
+
+
 def _together(tables: Sequence[pd.DataFrame], galaxies: int | None) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True).sort_values("id", ignore_index=True)
     if table["id"].duplicated().any() or len(table) != galaxies:
-        raise UserError("the saved predictions of the folds are not those of each galaxy once")
+        raise _IncompleteError("the saved predictions of the folds are not those of each galaxy once")
     return table
 
 

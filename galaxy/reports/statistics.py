@@ -129,7 +129,7 @@ def compare(settings: Sequence[Setting], larger_is_better: bool) -> Comparison:
             continue
         half = error.size * _critical(len(settings), error.freedom)
         differences.append(Difference(value, value - half, value + half, worse=value > half))
-        errors.append(error)
+        errors += [error] if error.size else []  # settings that predict the same show nothing
     return Comparison(best, differences, _detectable(len(settings), errors))
 
 
@@ -153,7 +153,7 @@ def average(settings: Sequence[Setting], chosen: Sequence[int]) -> tuple[float, 
             return mean, None
         count = len(settings[index].values) * len(chosen) ** 2
         parts.append(_Variance(variance.size / count, variance.freedom))
-    total = _sum(parts)
+    total = _limited(_sum(parts), settings)
     return mean, math.sqrt(total.size) * float(stats.t.ppf((1 + LEVEL) / 2, total.freedom))
 
 
@@ -264,12 +264,18 @@ def _error(
     one, other = settings[first].influence, settings[second].influence
     if one is None or other is None:
         return None
-    # Both variances may lean on the common one, so together they know no more than all runs do.
-    runs = sum(len(setting.values) - 1 for setting in settings if setting.seeded)
-    spread = _sum(seeds)
     galaxies = _Variance(float(np.square(one - other).sum()), max(len(one) - 1, 1))
-    total = _sum([_Variance(spread.size, min(spread.freedom, runs) if runs else math.inf), galaxies])
-    return _Error(math.sqrt(total.size), total.freedom) if total.size else None
+    total = _sum([_limited(_sum(seeds), settings), galaxies])
+    return _Error(math.sqrt(total.size), total.freedom)
+
+
+def _limited(variance: _Variance, settings: Sequence[Setting]) -> _Variance:
+    """Limits the freedom of a sum of variances over seeds to that of all runs.
+
+    The parts may lean on the common variance, so together they know no more than all runs do.
+    """
+    runs = sum(len(setting.values) - 1 for setting in settings if setting.seeded)
+    return _Variance(variance.size, min(variance.freedom, runs) if runs else math.inf)
 
 
 def _sum(parts: Sequence[_Variance]) -> _Variance:

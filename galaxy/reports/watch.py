@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
+from rich.console import Group as Stack
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +19,7 @@ from galaxy.reports.compare import compare_runs
 from galaxy.reports.comparison_text import WIDE, heading, table_of
 from galaxy.reports.curves import read_curves
 from galaxy.reports.records import Record, read_record
-from galaxy.runs.folder import SWEEP_JOBS, RunFolder, find_runs
+from galaxy.runs.folder import RunFolder, find_runs, read_planned
 from galaxy.system.errors import UserError
 
 # Seconds between two looks at the folders.
@@ -87,8 +87,7 @@ class Watch:
         states = Counter(record.result.status for record in self.records)
         if states["running"] or not self.records:
             return False
-        # An interrupted sweep begins no further job.
-        return not self.missing or states["interrupted"] > 0 if self._planned else self._idle >= PATIENCE
+        return not self.missing if self._planned else self._idle >= PATIENCE
 
     @property
     def state(self) -> str:
@@ -108,6 +107,7 @@ class Watch:
                 self.progress.pop(run.path, None)
                 return _end(record)
             self.progress[run.path] = Progress()
+            self._curves.pop(run.path, None)
             if before is None or before.result.status != "running":
                 return f"{run.path}: running"
         record = self._known[run.path]
@@ -131,7 +131,7 @@ class Watch:
         begun = Counter(run.path.parent for run in runs)
         self.missing, self._planned = 0, False
         for folder in {*self.folders, *begun}:
-            planned = _planned_jobs(folder)
+            planned = read_planned(folder)
             if planned is not None:
                 self._planned = True
                 self.missing += max(planned - begun[folder], 0)
@@ -153,10 +153,16 @@ def _found(folders: Sequence[Path]) -> list[RunFolder]:
     return list(runs.values())
 
 
-def follow(folders: Sequence[Path], by: str | None, test: bool) -> None:
+def follow(folders: Sequence[Path], by: str | None, test: bool, untrained: bool) -> None:
     """Shows the comparison of runs and how far they have come, until all are over.
 
     A terminal shows a table that is drawn anew. Elsewhere each change is a line.
+
+    Args:
+        folders: The folders of runs.
+        by: The metric to compare by; None for the objective of the runs.
+        test: Whether to show the test split of every setting.
+        untrained: Whether to show runs too that ended before they trained.
 
     Raises:
         UserError: A folder does not exist.
@@ -164,7 +170,7 @@ def follow(folders: Sequence[Path], by: str | None, test: bool) -> None:
     """
     console = Console()
     watch = Watch(folders)
-    changes = watch.look()
+    watch.look()
     if not console.is_terminal:
         print(watch.state, flush=True)
         while not watch.over:
@@ -174,19 +180,21 @@ def follow(folders: Sequence[Path], by: str | None, test: bool) -> None:
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
         tables: list[RenderableType] = []
+        compared: list[Record] | None = None
         while True:
-            if changes or not tables:
-                tables = _tables(watch.records, by, test, console.width >= WIDE)
-            live.update(Group(*tables, *_running(watch)), refresh=True)
+            records = [record for record in watch.records if untrained or record.trained]
+            if compared is None or [*map(id, records)] != [*map(id, compared)]:
+                tables, compared = _tables(records, by, test, console.width >= WIDE), records
+            live.update(Stack(*tables, *_running(watch)), refresh=True)
             if watch.over:
                 return
             time.sleep(INTERVAL)
-            changes = watch.look()
+            watch.look()
 
 
 def _tables(records: Sequence[Record], by: str | None, test: bool, wide: bool) -> list[RenderableType]:
     try:
-        groups = compare_runs([record for record in records if record.trained], by)
+        groups = compare_runs(records, by)
     except UserError as error:  # no run has the metric yet
         return [Text(str(error))]
     parts: list[RenderableType] = []
@@ -234,12 +242,3 @@ def _stamp(*files: Path) -> Stamp:
         else:
             stamps.append((found.st_mtime_ns, found.st_size))
     return tuple(stamps)
-
-
-def _planned_jobs(folder: Path) -> int | None:
-    """Returns the number of jobs of the sweep in a folder; None if it is not known."""
-    try:
-        planned = json.loads((folder / SWEEP_JOBS).read_text(encoding="utf-8"))["planned"]
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-    return planned if isinstance(planned, int) else None

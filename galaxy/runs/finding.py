@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.folder import SWEEP_FILE, RunFolder, find_runs
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError, meant, pasteable
 
@@ -104,7 +104,7 @@ def _several(key: str, path: Path, runs: list[RunFolder]) -> str:
 
     Values of different objectives do not compare, so it is the best by the commonest one.
     """
-    what = "is the folder of a sweep, which holds" if (path / "multirun.yaml").exists() else "holds"
+    what = "is the folder of a sweep, which holds" if (path / SWEEP_FILE).exists() else "holds"
     text = f"{key}={path} {what} {len(runs)} run{'s' if len(runs) > 1 else ''}, and one is needed"
     done = {run: result for run in runs if (result := _result(run)).status == "done"}
     if not done:

@@ -47,8 +47,9 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # This number is raised with each change of the folder.
 FORMAT = 1
 
-# The folder of a sweep holds this file, with the number of its jobs.
-SWEEP_JOBS = "sweep.json"
+# The folder of a sweep holds these files: Hydra's record of the command, and the number of its jobs.
+SWEEP_FILE = "multirun.yaml"
+_SWEEP_JOBS = "sweep.json"
 
 # These settings of the data decide which galaxies a run never learns from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file", "folds", "fold")
@@ -350,6 +351,20 @@ def find_runs(folder: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
+
+
+def write_planned(folder: Path, jobs: int) -> None:
+    """Writes down how many jobs of the sweep in a folder have begun or will begin."""
+    write_json(folder / _SWEEP_JOBS, {"planned": jobs})
+
+
+def read_planned(folder: Path) -> int | None:
+    """Returns what `write_planned` has written; None if the folder holds no such file."""
+    try:
+        planned = json.loads((folder / _SWEEP_JOBS).read_text(encoding="utf-8"))["planned"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return planned if isinstance(planned, int) else None
 
 
 def _parsed(path: Path, kind: type) -> Any:

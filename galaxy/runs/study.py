@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galaxy.config.objective import Direction
 from galaxy.config.overrides import key_of
 from galaxy.config.search import STUDY_FILE, SearchSettings, Space
-from galaxy.runs.folder import RESUMABLE_SETTINGS, differences
+from galaxy.runs.folder import RESUMABLE_SETTINGS, SWEEP_FILE, differences
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import locked
@@ -104,7 +104,7 @@ class Study:
         fixed = {key_of(o): o for o in space.fixed if key_of(o) not in _OF_ONE_START and not _of_hydra(o)}
         searched = {dimension.element: dimension.text for dimension in space.dimensions}
         content = {"metric": metric, "mode": mode, "epochs": epochs, "fixed": fixed, "space": searched}
-        if not self._path.exists() and (self.folder / "multirun.yaml").exists():
+        if not self._path.exists() and (self.folder / SWEEP_FILE).exists():
             raise UserError(f"{self.folder} holds a sweep that is no search: give another hydra.sweep.dir")
         with locked(self.folder / ".study.lock"):
             if self._path.exists():

@@ -129,7 +129,7 @@ def test_a_setting_is_compared_by_the_seeds_that_have_all_folds(
     text = " ".join(" ".join(lines).split())
     assert "seed 1: 2 of 3 folds done, 1 running: loss=mse" in text
     assert "seed 0: 2 of 3 folds done, 1 failed" in text
-    assert "seed 1: the saved predictions of the folds are not those of each galaxy once" in text
+    assert "seed 1: the saved predictions of a fold are missing or damaged" in text
     assert "A setting is compared by the seeds of which all folds are done." in lines
     (group,) = json.loads((tmp_path / "table.json").read_text())
     assert [len(setting["values"]) for setting in group["settings"]] == [1, 0]

@@ -9,7 +9,7 @@ import pytest
 from galaxy.cli.compare import main
 from galaxy.reports import watch as watching
 from galaxy.reports.watch import Watch
-from galaxy.runs.folder import SWEEP_JOBS, RunFolder
+from galaxy.runs.folder import RunFolder, write_planned
 from tests.reports.test_compare import write_other, write_predicted
 
 
@@ -23,7 +23,7 @@ def begin(path: Path, loss: str) -> RunFolder:
 def test_a_sweep_is_followed_until_all_its_jobs_are_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / SWEEP_JOBS).write_text(json.dumps({"planned": 2}))
+    write_planned(tmp_path, 2)
     watch = Watch([tmp_path])
     assert watch.look() == []
     assert not watch.over

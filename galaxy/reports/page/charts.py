@@ -17,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 44
 # An axis is logarithmic if its values differ by more than this factor.
 WIDE_RANGE = 8
 # The size of a number beside a point, in units of the SVG.
-_DIGIT, _LINE, _RADIUS = 7, 12, 5
+_DIGIT, _LINE, RADIUS = 7, 12, 5
 
 Box = tuple[float, float, float, float]
 
@@ -209,13 +209,11 @@ class Mark:
     verdict: str
 
 
-def scatter_chart(title: str, cost: str, label: str, marks: Sequence[Mark]) -> Chart | None:
-    """Draws a point for each setting; None if there is no setting.
+def scatter_chart(cost: str, label: str, marks: Sequence[Mark]) -> Chart:
+    """Draws a point for each setting, of which there is one at least.
 
     Numbers stand beside the points where there is room, the first settings first.
     """
-    if not marks:
-        return None
     x = axis(cost, [mark.cost for mark in marks], LEFT, WIDTH - RIGHT)
     ends = [mark.value + sign * mark.spread for mark in marks for sign in (-1, 1)]
     y = axis(label, ends, HEIGHT - BOTTOM, TOP)
@@ -223,17 +221,17 @@ def scatter_chart(title: str, cost: str, label: str, marks: Sequence[Mark]) -> C
     for mark in marks:
         top, bottom = y.place(mark.value + mark.spread), y.place(mark.value - mark.spread)
         points.append(Point(x.place(mark.cost), y.place(mark.value), top, bottom, mark.name, mark.verdict))
-    r = _RADIUS
+    r = RADIUS
     taken = [(point.x - r, point.y - r, point.x + r, point.y + r) for point in points]
     taken += [(point.x - 1, point.top, point.x + 1, point.bottom) for point in points]
     placed = [_labelled(point, str(mark.number), taken) for point, mark in zip(points, marks, strict=True)]
-    return Chart(title, x, y, points=tuple(reversed(placed)))  # the best lies on top
+    return Chart(cost, x, y, points=tuple(reversed(placed)))  # the best lies on top
 
 
 def _labelled(point: Point, text: str, taken: list[Box]) -> Point:
     """Puts a number to the right of a point, to its left, above or below, wherever there is room first."""
     half = len(text) * _DIGIT / 2
-    beside, over = _RADIUS + 3 + half, _RADIUS + 2 + _LINE / 2
+    beside, over = RADIUS + 3 + half, RADIUS + 2 + _LINE / 2
     for dx, dy in ((beside, 0.0), (-beside, 0.0), (0.0, -over), (0.0, over)):
         x, y = point.x + dx, point.y + dy
         box = (x - half, y - _LINE / 2, x + half, y + _LINE / 2)

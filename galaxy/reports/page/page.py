@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -16,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from galaxy.reports.compare import Group, Row
 from galaxy.reports.comparison_text import (
     OF_SEARCHING,
+    Sentence,
     conclusions,
     flat,
     heading,
@@ -94,9 +96,8 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class Legend:
-    """A coloured setting of the learning curves."""
+    """A coloured setting of the learning curves; its number is that of the colour, too."""
 
-    colour: int
     number: int
     settings: str
 
@@ -107,13 +108,12 @@ class Section:
 
     title: str
     metric: str
-    words: tuple[str, ...]
-    commands: tuple[str, ...]
+    sentences: tuple[Sentence, ...]
     titles: dict[str, str]
     rows: tuple[TableRow, ...]
     curves: tuple[Chart, ...]
     legend: tuple[Legend, ...]
-    grey: int
+    grey: bool
     costs: tuple[Chart, ...]
     heat: HeatMap | None
     effects: tuple[tuple[Effect, tuple[tuple[Level, Bar], ...]], ...]
@@ -164,7 +164,6 @@ def write_page(path: Path, groups: Sequence[Group], records: Sequence[Record], t
 
 
 def _section(group: Group, folder: Path, test: bool) -> Section:
-    lines = conclusions(group)
     measured = [row for row in group.rows if len(row.values)]
     titles = {name: flat(title) for name, title in titles_of(group, test, wide=True).items()}
     drawn, legend = _curves(group)
@@ -172,14 +171,20 @@ def _section(group: Group, folder: Path, test: bool) -> Section:
     return Section(
         heading(group),
         group.metric,
-        tuple(line for line in lines if not line.startswith("  ")),
-        tuple(line.strip() for line in lines if line.startswith("  ")),
+        tuple(conclusions(group)),
         {name: title for name, title in titles.items() if name not in ("verdict", "settings")},
         tuple(_table_rows(group, folder, test)),
         drawn,
         legend,
-        min(len(group.rows) - len(legend), GREY),
-        tuple(chart for chart in (_seconds(group), _parameters(group)) if chart is not None),
+        any(line.colour is None for chart in drawn for line in chart.lines),
+        tuple(
+            chart
+            for chart in (
+                _cost(group, "seconds"),
+                _cost(group, "parameters"),
+            )
+            if chart is not None
+        ),
         _heat_map(group, measured),
         tuple((effect, _level_bars(effect, found)) for effect in found),
     )
@@ -257,30 +262,24 @@ def _curves(group: Group) -> tuple[tuple[Chart, ...], tuple[Legend, ...]]:
         if chart := charts.line_chart(title, metric, curves):
             drawn.append(chart)
     legend = [
-        Legend(number, number, row.settings)
+        Legend(number, row.settings)
         for number, row, colour, _ in found
         if colour is not None and number in seen
     ]
     return tuple(drawn), tuple(legend)
 
 
-def _seconds(group: Group) -> Chart | None:
-    return _cost(group, "seconds of a run", [row.typical("seconds") for row in group.rows])
-
-
-def _parameters(group: Group) -> Chart | None:
-    return _cost(group, "parameters", [row.typical("parameters") for row in group.rows])
-
-
-def _cost(group: Group, label: str, costs: Sequence[float | None]) -> Chart | None:
+def _cost(group: Group, name: Literal["seconds", "parameters"]) -> Chart | None:
+    label = "seconds of a run" if name == "seconds" else name
     marks = []
-    for number, (row, cost) in enumerate(zip(group.rows, costs, strict=True), 1):
+    for number, row in enumerate(group.rows, 1):
+        cost = row.typical(name)
         if row.mean is not None and cost:
-            name = f"{number}: {row.settings}: {row.mean:.5f}, {label} {cost:,.0f}"
-            marks.append(charts.Mark(cost, row.mean, row.spread or 0.0, number, name, row.verdict))
+            text = f"{number}: {row.settings}: {row.mean:.5f}, {label} {cost:,.0f}"
+            marks.append(charts.Mark(cost, row.mean, row.spread or 0.0, number, text, row.verdict))
     # One point has nothing to be compared with.
     several = len({(mark.cost, mark.value) for mark in marks}) > 1
-    return charts.scatter_chart(label, label, group.metric, marks) if several else None
+    return charts.scatter_chart(label, group.metric, marks) if several else None
 
 
 def _heat_map(group: Group, rows: Sequence[Row]) -> HeatMap | None:
