@@ -25,7 +25,7 @@ from galaxy.config.overrides import config_dir_of, key_of
 from galaxy.config.problems import ConfigError
 from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.trust import trust_arguments
-from galaxy.runs.folder import SWEEP_FILE, RunFolder, write_planned
+from galaxy.runs.folder import SWEEP_FILE, FolderInUseError, RunFolder, write_planned
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
@@ -78,7 +78,7 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
             study.tell(trial.number, *_outcome(job))
 
 
-def judge_of_job() -> Callable[[int, float], bool] | None:
+def pruning_of_job() -> Callable[[int, float], bool] | None:
     """Returns what decides whether to end the job that Hydra is running; None if it is no trial of a search.
 
     It is called with the number of epochs trained and the objective.
@@ -89,7 +89,7 @@ def judge_of_job() -> Callable[[int, float], bool] | None:
     from galaxy.runs.study import Study  # noqa: PLC0415  Optuna is an extra
 
     hydra = config.hydra
-    return Study(Path(hydra.sweep.dir), search_settings(config)).is_bad(hydra.job.num)
+    return Study(Path(hydra.sweep.dir), search_settings(config)).should_prune(hydra.job.num)
 
 
 def conclude(folder: Path, planned: int, resume: str) -> int:
@@ -154,6 +154,9 @@ def _outcome(job: JobReturn) -> tuple[Result, str]:
     try:
         _ = job.return_value  # Hydra raises here what the job raised.
         return run.result(), run.path.name
+    except FolderInUseError as error:  # another program trains this trial, so its end is not known yet
+        log.warning("%s", error)
+        return Result(status="running"), run.path.name
     except Exception as error:
         log.exception("trial %s failed", run.path.name)
         return Result(status="failed", error=str(error)), run.path.name

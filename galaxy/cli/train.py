@@ -25,7 +25,7 @@ def train(config: DictConfig) -> float:
     # torch takes seconds to import, and `--help` does without it.
     from rich.console import Console  # noqa: PLC0415
 
-    from galaxy.cli.search import judge_of_job  # noqa: PLC0415
+    from galaxy.cli.search import pruning_of_job  # noqa: PLC0415
     from galaxy.reports.tables import result_table  # noqa: PLC0415
     from galaxy.runs.folder import RunFolder  # noqa: PLC0415
     from galaxy.runs.train import TrainingRun  # noqa: PLC0415
@@ -49,7 +49,7 @@ def train(config: DictConfig) -> float:
         choices=dict(job.runtime.choices),
         overrides=[override for override in job.overrides.task if key_of(override) not in ("resume", "like")],
         in_sweep=in_sweep,
-        is_bad=judge_of_job() if in_sweep else None,
+        should_prune=pruning_of_job() if in_sweep else None,
     )
     trained = training.start()
     result = training.run.result() if trained is None else trained

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from statistics import median_high
@@ -84,15 +85,15 @@ class Pruning(pl.Callback):
 
     Args:
         monitor: The metric that is reported after each epoch with a validation.
-        is_bad: Called with the number of epochs trained and the metric. It says whether to stop.
+        should_prune: Called with the number of epochs trained and the metric. It says whether to stop.
 
     Attributes:
         pruned: Whether the training was given up.
     """
 
-    def __init__(self, monitor: str, is_bad: Callable[[int, float], bool]) -> None:
+    def __init__(self, monitor: str, should_prune: Callable[[int, float], bool]) -> None:
         self.monitor = monitor
-        self.is_bad = is_bad
+        self.should_prune = should_prune
         self.pruned = False
 
     def on_save_checkpoint(
@@ -108,13 +109,18 @@ class Pruning(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Takes the decision up again."""
-        self.pruned = checkpoint["pruned"]
+        """Takes the decision up again. A trial that was resumed without its search has none."""
+        self.pruned = checkpoint.get("pruned", False)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reports the metric, and asks the trainer to stop after this epoch if others do better."""
+        """Reports the metric, and asks the trainer to stop after this epoch if others do better.
+
+        The last epoch is paid for, so no training is given up after it.
+        """
         value = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or self.pruned or value is None:
+        if trainer.sanity_checking or value is None:
             return
-        self.pruned = self.is_bad(trainer.current_epoch + 1, float(value))
+        epoch = trainer.current_epoch + 1
+        given_up = self.should_prune(epoch, float(value)) and epoch < (trainer.max_epochs or math.inf)
+        self.pruned = self.pruned or given_up
         trainer.should_stop |= self.pruned

@@ -128,6 +128,8 @@ def _write_by_astropy(
     for name in made.colnames:
         made[name].description = meanings.get(name)
     made.meta.update(facts)
+    if written_as == "votable":  # astropy writes nothing else of `meta` there
+        made.meta["description"] = "; ".join(f"{name}: {fact}" for name, fact in facts.items())
     made.write(path, format=written_as, overwrite=True)
 
 

@@ -34,7 +34,7 @@ def write_confusion(folder: Path, labels: Labels, metrics: FractionMetrics) -> N
         pd.DataFrame(counts, pd.Index(names, name="true"), names).to_csv(temporary)
     figure = _confusion_picture(labels.texts, counts)
     with replacing(folder / "confusion.png") as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # A letter without a picture becomes a box.
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # They are drawn as boxes.
         figure.savefig(temporary, dpi=120)
 
 

@@ -52,8 +52,8 @@ class Experiment:
         progress: How far `last.ckpt` in the folder has come; None starts from the beginning.
         interruption: Asks for a checkpoint when the program is to stop.
         in_sweep: Whether the run is a job of a sweep.
-        is_bad: Whether a search gives a network up after so many epochs with such an objective; None without
-            a search.
+        should_prune: Whether a search gives a network up after so many epochs with such an objective; None
+            without a search.
 
     Attributes:
         data: The catalog has been read and split; the images are still to be read.
@@ -72,7 +72,7 @@ class Experiment:
         progress: ResumePoint | None = None,
         interruption: Interruption | None = None,
         in_sweep: bool = False,
-        is_bad: Callable[[int, float], bool] | None = None,
+        should_prune: Callable[[int, float], bool] | None = None,
     ) -> None:
         check_settings(config)
         pl.seed_everything(config["seed"], workers=True, verbose=False)
@@ -92,8 +92,8 @@ class Experiment:
                 if isinstance(callback, LastCheckpoint):
                     callback.interruption = interruption or callback.interruption
                     callback.elapsed = 0.0 if progress is None else progress.seconds
-            if is_bad is not None:
-                callbacks["(pruning)"] = Pruning(config["objective"]["metric"], is_bad)
+            if should_prune is not None:
+                callbacks["(pruning)"] = Pruning(config["objective"]["metric"], should_prune)
             trainer = build_trainer(config["trainer"], callbacks, loggers)
             if in_sweep and trainer.world_size > 1:
                 raise UserError(

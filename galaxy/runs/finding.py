@@ -59,10 +59,9 @@ def find_unfinished() -> RunFolder:
     """
     runs = list(_newest("meta.json"))
     for run in runs:
+        result = _result(run)
         # A run that failed before its first checkpoint has nothing to go on with.
-        if _result(run).status in ("running", "interrupted") or (
-            not _result(run).finished and run.last.exists()
-        ):
+        if result.status in ("running", "interrupted") or (not result.finished and run.last.exists()):
             return run
     if not runs:
         raise UserError(f"resume=latest: there is no run below {RUNS.absolute()}")

@@ -65,7 +65,12 @@ RESUMABLE_SETTINGS = (
     "data.workers",
     "data.catalog.workers",
     "trainer.enable_progress_bar",
+    "pictures",
 )
+
+
+class FolderInUseError(UserError):
+    """Another program is at work in a run folder."""
 
 
 class RunFolder:
@@ -106,14 +111,14 @@ class RunFolder:
         """Keeps other programs from running in this folder at the same time.
 
         Raises:
-            UserError: Another program runs here.
+            FolderInUseError: Another program runs here.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
             with locked(self.path / ".lock", wait=False):
                 yield
         except Timeout:
-            raise UserError(
+            raise FolderInUseError(
                 f"another program is running in {self.path}: give another hydra.run.dir"
             ) from None
 

@@ -23,7 +23,7 @@ from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.overrides import key_of
 from galaxy.labels.labels import Labels
 from galaxy.runs.folder import RESUMABLE_SETTINGS, RunFolder
-from galaxy.runs.result import Result, Status
+from galaxy.runs.result import FINISHED, Result, Status
 from galaxy.runs.tensorboard import TensorBoard
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # Runs are compared by the options of these groups.
 COMPARED_GROUPS = ("data", "target", "crop", "augment", "model", "head", "loss", "optimizer", "scheduler")
-# So they are by these settings, and by all that the command line changes.
+# Runs are also compared by these settings, and by every setting that the command line changes.
 COMPARED_SETTINGS = ("seed", "optimizer.lr", "data.batch_size", "data.limit", "trainer.max_epochs")
 
 # These loggers write to a service, which has runs of its own; each comes with an extra of this name.
@@ -41,7 +41,7 @@ _PACKAGES = ("lightning", "wandb", "mlflow", "sqlalchemy", "pydantic_core")
 _WANDB_TAG = 64  # W&B refuses longer tags
 _MLFLOW_BATCH = 100  # MLflow refuses more parameters at once
 # W&B's own code for Ctrl-C is 255. Any code but 0 marks the run as failed.
-_WANDB_EXIT_CODES = {"done": 0, "pruned": 0, "interrupted": 255}
+_WANDB_EXIT_CODES = {**dict.fromkeys(FINISHED, 0), "interrupted": 255}
 
 
 def open_loggers(
@@ -127,7 +127,7 @@ def lay_out_charts(loggers: Sequence[Logger], labels: Labels, weighted: bool) ->
             logger.lay_out(labels, weighted)
 
 
-def show_pictures(loggers: Sequence[Logger]) -> bool:
+def takes_pictures(loggers: Sequence[Logger]) -> bool:
     """Whether one of the loggers shows pictures."""
     return any(isinstance(logger, TensorBoard | WandbLogger) for logger in loggers)
 
@@ -162,7 +162,7 @@ def close_loggers(loggers: Sequence[Logger], status: Status) -> None:
             if isinstance(logger, MLFlowLogger) and status == "interrupted":
                 logger.finalize("KILLED")  # MLflow's own word; Lightning passes it on
             else:
-                logger.finalize("success" if status in ("done", "pruned") else "failed")
+                logger.finalize("success" if status in FINISHED else "failed")
             if isinstance(logger, WandbLogger):
                 _finish_wandb(status)
         except Exception as error:

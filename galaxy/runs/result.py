@@ -9,6 +9,8 @@ from typing import Any, Literal, TypedDict, get_args
 from galaxy.config.objective import Direction
 
 Status = Literal["running", "done", "pruned", "failed", "diverged", "interrupted"]
+# A run with one of these is over for good.
+FINISHED: tuple[Status, ...] = ("done", "pruned")
 
 
 class Objective(TypedDict):
@@ -58,7 +60,7 @@ class Result:
     @property
     def finished(self) -> bool:
         """Whether the run is over for good."""
-        return self.status in ("done", "pruned")
+        return self.status in FINISHED
 
     @property
     def to_minimise(self) -> float:

@@ -39,11 +39,12 @@ from galaxy.system.files import locked
 
 log = logging.getLogger(__name__)
 
-# The name of the study in its file, and of what it says about the search.
+# The name of the study in its file.
 NAME = "search"
+# The attribute of the study that says what is searched.
 _CONTENT = "search"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-# What these say holds for one start of the program only.
+# These overrides may differ each time the search is started.
 _OF_ONE_START = ("resume", "trust", *RESUMABLE_SETTINGS)
 
 
@@ -65,10 +66,7 @@ class Study:
 
     Args:
         folder: The folder. It exists.
-        settings: How the search goes on.
-
-    Raises:
-        UserError: The file is damaged.
+        settings: How settings are drawn and trials are pruned.
     """
 
     def __init__(self, folder: Path, settings: SearchSettings) -> None:
@@ -81,7 +79,11 @@ class Study:
 
     @property
     def study(self) -> optuna.Study:
-        """Optuna's study."""
+        """Optuna's study.
+
+        Raises:
+            UserError: The file is damaged.
+        """
         if self._study is None:
             _drop_unfinished_line(self._path, self._file_lock)
             storage = open_journal(self._path, self._file_lock)
@@ -163,7 +165,7 @@ class Study:
             value = math.inf if self.study.direction == StudyDirection.MINIMIZE else -math.inf
         self.study.tell(number, value, skip_if_finished=True)
 
-    def is_bad(self, number: int) -> Callable[[int, float], bool]:
+    def should_prune(self, number: int) -> Callable[[int, float], bool]:
         """Returns the judge of a running trial; see `galaxy.learning.callbacks.Pruning`."""
         trial = self._trial(number)
 

@@ -25,11 +25,16 @@ from torch.utils.tensorboard import summary as summaries
 
 from galaxy.config.objective import CLASS_METRICS, FRACTION_METRICS
 from galaxy.labels.labels import Labels
+from galaxy.runs.result import FINISHED
 
 # The end of a session is the only message in a file of this ending. A resumed run deletes it, because
 # TensorBoard believes the first of two ends.
 _ENDED = ".ended"
-_STATUS = {"done": "STATUS_SUCCESS", "failed": "STATUS_FAILURE", "diverged": "STATUS_FAILURE"}
+_STATUS = {
+    **dict.fromkeys(FINISHED, "STATUS_SUCCESS"),
+    "failed": "STATUS_FAILURE",
+    "diverged": "STATUS_FAILURE",
+}
 
 
 class TensorBoard(TensorBoardLogger):

@@ -32,7 +32,7 @@ from galaxy.runs.loggers import (
     log_final,
     log_pictures,
     open_loggers,
-    show_pictures,
+    takes_pictures,
 )
 from galaxy.runs.pictures import crops_picture, prediction_pictures
 from galaxy.runs.predict import Predictions, predict, values, write_columns
@@ -62,8 +62,8 @@ class TrainingRun:
         like: The folder of the run whose settings this one began with, for meta.json; None for no other run.
         in_sweep: Whether other jobs follow. Then a failure is written down instead of raised, and a job that
             was begun before goes on, or is left alone if it is done.
-        is_bad: Whether a search gives the run up after so many epochs with such an objective; None without a
-            search.
+        should_prune: Whether a search gives the run up after so many epochs with such an objective; None
+            without a search.
     """
 
     run: RunFolder
@@ -73,7 +73,7 @@ class TrainingRun:
     resume: bool
     like: str | None
     in_sweep: bool
-    is_bad: Callable[[int, float], bool] | None = None
+    should_prune: Callable[[int, float], bool] | None = None
 
     def start(self) -> Result | None:
         """Trains the model, or brings a run that was begun before to its end.
@@ -114,7 +114,7 @@ class TrainingRun:
             loggers += self._loggers("" if progress is None else progress.metrics)
             warn_of_shares(self.config["data"].get("folds"), self.overrides)
             experiment = Experiment(
-                self.config, self.run.path, loggers, progress, interruption, self.in_sweep, self.is_bad
+                self.config, self.run.path, loggers, progress, interruption, self.in_sweep, self.should_prune
             )
             model = self._fit(experiment, result, loggers)
             if experiment.learner.pruned:
@@ -186,7 +186,7 @@ class TrainingRun:
 
     def _show_crops(self, experiment: Experiment, loggers: Sequence[Logger]) -> None:
         """Shows some training galaxies as the model sees them."""
-        if (count := self.config["pictures"]) and show_pictures(loggers):
+        if (count := self.config["pictures"]) and takes_pictures(loggers):
             augmented = isinstance(experiment.learner, TrainsByGradients)
             log_pictures(loggers, {"crops": crops_picture(experiment.data, count, augmented)}, 0)
 
@@ -196,7 +196,7 @@ class TrainingRun:
         """Shows what the best checkpoint predicts for some validation galaxies."""
         if experiment.data.augment.engine == "albumentations":  # its import takes seconds: not at the start
             self._show_crops(experiment, loggers)
-        if (count := self.config["pictures"]) and show_pictures(loggers):
+        if (count := self.config["pictures"]) and takes_pictures(loggers):
             pictures = prediction_pictures(experiment.data, predictions, count)
             log_pictures(loggers, pictures, experiment.learner.steps)
 

@@ -179,9 +179,9 @@ def test_a_pruner_ends_a_bad_trial_after_an_epoch(pruner: str, tmp_path: Path) -
     study = opened(tmp_path, pruner=pruner, n_trials=12, sampler="random")
     pruned = []
     for trial in study.trials(SPACE):
-        is_bad = study.is_bad(trial.number)
+        should_prune = study.should_prune(trial.number)
         level = trial.number % 4
-        bad = any(is_bad(epoch, level + 1 / epoch) for epoch in range(1, 5))
+        bad = any(should_prune(epoch, level + 1 / epoch) for epoch in range(1, 5))
         pruned += [level] if bad else []
         result = Result(status="pruned") if bad else done(level + 1 / 4)
         study.tell(trial.number, result, f"{trial.number}-x")
@@ -199,8 +199,8 @@ def test_a_pruner_ends_a_bad_trial_after_an_epoch(pruner: str, tmp_path: Path) -
 def test_an_epoch_that_a_resumed_training_repeats_is_reported_once(tmp_path: Path) -> None:
     study = opened(tmp_path)
     number = next(study.trials(SPACE)).number
-    assert not study.is_bad(number)(1, 0.5)
-    assert not opened(tmp_path).is_bad(number)(1, 0.5)  # Optuna would warn, which fails a test
+    assert not study.should_prune(number)(1, 0.5)
+    assert not opened(tmp_path).should_prune(number)(1, 0.5)  # Optuna would warn, which fails a test
 
 
 def test_a_folder_holds_one_search(tmp_path: Path) -> None:
