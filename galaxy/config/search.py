@@ -37,7 +37,7 @@ _PACKAGES = {"optuna": "'galaxy-morphology[search]'", "cmaes": "cmaes"}
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How settings are drawn and trials are pruned; conf/hydra/sweeper/optuna.yaml says what each setting means.
+    """How settings are drawn and trials are pruned; conf/hydra/sweeper/optuna.yaml explains each setting.
 
     Raises:
         ValueError: A number is out of range.

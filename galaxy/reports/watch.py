@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from galaxy.reports.compare import compare_runs
-from galaxy.reports.comparison_text import WIDE, heading, table_of
+from galaxy.reports.comparison_table import WIDE, table_of
+from galaxy.reports.comparison_words import heading
 from galaxy.reports.curves import read_curves
 from galaxy.reports.records import Record, read_record
 from galaxy.runs.folder import RunFolder, find_runs, read_planned

@@ -161,3 +161,13 @@ def test_a_training_that_was_given_up_stays_so_when_it_is_resumed() -> None:
     callback.on_save_checkpoint(trainer, pl.LightningModule(), checkpoint)
     again.on_load_checkpoint(trainer, pl.LightningModule(), checkpoint)
     assert again.pruned
+
+
+def test_a_trial_that_went_on_without_its_search_is_taken_up_again() -> None:
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1)
+    callback = Pruning("val/rmse", lambda epoch, value: True)
+    callback.on_load_checkpoint(trainer, pl.LightningModule(), {})
+    trainer.callback_metrics["val/rmse"] = torch.tensor(2.0)
+    callback.on_validation_end(trainer, pl.LightningModule())
+    assert not callback.pruned  # the only epoch is over, so nothing is left to save
+    assert not trainer.should_stop

@@ -13,7 +13,7 @@ import pytest
 
 from galaxy.cli.compare import main
 from galaxy.reports.compare import compare_runs
-from galaxy.reports.comparison_text import conclusions
+from galaxy.reports.comparison_words import conclusions
 from galaxy.reports.curves import read_curves
 from galaxy.reports.effects import effects
 from galaxy.reports.page import charts

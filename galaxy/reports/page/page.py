@@ -15,16 +15,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from galaxy.reports.compare import Group, Row
-from galaxy.reports.comparison_text import (
-    OF_SEARCHING,
-    Sentence,
-    conclusions,
-    flat,
-    heading,
-    lines_of,
-    states_of,
-    titles_of,
-)
+from galaxy.reports.comparison_table import flat, lines_of, states_of, titles_of
+from galaxy.reports.comparison_words import OF_SEARCHING, Sentence, conclusions, heading
 from galaxy.reports.curves import read_curves
 from galaxy.reports.effects import Effect, Level, effects
 from galaxy.reports.page import charts
