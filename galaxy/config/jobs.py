@@ -132,11 +132,12 @@ def _search(composer: Composer, config: DictConfig, arguments: Sequence[str]) ->
     """Checks the settings and the space of a search: each choice, and both ends of each interval."""
     settings = search_settings(config)
     space = read_space(composer.loader, config, arguments)
+    probes = space.probes()
     try:
-        check_jobs(composer, space.probes())
+        check_jobs(composer, probes)
     except ConfigError as error:
         raise ConfigError(space.as_written(error.problems)) from None
-    return Plan(space.probes(), complete=False, count=settings.n_trials)
+    return Plan(probes, complete=False, count=settings.n_trials)
 
 
 def _sample(composer: Composer, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:
