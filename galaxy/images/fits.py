@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -188,7 +189,8 @@ def _arrays(source: FitsImage, content: bytes) -> tuple[list[NDArray[np.generic]
                 else:
                     _check(hdu, len(content))
                 arrays.append(hdu.data)
-                filters = str(hdu.header.get("BANDS", ""))  # as the Legacy Surveys write it
+                # The Legacy Surveys write "grz" there.
+                filters = re.sub(r"[\s,;]", "", str(hdu.header.get("BANDS", "")))
     except (BadImageError, MemoryError):
         raise
     except Exception as error:  # A damaged file makes astropy raise nearly anything.

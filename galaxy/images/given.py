@@ -14,7 +14,7 @@ from galaxy.images import BadImageError
 from galaxy.images.crops import Pixels
 from galaxy.images.decode import Decoder
 from galaxy.surveys.catalog import ImageSource
-from galaxy.surveys.files import Stretch, image_stem
+from galaxy.surveys.files import Stretch, image_stem, is_fits
 from galaxy.surveys.folder import read_folder
 from galaxy.system.errors import UserError, listing
 
@@ -101,6 +101,8 @@ def _given(item: Any, position: int, stretch: Stretch, alone: bool = False) -> I
             catalog = read_folder(path, "error", **asdict(stretch))
             for name, source in zip(catalog.identifiers.tolist(), catalog.images, strict=True):
                 yield GivenImage(str(name), source, str(source))
+        elif stretch.band_files and is_fits(path.name):
+            raise ValueError(f"{path} holds one band: give the folder that holds the files of all bands")
         else:
             yield GivenImage(image_stem(path.name), stretch.source(path), str(path))
         return

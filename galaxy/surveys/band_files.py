@@ -6,6 +6,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ _FILTERS = ("fuv", "nuv", "u", "b", "g", "v", "r", "i", "z", "y", "j", "h", "k",
 # The filters of HST and JWST, such as F814W.
 _OF_SPACE = re.compile(r"f\d{3,4}(w|m|n|lp|x)2?")
 _SEPARATORS = "._- "
+# What stands before, between and after the places of a word in a path.
+Place = tuple[str, ...]
 
 
 class Stacks(NamedTuple):
@@ -41,17 +44,16 @@ def stacked(paths: Iterable[str], bands: Sequence[str]) -> Stacks:
         paths: The paths, with "/".
         bands: The names of the bands.
     """
-    words = {band: re.compile(rf"(?<![^\W_]){re.escape(band)}(?![^\W_])", re.IGNORECASE) for band in bands}
-    places: dict[str, list[tuple[str, str]]] = {}
-    found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    words = {band: _word(band) for band in bands}
+    places: dict[str, list[Place]] = {}
+    found: dict[Place, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in filter(is_fits, paths):
         stem, places[path] = image_stem(path), []
         for band, word in words.items():
-            for match in word.finditer(stem):
-                around = stem[: match.start()], stem[match.end() :]
-                places[path].append(around)
-                found[around][band].append(path)
-    whole = {around for around, files in found.items() if all(len(files[band]) == 1 for band in bands)}
+            for place in _places(stem, word):
+                places[path].append(place)
+                found[place][band].append(path)
+    whole = {place for place, files in found.items() if all(len(files[band]) == 1 for band in bands)}
     files: dict[str, tuple[str, ...]] = {}
     strays = {}
     for path, possible_places in places.items():
@@ -60,7 +62,7 @@ def stacked(paths: Iterable[str], bands: Sequence[str]) -> Stacks:
             (place,) = possible
             members = tuple(found[place][band][0] for band in bands)
             if members[0] == path:
-                shared = f"{_joined(*place)}.fits"
+                shared = f"{reduce(_joined, place)}.fits"
                 files[path if shared in files else shared] = members
         elif possible:
             strays[path] = "more than one word of its path may be the band"
@@ -80,12 +82,12 @@ def plain_bands(paths: Iterable[str]) -> tuple[list[str], tuple[str, ...]] | Non
     Returns:
         The bands, and the files of one galaxy; None if less than half of the files are plainly such.
     """
-    words: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    words: dict[Place, dict[str, str]] = defaultdict(dict)
     count = 0
     for path in filter(is_fits, paths):
         count += 1
-        for around, word in _around_words(path).items():
-            words[around][word] = path
+        for place, word in _around_words(path).items():
+            words[place][word] = path
     stacks = [stack for stack in words.values() if len(stack) > 1 and all(map(_is_filter, stack))]
     if not stacks or 2 * sum(map(len, stacks)) < count:
         return None
@@ -103,32 +105,54 @@ class BandFiles:
 
     def __init__(self, bands: Sequence[str]) -> None:
         self.bands = bands
+        self._listed: dict[Path, list[str]] = {}
         self._files: dict[str, tuple[Path, ...]] = {}
         self._shared: dict[str, str] = {}
 
     def list(self, folder: Path) -> list[str]:
         """Lists the galaxies in a folder, by the paths that their files share."""
+        if folder in self._listed:
+            return self._listed[folder]
         stacks = stacked(image_files(folder), self.bands)
         for shared, files in stacks.files.items():
             path = os.path.join(folder, shared)  # noqa: PTH118  it is fast
             self._files[path] = tuple(folder / file for file in files)
-            self._shared |= dict.fromkeys([path, *map(str, self._files[path])], path)
-        return list(stacks.files)
+            known = [path, *map(str, self._files[path])]
+            self._shared |= dict.fromkeys(map(os.path.normpath, known), path)
+        self._listed[folder] = [*stacks.files]
+        return self._listed[folder]
 
     def shared(self, path: str) -> str:
         """The path of a galaxy that was listed, if a path is its own or that of one of its files; else ""."""
-        return self._shared.get(path, "")
+        return self._shared.get(os.path.normpath(path), "")
 
     def files(self, shared: str) -> tuple[Path, ...]:
         """The files of a galaxy that was listed."""
         return self._files[shared]
 
 
-def _around_words(path: str) -> dict[tuple[str, str], str]:
-    """The words of a path without the ending, by what stands before and after each."""
+def _word(text: str) -> re.Pattern[str]:
+    """The pattern of a word, in small or capital letters."""
+    return re.compile(rf"(?<![^\W_]){re.escape(text)}(?![^\W_])", re.IGNORECASE)
+
+
+def _places(stem: str, word: re.Pattern[str]) -> list[Place]:
+    """The places of a word in a path: each one, and all together, as in `g/1_g`."""
+    places: list[Place] = [(stem[: match.start()], stem[match.end() :]) for match in word.finditer(stem)]
+    return places if len(places) < 2 else [*places, tuple(word.split(stem))]
+
+
+def _around_words(path: str) -> dict[Place, str]:
+    """The words of a path without the ending, by their places."""
     stem = image_stem(path)
-    words = re.finditer(r"[^\W_]+", stem)
-    return {(stem[: word.start()], stem[word.end() :]): word[0] for word in words}
+    found: dict[Place, str] = {}
+    words = list(re.finditer(r"[^\W_]+", stem))
+    for word in words:
+        found[stem[: word.start()], stem[word.end() :]] = word[0]
+    for text, count in Counter(word[0].lower() for word in words).items():
+        if count > 1:
+            found |= dict.fromkeys(_places(stem, _word(text))[-1:], text)
+    return found
 
 
 def _is_filter(word: str) -> bool:

@@ -9,6 +9,7 @@ import unicodedata
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ class ParquetTable(ArrowTable):
                 table = table.set_column(place, name, pc.take(pa.array(feature["names"]), known))
         return table
 
-    @property
+    @cached_property
     def picture_columns(self) -> list[str]:
         """The columns that hold the files of pictures, as Hugging Face stores them, or as plain bytes."""
         pairs = zip(self.header, self._names, strict=False)  # without the column of splits

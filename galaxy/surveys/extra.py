@@ -21,11 +21,11 @@ _log = logging.getLogger(__name__)
 
 
 def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
-    """Reads columns that may hold anything: numbers where all values in these rows are some, else text.
+    """Reads columns that may hold anything.
 
-    Marks for nothing, such as a dash, are missing values among numbers.
-
-    The log names the columns of text, with the first value that is no number.
+    A column is read as numbers if all its values in these rows are numbers, else as text. Marks for nothing,
+    such as a dash, are missing values among numbers. The log names the columns of text, with the first value
+    that is no number.
 
     Args:
         table: The table, which must have the columns.
@@ -40,8 +40,7 @@ def read_extra(table: Table, names: list[str], index: pd.Index) -> pd.DataFrame:
         UserError: The file cannot be read.
     """
     texts, numbers = table.read(names, []).loc[index], table.read([], names).loc[index]
-    if index.name == "line":  # in a text file a row that is left out may have made text of a column
-        numbers = numbers.apply(as_numbers)
+    numbers = numbers.apply(as_numbers)  # a row that is left out may have made text of a column
     columns = {name: _typed(texts[name], numbers[name]) for name in names}
     of_text = [_first_word(texts[name]) for name, column in columns.items() if not is_numeric_dtype(column)]
     if of_text:
@@ -62,12 +61,14 @@ def other_columns(table: Table, used: Collection[str | None]) -> list[str]:
         for name in table.header
         if name and name not in used and not is_taken(name) and table.header.count(name) == 1
     ]
-    return [name for name in names if _is_readable(table, name)]
+    if _are_readable(table, names):
+        return names
+    return [name for name in names if _are_readable(table, [name])]
 
 
-def _is_readable(table: Table, name: str) -> bool:
+def _are_readable(table: Table, names: list[str]) -> bool:
     try:
-        table.read([name], [])
+        table.read(names, [])
     except UserError:
         return False
     return True

@@ -43,8 +43,8 @@ class Stretch:
         plane_axis: The axis of a cube that counts its planes; None for the one that is by far the shortest.
         white: The value that becomes white in other files; None for the largest value of 16 bits.
         band_files: The names of bands, from blue to red, that tell the files of one galaxy apart; see
-            `galaxy.surveys.band_files`. Empty if each file is an image of its own; None if files whose names
-            look like bands are not accepted without a word.
+            `galaxy.surveys.band_files`. Empty if each file is an image of its own. None refuses files whose
+            names look like bands.
 
     Raises:
         ValueError: A number is out of range.

@@ -14,18 +14,17 @@ from numpy.typing import NDArray
 from galaxy.labels.labels import Labels
 from galaxy.surveys.band_files import plain_bands, stacked
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, written
+from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, is_fits, written
 from galaxy.surveys.ids import identify
 from galaxy.surveys.locate import contents
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
+from galaxy.surveys.ready_splits import WORDS
 from galaxy.surveys.table_files import table_names
 from galaxy.surveys.table_targets import classes_of
 from galaxy.system.errors import UserError, listing
 
 _KEY = "data.catalog"
-# Folders of these names are splits, as others arrange them, and no classes.
-_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _log = logging.getLogger(__name__)
 
 
@@ -83,6 +82,14 @@ def read_folder(
         _refuse_bands(paths, root)
     stacks = stacked(paths, band_files) if band_files else None
     if stacks is not None:
+        others = [path for path in paths if not is_fits(path)]
+        if others:
+            _log.warning(
+                "%d images are left out, such as %s: %s.band_files is for FITS files",
+                len(others),
+                others[0],
+                _KEY,
+            )
         paths = sorted([*stacks.files, *stacks.strays])
     check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
     if stacks is not None:
@@ -168,7 +175,7 @@ def _classes(
     table = f" If the labels are in {tables[0]}, use data=table." if tables else ""
     if not folders:
         raise UserError(f"{root} holds {len(paths):,} images and no folder of images.\n{advice}.{table}")
-    splits = [folder for folder in folders if folder.lower() in _SPLITS]
+    splits = [folder for folder in folders if folder.lower() in WORDS]
     if len(splits) > 1 or splits == folders:
         raise UserError(
             f"The folders in {root} are {', '.join(folders)}; splits are called {' and '.join(splits)}, not "

@@ -15,7 +15,7 @@ from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
 
 _ID = re.compile("0|[1-9][0-9]{0,18}")
-# So many ids are not all round by chance.
+# With this many ids, it is no chance if floats hold all of them exactly.
 _SEVERAL = 5
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 

@@ -13,7 +13,7 @@ from galaxy.system.errors import UserError
 
 # `reset_index` of pandas calls the row numbers so.
 _RESET_INDEX = re.compile(r"index|level_\d+")
-# So many columns behind a column of row numbers are tried for one of names. Reading one among 240,000 rows
+# So many columns behind a column of row numbers are tried for one of words. Reading one among 240,000 rows
 # takes half a second.
 _CANDIDATES = 8
 _log = logging.getLogger(__name__)
@@ -48,7 +48,9 @@ def name_column_of(
     counts = _counts(_texts(table, first))
     if not of_pandas and not counts:
         return first
-    name = next((name for name in candidates[:_CANDIDATES] if _are_names(_texts(table, name))), None)
+    # A part of the table must get the same ids, so it does not matter whether the values differ.
+    words = (name for name in candidates[:_CANDIDATES] if _are_words(_texts(table, name)))
+    name = image_column or next(words, None)
     if of_pandas and name is not None:
         _log.warning(
             "%s: the galaxies have the names in the column %s, because %s is what pandas calls row numbers; "
@@ -59,7 +61,6 @@ def name_column_of(
             key,
         )
         return name
-    # A choice by the numbers alone would give a part of the table, which counts no more, other ids.
     if counts:
         _log.warning(
             "%s: the ids of the galaxies, in the column %s, are the numbers of the rows. If they change when "
@@ -90,7 +91,6 @@ def _counts(texts: Sequence[str]) -> bool:
     return list(texts) == [str(row) for row in range(start, start + len(texts))]
 
 
-def _are_names(texts: Sequence[str]) -> bool:
-    """Whether each row has a text of its own, and not all of them are numbers."""
-    different = len(texts) > 0 and "" not in texts and len(set(texts)) == len(texts)
-    return different and not all(text.lstrip("+-").isdigit() or is_float(text) for text in texts)
+def _are_words(texts: Sequence[str]) -> bool:
+    """Whether a column holds more than numbers."""
+    return not all(text.lstrip("+-").isdigit() or is_float(text) for text in texts if text)

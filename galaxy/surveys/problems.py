@@ -52,8 +52,7 @@ class RowCheck:
             what: The kind, such as "row(s) without an image".
             bad: (N,) bool, the rows with the mistake. Rows that were reported before are passed over.
             describe: Says what is wrong in a row.
-            anyway: Whether rows that were reported before are told this mistake in the same line, because it
-                does not follow from theirs.
+            anyway: Whether to add this mistake to the line of a row that already has another one.
 
         Returns:
             The number of rows that are bad for this mistake.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -65,15 +66,18 @@ class SeveralTables(Table):
         own_numbers = [name for name in numbers if not self._is_added(name)]
         if not own_text and not own_numbers:
             own_text = self.header[:1]  # it counts the rows
-        frames = []
+        frames, places = [], set()
+        parent = os.path.commonpath([table.path.absolute().parent for table in self._tables])
         for number, table in enumerate(self._tables):
             frame = table.read(own_text, own_numbers)
-            place = frame.index.name
-            frame.index = pd.Index([f"{row} of {table.path.name}" for row in frame.index], name=place)
+            where = os.path.relpath(table.path, parent)
+            places.add(str(frame.index.name))
+            frame.index = pd.Index([f"{row} of {where}" for row in frame.index])
             if self._adds:
                 frame[SPLIT] = self._splits[number]
             frames.append(frame)
-        return pd.concat(frames)[[*numbers, *text]]
+        whole = pd.concat(frames)[[*numbers, *text]]
+        return whole.rename_axis(index=places.pop() if len(places) == 1 else "row")
 
     def _is_added(self, name: str) -> bool:
         return self._adds and name == SPLIT

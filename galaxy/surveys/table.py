@@ -18,7 +18,7 @@ from galaxy.surveys.band_files import BandFiles
 from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
 from galaxy.surveys.extra import other_columns, read_extra
-from galaxy.surveys.files import Stretch, image_files
+from galaxy.surveys.files import Stretch, image_files, is_image, written
 from galaxy.surveys.ids import id_of, identify, is_float, is_id, lost_digits, refuse_floats
 from galaxy.surveys.locate import images_by_name, images_by_path
 from galaxy.surveys.name_column import name_column_of
@@ -148,17 +148,13 @@ def read_table(
     parquet = table.parquet
     image_column = image_column or (None if parquet is None else _only_picture(parquet))
     pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
-    name_column = id_column or name_column_of(table, image_column, [class_column, group_column], labels, _KEY)
-    roles = {
-        "id_column": name_column,
-        "image_column": image_column,
-        "class_column": class_column,
-        "group_column": group_column,
-    }
+    others = {"class_column": class_column, "group_column": group_column}
     if split_column == "auto":
-        taken = {*roles.values(), *(labels.columns if labels is not None else ())}
+        taken = {id_column, image_column, *others.values(), *(labels.columns if labels is not None else ())}
         split_column = next((n for n in table.header if n.lower() == SPLIT and n not in taken), None)
-    roles["split_column"] = split_column
+    others["split_column"] = split_column
+    name_column = id_column or name_column_of(table, image_column, [*others.values()], labels, _KEY)
+    roles = {"id_column": name_column, "image_column": image_column, **others}
     used = [name_column, pictures, split_column, *(labels.columns if labels is not None else ())]
     extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
@@ -185,6 +181,8 @@ def read_table(
             report_missing_words(rows, texts, class_column, _KEY)
         labels, codes = classes_of(rows, texts, class_column, classes, where, _KEY)
         targets = Targets(np.eye(labels.questions.size, dtype=np.float32)[codes])
+        if extra_columns == "all":  # the predictions have columns of the names of the classes
+            extra = [name for name in extra if name not in labels.columns]
 
     good, skipped = _good_rows(rows, on_bad, table.path)
     if labels is not None and codes is not None:
@@ -198,13 +196,15 @@ def read_table(
         names=names,
         strata=None if codes is None else codes[good],
         extra_columns=read_extra(table, extra, rows.frame.index[good]) if extra else None,
-        groups=_groups(rows, good, ids, group_column, splits is not None),
+        groups=_groups(rows, good, ids, group_column, splits),
         splits=None if splits is None else splits[good],
         any_frame=True,
         skipped=skipped,
     )
-    if targets is None:
-        return catalog
+    return catalog if targets is None else _with_targets(catalog, targets, good)
+
+
+def _with_targets(catalog: Catalog, targets: Targets, good: NDArray[np.int64]) -> Catalog:
     arrays = {name: array[good] for name, array in targets._asdict().items() if array is not None}
     return replace(
         catalog, targets=arrays["values"], weights=arrays.get("weights"), counts=arrays.get("counts")
@@ -214,16 +214,28 @@ def read_table(
 class _Rows(RowCheck):
     """The rows of a table, the names of their galaxies, and what is wrong with them.
 
+    Args:
+        file: The name of the table.
+        frame: The columns that are needed.
+        names: The names of the galaxies, as the table has them.
+        are_paths: Which of the names are those of files.
+
     Attributes:
+        names: The names of the galaxies; those of files without folder and ending.
         files: The file names of the galaxies, where some of them share one; None where none does.
     """
 
-    def __init__(self, file: str, frame: pd.DataFrame, names: Sequence[str]) -> None:
+    def __init__(
+        self, file: str, frame: pd.DataFrame, names: Sequence[str], are_paths: Sequence[bool]
+    ) -> None:
         super().__init__(len(frame), self._where)
         self.file = file
         self.frame = frame
-        self.names = names_by_path(names)
-        files = file_names(names)
+        paths = [name for name, is_path in zip(names, are_paths, strict=True) if is_path]
+        shortened, of_files = iter(names_by_path(paths)), iter(file_names(paths))
+        plain = [None if is_path else written(name) for name, is_path in zip(names, are_paths, strict=True)]
+        self.names = tuple(next(shortened) if name is None else name for name in plain)
+        files = tuple(next(of_files) if name is None else name for name in plain)
         self.files = None if files == self.names else files
 
     def place(self, row: int) -> str:
@@ -320,7 +332,9 @@ def _read_rows(
         names = table.parquet.picture_names(name_column)
     else:
         names = frame[name_column].tolist()
-    return _Rows(table.name, frame, names)
+    # A name leads to the image where no column does. Elsewhere 4038/9 is no path.
+    of_files = roles["image_column"] in (None, name_column)
+    return _Rows(table.name, frame, names, [of_files or is_image(name) for name in names])
 
 
 def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
@@ -384,7 +398,7 @@ def _paths(
         texts = rows.frame[image_column].tolist()
         paths = images_by_path(rows, texts, list(dict.fromkeys([*folders, images])), image_column, listed)
     if by_band is not None:
-        for folder in {folders[0], images} if image_column is not None else ():
+        for folder in dict.fromkeys([*folders, images]) if image_column is not None else ():
             if folder.is_dir():  # paths that are right have been looked for in no folder
                 by_band.list(folder)
         found, paths = paths, [by_band.shared(path) for path in paths]
@@ -414,7 +428,11 @@ def _good_rows(
 
 
 def _groups(
-    rows: _Rows, good: NDArray[np.int64], ids: NDArray[np.int64], column: str | None, ready: bool
+    rows: _Rows,
+    good: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    column: str | None,
+    splits: NDArray[np.str_] | None,
 ) -> NDArray[np.int64] | None:
     """The id of each galaxy's group (N,), which is its own if it stands alone; None if there are no groups.
 
@@ -423,7 +441,7 @@ def _groups(
         good: The N rows that are used.
         ids: (N,) int64.
         column: The column of the groups. Without one, galaxies whose files share a name are a group.
-        ready: Whether the table has the splits of the galaxies, which then stand alone without a column.
+        splits: The split that the table says of each row, which files that share a name do not leave.
     """
     if column is not None:
         names = rows.frame[column].iloc[good]
@@ -431,7 +449,7 @@ def _groups(
         groups = {name: id_of(f"group {class_name(name)}") for name in names.unique()}
         alone = {name: is_nothing(name) for name in groups}
         return np.where(names.map(alone), ids, names.map(groups)).astype(np.int64)
-    if ready or rows.files is None:
+    if rows.files is None:
         return None
     changed = [name for name, file in zip(rows.names, rows.files, strict=True) if file != name]
     _log.warning(
@@ -443,7 +461,10 @@ def _groups(
         _KEY,
         _KEY,
     )
-    return identify([rows.files[row] for row in good.tolist()])[0]
+    files = rows.files
+    if splits is not None:
+        files = tuple(f"{split} {file}".strip() for split, file in zip(splits, files, strict=True))
+    return identify([files[row] for row in good.tolist()])[0]
 
 
 def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:

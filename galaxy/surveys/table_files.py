@@ -80,7 +80,8 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
 
 def table_names(root: Path) -> list[str]:
     """Lists the tables that lie in a folder itself."""
-    return [str(parts[0].relative_to(root)) for parts in _tables(root.iterdir())]
+    tables = [parts[0] for parts in _tables(root.iterdir())]
+    return [str(path.relative_to(root)) for path in tables if not path.name.lower().endswith(OFTEN_NO_TABLE)]
 
 
 def _tables(paths: Iterable[Path]) -> list[list[Path]]:

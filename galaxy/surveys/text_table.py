@@ -388,13 +388,13 @@ class TextTable:
         return None
 
 
-def open_text(path: Path, encoding: str, errors: str = "strict") -> IO[str]:
+def open_text(path: Path, encoding: str) -> IO[str]:
     """Opens a text file, which may be compressed by gzip, bzip2, xz or zip, without changing its line ends.
 
     Raises:
         ValueError: A zip file holds more or less than one file.
     """
-    return io.TextIOWrapper(_open_bytes(path), encoding, errors, newline="")
+    return io.TextIOWrapper(_open_bytes(path), encoding, newline="")
 
 
 def _open_bytes(path: Path) -> IO[bytes]:

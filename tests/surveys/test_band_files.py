@@ -174,3 +174,13 @@ def test_the_cache_notices_a_change_of_any_band(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").rglob("*.shard"))) == 1  # the copies were not decoded
     write(root / "m51_z.fits", 0)
     assert digest(root) != before
+
+
+def test_a_band_may_stand_twice_in_a_path() -> None:
+    paths = [f"{band}/{number}_{band}.fits" for number in (1, 2) for band in "grz"]
+    found = stacked(paths, ["g", "r", "z"])
+    assert found.strays == {}
+    assert list(found.files.values()) == [tuple(paths[:3]), tuple(paths[3:])]
+    bands = plain_bands(paths)
+    assert bands is not None
+    assert bands[0] == ["g", "r", "z"]

@@ -264,3 +264,14 @@ def test_missing_images_are_named_beside_what_there_is(tmp_path: Path) -> None:
 def test_the_table_may_lie_one_folder_deeper(tmp_path: Path) -> None:
     write(tmp_path / "data", {"file": ["a.png"]}, "a.png")
     assert read(tmp_path, image_column="file").images == (tmp_path / "data/a.png",)
+
+
+def test_only_names_of_files_are_shortened(tmp_path: Path) -> None:
+    names = ["NGC 4038/9", "0266/51602/1", "images/a.png"]
+    (tmp_path / "images").mkdir()
+    for number in range(3):
+        (tmp_path / "images" / f"{number}.png").touch()
+    table = pd.DataFrame({"name": names, "file": ["0.png", "1.png", "2.png"], "p": 0.5})
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    catalog = read_table(tmp_path, image_column="file", columns=["p"])
+    assert [str(name) for name in catalog.identifiers] == ["NGC 4038/9", "0266/51602/1", "a"]

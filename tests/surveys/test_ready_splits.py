@@ -130,3 +130,26 @@ def test_images_of_one_name_in_the_folders_of_splits_do_not_share_a_split(tmp_pa
     (tmp_path / "labels.csv").write_text("\n".join(["file,smooth,split,field", *rows]))
     assert splits_of(tmp_path)["test/1"] == "test"
     assert "tears groups" in error(tmp_path, group_column="field")
+
+
+def test_files_of_one_name_share_what_the_hash_decides_within_a_split(tmp_path: Path) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        for number in range(40):
+            (tmp_path / folder / f"{number}.png").touch()
+    paths = [f"{folder}/{number}.png" for folder in ("x", "y") for number in range(40)]
+    words = ["train", "test"] * 2 + ["train"] * 76
+    pd.DataFrame({"file": paths, "smooth": 0.5, "split": words}).to_csv(tmp_path / "labels.csv", index=False)
+    found = splits_of(tmp_path, image_column="file")
+    assert "val" in found.values()
+    shared = [(found[f"x/{n}"], found[f"y/{n}"]) for n in range(4, 40)]
+    assert all(one == other for one, other in shared)
+
+
+def test_the_column_of_splits_is_no_column_of_names(tmp_path: Path) -> None:
+    write(tmp_path, ["train", "test", "val"] * 3)
+    table = pd.DataFrame(
+        {"split": ["train", "test", "val"] * 3, "file": [f"{n}.png" for n in NAMES[:9]], "smooth": 0.5}
+    )
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    assert set(splits_of(tmp_path, image_column="file")) == set(NAMES[:9])
