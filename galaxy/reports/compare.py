@@ -156,6 +156,11 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
     if better is None and objective and objective["metric"] == metric:
         better = objective["mode"]
     if better is None:
+        if metric.startswith("test/"):
+            raise UserError(
+                f"settings are compared on the validation split, not by {metric}: compare by "
+                f"val/{metric.removeprefix('test/')}, and --test shows the test split of every setting"
+            )
         raise UserError(
             f"nobody has said whether less or more of {metric} is better: compare by another metric"
         )

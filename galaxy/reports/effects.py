@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from galaxy.reports.compare import Group, Row
 from galaxy.reports.naming import deciding_settings
-from galaxy.reports.records import SEEDS
+from galaxy.reports.records import SEEDS, Record
 from galaxy.reports.statistics import Setting, average
 
 
@@ -56,10 +57,21 @@ def effects(group: Group) -> list[Effect]:
     keys = deciding_settings(records, SEEDS)
     if len(keys) < 2:
         return []
-    chosen = [tuple(record.setting(key) for key in keys) for record in records]
+    every = [_values(key, records) for key in keys]
+    # A model that ignores a choice stands for each of its values.
+    chosen = [
+        (values, index)
+        for index, record in enumerate(records)
+        for values in product(*(_values(key, [record]) or of for key, of in zip(keys, every, strict=True)))
+    ]
     settings = [_setting(row) for row in rows]
     found = [_effect(place, key, chosen, settings, group.mode == "max") for place, key in enumerate(keys)]
     return [effect for effect in found if effect is not None]
+
+
+def _values(key: str, records: Sequence[Record]) -> list[str]:
+    """Returns the values of a choice, of the runs that do not ignore it."""
+    return list(dict.fromkeys(record.setting(key) for record in records if not record.ignores(key)))
 
 
 def _setting(row: Row) -> Setting:
@@ -67,11 +79,15 @@ def _setting(row: Row) -> Setting:
 
 
 def _effect(
-    place: int, key: str, chosen: Sequence[tuple[str, ...]], settings: Sequence[Setting], larger: bool
+    place: int,
+    key: str,
+    chosen: Sequence[tuple[tuple[str, ...], int]],
+    settings: Sequence[Setting],
+    larger: bool,
 ) -> Effect | None:
     """Averages over the combinations of the other choices; None if no two values share any."""
     combinations: dict[tuple[str, ...], dict[str, int]] = {}
-    for index, values in enumerate(chosen):
+    for values, index in chosen:
         others = (*values[:place], *values[place + 1 :])
         combinations.setdefault(others, {}).setdefault(values[place], index)
     # The part of the grid that is complete and has the most cells.
@@ -84,5 +100,5 @@ def _effect(
         Level(value, *average(settings, [cells[value] for cells in full[part]])) for value in sorted(part)
     ]
     levels.sort(key=lambda level: (-level.mean if larger else level.mean, level.value))
-    every = {values[place] for values in chosen}
+    every = {values[place] for values, _ in chosen}
     return Effect(key, tuple(levels), len(full[part]), len(combinations), tuple(sorted(every - part)))

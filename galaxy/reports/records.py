@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,12 +158,14 @@ def _read(run: RunFolder) -> Record:
     given = {}
     for override in run.overrides():
         given[key_of(override)] = "null" if override.startswith("~") else override.partition("=")[2]
-    config = run.config()
+    result, config = run.result(), run.config()
+    if result.status == "running" and run.was_killed:
+        result = replace(result, status="interrupted")
     model = config.get("model")
     ignored = model.get("ignores") if isinstance(model, dict) else None
     return Record(
         run,
-        run.result(),
+        result,
         choices,
         {key: _word(value) for key, value in leaves(config)},
         given,

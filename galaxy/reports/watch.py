@@ -114,6 +114,14 @@ class Watch:
         record = self._known[run.path]
         if record.result.status != "running":
             return None
+        if run.was_killed:
+            record = self._known[run.path] = read_record(run)
+            self.progress.pop(run.path, None)
+            return _end(record)
+        return self._advanced(run, record)
+
+    def _advanced(self, run: RunFolder, record: Record) -> str | None:
+        """Reads the metrics of a running job if they have changed, and says how far it has come."""
         stamp = _stamp(run.path / "metrics.csv")
         if self._curves.get(run.path) == stamp:
             return None

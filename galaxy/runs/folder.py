@@ -37,7 +37,7 @@ from galaxy.runs.new_run import fits, new_run_command
 from galaxy.runs.provenance import provenance
 from galaxy.runs.result import Result, check_types
 from galaxy.system.errors import UserError, listing
-from galaxy.system.files import locked, write_json, write_text
+from galaxy.system.files import is_locked, locked, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,15 @@ class RunFolder:
         """Whether a run was begun here. `overrides.yaml` is the last file that the beginning writes."""
         return self.overrides_file.exists()
 
+    @property
+    def _lock(self) -> Path:
+        return self.path / ".lock"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether the program that claimed the folder is gone; false where nobody can say."""
+        return is_locked(self._lock) is False
+
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Keeps other programs from running in this folder at the same time.
@@ -115,7 +124,7 @@ class RunFolder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            with locked(self.path / ".lock", wait=False):
+            with locked(self._lock, wait=False):
                 yield
         except Timeout:
             raise FolderInUseError(

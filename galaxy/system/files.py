@@ -30,8 +30,11 @@ _REMEDIES = {
     errno.EROFS: "Choose another folder, on a disk that can be written to",
     errno.EEXIST: "Choose another folder, as a part of the path is a file",
     errno.ENOTDIR: "Choose another folder, as a part of the path is a file",
+    errno.EISDIR: "Choose another name, as this one is that of a folder",
     errno.ENAMETOOLONG: "Choose a shorter path",
 }
+# Seconds. `is_locked` holds a lock for less.
+_GLANCE = 0.3
 # File systems that cannot lock a file, or flush a folder, answer with one of these errors.
 _UNSUPPORTED = {errno.EINVAL, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY}
 
@@ -132,7 +135,7 @@ def locked(path: Path, wait: bool = True, waiting: str = "") -> Iterator[bool]:
 
     Args:
         path: The file, which is made and stays.
-        wait: Whether to wait for another process.
+        wait: Whether to wait for another process, longer than a glance at the lock takes.
         waiting: What to say while waiting.
 
     Yields:
@@ -146,11 +149,9 @@ def locked(path: Path, wait: bool = True, waiting: str = "") -> Iterator[bool]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        if not wait:
-            raise
         if waiting:
             _log.info("%s", waiting)
-        lock.acquire()
+        lock.acquire(timeout=-1 if wait else _GLANCE)
     except (OSError, NotImplementedError) as error:  # filelock raises the latter for ENOSYS
         if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
             raise
@@ -159,6 +160,21 @@ def locked(path: Path, wait: bool = True, waiting: str = "") -> Iterator[bool]:
         yield lock.is_locked
     finally:
         lock.release()
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock of a file; None if nobody can say."""
+    if not path.exists():
+        return None
+    lock = FileLock(path, mode=0o666, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except (OSError, NotImplementedError):  # no locks here, or no right to take one
+        return None
+    lock.release()
+    return False
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -188,3 +188,16 @@ def test_a_page_without_a_finished_run_says_so(tmp_path: Path) -> None:
     words = Page((tmp_path / "page.html").read_text(encoding="utf-8")).words
     assert "No run has finished." in words
     assert html.unescape("there is no table\nin the folder") in words
+
+
+def test_a_model_that_ignores_a_choice_completes_the_grid(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for loss in ("mse", "huber"):
+            write_predicted(
+                tmp_path / f"cnn-{loss}-{seed}", [f"loss={loss}"], seed, 0.1 if loss == "mse" else 0.12
+            )
+    write_predicted(tmp_path / "mean", ["model=mean", "loss=mse"], 0, 0.2, seeded=False)
+    (group,) = compare_runs([read_record(run) for run in find_runs(tmp_path)])
+    found = {effect.key: effect for effect in effects(group)}
+    assert (found["loss"].combinations, found["loss"].of) == (2, 2)
+    assert (found["model"].combinations, found["model"].of) == (2, 2)

@@ -8,6 +8,7 @@ import pytest
 
 from galaxy.cli.compare import main
 from galaxy.reports import watch as watching
+from galaxy.reports.records import read_record
 from galaxy.reports.watch import Watch
 from galaxy.runs.folder import RunFolder, write_planned
 from tests.reports.test_compare import write_other, write_predicted
@@ -109,3 +110,18 @@ def test_a_damaged_folder_is_named_and_the_others_are_compared(
         ), name
     assert f"tell val/rmse: {damaged}/huber1/predictions_val.parquet is damaged" in shown.out
     assert "best: loss=mse" in shown.out
+
+
+def test_a_run_whose_program_was_killed_is_not_waited_for(tmp_path: Path) -> None:
+    write_planned(tmp_path, 1)
+    run = begin(tmp_path / "a", "mse")
+    watch = Watch([tmp_path])
+    with run.claimed():
+        watch.look()
+        assert watch.state == "1 running"
+        assert not watch.over
+    assert watch.look() == [f"{run.path}: interrupted"]
+    assert watch.over
+    assert read_record(run).result.status == "interrupted"
+    with run.claimed():  # a look at the lock does not keep others from it
+        assert read_record(run).result.status == "running"
