@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from hashlib import blake2b
-from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +30,6 @@ from galaxy.images.crops import Crop
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.labels import Labels
 from galaxy.surveys import Catalog
-from galaxy.surveys.table_files import table_names
 from galaxy.system.errors import UserError, listing
 
 log = logging.getLogger(__name__)
@@ -206,8 +204,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         self._split(self.splits[kept], None if self.folds is None else self.folds[kept])
         for caution in crop_cautions(self.images, self.crop):
             log.warning("%s", caution)
-        may_group = callable(self.reader) and "group_column" in signature(self.reader).parameters
-        same, leaks = copies(self.images, self.catalog.identifiers.tolist(), self.splits, may_group)
+        names = self.catalog.identifiers.tolist()
+        same, leaks = copies(self.images, names, self.splits, self.catalog.takes_groups)
         if same:
             log.log(logging.WARNING if leaks else logging.INFO, "%s", same)
         if skipped := list(self.catalog.skipped):
@@ -234,7 +232,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         if self.catalog.labels is None or self.catalog.targets is None:
             raise UserError(
                 f"data={name} at {self.root} has no labels, so it can be predicted (evaluate.py) but not "
-                f"trained on; {self._source_of_labels()}"
+                f"trained on{f'; {self.catalog.label_advice}' if self.catalog.label_advice else ''}"
             )
         if self.split_settings.stratify and self.catalog.strata is None:
             raise UserError(
@@ -266,16 +264,6 @@ class GalaxyDataModule(pl.LightningDataModule):
             f"data.folds is {count}, but none of the {many} falls into fold {sizes.argmin()}: use more "
             "galaxies (data.limit), fewer folds or another data.split_seed"
         )
-
-    def _source_of_labels(self) -> str:
-        """Says which settings give labels to data without any."""
-        keys = "data.catalog.columns, data.catalog.questions or data.catalog.class_column"
-        if self.catalog.name != "folder" or self.root is None:
-            return f"a table has them once {keys} is given"
-        if tables := table_names(self.root):
-            return f"if they are in {tables[0]}, which lies there, use data=table with {keys}"
-        folders = "data.catalog.classes_from_folders=true takes them from the names of folders"
-        return f"data=table takes them from a table, and {folders}"
 
     @property
     def labels(self) -> Labels:

@@ -144,6 +144,8 @@ class Catalog:
             others; None if it fixes none.
         any_frame: Whether the images may differ in width and height, as cutouts scaled to each galaxy do. If
             not, an image of another size is bad.
+        takes_groups: Whether the survey's reader has the setting `group_column`.
+        label_advice: How this data gets labels, in words, where it has none.
         skipped: One line for each row or file that was left out under `on_bad="skip"`.
         writer: Writes predictions in the survey's own format, for surveys that ask for predictions; called
             with the file, ids (N,), labels and fractions (N, K). None if the survey has no such format.
@@ -166,6 +168,8 @@ class Catalog:
     groups: NDArray[np.int64] | None = None
     splits: NDArray[np.str_] | None = None
     any_frame: bool = False
+    takes_groups: bool = False
+    label_advice: str = ""
     skipped: tuple[str, ...] = ()
     writer: Writer | None = None
 

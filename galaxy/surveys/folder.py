@@ -20,7 +20,7 @@ from galaxy.surveys.locate import contents
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.ready_splits import WORDS
-from galaxy.surveys.table_files import table_names
+from galaxy.surveys.table_files import LABEL_KEYS, table_names
 from galaxy.surveys.table_targets import classes_of
 from galaxy.system.errors import UserError, listing
 
@@ -138,6 +138,7 @@ def read_folder(
         names=named,
         groups=None if names == files else identify(files)[0],
         any_frame=True,
+        label_advice=_label_advice(root),
         skipped=skipped,
     )
     if labels is None or codes is None:
@@ -146,6 +147,14 @@ def read_folder(
     warn_of_rare(labels, codes)
     targets = np.eye(len(labels.columns), dtype=np.float32)[codes]
     return replace(catalog, labels=labels, targets=targets, strata=codes)
+
+
+def _label_advice(root: Path) -> str:
+    """Says which settings give labels to the images of a folder."""
+    if tables := table_names(root):
+        return f"if they are in {tables[0]}, which lies there, use data=table with {LABEL_KEYS}"
+    folders = f"{_KEY}.classes_from_folders=true takes them from the names of folders"
+    return f"data=table takes them from a table, and {folders}"
 
 
 def _refuse_bands(paths: Sequence[str], root: Path) -> None:

@@ -26,7 +26,7 @@ from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
 from galaxy.surveys.ready_splits import SPLIT, read_splits_of
 from galaxy.surveys.several_tables import open_table
-from galaxy.surveys.table_files import find_table
+from galaxy.surveys.table_files import LABEL_KEYS, find_table
 from galaxy.surveys.table_reader import Table
 from galaxy.surveys.table_targets import (
     Scale,
@@ -199,6 +199,8 @@ def read_table(
         groups=_groups(rows, good, ids, group_column, splits),
         splits=None if splits is None else splits[good],
         any_frame=True,
+        takes_groups=True,
+        label_advice=f"a table has them once {LABEL_KEYS} is given",
         skipped=skipped,
     )
     return catalog if targets is None else _with_targets(catalog, targets, good)

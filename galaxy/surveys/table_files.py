@@ -24,6 +24,8 @@ _OTHERS = {
     ".jsonl": "save the .jsonl file as CSV or Parquet",
     ".json": "save the .json file as CSV or Parquet",
 }
+# The settings that say which columns of a table hold the labels.
+LABEL_KEYS = "data.catalog.columns, data.catalog.questions or data.catalog.class_column"
 
 
 def find_table(root: Path, file: str | None, key: str) -> list[Path]:
