@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels
-from galaxy.surveys.band_files import BandFiles
-from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import Catalog, ImageSource
 from galaxy.surveys.extra import other_columns, read_extra
-from galaxy.surveys.files import Stretch, image_files, is_image, written
-from galaxy.surveys.ids import id_of, identify, is_float, is_id, lost_digits, refuse_floats
-from galaxy.surveys.locate import images_by_name, images_by_path
+from galaxy.surveys.files import Stretch
+from galaxy.surveys.ids import id_of, identify
 from galaxy.surveys.name_column import name_column_of
-from galaxy.surveys.names import file_names, names_by_path
-from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
+from galaxy.surveys.problems import raise_or_list, warn_of_rare
 from galaxy.surveys.ready_splits import SPLIT, read_splits_of
 from galaxy.surveys.several_tables import open_table
 from galaxy.surveys.table_files import LABEL_KEYS, find_table
-from galaxy.surveys.table_reader import Table
+from galaxy.surveys.table_images import images_of_rows, only_picture
+from galaxy.surveys.table_rows import Rows, check_names, read_rows
 from galaxy.surveys.table_targets import (
     Scale,
     Targets,
@@ -146,7 +141,7 @@ def read_table(
     root = Path(root).expanduser()
     table = open_table(find_table(root, file, _KEY), style)
     parquet = table.parquet
-    image_column = image_column or (None if parquet is None else _only_picture(parquet))
+    image_column = image_column or (None if parquet is None else only_picture(parquet))
     pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
     others = {"class_column": class_column, "group_column": group_column}
     if split_column == "auto":
@@ -159,8 +154,8 @@ def read_table(
     extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
     key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
-    rows = _read_rows(table, roles, labels, key, pictures)
-    _check_names(rows, name_column, id_column is not None)
+    rows = read_rows(table, roles, labels, key, pictures)
+    check_names(rows, name_column, id_column is not None)
     splits = None
     if split_column is not None:
         splits = read_splits_of(rows, rows.frame[split_column].tolist(), split_column, _KEY)
@@ -173,7 +168,7 @@ def read_table(
         sources = parquet.pictures(pictures, white)
     else:
         folders, folder = [root, table.path.parent], root / Path(images).expanduser()
-        sources = _files(rows, name_column, image_column, folders, folder, stretch)
+        sources = images_of_rows(rows, name_column, image_column, folders, folder, stretch)
     if class_column is not None:  # rows without an image make no classes
         where = f"{rows.file}: {_KEY}.class_column={class_column}"
         texts = rows.frame[class_column].tolist()
@@ -211,41 +206,6 @@ def _with_targets(catalog: Catalog, targets: Targets, good: NDArray[np.int64]) -
     return replace(
         catalog, targets=arrays["values"], weights=arrays.get("weights"), counts=arrays.get("counts")
     )
-
-
-class _Rows(RowCheck):
-    """The rows of a table, the names of their galaxies, and what is wrong with them.
-
-    Args:
-        file: The name of the table.
-        frame: The columns that are needed.
-        names: The names of the galaxies, as the table has them.
-        are_paths: Which of the names are those of files.
-
-    Attributes:
-        names: The names of the galaxies; those of files without folder and ending.
-        files: The file names of the galaxies, where some of them share one; None where none does.
-    """
-
-    def __init__(
-        self, file: str, frame: pd.DataFrame, names: Sequence[str], are_paths: Sequence[bool]
-    ) -> None:
-        super().__init__(len(frame), self._where)
-        self.file = file
-        self.frame = frame
-        paths = [name for name, is_path in zip(names, are_paths, strict=True) if is_path]
-        shortened, of_files = iter(names_by_path(paths)), iter(file_names(paths))
-        plain = [None if is_path else written(name) for name, is_path in zip(names, are_paths, strict=True)]
-        self.names = tuple(next(shortened) if name is None else name for name in plain)
-        files = tuple(next(of_files) if name is None else name for name in plain)
-        self.files = None if files == self.names else files
-
-    def place(self, row: int) -> str:
-        """The place of a row in the file, such as "line 7"."""
-        return f"{self.frame.index.name} {self.frame.index[row]}"
-
-    def _where(self, row: int) -> str:
-        return ", ".join(part for part in (self.file, self.place(row), self.names[row]) if part)
 
 
 def _number_labels(
@@ -302,119 +262,8 @@ def _tree_labels(parameter: str, questions: Mapping[str, Any], meaning: str | No
         raise UserError(f"{_KEY}.{parameter}: {error}") from error
 
 
-def _only_picture(parquet: ParquetTable) -> str | None:
-    """The column that holds pictures, if there is one and the user names no other."""
-    columns = parquet.picture_columns
-    if len(columns) > 1:
-        raise UserError(
-            f"{parquet.paths[0]} holds pictures in the columns {' and '.join(columns)}: choose one with "
-            f"{_KEY}.image_column"
-        )
-    return columns[0] if columns else None
-
-
-def _read_rows(
-    table: Table, roles: dict[str, str | None], labels: Labels | None, key: str, pictures: str | None
-) -> _Rows:
-    """Reads the columns that are needed.
-
-    Args:
-        table: The table.
-        roles: The columns of text; the first holds the names. Each has the last part of its key.
-        labels: The labels whose columns are numbers, if there are any.
-        key: The key that names these columns.
-        pictures: A column that holds pictures, and so is not read here.
-    """
-    text = {column: f"{_KEY}.{role}" for role, column in roles.items() if column is not None}
-    numbers = dict.fromkeys(labels.columns if labels else (), key)
-    table.check(numbers | text)
-    frame = table.read([column for column in text if column != pictures], list(numbers))
-    name_column = next(iter(text))
-    if table.parquet is not None and name_column == pictures:
-        names = table.parquet.picture_names(name_column)
-    else:
-        names = frame[name_column].tolist()
-    # A name leads to the image where no column does. Elsewhere 4038/9 is no path.
-    of_files = roles["image_column"] in (None, name_column)
-    return _Rows(table.name, frame, names, [of_files or is_image(name) for name in names])
-
-
-def _check_names(rows: _Rows, column: str, chosen: bool) -> None:
-    """Reports galaxies without a name, or with the name of another; `chosen` says who chose the column."""
-    names = rows.names
-    advice = "" if chosen else f" (another column may hold the names: {_KEY}.id_column)"
-    refuse_floats(names, column, rows.file, advice)
-    if lost_digits([int(name) for name in names if is_id(name)]):
-        _log.warning(
-            "%s: the ids in %s seem to have lost their last digits, because a program took them for floats, "
-            "such as %s. They are then not those of the survey: save the table again from its source",
-            rows.file,
-            column,
-            names[0],
-        )
-    rows.report(f"row(s) without a {column}", [not name for name in names], lambda _: f"{column} is empty")
-    # If all names are numbers, one with a decimal point or an exponent was a whole number before.
-    numbers = all(name.lstrip("+-").isdigit() or is_float(name) for name in names if name)
-    floats = [numbers and is_float(name) for name in names]
-    rows.report(
-        f"row(s) whose {column} is no whole number, as the others are or were",
-        floats,
-        lambda row: f"{column} is {names[row]} (was the table saved with ids as floats?)",
-    )
-    first = {name: row for row, name in reversed(list(enumerate(names)))}
-    rows.report(
-        f"row(s) whose {column} came before{advice}",
-        [first[name] != row for row, name in enumerate(names)],
-        lambda row: f"is already on {rows.place(first[names[row]])}",
-    )
-
-
-def _files(
-    rows: _Rows,
-    name_column: str,
-    image_column: str | None,
-    folders: Sequence[Path],
-    images: Path,
-    stretch: Stretch,
-) -> list[ImageSource]:
-    """The image of each row: a file, or one for each band. Arguments as of `_paths`."""
-    by_band = BandFiles(stretch.band_files) if stretch.band_files else None
-    paths = _paths(rows, name_column, image_column, folders, images, by_band)
-    files = [(Path(path),) if by_band is None or not path else by_band.files(path) for path in paths]
-    return [stretch.source(*several) for several in files]
-
-
-def _paths(
-    rows: _Rows,
-    name_column: str,
-    image_column: str | None,
-    folders: Sequence[Path],
-    images: Path,
-    by_band: BandFiles | None,
-) -> list[str]:
-    """The path of each row's image, "" in bad rows; `folders` are where paths begin."""
-    listed = image_files if by_band is None else by_band.list
-    if image_column is None:
-        paths = images_by_name(rows, rows.frame[name_column].tolist(), folders[0], images, _KEY, listed)
-    else:
-        texts = rows.frame[image_column].tolist()
-        paths = images_by_path(rows, texts, list(dict.fromkeys([*folders, images])), image_column, listed)
-    if by_band is not None:
-        for folder in dict.fromkeys([*folders, images]) if image_column is not None else ():
-            if folder.is_dir():  # paths that are right have been looked for in no folder
-                by_band.list(folder)
-        found, paths = paths, [by_band.shared(path) for path in paths]
-        rows.report(
-            f"row(s) whose image is none of several files, one for each of {_KEY}.band_files",
-            [not path for path in paths],
-            lambda row: found[row],
-        )
-    _check_shared(rows, paths)
-    return paths
-
-
 def _good_rows(
-    rows: _Rows, on_bad: Literal["error", "skip"], path: Path
+    rows: Rows, on_bad: Literal["error", "skip"], path: Path
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """The rows without a mistake, and a line for each of the others.
 
@@ -430,7 +279,7 @@ def _good_rows(
 
 
 def _groups(
-    rows: _Rows,
+    rows: Rows,
     good: NDArray[np.int64],
     ids: NDArray[np.int64],
     column: str | None,
@@ -467,17 +316,3 @@ def _groups(
     if splits is not None:
         files = tuple(f"{split} {file}".strip() for split, file in zip(splits, files, strict=True))
     return identify([files[row] for row in good.tolist()])[0]
-
-
-def _check_shared(rows: _Rows, paths: Sequence[str]) -> None:
-    """Refuses an image that two rows share, because the same pixels could be trained and tested on."""
-    first: dict[str, int] = {}
-    again = []
-    for row, path in enumerate(map(os.path.normpath, paths)):
-        usable = not rows.bad[row]
-        again.append(usable and first.setdefault(path, row) != row)
-    rows.report(
-        "row(s) with the image of another row",
-        again,
-        lambda row: f"{os.path.normpath(paths[row])} is on {rows.place(first[os.path.normpath(paths[row])])}",
-    )
