@@ -231,7 +231,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         name = self.catalog.name
         if self.catalog.labels is None or self.catalog.targets is None:
             raise UserError(
-                f"data={name} at {self.root} has no labels, so it can be predicted (evaluate.py) but not "
+                f"data={name} at {self.root} has no labels, so it can be predicted (galaxy evaluate) but not "
                 f"trained on{f'; {self.catalog.label_advice}' if self.catalog.label_advice else ''}"
             )
         if self.split_settings.stratify and self.catalog.strata is None:
