@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.data.splits import SPLITS, TRAIN
-from galaxy.surveys.files import is_image, written
+from galaxy.surveys.files import is_image
+from galaxy.surveys.ids import written
 from galaxy.surveys.names import file_names
 from galaxy.surveys.table_reader import Table
 from galaxy.system.errors import UserError, listing

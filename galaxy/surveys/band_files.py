@@ -7,16 +7,20 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import reduce
+from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
 
 from galaxy.surveys.files import image_files, image_stem, is_fits
+from galaxy.system.errors import UserError
 
 # The usual names of filters, from blue to red.
 _FILTERS = ("fuv", "nuv", "u", "b", "g", "v", "r", "i", "z", "y", "j", "h", "k", "ks", "w1", "w2", "w3", "w4")
 # The filters of HST and JWST, such as F814W.
 _OF_SPACE = re.compile(r"f\d{3,4}(w|m|n|lp|x)2?")
 _SEPARATORS = "._- "
+# A band may stand in a path so many times, as in g/1_g.fits.
+_MOST_PLACES = 3
 # What stands before, between and after the places of a word in a path.
 Place = tuple[str, ...]
 
@@ -58,12 +62,13 @@ def stacked(paths: Iterable[str], bands: Sequence[str]) -> Stacks:
     strays = {}
     for path, possible_places in places.items():
         possible = whole.intersection(possible_places)
-        if len(possible) == 1:
-            (place,) = possible
+        if len({tuple(found[place][band][0] for band in bands) for place in possible}) == 1:
+            place = min(possible, key=len)
             members = tuple(found[place][band][0] for band in bands)
             if members[0] == path:
-                shared = f"{reduce(_joined, place)}.fits"
-                files[path if shared in files else shared] = members
+                name = reduce(_joined, place)
+                shared = f"{name}.fits"
+                files[shared if name and shared not in files else path] = members
         elif possible:
             strays[path] = "more than one word of its path may be the band"
         elif possible_places:
@@ -82,18 +87,44 @@ def plain_bands(paths: Iterable[str]) -> tuple[list[str], tuple[str, ...]] | Non
     Returns:
         The bands, and the files of one galaxy; None if less than half of the files are plainly such.
     """
-    words: dict[Place, dict[str, str]] = defaultdict(dict)
-    count = 0
-    for path in filter(is_fits, paths):
-        count += 1
+    paths = list(filter(is_fits, paths))
+    filters: dict[Place, dict[str, str]] = defaultdict(dict)
+    for path in paths:
         for place, word in _around_words(path).items():
-            words[place][word] = path
-    stacks = [stack for stack in words.values() if len(stack) > 1 and all(map(_is_filter, stack))]
-    if not stacks or 2 * sum(map(len, stacks)) < count:
+            if _is_filter(word):
+                filters[place][word] = path
+    # A place of other words, too, is none of bands.
+    for path in paths:
+        for place, word in _around_words(path).items():
+            if place in filters and not _is_filter(word):
+                del filters[place]
+    stacks = [stack for stack in filters.values() if len(stack) > 1]
+    if not stacks or 2 * len({path for stack in stacks for path in stack.values()}) < len(paths):
         return None
     bands = Counter(tuple(sorted(stack, key=_colour)) for stack in stacks).most_common(1)[0][0]
     example = next(stack for stack in stacks if tuple(sorted(stack, key=_colour)) == bands)
     return list(bands), tuple(example[band] for band in bands)
+
+
+def refuse_bands(paths: Iterable[str], owner: str, key: str) -> None:
+    """Refuses files each of which plainly is one band of a galaxy.
+
+    Args:
+        paths: The files.
+        owner: What holds them, for the message.
+        key: The key of the catalog, for the message.
+
+    Raises:
+        UserError: The names of the files are so.
+    """
+    if (found := plain_bands(paths)) is None:
+        return
+    bands, files = found
+    raise UserError(
+        f"{owner} seems to hold one file for each band of a galaxy, such as {', '.join(files)}. Say so with "
+        f"{key}.band_files=[{','.join(bands)}], from blue to red; or with {key}.band_files=[] that each "
+        "file is a galaxy of its own."
+    )
 
 
 class BandFiles:
@@ -137,9 +168,16 @@ def _word(text: str) -> re.Pattern[str]:
 
 
 def _places(stem: str, word: re.Pattern[str]) -> list[Place]:
-    """The places of a word in a path: each one, and all together, as in `g/1_g`."""
-    places: list[Place] = [(stem[: match.start()], stem[match.end() :]) for match in word.finditer(stem)]
-    return places if len(places) < 2 else [*places, tuple(word.split(stem))]
+    """The places of a word in a path: each one, and several together, as in `g/1_g`."""
+    spans = [match.span() for match in word.finditer(stem)]
+    several = (combinations(spans, number) for number in range(1, min(len(spans), _MOST_PLACES) + 1))
+    return [_around(stem, chosen) for chosen in chain.from_iterable(several)]
+
+
+def _around(stem: str, spans: Sequence[tuple[int, int]]) -> Place:
+    """What stands before, between and after the places of a word."""
+    ends, begins = [0, *(end for _, end in spans)], [*(begin for begin, _ in spans), len(stem)]
+    return tuple(stem[end:begin] for end, begin in zip(ends, begins, strict=True))
 
 
 def _around_words(path: str) -> dict[Place, str]:
@@ -151,7 +189,7 @@ def _around_words(path: str) -> dict[Place, str]:
         found[stem[: word.start()], stem[word.end() :]] = word[0]
     for text, count in Counter(word[0].lower() for word in words).items():
         if count > 1:
-            found |= dict.fromkeys(_places(stem, _word(text))[-1:], text)
+            found |= {place: text for place in _places(stem, _word(text)) if len(place) > 2}
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import unicodedata
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ import pyarrow.feather
 import pyarrow.parquet as pq
 
 from galaxy.surveys.catalog import ParquetImage
+from galaxy.surveys.ids import written
 from galaxy.surveys.ready_splits import SPLIT, splits_of_files
 from galaxy.system.errors import UserError
 
@@ -263,7 +263,7 @@ class AstropyTable(ArrowTable):
 
 
 def _normal(name: str) -> str:
-    return unicodedata.normalize("NFC", str(name).strip())
+    return written(str(name).strip())
 
 
 def _has_bytes(kind: pa.DataType) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from galaxy.surveys.catalog import DeepPicture, FitsImage, ImageSource
-from galaxy.surveys.ids import is_id
+from galaxy.surveys.ids import is_id, written
 from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
 
@@ -165,14 +165,9 @@ def image_files(folder: Path) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def written(name: str) -> str:
-    """Writes each accented letter as one character. macOS writes two into the names of files."""
-    return unicodedata.normalize("NFC", name)
-
-
 def existing(path: str) -> str:
     """Returns a path as it is on the disk, where accented letters may be written as one character or two."""
-    forms = (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path))
+    forms = (path, written(path), unicodedata.normalize("NFD", path))
     return next(filter(os.path.isfile, forms), path)
 
 

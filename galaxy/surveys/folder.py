@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels
-from galaxy.surveys.band_files import plain_bands, stacked
+from galaxy.surveys.band_files import refuse_bands, stacked
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, is_fits, written
-from galaxy.surveys.ids import identify
+from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, is_fits
+from galaxy.surveys.ids import identify, written
 from galaxy.surveys.locate import contents
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck, raise_or_list, warn_of_rare
@@ -79,7 +80,7 @@ def read_folder(
         raise UserError(f"{root} {what}; data.root must be a folder of images.")
     paths = list(image_files(root))
     if band_files is None:
-        _refuse_bands(paths, root)
+        refuse_bands(paths, str(root), _KEY)
     stacks = stacked(paths, band_files) if band_files else None
     if stacks is not None:
         others = [path for path in paths if not is_fits(path)]
@@ -120,7 +121,8 @@ def read_folder(
         )
     names, files = names_by_path(paths), file_names(paths)
     if names != files:
-        changed = [name for name, file in zip(names, files, strict=True) if name != file]
+        counts = Counter(files)
+        changed = [name for name, file in zip(names, files, strict=True) if name != file or counts[file] > 1]
         _log.warning(
             "%d images have the file name of another, such as %s and %s: they have names with the folder or "
             "the ending, and share a split",
@@ -155,18 +157,6 @@ def _label_advice(root: Path) -> str:
         return f"if they are in {tables[0]}, which lies there, use data=table with {LABEL_KEYS}"
     folders = f"{_KEY}.classes_from_folders=true takes them from the names of folders"
     return f"data=table takes them from a table, and {folders}"
-
-
-def _refuse_bands(paths: Sequence[str], root: Path) -> None:
-    """Refuses a folder in which each file plainly is one band of a galaxy."""
-    if (found := plain_bands(paths)) is None:
-        return
-    bands, files = found
-    raise UserError(
-        f"{root} seems to hold one file for each band of a galaxy, such as {', '.join(files)}. Say so with "
-        f"{_KEY}.band_files=[{','.join(bands)}], from blue to red; or with {_KEY}.band_files=[] that each "
-        "file is a galaxy of its own."
-    )
 
 
 def _classes(

@@ -30,13 +30,17 @@ def is_float(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None and not text.lstrip("+-").isdigit()
 
 
+def written(name: str) -> str:
+    """Writes each accented letter as one character. macOS writes two into the names of files."""
+    return unicodedata.normalize("NFC", name)
+
+
 def id_of(name: str) -> int:
     """The id of a galaxy that has a name: 63 bits of the name's hash, the same on every machine.
 
-    An accented letter may be written as one character or as two. macOS writes two into the names of files.
+    An accented letter may be written as one character or as two.
     """
-    text = unicodedata.normalize("NFC", name)
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+    return int.from_bytes(blake2b(written(name).encode(), digest_size=8).digest(), "big") >> 1
 
 
 def identify(names: Sequence[str]) -> tuple[NDArray[np.int64], tuple[str, ...] | None]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from galaxy.surveys.band_files import plain_bands
-from galaxy.surveys.files import IMAGE_ENDINGS, existing, image_files, image_stem, is_image, written
+from galaxy.surveys.files import IMAGE_ENDINGS, existing, image_files, image_stem, is_image
+from galaxy.surveys.ids import written
 from galaxy.surveys.problems import RowCheck
 from galaxy.system.errors import UserError, meant
 

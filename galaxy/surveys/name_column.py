@@ -4,64 +4,57 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from galaxy.labels.labels import Labels
 from galaxy.surveys.ids import is_float
 from galaxy.surveys.table_reader import Table, is_index
 from galaxy.system.errors import UserError
 
 # `reset_index` of pandas calls the row numbers so.
 _RESET_INDEX = re.compile(r"index|level_\d+")
-# So many columns behind a column of row numbers are tried for one of words. Reading one among 240,000 rows
-# takes half a second.
+# So many columns behind one of row numbers are tried for one of words. Reading one among 240,000 rows takes
+# half a second.
 _CANDIDATES = 8
 _log = logging.getLogger(__name__)
 
 
-def name_column_of(
-    table: Table,
-    image_column: str | None,
-    others: Sequence[str | None],
-    labels: Labels | None,
-    key: str,
-) -> str:
+def name_column_of(table: Table, image_column: str | None, others: Collection[str | None], key: str) -> str:
     """Chooses the column of the galaxies' names, if the user does not say which it is.
+
+    Whether the values differ does not decide, because a part of the table would then get other ids.
 
     Args:
         table: The table.
         image_column: The column of the images.
-        others: Columns that have another meaning.
-        labels: The labels, whose columns have another meaning as well.
+        others: Columns that have another meaning, such as those of the labels.
         key: The key of the catalog, for the messages.
     """
     first = next((name for name in table.header if not is_index(name)), table.header[0])
-    if image_column is not None and (first in others or (labels is not None and first in labels.columns)):
-        return image_column
+    if table.header.count(first) > 1:
+        return first
     pictures = () if table.parquet is None else table.parquet.picture_columns
-    passed_over = {*others, *pictures, *(labels.columns if labels is not None else ())}
-    if first in passed_over or table.header.count(first) > 1:
-        return first
     following = table.header[table.header.index(first) + 1 :]
-    candidates = [name for name in following if name not in passed_over and table.header.count(name) == 1]
-    of_pandas = _RESET_INDEX.fullmatch(first) is not None
-    counts = _counts(_texts(table, first))
-    if not of_pandas and not counts:
-        return first
-    # A part of the table must get the same ids, so it does not matter whether the values differ.
-    words = (name for name in candidates[:_CANDIDATES] if _are_words(_texts(table, name)))
-    name = image_column or next(words, None)
-    if of_pandas and name is not None:
+    candidates = [
+        name
+        for name in following
+        if name not in others and name not in pictures and table.header.count(name) == 1
+    ]
+    if image_column is None and _RESET_INDEX.fullmatch(first):  # coordinates may stand before the names
+        candidates = [name for name in candidates[:_CANDIDATES] if _are_words(_texts(table, name))]
+    second = image_column or next(iter(candidates), None)
+    if second is not None and first in others:
+        return second
+    if second is not None and _RESET_INDEX.fullmatch(first) and first != second:
         _log.warning(
             "%s: the galaxies have the names in the column %s, because %s is what pandas calls row numbers; "
             "%s.id_column chooses another column",
             table.path,
-            name,
+            second,
             first,
             key,
         )
-        return name
-    if counts:
+        return second
+    if first not in pictures and _counts(_texts(table, first)):
         _log.warning(
             "%s: the ids of the galaxies, in the column %s, are the numbers of the rows. If they change when "
             "rows are added or left out, galaxies that were trained on may be tested: give a column of names "
@@ -69,7 +62,7 @@ def name_column_of(
             table.path,
             first,
             key,
-            name or "...",
+            second or "...",
         )
     return first
 

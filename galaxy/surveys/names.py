@@ -6,7 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from galaxy.surveys.files import image_stem, written
+from galaxy.surveys.files import image_stem
+from galaxy.surveys.ids import written
 
 
 def file_names(paths: Sequence[str]) -> tuple[str, ...]:

@@ -41,7 +41,10 @@ class SeveralTables(Table):
     def __init__(self, paths: Sequence[Path], style: TextStyle) -> None:
         self._tables = [Table(path, style=style) for path in paths]
         self.path = paths[0]
-        self.name = f"{self.path.parent.name}/"
+        folder = os.path.commonpath([path.absolute().parent for path in paths])
+        self.name = f"{os.path.basename(folder)}/"  # noqa: PTH119
+        # Files of one name may lie in several folders.
+        self._names = [os.path.relpath(path, folder) for path in paths]
         self.header = list(self._tables[0].header)
         self._splits = splits_of_files(path.name for path in paths)
         self._adds = bool(self._splits) and all(SPLIT not in table.header for table in self._tables)
@@ -55,9 +58,8 @@ class SeveralTables(Table):
             for table in self._tables:
                 table.check(own, known)
         except UserError as error:
-            names = ", ".join(table.path.name for table in self._tables)
             raise UserError(
-                f"{error}\n{names} are read as one table; data.catalog.file chooses one."
+                f"{error}\n{', '.join(self._names)} are read as one table; data.catalog.file chooses one."
             ) from error
 
     def read(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -67,17 +69,15 @@ class SeveralTables(Table):
         if not own_text and not own_numbers:
             own_text = self.header[:1]  # it counts the rows
         frames, places = [], set()
-        parent = os.path.commonpath([table.path.absolute().parent for table in self._tables])
-        for number, table in enumerate(self._tables):
+        for number, (where, table) in enumerate(zip(self._names, self._tables, strict=True)):
             frame = table.read(own_text, own_numbers)
-            where = os.path.relpath(table.path, parent)
             places.add(str(frame.index.name))
             frame.index = pd.Index([f"{row} of {where}" for row in frame.index])
             if self._adds:
                 frame[SPLIT] = self._splits[number]
             frames.append(frame)
         whole = pd.concat(frames)[[*numbers, *text]]
-        return whole.rename_axis(index=places.pop() if len(places) == 1 else "row")
+        return whole.rename_axis(index=" or ".join(sorted(places)))  # text files have lines, others have rows
 
     def _is_added(self, name: str) -> bool:
         return self._adds and name == SPLIT

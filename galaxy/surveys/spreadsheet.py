@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, time
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from galaxy.surveys.ids import written
 from galaxy.system.errors import UserError
 
 # Spreadsheets keep 15 digits of a number. Longer ids have lost some.
@@ -81,7 +81,7 @@ class SpreadsheetTable:
         return next((row + 1 for row in below if set(names) <= set(self._names(row))), None)
 
     def _names(self, row: int) -> list[str]:
-        return [unicodedata.normalize("NFC", _text(value)) for value in self._rows[row]]
+        return [written(_text(value)) for value in self._rows[row]]
 
 
 def _text(value: Any) -> str:

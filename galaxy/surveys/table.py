@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -88,8 +89,8 @@ def read_table(
         file: The table, inside `root` or absolute, or a pattern of files that make one table; None for the
             only one in `root`.
         id_column: The column of the numbers or names of the galaxies, each once. None for the first column
-            that is not one of row numbers, or for the image column if that one has another meaning. A column
-            that pandas has called `index` is passed over if a column of names follows. A name
+            that is not one of row numbers. If that one has another meaning, or is one that pandas has called
+            `index`, None stands for the image column or, without one, for the next column. A name
             that is no number becomes an id by `id_of`. A name with folders before it or the ending of an
             image behind it is that of a file, and names its galaxy without them; files that share a name are
             told apart by their folders, and share a split.
@@ -143,14 +144,15 @@ def read_table(
     parquet = table.parquet
     image_column = image_column or (None if parquet is None else only_picture(parquet))
     pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
+    numbers = () if labels is None else labels.columns
     others = {"class_column": class_column, "group_column": group_column}
     if split_column == "auto":
-        taken = {id_column, image_column, *others.values(), *(labels.columns if labels is not None else ())}
+        taken = {id_column, image_column, *others.values(), *numbers}
         split_column = next((n for n in table.header if n.lower() == SPLIT and n not in taken), None)
     others["split_column"] = split_column
-    name_column = id_column or name_column_of(table, image_column, [*others.values()], labels, _KEY)
+    name_column = id_column or name_column_of(table, image_column, [*others.values(), *numbers], _KEY)
     roles = {"id_column": name_column, "image_column": image_column, **others}
-    used = [name_column, pictures, split_column, *(labels.columns if labels is not None else ())]
+    used = [name_column, pictures, split_column, *numbers]
     extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
     key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
@@ -292,7 +294,8 @@ def _groups(
         good: The N rows that are used.
         ids: (N,) int64.
         column: The column of the groups. Without one, galaxies whose files share a name are a group.
-        splits: The split that the table says of each row, which files that share a name do not leave.
+        splits: The split that the table says of each row, "" where it says none. Galaxies that it puts into
+            different splits are then no group.
     """
     if column is not None:
         names = rows.frame[column].iloc[good]
@@ -302,17 +305,29 @@ def _groups(
         return np.where(names.map(alone), ids, names.map(groups)).astype(np.int64)
     if rows.files is None:
         return None
-    changed = [name for name, file in zip(rows.names, rows.files, strict=True) if file != name]
-    _log.warning(
-        "%d images have the file name of another, such as %s and %s. They have names with the folder and "
-        "share a split, as views of one galaxy must. %s.id_column names a column of other names, "
-        "%s.group_column one of other groups.",
-        len(changed),
-        *changed[:2],
-        _KEY,
-        _KEY,
-    )
-    files = rows.files
-    if splits is not None:
-        files = tuple(f"{split} {file}".strip() for split, file in zip(splits, files, strict=True))
-    return identify([files[row] for row in good.tolist()])[0]
+    groups_of_rows = _groups_by_file(rows.files, splits)
+    members = dict(zip(rows.names, groups_of_rows, strict=True))  # the same name twice is no second galaxy
+    counts = Counter(members.values())
+    if together := [name for name, group in members.items() if counts[group] > 1]:
+        _log.warning(
+            "%d images have the file name of another, such as %s and %s. They have names with the folder and "
+            "share a split, as views of one galaxy must. %s.id_column names a column of other names, "
+            "%s.group_column one of other groups.",
+            len(together),
+            *together[:2],
+            _KEY,
+            _KEY,
+        )
+    return identify([groups_of_rows[row] for row in good.tolist()])[0]
+
+
+def _groups_by_file(files: Sequence[str], splits: NDArray[np.str_] | None) -> list[str]:
+    """The name of each row's group: that of its file, and of its split if files of one name have several."""
+    told = [""] * len(files) if splits is None else splits.tolist()
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    for file, split in zip(files, told, strict=True):
+        splits_of[file] |= {split} - {""}
+    return [
+        f"{split} {file}".strip() if len(splits_of[file]) > 1 else file
+        for file, split in zip(files, told, strict=True)
+    ]

@@ -59,9 +59,10 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
         return found
     for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
         tables = _tables(path for folder in folders for path in folder.iterdir())
-        by_split = {split_of_file(parts[0].name): parts for parts in tables}
         if len(tables) == 1:
-            by_split = {"train": tables[0]}
+            _check_parts(tables[0])
+            return tables[0]
+        by_split = {split_of_file(parts[0].name): parts for parts in tables}
         if tables and len(by_split) == len(tables) and None not in by_split:
             for parts in tables:
                 _check_parts(parts)

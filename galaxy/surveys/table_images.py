@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from galaxy.surveys.band_files import BandFiles
+from galaxy.surveys.band_files import BandFiles, refuse_bands
 from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import ImageSource
 from galaxy.surveys.files import Stretch, image_files
@@ -36,9 +36,15 @@ def images_of_rows(
     images: Path,
     stretch: Stretch,
 ) -> list[ImageSource]:
-    """The image of each row: a file, or one for each band. Arguments as of `_paths`."""
+    """The image of each row: a file, or one for each band; `folders` are where paths begin.
+
+    Raises:
+        UserError: Each file plainly is one band of a galaxy, and `stretch` does not say what that means.
+    """
     by_band = BandFiles(stretch.band_files) if stretch.band_files else None
     paths = _paths(rows, name_column, image_column, folders, images, by_band)
+    if stretch.band_files is None:
+        refuse_bands(_without_common_folder(paths), rows.file, _KEY)
     files = [(Path(path),) if by_band is None or not path else by_band.files(path) for path in paths]
     return [stretch.source(*several) for several in files]
 
@@ -59,9 +65,11 @@ def _paths(
         texts = rows.frame[image_column].tolist()
         paths = images_by_path(rows, texts, list(dict.fromkeys([*folders, images])), image_column, listed)
     if by_band is not None:
-        for folder in dict.fromkeys([*folders, images]) if image_column is not None else ():
-            if folder.is_dir():  # paths that are right have been looked for in no folder
-                by_band.list(folder)
+        if any(path and not by_band.shared(path) for path in paths):
+            # Paths that are right have been looked for in no folder.
+            for folder in dict.fromkeys([*folders, images]):
+                if folder.is_dir():
+                    by_band.list(folder)
         found, paths = paths, [by_band.shared(path) for path in paths]
         rows.report(
             f"row(s) whose image is none of several files, one for each of {_KEY}.band_files",
@@ -70,6 +78,13 @@ def _paths(
         )
     _check_shared(rows, paths)
     return paths
+
+
+def _without_common_folder(paths: Sequence[str]) -> list[str]:
+    """The paths that there are, without the folder in which all of them are."""
+    absolute = [os.path.abspath(path) for path in paths if path]  # noqa: PTH100  it is fast
+    folder = os.path.commonpath(list(map(os.path.dirname, absolute))) if absolute else ""
+    return [path[len(folder) :].lstrip("/") for path in absolute]
 
 
 def _check_shared(rows: Rows, paths: Sequence[str]) -> None:

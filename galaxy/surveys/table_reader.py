@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
 from galaxy.surveys.binary_table import AstropyTable, FeatherTable, ParquetTable
+from galaxy.surveys.packed import open_text
 from galaxy.surveys.spreadsheet import SpreadsheetTable
-from galaxy.surveys.text_table import SEPARATORS, TextStyle, TextTable, open_text
+from galaxy.surveys.text_table import SEPARATORS, TextStyle, TextTable
 from galaxy.surveys.written_numbers import as_numbers
 from galaxy.system.errors import UserError, listing, meant
 

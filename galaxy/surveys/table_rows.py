@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from galaxy.labels.labels import Labels
-from galaxy.surveys.files import is_image, written
-from galaxy.surveys.ids import is_float, is_id, lost_digits, refuse_floats
+from galaxy.surveys.files import is_image
+from galaxy.surveys.ids import is_float, is_id, lost_digits, refuse_floats, written
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck
 from galaxy.surveys.table_reader import Table

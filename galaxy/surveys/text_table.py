@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
 import codecs
 import csv
-import gzip
-import io
 import logging
-import lzma
 import re
-import unicodedata
-import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -21,6 +15,8 @@ from typing import IO, Any, Literal, NoReturn
 
 import pandas as pd
 
+from galaxy.surveys.ids import written
+from galaxy.surveys.packed import open_bytes, open_text
 from galaxy.surveys.written_numbers import MISSING, NUMBER, with_points
 from galaxy.system.errors import listing
 
@@ -117,7 +113,7 @@ class TextTable:
             header: list[str] = next(self._reader(lines), [])
         if any("\0" in name for name in header):
             raise self._unclear("it holds zero bytes", "if it is UTF-16, say data.catalog.encoding=utf-16-le")
-        self.header = [unicodedata.normalize("NFC", name.strip()) for name in header]
+        self.header = [written(name.strip()) for name in header]
         self._units = self._count_units(head[self._start + 1 :], len(header))
 
     def rows(self, text: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
@@ -166,7 +162,7 @@ class TextTable:
         return open_text(self.path, self._encoding)
 
     def _find_encoding(self) -> str:
-        with _open_bytes(self.path) as file:
+        with open_bytes(self.path) as file:
             start = file.read(4)
         marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
         said = self._style.encoding
@@ -386,30 +382,3 @@ class TextTable:
                     line = self._start + reader.line_num
                     return f"line {line} has {self._length(values)} values, and the header has {columns}"
         return None
-
-
-def open_text(path: Path, encoding: str) -> IO[str]:
-    """Opens a text file, which may be compressed by gzip, bzip2, xz or zip, without changing its line ends.
-
-    Raises:
-        ValueError: A zip file holds more or less than one file.
-    """
-    return io.TextIOWrapper(_open_bytes(path), encoding, newline="")
-
-
-def _open_bytes(path: Path) -> IO[bytes]:
-    openers: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open, ".zip": _open_zip}
-    file: IO[bytes] = openers.get(path.suffix.lower(), open)(path, "rb")
-    return file
-
-
-def _open_zip(path: Path, mode: str) -> IO[bytes]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{error}") from error
-    # macOS adds a file about each file.
-    names = [name for name in archive.namelist() if not name.startswith("__MACOSX/") and name[-1] != "/"]
-    if len(names) != 1:
-        raise ValueError(f"it must hold one file, and holds {', '.join(names[:5]) or 'nothing'}")
-    return archive.open(names[0])

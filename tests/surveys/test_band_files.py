@@ -14,6 +14,7 @@ from galaxy.images import BadImageError
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.decode import decode
 from galaxy.surveys.band_files import plain_bands, stacked
+from galaxy.surveys.catalog import FitsImage
 from galaxy.surveys.folder import read_folder
 from galaxy.surveys.table import read_table
 from galaxy.system.errors import UserError
@@ -26,6 +27,7 @@ LAYOUTS = [
     "{band}/{}.fits",
     "{}/{band}.fits",
     "a/{}.{band}.fit",
+    "{band}/{}_{band}.fits",
 ]
 
 
@@ -74,6 +76,18 @@ def test_a_table_names_galaxies_or_any_of_their_files(tmp_path: Path) -> None:
         read_table(tmp_path, band_files=BANDS, image_column="file")
 
 
+def test_files_of_bands_are_those_of_a_column_however_it_writes_their_paths(tmp_path: Path) -> None:
+    write_survey(tmp_path / "survey/images")
+    write_survey(tmp_path / "elsewhere/cutouts")
+    (tmp_path / "survey/labels.csv").write_text("id,file\n1,./images/m51_g.fits\n2,images//NGC_1300_r.fits\n")
+    (tmp_path / "elsewhere/labels.csv").write_text(
+        "id,file\n1,./cutouts/m51_z.fits\n2,cutouts/NGC_1300_z.fits\n"
+    )
+    for root, file in (("survey", "labels.csv"), ("survey", "../elsewhere/labels.csv")):
+        catalog = read_table(tmp_path / root, file=file, band_files=BANDS, image_column="file")
+        assert [len(image.further) for image in catalog.images if isinstance(image, FitsImage)] == [2, 2]
+
+
 def test_a_table_of_galaxies_whose_files_are_bands_is_told_the_key(tmp_path: Path) -> None:
     write_survey(tmp_path / "images")
     (tmp_path / "labels.csv").write_text("id,smooth\nm51,1\nNGC_1300,0\n")
@@ -101,6 +115,8 @@ def test_a_table_of_galaxies_whose_files_are_bands_is_told_the_key(tmp_path: Pat
             {"1.fits": ("1_g.fits", "1_r.fits")},
             {"star.fits": "one of g, r"},
         ),
+        (["g/G_1_g.fits", "r/G_1_r.fits"], {"G_1.fits": ("g/G_1_g.fits", "r/G_1_r.fits")}, {}),
+        (["g.fits", "r.fits"], {"g.fits": ("g.fits", "r.fits")}, {}),
         (["1_g_x.fits", "1_r_x.fits"], {"1_x.fits": ("1_g_x.fits", "1_r_x.fits")}, {}),
     ],
 )

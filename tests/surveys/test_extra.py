@@ -101,6 +101,23 @@ def test_the_decimal_sign_of_the_targets_is_that_of_further_columns(
     assert "extra columns that are read as text: label (as 'J12.5+1' is)" in caplog.text
 
 
+def test_all_columns_are_those_of_one_value_a_row_without_another_meaning(tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / f"{name}.png").touch()
+    table = pd.DataFrame(
+        {"name": NAMES, "kind": ["E", "S", "E"], "E": [0.1, 0.2, 0.3], "flux": [1.5, 2.5, 3.5]}
+    )
+    table.to_csv(tmp_path / "labels.csv", index=False)
+    extra = read_table(tmp_path, class_column="kind", extra_columns="all").extra_columns
+    assert extra is not None
+    assert extra.columns.tolist() == ["kind", "flux"]  # E is one of the answers
+    (tmp_path / "labels.csv").unlink()
+    table.assign(spectrum=[[1.0, 2.0]] * 3).to_parquet(tmp_path / "labels.parquet")
+    extra = read_table(tmp_path, class_column="kind", extra_columns="all").extra_columns
+    assert extra is not None
+    assert extra.columns.tolist() == ["kind", "flux"]
+
+
 def test_columns_that_cannot_be_carried_are_named(root: Path) -> None:
     with pytest.raises(UserError, match=r"no column nte \(data.catalog.extra_columns\); did you mean note"):
         read_table(root, columns=["smooth"], extra_columns=["nte"])

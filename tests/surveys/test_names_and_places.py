@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.ids import id_of
+from galaxy.surveys.name_column import name_column_of
 from galaxy.surveys.names import file_names, names_by_path
+from galaxy.surveys.several_tables import open_table
 from galaxy.surveys.table import read_table
+from galaxy.surveys.text_table import TextStyle
 from galaxy.system.errors import UserError
 
 
@@ -87,6 +90,16 @@ def test_the_row_numbers_of_reset_index_are_no_names(tmp_path: Path, index: str)
     write(tmp_path, {index: [1], "ra": [2.5], "name": ["b"]})  # a part of it
     assert read(tmp_path).names == ("b",)
     assert read(tmp_path, id_column=index, image_column="name").ids.tolist() == [1]
+    write(tmp_path, {index: [1, 2], "ra": [1.5, 2.5], "file": ["b.png", "a.png"]})
+    assert read(tmp_path, image_column="file").names == ("b", "a")
+
+
+@pytest.mark.parametrize("values", [["E", "S"], ["E", "E"], ["E", ""]])
+def test_equal_values_do_not_choose_the_column_of_names(tmp_path: Path, values: list[str]) -> None:
+    write(tmp_path, {"index": [7, 8], "kind": values, "name": ["a", "b"]}, "7.png", "8.png")
+    table = open_table([tmp_path / "labels.csv"], TextStyle())
+    assert name_column_of(table, None, [], "data.catalog") == "kind"
+    assert name_column_of(table, None, ["kind"], "data.catalog") == "name"
 
 
 def test_ids_that_count_the_rows_are_kept_with_a_warning(
@@ -108,11 +121,27 @@ def test_one_row_changes_no_id_of_another(tmp_path: Path) -> None:
         assert read(tmp_path).names == ("a", "b", "c", "J1200.5" if "J" in last else "d")
 
 
+def test_a_slash_in_a_name_is_no_folder_unless_the_images_are_found_by_it(tmp_path: Path) -> None:
+    names = ["NGC 4038/9", "0266/51602/1", "a/b.png"]
+    write(tmp_path, {"name": names, "file": ["x.png", "y.png", "z.png"]}, "x.png", "y.png", "z.png")
+    catalog = read(tmp_path, image_column="file")
+    assert catalog.names == ("NGC 4038/9", "0266/51602/1", "b")
+    assert catalog.ids.tolist() == [id_of(name) for name in catalog.names]
+    write(tmp_path, {"name": names[:2]}, "images/NGC 4038/9.png", "images/0266/51602/1.png")
+    assert read(tmp_path).ids.tolist() == [9, 1]
+
+
 def test_a_column_of_labels_is_no_column_of_names(tmp_path: Path) -> None:
     write(tmp_path, {"ring": [0.1, 0.2], "kind": ["x", "y"], "file": ["a.png", "b.png"]}, "a.png", "b.png")
     assert read(tmp_path, columns=["ring"], image_column="file").names == ("a", "b")
     write(tmp_path, {"kind": ["x", "y"], "file": ["a.png", "b.png"]})
     assert read(tmp_path, class_column="kind", image_column="file").names == ("a", "b")
+    write(tmp_path, {"split": ["train", "val"], "file": ["a.png", "b.png"], "ring": [0.1, 0.2]})
+    for column in ({"image_column": "file"}, {}):
+        catalog = read(tmp_path, columns=["ring"], **column)
+        assert catalog.names == ("a", "b")
+        assert catalog.splits is not None
+        assert catalog.splits.tolist() == ["train", "val"]
 
 
 @pytest.mark.parametrize("first", [["x", "x"], [12.5, 13.5]])

@@ -122,6 +122,23 @@ def test_mistakes_in_a_file_for_each_split_are_named_with_the_file(tmp_path: Pat
     assert set(splits_of(tmp_path, file="*r*.csv")) == {"g0", "g1", "g2"}
 
 
+def test_tables_of_one_name_and_of_several_kinds_are_one(tmp_path: Path) -> None:
+    write(tmp_path, [""] * 4)
+    (tmp_path / "labels.csv").unlink()
+    for folder, rows in (("a", "g0,0.1,5\ng1,0.5,6\n"), ("b", "g2,0.1,7\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "labels.csv").write_text(f"name,smooth,flux\n{rows}")
+    extra = read_table(tmp_path, file="*/labels.csv", extra_columns=["flux"]).extra_columns
+    assert extra is not None
+    assert extra["flux"].tolist() == [5, 6, 7]
+    table = pd.DataFrame({"name": ["g3", "g0"], "smooth": [0.5, 0.1], "flux": [1, 2]})
+    table.to_parquet(tmp_path / "b" / "more.parquet")
+    message = error(tmp_path, file="?/*")
+    assert (
+        f"{tmp_path.name}/, line or row 2 of b/more.parquet, g0: is already on line or row 2 of a/" in message
+    )
+
+
 def test_images_of_one_name_in_the_folders_of_splits_do_not_share_a_split(tmp_path: Path) -> None:
     for file in ("train/1.png", "train/2.png", "test/1.png"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -130,6 +147,22 @@ def test_images_of_one_name_in_the_folders_of_splits_do_not_share_a_split(tmp_pa
     (tmp_path / "labels.csv").write_text("\n".join(["file,smooth,split,field", *rows]))
     assert splits_of(tmp_path)["test/1"] == "test"
     assert "tears groups" in error(tmp_path, group_column="field")
+
+
+def test_images_of_one_name_share_a_split_that_a_table_leaves_open(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = []
+    for number in range(20):
+        for folder, split in (("x", ""), ("y", "")) if number else (("x", "test"), ("y", "")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{number}.png").touch()
+            rows.append(f"{folder}/{number}.png,0.5,{split}")
+    (tmp_path / "labels.csv").write_text("\n".join(["file,smooth,split", *rows, "x/1.png,0.5,"]))
+    found = splits_of(tmp_path, on_bad="skip")
+    assert all(found[f"x/{number}"] == found[f"y/{number}"] for number in range(2, 20))
+    assert found["x/0"] == found["y/0"] == "test"
+    assert "share a split" in caplog.text
 
 
 def test_files_of_one_name_share_what_the_hash_decides_within_a_split(tmp_path: Path) -> None:
