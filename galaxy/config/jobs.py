@@ -278,14 +278,12 @@ def _top_level(composer: Composer, config: DictConfig) -> Signature:
 
     Their types are those of the function that the file names as its `_target_`, else those of the values.
     """
-    loaded = composer.loader.repository.load_config(composer.config_name)
-    assert loaded is not None  # It has been composed.
     parameters = {}
-    for default in loaded.defaults_list or []:
+    for default in composer.primary.defaults_list or []:
         if isinstance(default, GroupDefault) and not default.override:
             group = str(default.group).partition("/")[0]
             parameters[group] = Parameter(None, required=default.value is not None)
-    declared: Any = OmegaConf.to_container(loaded.config)
+    declared: Any = OmegaConf.to_container(composer.primary.config)
     for key, value in declared.items():
         typed = isinstance(value, bool | int | float | str | list) and not str(value).startswith(
             ("${", "???")
