@@ -59,6 +59,7 @@ def run(
     config_path: str,
     config_name: str,
     prepare: Callable[[list[str]], tuple[list[str], Recorded | None]] | None = None,
+    refuse: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
     """Checks the command line, and calls a function decorated with `@hydra.main`.
 
@@ -71,6 +72,7 @@ def run(
         config_name: The name of the configuration that `@hydra.main` was given.
         prepare: Rewrites the command line first, which is in the notation of Hydra's grammar, and says what
             of the new one was read from a folder. Such a program takes `trust=[package]`.
+        refuse: Raises a `UserError` if values of a configuration are wrong; see `check_jobs`.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
     _typed[:] = sys.argv
@@ -94,7 +96,7 @@ def run(
                 arguments, recorded = prepare(arguments)
             # Hydra wants the overrides contiguous, so a -m between them goes to the front.
             sys.argv[1:] = sorted(arguments, key=lambda argument: argument not in MULTIRUN)
-            Sweep.plan = check_command_line(main, config_path, config_name, sys.argv[1:], recorded)
+            Sweep.plan = check_command_line(main, config_path, config_name, sys.argv[1:], recorded, refuse)
             main()
     except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
         _summarise()

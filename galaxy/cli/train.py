@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -64,9 +65,17 @@ def train(config: DictConfig) -> float:
     return result.to_minimise
 
 
+def _refuse(settings: dict[str, Any]) -> None:
+    """Refuses settings that are wrong by themselves, before anything is started."""
+    # numpy and pandas take a second to import, and `--help` does without them.
+    from galaxy.runs.settings import check_settings  # noqa: PLC0415
+
+    check_settings(settings)
+
+
 def main() -> None:
     """Runs the program."""
-    run(train, str(CONF), "train", prepare=with_recorded)
+    run(train, str(CONF), "train", prepare=with_recorded, refuse=_refuse)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import itertools
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
 
-from galaxy.config.check import READ_BY_PROGRAM, check
+from galaxy.config.check import READ_BY_PROGRAM, check, plain
 from galaxy.config.composition import NO_MAPPING, Composer
 from galaxy.config.origins import origin_of
 from galaxy.config.overrides import key_of
@@ -34,7 +36,7 @@ from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.recorded import Recorded, check_recorded
 from galaxy.config.search import is_search, read_space, search_settings
 from galaxy.config.signatures import Parameter, Signature, signature_of
-from galaxy.system.errors import pasteable
+from galaxy.system.errors import UserError, pasteable
 
 
 def check_command_line(
@@ -43,6 +45,7 @@ def check_command_line(
     config_name: str,
     arguments: Sequence[str],
     recorded: Recorded | None = None,
+    refuse: Callable[[dict[str, Any]], None] | None = None,
 ) -> Plan | None:
     """Checks the configurations that a command line asks for, as Hydra will compose them.
 
@@ -52,6 +55,7 @@ def check_command_line(
         config_name: The name of the primary configuration that `@hydra.main` was given.
         arguments: The command line, with Hydra's own options.
         recorded: The part of the command line that was read from a folder.
+        refuse: See `check_jobs`.
 
     Returns:
         The jobs of a sweep; None for a single run, and where nothing is run.
@@ -86,10 +90,10 @@ def check_command_line(
         return None
     _check_folders(options.overrides, single)
     if config is not None and not single and is_search(config):
-        return _search(composer, config, options.overrides)
+        return _search(composer, config, options.overrides, refuse)
     jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
     planned = single or config is None or str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
-    checked = check_jobs(composer, jobs) if planned else []
+    checked = check_jobs(composer, jobs, refuse) if planned else []
     if single:
         return None
     return distinct(checked) if planned else Plan(jobs, complete=False)
@@ -128,13 +132,18 @@ def _search_path(place: tuple[Any, ...], config_dir: str | None) -> ConfigSearch
     return search_path
 
 
-def _search(composer: Composer, config: DictConfig, arguments: Sequence[str]) -> Plan:
+def _search(
+    composer: Composer,
+    config: DictConfig,
+    arguments: Sequence[str],
+    refuse: Callable[[dict[str, Any]], None] | None,
+) -> Plan:
     """Checks the settings and the space of a search: each choice, and both ends of each interval."""
     settings = search_settings(config)
     space = read_space(composer.loader, config, arguments)
     probes = space.probes()
     try:
-        check_jobs(composer, probes)
+        check_jobs(composer, probes, refuse)
     except ConfigError as error:
         raise ConfigError(space.as_written(error.problems)) from None
     return Plan(probes, complete=False, count=settings.n_trials)
@@ -175,8 +184,18 @@ def _choices(loader: ConfigLoader, argument: str) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Job]:
+def check_jobs(
+    composer: Composer,
+    jobs: Sequence[Sequence[str]],
+    refuse: Callable[[dict[str, Any]], None] | None = None,
+) -> list[Job]:
     """Composes and checks each job.
+
+    Args:
+        composer: Composes them.
+        jobs: The overrides of each job.
+        refuse: Raises a `UserError`, which begins with a key, if values of a resolved configuration are wrong
+            though their names and types are right. It is called when these are.
 
     Raises:
         ConfigError: Some jobs are wrong, or do what another does. Each mistake is named once, with the first
@@ -195,6 +214,7 @@ def check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Job]:
             HydraConfig.instance().set_config(config)
             problems += [*_merged_options(composer, config, arguments), *_empty_options(composer, config)]
             problems += check(config, _top_level(composer, config))
+            problems += [] if problems or refuse is None else _refused(config, refuse)
             problems += [] if problems else _repeated(config, arguments, seen)
             checked.append(Job.of(config, arguments))
         new = [problem for problem in problems if problem not in having]
@@ -205,6 +225,19 @@ def check_jobs(composer: Composer, jobs: Sequence[Sequence[str]]) -> list[Job]:
         shared = set(jobs[0]).intersection(*jobs)
         raise ConfigError(placed, [_name(jobs, indices, shared) for indices in having.values()])
     return checked
+
+
+def _refused(config: DictConfig, refuse: Callable[[dict[str, Any]], None]) -> list[Problem]:
+    """Returns what the program refuses of a configuration, whose names and types are right."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        refuse(plain(own))
+    except OmegaConfBaseException:  # A value, such as a folder of the job, is known when the job runs.
+        return []
+    except UserError as error:
+        key, _, text = str(error).partition(" ")
+        return [Problem(key, text, at=re.split("[=:]", key)[0])]
+    return []
 
 
 def _placed(

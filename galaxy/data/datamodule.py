@@ -21,7 +21,7 @@ from galaxy.data.cache import CachedImages, open_cache
 from galaxy.data.cautions import copies, crop_cautions
 from galaxy.data.loader import Batch, BatchLoader, Order
 from galaxy.data.pixels import OnDisk, PixelStore, place_pixels
-from galaxy.data.split_settings import SplitSettings
+from galaxy.data.split_settings import SplitSettings, check_amounts
 from galaxy.data.splits import SPLITS, sample_rows
 from galaxy.data.targets.as_labelled import AsLabelled
 from galaxy.data.workers import WorkerLoader
@@ -111,12 +111,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit is {limit}; it must be 1 or more, or null for all galaxies")
-        if workers is not None and workers < 0:
-            raise ValueError(f"workers is {workers}; it must be 0 or more, or null for one per core")
+        check_amounts(batch_size, limit, workers)
         self.split_settings = SplitSettings(
             val_fraction,
             test_fraction,

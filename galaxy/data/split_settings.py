@@ -109,6 +109,22 @@ class SplitSettings:
         return assign_folds(catalog.ids, self.folds, self.split_seed, strata, catalog.groups)
 
 
+def check_amounts(batch_size: int, limit: int | None, workers: int | None) -> None:
+    """Refuses amounts out of range; `galaxy.data.datamodule.GalaxyDataModule` says what they are.
+
+    They are checked here because the data module needs torch, which takes seconds to import.
+
+    Raises:
+        ValueError: An amount is out of its range.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be 1 or more")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}; it must be 1 or more, or null for all galaxies")
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers is {workers}; it must be 0 or more, or null for one per core")
+
+
 def override_splits(
     splits: NDArray[np.int8],
     fixed: NDArray[np.int8],

@@ -1,4 +1,4 @@
-"""Settings of a run that cannot work, refused before any data are read."""
+"""Objects of a run that do not fit each other, refused before any images are read."""
 
 from __future__ import annotations
 
@@ -12,62 +12,13 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.config.instantiation import naming
 from galaxy.config.objective import direction, metrics
 from galaxy.labels.labels import Labels
-from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
+from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.models.encoder import Encoder
-from galaxy.runs.folder import SPLIT_SETTINGS
-from galaxy.runs.trainer import check_trainer, one_line
+from galaxy.runs.trainer import one_line
 from galaxy.system.errors import UserError, meant
-
-# Every run reads these keys.
-REQUIRED_KEYS = {
-    "model": tuple(READ_BY_PROGRAM["model"]),
-    "trainer": ("max_epochs", "accelerator", "precision", "devices"),
-    "optimizer": ("lr",),
-    "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
-}
-# More galaxies would make a picture that no screen shows.
-MOST_PICTURED = 64
-
-
-def check_settings(config: dict[str, Any]) -> None:
-    """Refuses settings that no data could make right.
-
-    Raises:
-        UserError: An argument is out of range or belongs to the run itself, or there is no GPU although one
-            is asked for.
-    """
-    for group, keys in REQUIRED_KEYS.items():
-        for key in keys:
-            if key not in config[group]:
-                raise UserError(f"{group}.{key} is required: leave out ~{group}.{key}")
-    if not 0 <= config["seed"] < 2**32:
-        raise UserError(f"seed is {config['seed']}; it must be 0 or more and less than 2**32")
-    if not 0 <= config["pictures"] <= MOST_PICTURED:
-        raise UserError(
-            f"pictures is {config['pictures']}; it must be from 0 (none) to {MOST_PICTURED} galaxies"
-        )
-    with naming("model"):
-        check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
-    node = config["trainer"]
-    clip = node.get("gradient_clip_val") or 0
-    if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
-        raise UserError(
-            "trainer.gradient_clip_val fails with trainer.precision=16-mixed and optimizer.fused=true, "
-            "which scales gradients back in its step: use optimizer.fused=false or precision=bf16-mixed"
-        )
-    check_trainer(node)
-    folds, file = config["data"]["folds"], config["data"]["split_file"]
-    if folds is not None and file is not None:
-        raise UserError(
-            f"data.folds is {folds}, but data.split_file={file} fixes the splits of its galaxies: leave out "
-            "one of the two (data.folds=null data.fold=null)"
-        )
-    if not config["callbacks"].get("best"):
-        raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
 
 
 def check_optimizer(

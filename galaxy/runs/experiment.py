@@ -25,15 +25,17 @@ from galaxy.labels.labels import Labels
 from galaxy.learning import checkpoint_files
 from galaxy.learning.callbacks import Pruning
 from galaxy.learning.losses import Loss
+from galaxy.learning.optim import check_encoder_training
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.checks import check_metrics, check_optimizer, check_settings, check_steps
+from galaxy.runs.checks import check_metrics, check_optimizer, check_steps
 from galaxy.runs.folder import PREDICTING
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
 from galaxy.runs.rehearsal import rehearse
-from galaxy.runs.trainer import build_callbacks, build_trainer
+from galaxy.runs.settings import check_settings
+from galaxy.runs.trainer import build_callbacks, build_trainer, check_hardware
 from galaxy.runs.weights import StartingWeights
 from galaxy.surveys.files import Stretch
 from galaxy.system.errors import UserError
@@ -75,6 +77,9 @@ class Experiment:
         should_prune: Callable[[int, float], bool] | None = None,
     ) -> None:
         check_settings(config)
+        check_hardware(config["trainer"])
+        with naming("model"):
+            check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         self.data = build_data(config)
         # The survey is read after everything else has been built, because reading takes longest.

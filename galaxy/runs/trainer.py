@@ -27,9 +27,6 @@ from galaxy.learning.lean_trainer import Trainer
 from galaxy.system.errors import UserError
 from galaxy.system.machine import best_precision
 
-# Other strategies share out the weights, or start their processes in ways that a run does not allow for.
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-
 # In place of these values a trainer can be built anywhere.
 _PLAIN = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "32-true", "max_epochs": 1}
 
@@ -41,61 +38,12 @@ REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
 }
 
 
-def check_trainer(node: dict[str, Any]) -> None:
-    """Refuses arguments of the trainer that no data could make right.
+def check_hardware(node: dict[str, Any]) -> None:
+    """Refuses what the trainer cannot do on this machine.
 
     Raises:
-        UserError: An argument is out of range or belongs to the run itself, or the hardware lacks something.
+        UserError: There is no GPU although one is asked for.
     """
-    for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
-        if node.get(name, 1) is None or node.get(name, 1) < 1:
-            shown = "null" if node[name] is None else node[name]
-            raise UserError(f"trainer.{name} is {shown}; it must be 1 or more")
-    if node["devices"] in (0, "0", []):
-        raise UserError(f"trainer.devices is {node['devices']}; a run needs one device or more")
-    if node.get("deterministic") not in (None, True, False, "warn"):
-        raise UserError(f"trainer.deterministic is {node['deterministic']}; it must be true, false or warn")
-    strategy = node.get("strategy", "auto")
-    if isinstance(strategy, str) and strategy not in STRATEGIES:
-        raise UserError(f"trainer.strategy is {strategy}; it must be {', '.join(STRATEGIES)}")
-    _check_validation(node)
-    clip = node.get("gradient_clip_val") or 0
-    if clip < 0:
-        raise UserError(f"trainer.gradient_clip_val is {clip}; it must be above 0, or null for no clipping")
-    graphs = node.get("compile") in ("reduce-overhead", "max-autotune")
-    if graphs and node.get("accumulate_grad_batches", 1) > 1:
-        raise UserError(
-            f"trainer.compile={node['compile']} uses CUDA graphs, whose gradients the next batch overwrites: "
-            "use trainer.compile=true or trainer.accumulate_grad_batches=1"
-        )
-    _check_hardware(node)
-
-
-def _check_validation(node: dict[str, Any]) -> None:
-    every, epochs = node.get("check_val_every_n_epoch", 1), node["max_epochs"]
-    if every is not None and every < 1:
-        raise UserError(f"trainer.check_val_every_n_epoch is {every}; it must be 1 or more, or null")
-    if every is not None and every > epochs:
-        raise UserError(f"trainer.check_val_every_n_epoch is {every}, but there are {epochs} epochs")
-    interval = node.get("val_check_interval")
-    if isinstance(interval, str | dict):
-        raise UserError(
-            f"trainer.val_check_interval is {interval}; by the clock no run could be repeated, so it must be "
-            "a number of batches, or a share of an epoch between 0 and 1"
-        )
-    if interval is not None and interval <= 0:
-        raise UserError(
-            f"trainer.val_check_interval is {interval}; it must be 1 or more batches, or a share of an epoch "
-            "above 0 and up to 1.0"
-        )
-    if (least := node.get("min_epochs")) is not None and least > epochs:
-        raise UserError(f"trainer.min_epochs is {least}, but there are {epochs} epochs (trainer.max_epochs)")
-    for name in ("limit_train_batches", "limit_val_batches"):
-        if node.get(name) == 0:
-            raise UserError(f"trainer.{name} is 0, but a run both trains and validates")
-
-
-def _check_hardware(node: dict[str, Any]) -> None:
     if torch.cuda.is_available():
         return
     if node["accelerator"] in ("gpu", "cuda"):

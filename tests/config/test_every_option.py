@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from galaxy.config import check_command_line, plain
 from galaxy.config.instantiation import instantiate
@@ -17,11 +17,11 @@ from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
 from galaxy.models.fitted import Fitted
 from galaxy.models.heads import Output
-from galaxy.runs.checks import check_settings
 from galaxy.runs.experiment import build_data, build_model
 from galaxy.runs.folder import RunFolder
 from galaxy.runs.learners import Model
 from galaxy.runs.loggers import COMPARED_GROUPS, close_loggers, open_loggers
+from galaxy.runs.settings import check_settings
 from galaxy.runs.trainer import build_callbacks, build_trainer
 from galaxy.surveys.kaggle import LABELS
 from galaxy.system.terminal import quieten_libraries
@@ -72,7 +72,18 @@ def test_every_group_of_the_folder_is_offered() -> None:
     assert set(GROUPS) <= offered
 
 
-@pytest.mark.parametrize("option", [o for o in OPTIONS if not o.startswith(("sweep", "experiment"))])
+# test_loggers.py trains with these two, which take seconds to start.
+LOGGED = ("logger=mlflow", "logger=wandb")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        pytest.param(option, marks=pytest.mark.slow) if option in LOGGED else option
+        for option in OPTIONS
+        if not option.startswith(("sweep", "experiment"))
+    ],
+)
 def test_every_option_builds_what_it_describes(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,12 +136,13 @@ def built(config: dict[str, Any]) -> Model:
     return model
 
 
-# These are the sizes of all crops. Sizes above the least are slow and find little more.
-SIZES = (64, *(pytest.param(size, marks=pytest.mark.slow) for size in (106, 128, 212)))
+# These are the sizes of all crops. The options above are built at the first of them, in colour.
+SIZES = (64, 106, 128, 212)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_every_network_works_at_every_size(size: int, channels: int) -> None:
     for option in (o for o in OPTIONS if o.startswith("model=") and o != "model=resnet50"):
         config = plain(composed(f"crop.size={size}", f"crop.channels={channels}", option))
@@ -142,5 +154,5 @@ def test_every_network_works_at_every_size(size: int, channels: int) -> None:
 
 
 def test_the_sizes_above_are_those_of_all_crops() -> None:
-    crops = [o for o in OPTIONS if o.startswith("crop=")]
-    assert {plain(composed(crop))["crop"]["size"] for crop in crops} == {64, 106, 128, 212}
+    files = [OmegaConf.load(file) for file in (CONF / "crop").glob("*.yaml")]
+    assert {file["size"] for file in files} == set(SIZES)
