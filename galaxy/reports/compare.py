@@ -19,7 +19,7 @@ from galaxy.reports.folds import with_folds_together
 from galaxy.reports.naming import group_titles, setting_texts
 from galaxy.reports.records import SEEDS, Record
 from galaxy.reports.statistics import Comparison, Difference, Setting, compare, runs_needed
-from galaxy.system.errors import UserError
+from galaxy.system.errors import UserError, meant
 
 # The share of the metric by which runs of one setting typically differ, where no setting has two runs: what
 # default trainings on 2,000 simulated galaxies showed.
@@ -146,7 +146,9 @@ def _check_known(records: Sequence[Record], by: str) -> None:
     if any(_value(record, by) is not None for record in records):
         return
     known = sorted({name for record in records for name in record.result.metrics if name.startswith("val/")})
-    raise UserError(f"no run has the metric {by}\nThere are: {', '.join(known) or 'none yet'}")
+    raise UserError(
+        f"no run has the metric {by}{meant(by, known)}\nThere are: {', '.join(known) or 'none yet'}"
+    )
 
 
 def _group(title: str, records: Sequence[Record], by: str | None) -> Group:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -40,7 +41,9 @@ def print_groups(groups: Sequence[Group], test: bool = False) -> None:
         console.print(Text(f"\n{heading(group)}", style="bold"), soft_wrap=True)
         console.print(table_of(group, test, wide))
         for sentence in [*conclusions(group), *([Sentence(OF_SEARCHING)] if test else [])]:
-            for line in (sentence.text, *(f"  {command}" for command in sentence.commands)):
+            # A path or a command is never broken, so that it can be copied.
+            text = textwrap.fill(sentence.text, console.width, break_long_words=False, break_on_hyphens=False)
+            for line in (text, *(f"  {command}" for command in sentence.commands)):
                 console.print(Text(line), soft_wrap=True)
 
 
