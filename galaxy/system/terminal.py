@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -54,10 +55,11 @@ def standard_streams() -> Iterator[None]:
     """Lets a program run whatever its standard streams are.
 
     A stream may be closed, and a terminal may lack letters. The reader of the output may leave, as in
-    `galaxy --help | head`, which ends the program without a traceback.
+    `galaxy --help | head`, which ends the program without a traceback. So does a disk that is full.
 
     Raises:
-        SystemExit: The reader left. The status is the one that the signal SIGPIPE would have given.
+        SystemExit: The reader left, and the status is the one that the signal SIGPIPE would have given; or
+            the disk is full.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # Python's name for a stream that is closed, as by `>&-`
@@ -77,6 +79,12 @@ def standard_streams() -> Iterator[None]:
         # Python flushes the output once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"The output, or a file, cannot be written: {error.strerror}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def quieten_libraries() -> None:
