@@ -209,7 +209,9 @@ class _Index:
             return f"{text}, and {wanted} is in another folder than {missing} says: {same[0]}"
         if (found := plain_bands(self.paths)) is not None:
             return f"{text}, one for each band: say so with data.catalog.band_files=[{','.join(found[0])}]"
-        return f"{text}, and none called {wanted}{meant(wanted, names)}" if wanted else text
+        # A name with another number is that of another galaxy.
+        alike = [name for name in names if _numbers(name) == _numbers(wanted)]
+        return f"{text}, and none called {wanted}{meant(wanted, alike)}" if wanted else text
 
 
 def _listed(text: str, folders: Sequence[Path]) -> str:
@@ -236,6 +238,11 @@ def _common(path: str, parts: Sequence[str]) -> int:
     while number < min(len(own), len(parts)) and _one_form(own[-1 - number]) == _one_form(parts[-1 - number]):
         number += 1
     return number
+
+
+def _numbers(name: str) -> list[str]:
+    """The numbers in the name of a file, without those of its ending."""
+    return [digits.lstrip("0") for digits in re.findall(r"[0-9]+", image_stem(name))]
 
 
 def _one_form(folder: str) -> str:

@@ -284,6 +284,9 @@ def test_missing_images_are_named_beside_what_there_is(tmp_path: Path) -> None:
         in message
     )
     assert "data.catalog.image_column" in message
+    write(tmp_path / "other", {"name": ["ngc1300", "ngc1302"]}, "images/ngc1300.png")
+    assert "none called ngc1302" in (message := error(tmp_path / "other"))
+    assert "did you mean" not in message  # That would be another galaxy.
     empty = tmp_path / "empty"
     write(empty, {"name": ["a"]}, "notes.txt")
     message = error(empty)
