@@ -42,6 +42,11 @@ class Question:
     answers: tuple[Answer, ...]
     parent: tuple[str, int] | None = None
 
+    @property
+    def title(self) -> str:
+        """The key and the words, once if they are the same."""
+        return self.text if self.text == self.key else f"{self.key} {self.text}"
+
 
 @dataclass(frozen=True)
 class Questions:

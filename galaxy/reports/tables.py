@@ -98,7 +98,7 @@ def metrics_tables(
         table.add_column("question")
         table.add_column("RMSE", justify="right", no_wrap=True)  # the words of the question may wrap instead
         for question in labels.questions:
-            table.add_row(Text(f"{question.key}  {question.text}"), f"{values[f'rmse/{question.key}']:.5f}")
+            table.add_row(Text(question.title), f"{values[f'rmse/{question.key}']:.5f}")
         tables.append(table)
     overall = Table(**NARROW)
     overall.add_column("all together")

@@ -147,10 +147,14 @@ def _with_bars(
 
 
 def _lines(labels: Labels) -> list[tuple[str, int | None]]:
-    """Lists the lines of text: a question has no column, and each of its answers has one."""
+    """Lists the lines of text: a question has no column, and each of its answers has one.
+
+    A single answer with the words of its question needs no line for the question.
+    """
     lines: list[tuple[str, int | None]] = []
     for question, columns in zip(labels.questions, labels.questions.slices, strict=True):
-        lines.append((_plain(question.text), None))
+        if [answer.text for answer in question.answers] != [question.text]:
+            lines.append((_plain(question.text), None))
         for place, answer in enumerate(question.answers):
             lines.append((_plain(answer.text)[:40], columns.start + place))
     return lines[:_MOST_ANSWERS]

@@ -92,8 +92,7 @@ class TensorBoard(TensorBoardLogger):
         layout = {"training and validation": both}
         if len(labels.questions) > 1:
             layout["val/rmse of each question"] = {
-                f"{question.key} {question.text}": _chart(f"val/rmse/{question.key}")
-                for question in labels.questions
+                question.title: _chart(f"val/rmse/{question.key}") for question in labels.questions
             }
         self.experiment.add_custom_scalars(layout)
 

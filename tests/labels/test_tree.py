@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
+from galaxy.labels.tree import Answer, Question
 
 
 def test_parents_come_before_children() -> None:
@@ -13,6 +14,11 @@ def test_parents_come_before_children() -> None:
     for child, parent in enumerate(GALAXY_ZOO_2.parents):
         if parent is not None:
             assert order.index(int(GALAXY_ZOO_2.question_of[parent])) < order.index(child)
+
+
+def test_a_question_that_is_called_by_its_words_is_named_once() -> None:
+    assert Question("smooth", "smooth", (Answer("smooth"),)).title == "smooth"
+    assert Question("q1", "Is it smooth?", (Answer("yes"),)).title == "q1 Is it smooth?"
 
 
 @settings(deadline=None, max_examples=50)
