@@ -382,8 +382,9 @@ def test_another_metric_may_order_the_settings(
             **{"val/rmse": rmse, "val/r2": r2},
         )
     assert f"best run: {tmp_path}/huber" in shown(tmp_path, capsys, monkeypatch, "--by", "val/r2")
-    assert main([str(tmp_path), "--by", "val/none"]) == 1
-    assert "no run has the metric val/none\nThere are: val/r2, val/rmse" in capsys.readouterr().err
+    assert main([str(tmp_path), "--by", "val/rms"]) == 1
+    message = capsys.readouterr().err
+    assert "no run has the metric val/rms; did you mean val/rmse?\nThere are: val/r2, val/rmse" in message
 
 
 def test_the_test_split_of_all_is_shown_on_request_with_a_warning(
