@@ -22,7 +22,7 @@ from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import Augment
 from galaxy.images.crops.center import CenterCrop
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
-from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.folder import find_runs
 from galaxy.runs.pictures import crops_picture, prediction_pictures
 from galaxy.runs.predict import Predictions
 from galaxy.runs.tensorboard import TensorBoard
