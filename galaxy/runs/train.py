@@ -41,6 +41,7 @@ from galaxy.runs.result import Objective, Result, Status
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
 from galaxy.system.interruption import Interrupted, Interruption, listening
+from galaxy.system.launchers import Group
 from galaxy.system.machine import keep_freed_memory
 from galaxy.system.terminal import quieten_libraries
 
@@ -245,7 +246,10 @@ class TrainingRun:
         _caution(model, len(data.rows["val"]), result)
 
     def _say_how_to_go_on(self) -> None:
-        how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"
+        under = "" if Group.current is None else f" under {Group.current.starter}"
+        how = f"Go on{under} with:"
+        if not self.run.last.exists():
+            how = f"No checkpoint was written yet. Start again{under} with:"
         command = ["galaxy", "train", f"resume={self.run.path}", *trust_arguments(self.config)]
         print(f"Interrupted. {how} {shlex.join(command)}", file=sys.stderr)
 
