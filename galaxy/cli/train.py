@@ -47,9 +47,9 @@ def train(config: DictConfig) -> float:
         raise UserError(f"resume is {resume}; it must be null or auto, or resume=DIR on the command line")
     run_folder = RunFolder(Path(job.runtime.output_dir))
     call_others = None
-    if (group := Group.current) is not None and group.rank == 0:
+    if Group.current is not None:
         folder_of_all = f"hydra.run.dir={quoted(str(run_folder.path))}"
-        call_others = partial(group.call, [*sys.argv[1:], *trust_arguments(), folder_of_all])
+        call_others = partial(Group.current.call, [*sys.argv[1:], *trust_arguments(), folder_of_all])
     training = TrainingRun(
         run=run_folder,
         resume=resume == "auto",

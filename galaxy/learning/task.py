@@ -326,9 +326,9 @@ class GalaxyTask(LeanModule):
         """Adds the sums of an epoch that is not over, over all processes, and averaged weights."""
         averaging.save(self, checkpoint)
         reduce, total = self.trainer.strategy.reduce, self.running_loss.total
-        metrics = self.train_metrics.metric_state.items()
+        sums: dict[str, Any] = self.train_metrics.metric_state
         checkpoint["sums"] = {
-            "metrics": {name: reduce(value.clone(), reduce_op="sum") for name, value in metrics},
+            "metrics": {name: reduce(value.clone(), reduce_op="sum") for name, value in sums.items()},
             "loss": (None if total is None else reduce(total.clone()), self.running_loss.steps),
         }
 

@@ -39,7 +39,9 @@ REFUSED = {
 def _set(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Sets these variables, and forgets what a test adds to them."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
-    os.environ.update(pair.split("=") for pair in text.split())
+    for pair in text.split():
+        name, value = pair.split("=")
+        os.environ[name] = value
 
 
 @pytest.mark.parametrize("environment", ONCE.values(), ids=ONCE)
