@@ -98,7 +98,8 @@ def _check_processes(node: dict[str, Any]) -> None:
             f"on {group.machines} machines, but trainer.num_nodes is {machines}: leave it out"
         )
     gpus = torch.cuda.device_count()
-    if node["accelerator"] in ("gpu", "cuda") and gpus < group.per_machine:
+    takes_gpus = node["accelerator"] in ("gpu", "cuda") or (node["accelerator"] == "auto" and gpus > 0)
+    if takes_gpus and gpus < group.per_machine:
         raise group.refusal(
             f"{group.per_machine} times on a machine, but each process sees {gpus} GPUs: start one for "
             "each GPU, and let it see all of them (Slurm: --gpus-per-node, and not --gpus-per-task)"
