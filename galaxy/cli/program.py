@@ -25,7 +25,7 @@ from galaxy.config.recorded import Recorded
 from galaxy.config.trust import UntrustedError, trusted_in, trusting
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interrupted
-from galaxy.system.launchers import check_started_once
+from galaxy.system.launchers import Group, join_group, together
 from galaxy.system.terminal import standard_streams
 
 CONFIG_ERROR = 2  # the exit status, which is also that of a wrong command line
@@ -54,12 +54,14 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
 
 
 @standard_streams()
+@together()
 def run(
     main: Callable[[], Any],
     config_path: str,
     config_name: str,
     prepare: Callable[[list[str]], tuple[list[str], Recorded | None]] | None = None,
     refuse: Callable[[dict[str, Any]], None] | None = None,
+    distributed: bool = False,
 ) -> None:
     """Checks the command line, and calls a function decorated with `@hydra.main`.
 
@@ -73,6 +75,7 @@ def run(
         prepare: Rewrites the command line first, which is in the notation of Hydra's grammar, and says what
             of the new one was read from a folder. Such a program takes `trust=[package]`.
         refuse: Raises a `UserError` if values of a configuration are wrong; see `check_jobs`.
+        distributed: Whether torchrun and srun may start the program several times.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
     _typed[:] = sys.argv
@@ -83,7 +86,7 @@ def run(
         if {*SWITCHES} & {*sys.argv}:
             complete(sys.argv[1:], _program(), main)
             return
-        check_started_once()
+        _join_group(distributed)
         _check_surroundings()
         packages: list[str] = []
         arguments = sys.argv[1:]
@@ -96,6 +99,8 @@ def run(
                 arguments, recorded = prepare(arguments)
             # Hydra wants the overrides contiguous, so a -m between them goes to the front.
             sys.argv[1:] = sorted(arguments, key=lambda argument: argument not in MULTIRUN)
+            if Group.current is not None and {*MULTIRUN} & {*arguments}:
+                raise Group.current.refusal("which one training can use, but not a sweep (-m)")
             Sweep.plan = check_command_line(main, config_path, config_name, sys.argv[1:], recorded, refuse)
             main()
     except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
@@ -108,6 +113,17 @@ def run(
             raise
         print(_said(message), file=sys.stderr)
         sys.exit(CONFIG_ERROR if isinstance(message, ConfigError) else 1)
+
+
+def _join_group(distributed: bool) -> None:
+    """Waits for the command line of the first process, if a launcher has started this one beside it."""
+    group = join_group()
+    if group is None:
+        return
+    if group.rank > 0:
+        sys.argv[1:] = group.called()
+    elif not distributed:
+        raise group.refusal("and each would work by itself: start it once")
 
 
 def _said(mistake: UserError) -> str:

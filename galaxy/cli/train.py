@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from omegaconf import DictConfig
 from galaxy.cli.arguments import with_recorded
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
-from galaxy.config.overrides import key_of
+from galaxy.config.overrides import key_of, quoted
 from galaxy.config.paths import CONF
+from galaxy.config.trust import trust_arguments
 from galaxy.system.errors import UserError
+from galaxy.system.launchers import Group
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -42,8 +46,13 @@ def train(config: DictConfig) -> float:
     resume = settings.pop("resume")
     if resume not in ("auto", None):  # resume=DIR was replaced before, so this stands in a file of options
         raise UserError(f"resume is {resume}; it must be null or auto, or resume=DIR on the command line")
+    run_folder = RunFolder(Path(job.runtime.output_dir))
+    call_others = None
+    if Group.current is not None:
+        folder_of_all = f"hydra.run.dir={quoted(str(run_folder.path))}"
+        call_others = partial(Group.current.call, [*sys.argv[1:], *trust_arguments(), folder_of_all])
     training = TrainingRun(
-        run=RunFolder(Path(job.runtime.output_dir)),
+        run=run_folder,
         resume=resume == "auto",
         like=settings.pop("like"),
         config=settings,
@@ -51,6 +60,7 @@ def train(config: DictConfig) -> float:
         overrides=[override for override in job.overrides.task if key_of(override) not in ("resume", "like")],
         in_sweep=in_sweep,
         should_prune=pruning_of_job() if in_sweep else None,
+        call_others=call_others,
     )
     trained = training.start()
     result = training.run.result() if trained is None else trained
@@ -75,7 +85,7 @@ def _refuse(settings: dict[str, Any]) -> None:
 
 def main() -> None:
     """Runs the program."""
-    run(train, str(CONF), "train", prepare=with_recorded, refuse=_refuse)
+    run(train, str(CONF), "train", prepare=with_recorded, refuse=_refuse, distributed=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
@@ -79,12 +80,10 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From now on a signal waits for a checkpoint."""
-        # In a distributed run the other processes would wait for ever for the one that got the signal.
-        if trainer.world_size == 1:
-            self.interruption.deferred = True
-            # Lightning has put its own handlers in front. They end the program with status 0 at SIGTERM
-            # (Lightning issue 19916).
-            self.interruption.listen()
+        self.interruption.deferred = True
+        # Lightning has put its own handlers in front. They end the program with status 0 at SIGTERM
+        # (Lightning issue 19916).
+        self.interruption.listen()
         # Lightning does not keep the metrics that callbacks and schedulers watch (Lightning issue 18595).
         trainer.callback_metrics.update(self._metrics)
         # Guess the cost of the first checkpoint: weights, and the two averages of their gradients that Adam
@@ -105,16 +104,17 @@ class LastCheckpoint(Checkpoint):
         if (
             # A run that is resumed after the last batch takes the epoch for complete and skips its
             # validation, metrics and schedules (`_FitLoop.reset`, pull request 20379).
-            trainer.is_last_batch
-            or not accumulated
-            # The sums of the metrics in other processes are in no checkpoint.
-            or trainer.world_size > 1
-            or _validates(trainer, batch_idx)
+            trainer.is_last_batch or not accumulated or _validates(trainer, batch_idx)
         ):
             return
-        asked = self.interruption.signum is not None
-        if asked or (trainer.global_step % self.every_n_train_steps == 0 and self._worth_it()):
+        due = trainer.global_step % self.every_n_train_steps == 0
+        # To ask the other processes after each step would hold all of them up.
+        if not due and trainer.world_size > 1:
+            return
+        asked = self._asked(trainer)
+        if asked or (due and self._worth_it(trainer)):
             self._save(trainer)
+        if asked:
             self.interruption.raise_if_asked()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -122,19 +122,20 @@ class LastCheckpoint(Checkpoint):
 
         No earlier hook will do: Lightning logs the metrics of an epoch after the last hook of its end.
         """
-        asked = self.interruption.signum is not None
-        # All processes of a distributed run save, or none.
-        if self._changed and trainer.strategy.broadcast(asked or self._worth_it()):
+        asked = self._asked(trainer)
+        if self._changed and (asked or self._worth_it(trainer)):
             self._between_epochs = True
             self._save(trainer)
             self._between_epochs = False
-        self.interruption.raise_if_asked()
+        if asked:
+            self.interruption.raise_if_asked()
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the last checkpoint. A run that is resumed from it only has to be scored."""
         self._finished = True
         self._save(trainer)
-        self.interruption.raise_if_asked()
+        if self._asked(trainer):
+            self.interruption.raise_if_asked()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """From now on a signal stops the program at once, because scoring can be stopped anywhere."""
@@ -173,8 +174,20 @@ class LastCheckpoint(Checkpoint):
                 callback.current_score = state["current_score"]
                 _move(state, str(callback.dirpath))
 
-    def _worth_it(self) -> bool:
-        return self._cost <= self.max_overhead * (time.monotonic() - self._saved_at)
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        """Whether a signal has asked any process to stop. Then all of them know of it."""
+        signum = self.interruption.signum or 0
+        if trainer.world_size > 1:
+            highest = torch.tensor(signum, device=trainer.strategy.root_device)
+            signum = int(trainer.strategy.reduce(highest, reduce_op="max"))
+        if signum:
+            self.interruption.signum = signum
+        return signum > 0
+
+    def _worth_it(self, trainer: pl.Trainer) -> bool:
+        """Whether a checkpoint is worth its time. The first process decides for all."""
+        worth_it = self._cost <= self.max_overhead * (time.monotonic() - self._saved_at)
+        return trainer.strategy.broadcast(worth_it)
 
     def _save(self, trainer: pl.Trainer) -> None:
         started = time.monotonic()

@@ -206,9 +206,11 @@ class GalaxyTask(LeanModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Returns the loss of a batch; logs the mean loss every `log_every_n_steps` steps."""
-        loss = self._step(batch, self.train_metrics)
-        self.running_loss.add(loss)
         trainer = self.trainer
+        loss = self._step(batch, self.train_metrics)
+        if trainer.world_size > 1 and trainer.is_last_batch:
+            loss = loss * self._share(batch)
+        self.running_loss.add(loss)
         ends_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
         interval = trainer.log_every_n_steps  # type: ignore[attr-defined]
         if ends_step and interval and (self.global_step + 1) % interval == 0:
@@ -216,6 +218,15 @@ class GalaxyTask(LeanModule):
             assert mean is not None  # it contains this step's loss
             self.log_at_once("train/loss", mean)
         return loss
+
+    def _share(self, batch: Batch) -> Tensor:
+        """Divides the size of a batch by the mean size in all processes.
+
+        Losses that are multiplied by it give the mean of all galaxies, as in one process. Only the last batch
+        of an epoch may not be shared evenly.
+        """
+        size = torch.tensor(float(len(batch["image"])), device=self.device)
+        return size / self.trainer.strategy.reduce(size.clone())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Adds one batch to the validation metrics."""
@@ -312,16 +323,19 @@ class GalaxyTask(LeanModule):
         return mean
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the sums of an epoch that is not over, and averaged weights."""
+        """Adds the sums of an epoch that is not over, over all processes, and averaged weights."""
         averaging.save(self, checkpoint)
+        reduce, total = self.trainer.strategy.reduce, self.running_loss.total
+        sums: dict[str, Any] = self.train_metrics.metric_state
         checkpoint["sums"] = {
-            "metrics": dict(self.train_metrics.metric_state),
-            "loss": (self.running_loss.total, self.running_loss.steps),
+            "metrics": {name: reduce(value.clone(), reduce_op="sum") for name, value in sums.items()},
+            "loss": (None if total is None else reduce(total.clone()), self.running_loss.steps),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes the sums up again."""
+        """Takes the sums up again, those of the metrics in the first process alone."""
+        share = int(self.trainer.is_global_zero)
         for name, value in checkpoint["sums"]["metrics"].items():
-            setattr(self.train_metrics, name, value.to(self.device))
+            setattr(self.train_metrics, name, value.to(self.device) * share)
         total, self.running_loss.steps = checkpoint["sums"]["loss"]
         self.running_loss.total = None if total is None else total.to(self.device)

@@ -40,6 +40,7 @@ from galaxy.runs.weights import StartingWeights
 from galaxy.surveys.files import Stretch
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interruption
+from galaxy.system.launchers import Group
 
 Config = dict[str, Any]
 
@@ -84,6 +85,8 @@ class Experiment:
         self.data = build_data(config)
         # The survey is read after everything else has been built, because reading takes longest.
         model = _instantiate_model(config)
+        if Group.current is not None and not isinstance(model, Encoder):
+            raise Group.current.refusal("but this model is fitted in one process: start it once")
         loss = trainer = None
         checkpoints = folder / "checkpoints"
         if isinstance(model, Encoder):

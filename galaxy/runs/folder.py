@@ -233,6 +233,17 @@ class RunFolder:
             )
         self.add_meta(data=description)
 
+    def check_data(self, description: dict[str, Any]) -> None:
+        """Checks that a further process of the run has the data that the first one has recorded.
+
+        Raises:
+            UserError: It has others.
+        """
+        if self.meta()["data"]["fingerprint"] != description["fingerprint"]:
+            raise UserError(
+                "the data on this machine differ from those of the first process: all machines need the same"
+            )
+
     def record_weights(self, description: dict[str, Any]) -> None:
         """Writes down which weights the run starts from, or checks that they are those it was begun with.
 
@@ -250,19 +261,23 @@ class RunFolder:
             )
         self.add_meta(weights=description)
 
-    def record_precision(self, precision: str) -> None:
-        """Writes down the precision, or checks that `precision=auto` still means the same.
+    def record_machine(self, **values: str | int) -> None:
+        """Writes down what `auto` has meant on this machine, or checks that it still means the same.
+
+        Args:
+            values: The precision and the number of processes.
 
         Raises:
-            UserError: The run was begun with another precision.
+            UserError: The run was begun with another value.
         """
-        before = self.meta().get("precision", precision)
-        if before != precision:
-            raise UserError(
-                f"{self.path} was begun with precision {before}, and here it would go on with {precision}: "
-                "resume it on a machine like the first one"
-            )
-        self.add_meta(precision=precision)
+        for name, value in values.items():
+            before = self.meta().get(name, value)
+            if before != value:
+                raise UserError(
+                    f"{self.path} was begun with {name} {before}, and here it would go on with {value}: "
+                    "resume it on machines like the first ones"
+                )
+        self.add_meta(**values)
 
     def write_result(self, result: Result) -> None:
         """Writes result.json."""

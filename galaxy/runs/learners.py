@@ -1,9 +1,9 @@
 """The two ways in which a model learns: step by step with a trainer, or in one go.
 
 Both kinds of learner answer the same questions: how many `epochs` and `steps` they have trained, on which
-`device`, at which `precision` and speed (`images_per_second`), how many `parameters` the network has, the
-`best_score` by which the best checkpoint was chosen, and whether a search has `pruned` the training; None is
-where that does not apply.
+`device`, in how many `processes`, at which `precision` and speed (`images_per_second`), how many `parameters`
+the network has, the `best_score` by which the best checkpoint was chosen, and whether a search has `pruned`
+the training; None is where that does not apply.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class FitsInOneGo:
     images_per_second = None
     parameters = None
     precision = None
+    processes = 1
     pruned = False
     device = torch.device("cpu")
     steps = 1
@@ -135,6 +136,11 @@ class TrainsByGradients:
         return self.trainer.precision
 
     @property
+    def processes(self) -> int:
+        """The number of processes that train together."""
+        return self.trainer.world_size
+
+    @property
     def device(self) -> torch.device:
         """The device of this process."""
         return self.trainer.strategy.root_device
@@ -156,7 +162,7 @@ class TrainsByGradients:
 
     def check_data(self, data: GalaxyDataModule) -> None:
         """Refuses splits that some process would get nothing of."""
-        processes = self.trainer.world_size
+        processes = self.processes
         check_lengths(self.trainer, data)  # bad images may have been left out
         for split in ("train", "val"):
             count = len(data.rows[split])

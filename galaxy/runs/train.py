@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lightning.pytorch.loggers import Logger
@@ -40,6 +41,7 @@ from galaxy.runs.result import Objective, Result, Status
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained
 from galaxy.system.interruption import Interrupted, Interruption, listening
+from galaxy.system.launchers import Group
 from galaxy.system.machine import keep_freed_memory
 from galaxy.system.terminal import quieten_libraries
 
@@ -64,6 +66,8 @@ class TrainingRun:
             was begun before goes on, or is left alone if it is done.
         should_prune: Whether a search gives the run up after so many epochs with such an objective; None
             without a search.
+        call_others: Called when the training begins, if a launcher has started further processes that wait
+            for it.
     """
 
     run: RunFolder
@@ -74,6 +78,7 @@ class TrainingRun:
     like: str | None
     in_sweep: bool
     should_prune: Callable[[int, float], bool] | None = None
+    call_others: Callable[[], None] | None = None
 
     def start(self) -> Result | None:
         """Trains the model, or brings a run that was begun before to its end.
@@ -141,11 +146,24 @@ class TrainingRun:
         return result
 
     def _help_to_train(self, resume: bool) -> None:
-        """Trains as a further process of a distributed run. The first process keeps the folder."""
+        """Trains as a further process of a distributed run. The first process keeps the folder.
+
+        It also says what all processes have found together: that the loss diverged, or that they were asked
+        to stop.
+
+        Raises:
+            UserError: The first process is on another machine, and this one has other files.
+        """
+        if not self.run.begun:
+            raise UserError(f"{self.run.path} is not here: the machines of a training share its folder")
         progress = _resume_point(self.run) if resume else None
-        experiment = Experiment(self.config, self.run.path, self._loggers(), progress, in_sweep=self.in_sweep)
-        experiment.read_images()
-        experiment.fit()
+        with suppress(DivergedError, Interrupted), listening() as interruption:
+            experiment = Experiment(
+                self.config, self.run.path, self._loggers(), progress, interruption, self.in_sweep
+            )
+            experiment.read_images()
+            self.run.check_data(experiment.data.description())
+            experiment.fit()
 
     def _loggers(self, metrics: str = "") -> list[Logger]:
         sweep = self.run.path.parent.name if self.in_sweep else None
@@ -163,7 +181,7 @@ class TrainingRun:
             trained_before = () if weights is None else weights.trained_on
             write_splits(run.splits_file, data.catalog.identifiers, data.splits, trained_before)
         if learner.precision is not None:
-            run.record_precision(learner.precision)
+            run.record_machine(precision=learner.precision, processes=learner.processes)
         result.labels = data.labels.meaning
         sizes = ", ".join(f"{len(data.rows[split]):,} {split}" for split in SPLITS)
         log.info("data=%s at %s: %s; labels: %s", data.catalog.name, data.root, sizes, data.labels.meaning)
@@ -174,6 +192,8 @@ class TrainingRun:
             lay_out_charts(loggers, data.labels, data.catalog.weights is not None)
         if not run.last.exists() and data.augment.engine == "batch":
             self._show_crops(experiment, loggers)
+        if self.call_others is not None:
+            self.call_others()
         try:
             # Loggers write files of their own, and a full disk cuts those off as well.
             with explained(run.path / "metrics.csv"):
@@ -226,7 +246,10 @@ class TrainingRun:
         _caution(model, len(data.rows["val"]), result)
 
     def _say_how_to_go_on(self) -> None:
-        how = "Go on with:" if self.run.last.exists() else "No checkpoint was written yet. Start again with:"
+        under = "" if Group.current is None else f" under {Group.current.starter}"
+        how = f"Go on{under} with:"
+        if not self.run.last.exists():
+            how = f"No checkpoint was written yet. Start again{under} with:"
         command = ["galaxy", "train", f"resume={self.run.path}", *trust_arguments(self.config)]
         print(f"Interrupted. {how} {shlex.join(command)}", file=sys.stderr)
 

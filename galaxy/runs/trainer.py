@@ -19,12 +19,18 @@ from lightning.pytorch.callbacks import (
 )
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import CheckpointIO
-from lightning.pytorch.plugins.environments import LightningEnvironment
+from lightning.pytorch.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    TorchElasticEnvironment,
+)
 
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.learning.checkpoint_files import WholeCheckpointIO
 from galaxy.learning.lean_trainer import Trainer
+from galaxy.runs.settings import STRATEGIES
 from galaxy.system.errors import UserError
+from galaxy.system.launchers import Group
 from galaxy.system.machine import best_precision
 
 # In place of these values a trainer can be built anywhere.
@@ -39,11 +45,12 @@ REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
 
 
 def check_hardware(node: dict[str, Any]) -> None:
-    """Refuses what the trainer cannot do on this machine.
+    """Refuses what the trainer cannot do on this machine, or with the processes that were started.
 
     Raises:
-        UserError: There is no GPU although one is asked for.
+        UserError: There is no GPU although one is asked for, or the processes cannot train together.
     """
+    _check_processes(node)
     if torch.cuda.is_available():
         return
     if node["accelerator"] in ("gpu", "cuda"):
@@ -53,6 +60,35 @@ def check_hardware(node: dict[str, Any]) -> None:
     if node["precision"] == "16-mixed":
         # Lightning would silently change it to bf16-mixed.
         raise UserError("trainer.precision=16-mixed needs a GPU: use trainer.precision=auto")
+
+
+def _check_processes(node: dict[str, Any]) -> None:
+    """Refuses a training that does not use the processes that a launcher has started, or that needs one."""
+    group, devices, machines = Group.current, node["devices"], node.get("num_nodes", 1)
+    if group is None:
+        if machines != 1:
+            raise UserError(
+                f"trainer.num_nodes is {machines}; several machines train together under torchrun or srun, "
+                "which say their number themselves: leave it out"
+            )
+        return
+    if node.get("strategy", "auto") not in STRATEGIES[1:]:
+        raise group.refusal("and each would work by itself: use trainer=ddp, or start it once")
+    if devices not in ("auto", -1, group.per_machine):
+        raise group.refusal(
+            f"{group.per_machine} times on a machine, but trainer.devices is {devices}: leave it out"
+        )
+    if machines not in (1, group.machines):
+        raise group.refusal(
+            f"on {group.machines} machines, but trainer.num_nodes is {machines}: leave it out"
+        )
+    gpus = torch.cuda.device_count()
+    takes_gpus = node["accelerator"] in ("gpu", "cuda") or (node["accelerator"] == "auto" and gpus > 0)
+    if takes_gpus and gpus < group.per_machine:
+        raise group.refusal(
+            f"{group.per_machine} times on a machine, but each process sees {gpus} GPUs: start one for "
+            "each GPU, and let it see all of them (Slurm: --gpus-per-node, and not --gpus-per-task)"
+        )
 
 
 def check_callbacks(callbacks: dict[str, pl.Callback]) -> None:
@@ -127,6 +163,11 @@ def build_trainer(
         node["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
     if node["precision"] == "auto":
         node["precision"] = best_precision(node["accelerator"])
+    # Slurm's own environment would demand as many devices as the job has tasks.
+    environment: ClusterEnvironment = LightningEnvironment()
+    if (group := Group.current) is not None:  # with the variables of torchrun, also under srun
+        environment = TorchElasticEnvironment()
+        node |= {"devices": group.per_machine, "num_nodes": group.machines}
 
     def made(node: dict[str, Any], callbacks: Mapping[str, pl.Callback]) -> Trainer:
         trainer: Trainer = instantiate(
@@ -134,8 +175,7 @@ def build_trainer(
             "trainer",
             callbacks=list(callbacks.values()),
             logger=list(loggers),
-            # Slurm's own environment would demand as many devices as the job has tasks.
-            plugins=[checkpoint_io or WholeCheckpointIO(), LightningEnvironment()],
+            plugins=[checkpoint_io or WholeCheckpointIO(), environment],
             use_distributed_sampler=False,
             enable_autolog_hparams=False,
             enable_model_summary=False,

@@ -92,6 +92,8 @@ def quieten_libraries() -> None:
     # "GPU available", "Tip: try installing ...", and the precision, which config.yaml holds too.
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric.utilities.rank_zero").setLevel(logging.WARNING)
+    # "Initializing distributed: GLOBAL_RANK: 0, MEMBER: 1/2", from each process.
+    logging.getLogger("lightning.fabric.utilities.distributed").setLevel(logging.WARNING)
     # MLflow's experiment is made when its first run begins.
     logging.getLogger("lightning.pytorch.loggers.mlflow").setLevel(logging.ERROR)
     for message in (
@@ -101,6 +103,8 @@ def quieten_libraries() -> None:
         r"Checkpoint directory .* exists and is not empty",
         # Lightning 2.6.6 with torch 2.15; Lightning's main branch has mended it.
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
+        # A run in a batch script of Slurm needs no srun.
+        r"The `srun` command is available on your system but is not used",
         # The loaders gather whole batches by themselves; workers would only copy them.
         r"The '\w+' does not have many workers",
         # Metrics are summed over all processes of a distributed training before they are logged.

@@ -90,36 +90,49 @@ def losses(run: RunFolder) -> list[float]:
     return pd.read_csv(run.path / "metrics.csv")["train/loss"].dropna().tolist()
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+DDP = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.max_epochs=2"]
+
+
+def start(starter: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Starts train.py by itself or by a launcher."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+    command = [*starter, str(PROJECT / "train.py"), *arguments]
+    return subprocess.run(
+        command, env=environment, timeout=120, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("starter", [[sys.executable], TORCHRUN], ids=["python", "torchrun"])
 def test_two_processes_train_the_same_network_as_one(
-    command: Command, quick: list[str], tmp_path: Path
+    command: Command, quick: list[str], tmp_path: Path, starter: list[str]
 ) -> None:
     # A network without dropout and batch statistics, which differ between processes by design.
     recorder = "+callbacks.recorder={_target_: tests.helpers.recorder.Recorder, folder: FOLDER}"
     for name in ("one", "two"):
         (tmp_path / name / "seen").mkdir(parents=True)
     same = [*quick, "model=sirressi_cnn", "augment=none"]
-    one = [*same, "data.batch_size=16", recorder.replace("FOLDER", f"'{tmp_path}/one/seen'")]
-    alone = run(command, one, tmp_path / "one")
-    two = [
+    settings = [*same, "data.batch_size=16", recorder.replace("FOLDER", f"'{tmp_path}/one/seen'")]
+    alone = run(command, settings, tmp_path / "one")
+    settings = [
         *same,
-        *("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.precision=32-true"),
-        *("trainer.max_epochs=2", "data.batch_size=8", f"hydra.run.dir={tmp_path}/two"),
+        *DDP,
+        *([] if starter == TORCHRUN else ["trainer.devices=2"]),
+        *("data.batch_size=8", f"hydra.run.dir={tmp_path}/two"),
         recorder.replace("FOLDER", f"'{tmp_path}/two/seen'"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
-    program = [sys.executable, PROJECT / "train.py", *two]
-    done = subprocess.run(
-        program, env=environment, timeout=120, stderr=subprocess.PIPE, text=True, check=False
-    )
+    done = start(starter, *settings)
     assert done.returncode == 0, done.stderr
     assert "sync_dist" not in done.stderr  # advice that is no news here
     assert done.stderr.count("epoch 1/2: val/rmse") == 1
     both = RunFolder(tmp_path / "two")
     assert both.result().status == "done"
     assert both.result().metrics == pytest.approx(alone.result().metrics, abs=1e-6)
-    # Not that of the first process; but the last batch of an epoch may not be shared evenly.
-    assert losses(both) == pytest.approx(losses(alone), rel=0.02)
+    assert losses(both) == pytest.approx(losses(alone), rel=1e-5)  # not that of the first process
+    for name in ("predictions.parquet", "predictions_val.parquet"):
+        one, two = (pd.read_parquet(run.path / name) for run in (alone, both))
+        pd.testing.assert_frame_equal(two, one, rtol=0, atol=1e-6)
     # Each galaxy once an epoch, in one process or the other.
     assert len(list((both.path / "seen").iterdir())) == 2
     assert seen(both.path / "seen") == seen(alone.path / "seen")
@@ -127,3 +140,30 @@ def test_two_processes_train_the_same_network_as_one(
         assert set(counts.values()) == {1}
     sizes = {split: len(counts) for (split, _), counts in seen(both.path / "seen").items()}
     assert sizes == {split: both.meta()["data"][split] for split in ("train", "val")}
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_a_signal_to_one_of_them_and_go_on(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    same = [*quick, "model=sirressi_cnn", "augment=none"]
+    alone = run(command, [*same, "data.batch_size=16"], tmp_path / "one")
+    both = RunFolder(tmp_path / "two")
+    stopper = "+callbacks.stopper={_target_: tests.helpers.stopper.Stopper}"
+    settings = [*same, *DDP, "data.batch_size=8", "callbacks.last.every_n_train_steps=1", stopper]
+    done = start(TORCHRUN, *settings, f"hydra.run.dir={both.path}")
+    assert done.returncode != 0
+    assert "Go on under torchrun with: galaxy train resume=" in done.stderr
+    assert (both.result().status, both.result().error) == ("interrupted", "interrupted by SIGTERM")
+    assert torch.load(both.last, weights_only=True)["global_step"] == 2  # of the three in an epoch
+    refused = start([sys.executable], f"resume={both.path}", "trust=[tests]")
+    assert "was begun with processes 2, and here it would go on with 1" in refused.stderr
+    done = start(TORCHRUN, f"resume={both.path}", "trust=[tests]")
+    assert done.returncode == 0, done.stderr
+    for name in ("metrics.csv", "predictions.parquet"):
+        one, two = (
+            pd.read_csv(run.path / name) if name == "metrics.csv" else pd.read_parquet(run.path / name)
+            for run in (alone, both)
+        )
+        speed = [column for column in one if column == "images_per_second"]
+        pd.testing.assert_frame_equal(two.drop(columns=speed), one.drop(columns=speed), rtol=0, atol=1e-6)

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
+from galaxy.system import launchers
 from galaxy.system.errors import UserError
-from galaxy.system.launchers import check_started_once
+from galaxy.system.launchers import Group, join_group
 
 # A batch script, a shell of salloc and a single task: the program is started once.
 ONCE = {
@@ -19,35 +20,68 @@ ONCE = {
     "a process of trainer=ddp": "LOCAL_RANK=1 NODE_RANK=0 WORLD_SIZE=2 MASTER_PORT=1 SLURM_PROCID=0",
     "nothing": "",
 }
-SEVERAL = {
-    "srun": "SLURM_JOB_ID=1 SLURM_NTASKS=4 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=4",
-    "srun, another task": "SLURM_JOB_ID=1 SLURM_NTASKS=4 SLURM_PROCID=3",
-    "torchrun": "RANK=0 LOCAL_RANK=0 WORLD_SIZE=2 TORCHELASTIC_RUN_ID=1",
+TORCHRUN = "RANK=1 LOCAL_RANK=1 WORLD_SIZE=4 LOCAL_WORLD_SIZE=2 MASTER_ADDR=a MASTER_PORT=1"
+SRUN = (
+    "SLURM_JOB_ID=123 SLURM_STEP_ID=0 SLURM_PROCID=3 SLURM_LOCALID=1 SLURM_NODEID=1 SLURM_STEP_NUM_TASKS=4 "
+    "SLURM_STEP_NUM_NODES=2 SLURM_STEP_TASKS_PER_NODE=2(x2) SLURM_STEP_NODELIST=node[05-06]"
+)
+REFUSED = {
     "mpirun": "OMPI_COMM_WORLD_SIZE=3 OMPI_COMM_WORLD_RANK=1",
     "mpirun, MPICH": "PMI_SIZE=3 PMI_RANK=0",
     "mpirun, PMIx": "PMIX_RANK=1",
+    "mpirun, with its srun": f"{SRUN} OMPI_COMM_WORLD_SIZE=3 OMPI_COMM_WORLD_RANK=1",
     "jsrun": "JSM_NAMESPACE_SIZE=6 JSM_NAMESPACE_RANK=0",
+    "torchrun, or what is like it": "RANK=0 WORLD_SIZE=2",
+    "srun, of another time": "SLURM_PROCID=3",
 }
 
 
 def _set(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Sets these variables, and forgets what a test adds to them."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
     for pair in text.split():
-        monkeypatch.setenv(*pair.split("="))
+        name, value = pair.split("=")
+        os.environ[name] = value
 
 
 @pytest.mark.parametrize("environment", ONCE.values(), ids=ONCE)
 def test_a_program_that_is_started_once_may_run(monkeypatch: pytest.MonkeyPatch, environment: str) -> None:
     _set(monkeypatch, environment)
-    check_started_once()
+    assert join_group() is None
     # Of torchrun's variables nothing reaches the processes that trainer=ddp starts.
     assert "RANK" not in os.environ
     assert os.environ.get("LOCAL_RANK") == ("1" if "NODE_RANK" in environment else None)
 
 
-@pytest.mark.parametrize(("name", "environment"), SEVERAL.items(), ids=SEVERAL)
-def test_a_program_that_is_started_several_times_says_so(
+@pytest.mark.parametrize(("name", "environment"), REFUSED.items(), ids=REFUSED)
+def test_a_program_that_is_started_several_times_in_another_way_says_so(
     monkeypatch: pytest.MonkeyPatch, name: str, environment: str
 ) -> None:
     _set(monkeypatch, environment)
     with pytest.raises(UserError, match=rf"^{name.partition(',')[0]} started this program \w+ times.*"):
-        check_started_once()
+        join_group()
+
+
+@pytest.mark.parametrize("environment", [TORCHRUN, f"{SRUN} PMIX_RANK=3", f"{TORCHRUN} {SRUN}"])
+def test_processes_of_torchrun_and_srun_are_one_group(
+    monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    _set(monkeypatch, environment)
+    monkeypatch.setattr(launchers, "Group", lambda starter: starter)
+    of_torchrun = environment.startswith(TORCHRUN)
+    assert join_group() == ("torchrun" if of_torchrun else "srun")
+    expected = TORCHRUN
+    if not of_torchrun:
+        expected = "RANK=3 LOCAL_RANK=1 WORLD_SIZE=4 LOCAL_WORLD_SIZE=2 MASTER_ADDR=node05 MASTER_PORT=16230"
+    for pair in expected.split():
+        name, value = pair.split("=")
+        assert os.environ[name] == value, name
+
+
+@pytest.mark.parametrize("per_machine", ["3(x2),1", "3"])
+def test_machines_with_different_numbers_of_processes_are_refused(
+    monkeypatch: pytest.MonkeyPatch, per_machine: str
+) -> None:
+    _set(monkeypatch, f"RANK=0 WORLD_SIZE=7 LOCAL_WORLD_SIZE={per_machine}")
+    with pytest.raises(UserError, match="not equally many on each machine"):
+        Group("torchrun")
