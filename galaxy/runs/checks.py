@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,7 +17,8 @@ from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.config.instantiation import naming
 from galaxy.config.objective import direction, metrics
 from galaxy.labels.labels import Labels
-from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
+from galaxy.learning.optim import Schedule, build_optimizer
+from galaxy.learning.transfer import Transfer
 from galaxy.models.encoder import Encoder
 from galaxy.runs.folder import SPLIT_SETTINGS
 from galaxy.runs.trainer import check_trainer, one_line
@@ -26,7 +28,7 @@ from galaxy.system.errors import UserError, meant
 REQUIRED_KEYS = {
     "model": tuple(READ_BY_PROGRAM["model"]),
     "trainer": ("max_epochs", "accelerator", "precision", "devices"),
-    "optimizer": ("lr",),
+    "optimizer": ("lr", *READ_BY_PROGRAM["optimizer"]),
     "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
 }
 # More galaxies would make a picture that no screen shows.
@@ -50,8 +52,7 @@ def check_settings(config: dict[str, Any]) -> None:
         raise UserError(
             f"pictures is {config['pictures']}; it must be from 0 (none) to {MOST_PICTURED} galaxies"
         )
-    with naming("model"):
-        check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
+    transfer(config)
     node = config["trainer"]
     clip = node.get("gradient_clip_val") or 0
     if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
@@ -70,21 +71,30 @@ def check_settings(config: dict[str, Any]) -> None:
         raise UserError("callbacks.best is missing, but a run is judged by its best checkpoint")
 
 
+def transfer(config: dict[str, Any]) -> Transfer:
+    """Reads how the encoder of a run learns.
+
+    Raises:
+        UserError: A setting is out of its range.
+    """
+    with naming("model"):
+        return Transfer(**{field.name: config["model"][field.name] for field in fields(Transfer)})
+
+
 def check_optimizer(
-    optimizer: Callable[..., Optimizer],
-    schedule: Schedule,
-    encoder: Encoder,
-    body_lr_factor: float,
-    trainer: dict[str, Any],
+    optimizer: Callable[..., Optimizer], schedule: Schedule, encoder: Encoder, config: dict[str, Any]
 ) -> None:
     """Makes the optimizer and its schedule once, with a head of a single weight.
 
     Raises:
-        UserError: One of them refuses its settings.
+        UserError: One of them refuses its settings, or the encoder what spares it.
     """
-    head = [nn.Parameter(torch.zeros(1))]
+    head, how = [nn.Parameter(torch.zeros(1))], transfer(config)
+    trainer = config["trainer"]
+    with naming("model"):
+        how.check(encoder)
     with naming("optimizer"):
-        made = build_optimizer(optimizer, encoder, head, body_lr_factor)
+        made = build_optimizer(optimizer, encoder, head, how, config["optimizer"]["weight_decay_exclude_1d"])
     try:
         with naming("scheduler.scheduler"):
             # The real number of steps is not known yet.

@@ -28,7 +28,7 @@ from galaxy.learning.losses import Loss
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.checks import check_metrics, check_optimizer, check_settings, check_steps
+from galaxy.runs.checks import check_metrics, check_optimizer, check_settings, check_steps, transfer
 from galaxy.runs.folder import PREDICTING
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
@@ -85,7 +85,7 @@ class Experiment:
             loss = _instantiate_loss(config)
             optimizer = instantiate(config["optimizer"], "optimizer")
             schedule = instantiate(config["scheduler"], "scheduler")
-            check_optimizer(optimizer, schedule, model, config["model"]["body_lr_factor"], config["trainer"])
+            check_optimizer(optimizer, schedule, model, config)
             callbacks = build_callbacks(config["callbacks"], checkpoints)
             check_steps(callbacks, schedule)
             for callback in callbacks.values():
@@ -118,8 +118,8 @@ class Experiment:
             self.learner = FitsInOneGo(model, recipe, checkpoints)
         else:
             model.optimizer, model.schedule, model.seed = optimizer, schedule, config["seed"]
-            model.frozen_epochs = config["model"]["frozen_epochs"]
-            model.body_lr_factor = config["model"]["body_lr_factor"]
+            model.transfer = transfer(config)
+            model.weight_decay_exclude_1d = config["optimizer"]["weight_decay_exclude_1d"]
             model.hparams.update(recipe)
             if self.weights is not None:
                 self.weights.load_head(model, config["head"])
