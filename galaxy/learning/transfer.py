@@ -40,7 +40,9 @@ class Transfer:
         if self.frozen_epochs < 0:
             raise ValueError(f"frozen_epochs is {self.frozen_epochs}; it must be 0 or more")
         if self.trained_layers is not None and self.trained_layers < 0:
-            raise ValueError(f"trained_layers is {self.trained_layers}; it must be 0 or more, or null for all")
+            raise ValueError(
+                f"trained_layers is {self.trained_layers}; it must be 0 or more, or null for all"
+            )
         if self.body_lr_factor <= 0:
             raise ValueError(f"body_lr_factor is {self.body_lr_factor}; it must be more than 0")
         if not 0 < self.layer_decay <= 1:

@@ -18,13 +18,13 @@ _POOL = 2  # numbers of which a maxout takes the largest
 
 
 class Dieleman(Encoder):
-    """Four convolutions on sixteen parts of the image, and two maxout layers: RMSE 0.07693 on Kaggle.
+    """Four convolutions on sixteen parts of an image, and two maxout layers: RMSE 0.07693 on Kaggle.
 
     Dieleman, Willett and Dambre 2015 (arXiv:1503.07077) and github.com/benanne/kaggle-galaxies, the best
-    single network of the winner, with 60 views of each test image. It sees an image and its mirror image, each
-    as it is and turned by 45 degrees. Each of these four views is cut into four overlapping corners, which
-    are turned so that the galaxy's centre always lies in the same corner. All sixteen parts go through the
-    same convolutions. Biases differ from place to place ("untied"). Weights start as in the winner's code.
+    single network of the winner, with 60 views of each test image. It sees an image and its mirror image,
+    each as it is and turned by 45 degrees. Each of these four views is cut into four overlapping corners,
+    which are turned so that the galaxy's centre always lies in the same corner. All sixteen parts go through
+    the same convolutions. Biases differ from place to place ("untied"). Weights start as in his code.
 
     What differs from the code:
 

@@ -90,7 +90,9 @@ class TimmEncoder(Encoder):
             ) from error
         published = network.pretrained_cfg
         if published["architecture"] != self.body.pretrained_cfg["architecture"]:
-            raise ValueError(f"these are weights of {published['architecture']}, and the network is {self.name}")
+            raise ValueError(
+                f"these are weights of {published['architecture']}, and the network is {self.name}"
+            )
         self.normalisation = (published["mean"], published["std"])
         return network.state_dict()
 
@@ -133,7 +135,9 @@ class TimmEncoder(Encoder):
             with torch.inference_mode():
                 features = self.body.eval()(torch.zeros(1, channels, size, size))
         except (AssertionError, RuntimeError, ValueError) as error:
-            raise ValueError(f"size is {size}, which {self.name} does not take: {_first_line(error)}") from error
+            raise ValueError(
+                f"size is {size}, which {self.name} does not take: {_first_line(error)}"
+            ) from error
         self.body.train()
         if not isinstance(features, Tensor) or features.ndim != 2:
             raise ValueError(f"name is {self.name}, which gives no features for a whole image")
@@ -178,7 +182,9 @@ def _from_package(package: str) -> Mapping[str, Tensor]:
     """
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        raise UserError(f"model.weights=imagenet needs the package {package}, which is not installed: {_INSTALL}")
+        raise UserError(
+            f"model.weights=imagenet needs the package {package}, which is not installed: {_INSTALL}"
+        )
     (file,) = Path(spec.origin).parent.glob("models/*.pth")
     weights: Mapping[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     return weights
@@ -192,7 +198,9 @@ def _renamed(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dic
     """
     given = {name: value for name, value in state.items() if not name.startswith("_fc.")}
     if len(given) != len(expected):
-        raise ValueError(f"the file holds {len(given)} weights of EfficientNet, the network has {len(expected)}")
+        raise ValueError(
+            f"the file holds {len(given)} weights of EfficientNet, the network has {len(expected)}"
+        )
     return dict(zip(expected, given.values(), strict=True))
 
 

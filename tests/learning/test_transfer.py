@@ -126,9 +126,11 @@ def test_settings_are_checked(settings: dict[str, Any], message: str) -> None:
 
 def test_settings_must_suit_the_encoder() -> None:
     Transfer(trained_layers=3, normalisation="pretrained").check(Three())
-    with pytest.raises(ValueError, match="^trained_layers is 4, but this Three has 3 layers"):
+    with pytest.raises(ValueError, match=r"^trained_layers is 4, but this Three has 3 layers"):
         Transfer(trained_layers=4).check(Three())
-    with pytest.raises(ValueError, match="^normalisation is pretrained, but nobody publishes weights of Token"):
+    with pytest.raises(
+        ValueError, match=r"^normalisation is pretrained, but nobody publishes weights of Token"
+    ):
         Transfer(normalisation="pretrained").check(TokenFirst())
 
 

@@ -87,7 +87,9 @@ def test_a_transformer_takes_weights_of_another_size(hub: Callable[..., dict[str
 
 def test_weights_of_another_network_are_named(hub: Callable[..., dict[str, Tensor]]) -> None:
     hub("test_resnet")
-    with pytest.raises(ValueError, match="these are weights of test_resnet, and the network is test_convnext"):
+    with pytest.raises(
+        ValueError, match="these are weights of test_resnet, and the network is test_convnext"
+    ):
         TimmEncoder(TINY, 3, 64).pretrained("hf_hub:a/b")
 
 
