@@ -47,8 +47,8 @@ class TimmEncoder(Encoder):
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:
             raise ValueError(f"size is {size}, which {name} does not take: {error}") from error
         self.num_features = self._width(channels, size)
-        published = self.body.pretrained_cfg
-        self.normalisation = (published["mean"], published["std"])
+        self._published: dict[str, Any] = dict(self.body.pretrained_cfg)  # type: ignore[arg-type]
+        self.normalisation = (self._published["mean"], self._published["std"])
 
     def forward(self, images: Tensor) -> Tensor:
         """Encodes images (B, channels, size, size) as features (B, num_features)."""
@@ -81,7 +81,7 @@ class TimmEncoder(Encoder):
         source = self.name if name == "imagenet" else name
         try:
             network = _timm().create_model(source, pretrained=True, num_classes=0, **self._fixed)
-        except Exception as error:  # what a hub and its many layers raise is their secret
+        except Exception as error:  # the libraries below raise errors of many kinds
             raise UserError(
                 f"model.weights={name}: cannot get the weights of {source} ({_first_line(error)}).\n"
                 "They come from the Hugging Face Hub and stay in its cache (HF_HOME), so a machine with a "
@@ -89,7 +89,7 @@ class TimmEncoder(Encoder):
                 "pytorch_model.bin) with model.weights=/path/to/it"
             ) from error
         published = network.pretrained_cfg
-        if published["architecture"] != self.body.pretrained_cfg["architecture"]:
+        if published["architecture"] != self._published["architecture"]:
             raise ValueError(
                 f"these are weights of {published['architecture']}, and the network is {self.name}"
             )
@@ -101,15 +101,15 @@ class TimmEncoder(Encoder):
 
         For EfficientNet-Lite it also takes the names of the package efficientnet_pytorch.
         """
-        expected, published = self.body.state_dict(), self.body.pretrained_cfg
+        expected = self.body.state_dict()
         if "_conv_stem.weight" in state:
             state = _renamed(state, expected)
         found = without_prefix(state, expected)
-        for classifier in _names(published.get("classifier")):
+        for classifier in _names(self._published.get("classifier")):
             for part in ("weight", "bias"):
                 if f"{classifier}.{part}" not in expected:
                     found.pop(f"{classifier}.{part}", None)
-        for first in _names(published.get("first_conv")):
+        for first in _names(self._published.get("first_conv")):
             name = f"{first}.weight"
             if name in found and name in expected:
                 found[name] = for_channels(found[name], expected[name].shape[1])

@@ -195,6 +195,17 @@ def test_torchvisions_weights_of_imagenet_are_taken_by_name(
     assert torch.equal(own["encoder.body.layer1.0.conv1.weight"], network.layer1[0].conv1.weight)
 
 
+def test_images_are_normalised_as_published_weights_expect(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    settings = ["model=resnet18", "model.normalisation=pretrained", "data.limit=40", "trainer.max_epochs=1"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={run.path}") == 0
+    weights = checkpoint_files.load(run.best)["state_dict"]
+    assert weights["mean"].flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert weights["std"].flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+
+
 # What `model.weights` says, other settings, and the message. RUN is the run of deep_cnn; DIR is a folder.
 MISTAKES: dict[str, tuple[str, list[str], str]] = {
     "nothing": ("DIR/none", [], "model.weights=DIR/none does not exist; it must be null, imagenet"),
