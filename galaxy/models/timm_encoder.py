@@ -47,7 +47,7 @@ class TimmEncoder(Encoder):
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:
             raise ValueError(f"size is {size}, which {name} does not take: {error}") from error
         self.num_features = self._width(channels, size)
-        self._published: dict[str, Any] = dict(self.body.pretrained_cfg)  # type: ignore[arg-type]
+        self._published: dict[str, Any] = dict(self.body.pretrained_cfg)
         self.normalisation = (self._published["mean"], self._published["std"])
 
     def forward(self, images: Tensor) -> Tensor:
