@@ -34,10 +34,14 @@ RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requ
 READ_BY_PROGRAM = {
     "model": {
         "weights": "str | None",
+        "normalisation": "Literal['training', 'pretrained']",
         "frozen_epochs": "int",
+        "trained_layers": "int | None",
         "body_lr_factor": "float",
+        "layer_decay": "float",
         "ignores": "list[str]",
-    }
+    },
+    "optimizer": {"weight_decay_exclude_1d": "bool"},
 }
 # This stands for a value that is not checked: its fault has been reported, or it is a copy of a checked node.
 UNKNOWN = object()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Literal
 
@@ -10,47 +10,40 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from galaxy.learning.transfer import Transfer
 from galaxy.models.encoder import Encoder
-
-
-def check_encoder_training(frozen_epochs: int, body_lr_factor: float) -> None:
-    """Raises ValueError where a setting of how the encoder learns is out of its range."""
-    if frozen_epochs < 0:
-        raise ValueError(f"frozen_epochs is {frozen_epochs}; it must be 0 or more")
-    if body_lr_factor <= 0:
-        raise ValueError(f"body_lr_factor is {body_lr_factor}; it must be more than 0")
 
 
 def build_optimizer(
     make: Callable[..., Optimizer],
     encoder: Encoder,
-    head: Iterable[nn.Parameter],
-    body_lr_factor: float = 1.0,
+    head: Collection[nn.Parameter],
+    transfer: Transfer,
+    weight_decay_exclude_1d: bool = False,
 ) -> Optimizer:
-    """Builds the optimizer. The encoder may learn at a rate of its own; the head learns at the optimizer's.
+    """Builds the optimizer. The layers of the encoder may learn at rates of their own.
 
     Args:
-        make: A function from parameter groups to an optimizer, such as a partial `torch.optim.AdamW`.
+        make: A function from parameter groups to an optimizer, such as a partial `torch.optim.AdamW`. Its
+            learning rate is the head's.
         encoder: The encoder.
         head: All other parameters that learn.
-        body_lr_factor: The encoder's learning rate divided by the head's.
+        transfer: The rates of the encoder's layers.
+        weight_decay_exclude_1d: Whether biases and the weights of norms get no weight decay.
 
     Raises:
         ValueError: The optimizer refuses its settings, such as a learning rate below 0.
     """
-    groups = [
-        {"name": "encoder", "params": list(encoder.parameters())},
-        {"name": "head", "params": list(head)},
-    ]
-    if body_lr_factor == 1:  # one group is faster, because an optimizer goes through its groups one by one
-        groups = [{"name": "network", "params": [*groups[0]["params"], *groups[1]["params"]]}]
+    groups = transfer.groups(encoder, head, weight_decay_exclude_1d)
+    scales = [group.pop("lr_scale") for group in groups]
     try:
         optimizer = make(groups)
     except (ValueError, RuntimeError, TypeError) as error:
         settings = getattr(make, "keywords", {}).items()
         given = ", ".join(f"{name}={value}" for name, value in settings)
         raise ValueError(f"{error} ({given})") from error
-    optimizer.param_groups[0]["lr"] *= body_lr_factor
+    for group, scale in zip(optimizer.param_groups, scales, strict=True):
+        group["lr"] *= scale
     return optimizer
 
 

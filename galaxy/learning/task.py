@@ -23,7 +23,8 @@ from galaxy.learning.lean_trainer import LeanModule, Trainer
 from galaxy.learning.losses import Loss
 from galaxy.learning.losses.mse import MSE
 from galaxy.learning.metrics import FractionMetrics, RunningMean, metrics_for
-from galaxy.learning.optim import Schedule, build_optimizer, check_encoder_training
+from galaxy.learning.optim import Schedule, build_optimizer
+from galaxy.learning.transfer import Transfer
 from galaxy.models import Encoder, Output
 from galaxy.models.heads.tree import TreeHead
 from galaxy.system.errors import UserError
@@ -71,13 +72,13 @@ class GalaxyTask(LeanModule):
         schedule: The schedule of the learning rate; None keeps it constant.
         channels: The number C of channels of the images.
         seed: The seed of the dropout.
-        frozen_epochs: The number of epochs at the start in which only the head learns. The encoder then keeps
-            its weights and its batch-norm statistics.
-        body_lr_factor: The encoder's learning rate divided by the head's.
+        transfer: What spares the weights of the encoder; None lets all weights learn alike.
+        weight_decay_exclude_1d: Whether biases and the weights of norms get no weight decay.
 
     Attributes:
-        mean: (C, 1, 1) mean of the training images; the task subtracts it from the encoder's input.
-        std: (C, 1, 1) standard deviation of the training images; the task divides by it.
+        mean: (C, 1, 1) mean of the training images, or the one that pretrained weights expect; the task
+            subtracts it from the encoder's input.
+        std: (C, 1, 1) standard deviation likewise; the task divides by it.
         steps_per_epoch: The number of the optimizer's steps in an epoch; None until it is measured.
 
     Raises:
@@ -97,11 +98,10 @@ class GalaxyTask(LeanModule):
         schedule: Schedule | None = None,
         channels: int = 3,
         seed: int = 0,
-        frozen_epochs: int = 0,
-        body_lr_factor: float = 1.0,
+        transfer: Transfer | None = None,
+        weight_decay_exclude_1d: bool = False,
     ) -> None:
         super().__init__()
-        check_encoder_training(frozen_epochs, body_lr_factor)
         # Convolutions are up to twice as fast with the channels innermost, on CPUs and GPUs.
         self.encoder = encoder.to(memory_format=torch.channels_last)
         self.head = head or TreeHead(encoder.num_features, labels.questions)
@@ -110,9 +110,10 @@ class GalaxyTask(LeanModule):
         self.optimizer = optimizer or partial(torch.optim.AdamW, fused=True)
         self.schedule = schedule or Schedule()
         self.seed = seed
-        self.frozen_epochs = frozen_epochs
-        self.body_lr_factor = body_lr_factor
-        self._learning: list[nn.Parameter] = []  # what the encoder ever trains
+        self.transfer = transfer or Transfer()
+        self.transfer.check(encoder)
+        self.weight_decay_exclude_1d = weight_decay_exclude_1d
+        self._learning: list[nn.Parameter] = []  # what may learn of the encoder
         self.steps_per_epoch: int | None = None
         self.register_buffer("mean", torch.zeros(channels, 1, 1))
         self.register_buffer("std", torch.ones(channels, 1, 1))
@@ -171,6 +172,8 @@ class GalaxyTask(LeanModule):
             raise ValueError(
                 f"channels is {len(self.mean)}; it must be {len(mean)}, as the crop of the data makes them"
             )
+        if self.transfer.normalisation == "pretrained":
+            mean, std = self.transfer.statistics(self.encoder, len(mean))
         self.mean.copy_(mean)
         self.std.copy_(std)
         self.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
@@ -188,7 +191,8 @@ class GalaxyTask(LeanModule):
             ValueError: The schedule has to know the length of the training, which has none.
         """
         head = [*self.head.parameters(), *self.loss.parameters()]
-        optimizer = build_optimizer(self.optimizer, self.encoder, head, self.body_lr_factor)
+        exclude = self.weight_decay_exclude_1d
+        optimizer = build_optimizer(self.optimizer, self.encoder, head, self.transfer, exclude)
         trainer, steps, epochs = self.trainer, self.steps_per_epoch, self.trainer.max_epochs or 1
         if steps is None:  # the trainer was given other data than a `GalaxyDataModule`
             steps = max(1, math.ceil(trainer.estimated_stepping_batches / abs(epochs)))
@@ -237,15 +241,15 @@ class GalaxyTask(LeanModule):
         """Prepares averages of the weights, and notes which weights of the encoder learn.
 
         Raises:
-            UserError: The encoder is frozen at first, and several processes train.
+            UserError: The encoder is frozen at first or in part, and several processes train.
         """
         averaging.prepare(self)
         self._learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
-        if self.frozen_epochs > 0 and self.trainer.world_size > 1:
+        if self.transfer.freezes and self.trainer.world_size > 1:
             raise UserError(
-                f"model.frozen_epochs={self.frozen_epochs} works in one process only, because the "
-                "others would wait for gradients of the frozen encoder: use trainer.devices=1 or "
-                "model.frozen_epochs=0"
+                "model.frozen_epochs and model.trained_layers work in one process only, because the others "
+                "would wait for gradients of frozen weights: use trainer.devices=1, or model.frozen_epochs=0 "
+                "and model.trained_layers=null"
             )
 
     def on_train_start(self) -> None:
@@ -253,13 +257,8 @@ class GalaxyTask(LeanModule):
         self.on_train_epoch_start()
 
     def on_train_epoch_start(self) -> None:
-        """Freezes or thaws the encoder, depending on the number of the epoch."""
-        if self.frozen_epochs == 0:
-            return
-        learns = self.current_epoch >= self.frozen_epochs
-        for parameter in self._learning:
-            parameter.requires_grad_(learns)
-        self.encoder.train(learns)  # a frozen encoder keeps its batch-norm statistics too
+        """Freezes or thaws the encoder, depending on the number of the epoch alone."""
+        self.transfer.freeze(self.encoder, self._learning, self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Makes dropout depend on the seed and the step alone, so that a resumed run draws the same."""

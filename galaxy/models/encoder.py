@@ -4,25 +4,44 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from galaxy.system.errors import listing
 
+# The mean and the standard deviation of each channel.
+Normalisation = tuple[Sequence[float], Sequence[float]]
+
 
 class Encoder(nn.Module, ABC):
     """A network from images to features; a head turns the features into answers.
 
     A new encoder sets `num_features` and writes `forward`. An encoder of which others publish weights may
-    also write `pretrained` and `translated`.
+    also set `normalisation`, and write `pretrained` and `translated`. One of large blocks may write
+    `layer_numbers`.
 
     Attributes:
         num_features: The width of the features.
+        normalisation: The mean and the standard deviation of the channels that published weights expect, of
+            images in [0, 1]; None where nobody publishes weights.
     """
 
     num_features: int
+    normalisation: Normalisation | None = None
+
+    def layer_numbers(self) -> dict[str, int]:
+        """Numbers the layers from the input on, by the names of their weights; the first layer is 0.
+
+        Here each matrix or kernel called `weight` begins a layer; biases and norms belong to the layer that
+        they follow.
+        """
+        numbers, number = {}, -1
+        for name, parameter in self.named_parameters():
+            number += name.endswith("weight") and parameter.ndim > 1
+            numbers[name] = max(number, 0)
+        return numbers
 
     def pretrained(self, name: str) -> Mapping[str, Tensor]:
         """Returns published weights, in any form that `translated` understands.
@@ -77,7 +96,8 @@ class Encoder(nn.Module, ABC):
         """Encodes a batch.
 
         Args:
-            images: (B, channels, size, size) float32, each channel with mean 0 and standard deviation 1.
+            images: (B, channels, size, size) float32. Each channel has mean 0 and standard deviation 1, or is
+                normalised as the published weights expect.
 
         Returns:
             Features (B, num_features).
@@ -119,6 +139,21 @@ def without_prefix(state: Mapping[str, Tensor], names: Collection[str]) -> dict[
         )
     prefix = max(counts, key=counts.__getitem__, default="")
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def for_channels(weight: Tensor, channels: int) -> Tensor:
+    """Returns the weights of a first convolution for another number of channels.
+
+    They are summed over their input channels and divided by the new number. A grey image repeated over the
+    new channels then gives exactly what the same image gave as red = green = blue.
+
+    Args:
+        weight: (filters, old channels, height, width).
+        channels: The number of channels of the images.
+    """
+    if weight.ndim != 4 or weight.shape[1] == channels:
+        return weight
+    return weight.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
 
 
 def keras_initialised(module: nn.Module) -> None:

@@ -12,26 +12,28 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from galaxy.models.encoder import Encoder, check_size, without_prefix
+from galaxy.models.encoder import Encoder, check_size, for_channels, without_prefix
 from galaxy.system.errors import UserError
 
 # The weights are named one by one, because torchvision's "DEFAULT" may mean others in its next version.
 _IMAGENET = {18: "IMAGENET1K_V1", 34: "IMAGENET1K_V1", 50: "IMAGENET1K_V2"}
+# The numbers of torchvision's transforms for these weights.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ResNet(Encoder):
     """torchvision's ResNet without its last layer (He et al. 2016, arXiv:1512.03385).
 
     It can start from torchvision's weights, those of ImageNet among them, which expect three channels. For
-    any other number C the first convolution's weights are summed over their input channels and divided by C.
-    A grey image repeated over C channels then gives exactly the features that the same image gives as
-    red = green = blue.
+    any other number the first convolution is adapted as `for_channels` says.
 
     Args:
         depth: The number of layers.
         channels: The channels of the images.
         size: The side of the images in pixels, 32 or more, because the network halves it five times.
     """
+
+    normalisation = (_MEAN, _STD)
 
     def __init__(self, depth: Literal[18, 34, 50], channels: int, size: int) -> None:
         super().__init__()
@@ -50,6 +52,13 @@ class ResNet(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """Encodes images (B, channels, size, size) as features (B, 512), or (B, 2048) for depth 50."""
         return self.body(images)
+
+    def layer_numbers(self) -> dict[str, int]:
+        """Takes each residual block for a layer, and what comes before the first for one."""
+        names = [name for name, _ in self.named_parameters()]
+        blocks = [".".join(name.split(".")[1:3]) if "layer" in name else "" for name in names]
+        order = list(dict.fromkeys(blocks))
+        return {name: order.index(block) for name, block in zip(names, blocks, strict=True)}
 
     def pretrained(self, name: str) -> Mapping[str, Tensor]:
         """Returns torchvision's weights of ImageNet, for the name `imagenet`."""
@@ -72,7 +81,6 @@ class ResNet(Encoder):
         expected = self.body.state_dict()
         found = without_prefix(state, expected)
         found = {key: value for key, value in found.items() if not key.startswith("fc.")}
-        first, channels = found.get("conv1.weight"), expected["conv1.weight"].shape[1]
-        if first is not None and first.ndim == 4 and first.shape[1] != channels:
-            found["conv1.weight"] = first.sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
+        if "conv1.weight" in found:
+            found["conv1.weight"] = for_channels(found["conv1.weight"], expected["conv1.weight"].shape[1])
         return {f"body.{key}": value for key, value in found.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,26 +17,36 @@ from galaxy.config.instantiation import naming
 from galaxy.config.objective import direction, metrics
 from galaxy.labels.labels import Labels
 from galaxy.learning.optim import Schedule, build_optimizer
+from galaxy.learning.transfer import Transfer
 from galaxy.models.encoder import Encoder
 from galaxy.runs.trainer import one_line
 from galaxy.system.errors import UserError, meant
 
 
+def transfer(config: dict[str, Any]) -> Transfer:
+    """Reads how the encoder of a run learns.
+
+    Raises:
+        UserError: A setting is out of its range.
+    """
+    with naming("model"):
+        return Transfer(**{field.name: config["model"][field.name] for field in fields(Transfer)})
+
+
 def check_optimizer(
-    optimizer: Callable[..., Optimizer],
-    schedule: Schedule,
-    encoder: Encoder,
-    body_lr_factor: float,
-    trainer: dict[str, Any],
+    optimizer: Callable[..., Optimizer], schedule: Schedule, encoder: Encoder, config: dict[str, Any]
 ) -> None:
     """Makes the optimizer and its schedule once, with a head of a single weight.
 
     Raises:
-        UserError: One of them refuses its settings.
+        UserError: One of them refuses its settings, or the encoder what spares it.
     """
-    head = [nn.Parameter(torch.zeros(1))]
+    head, how = [nn.Parameter(torch.zeros(1))], transfer(config)
+    trainer = config["trainer"]
+    with naming("model"):
+        how.check(encoder)
     with naming("optimizer"):
-        made = build_optimizer(optimizer, encoder, head, body_lr_factor)
+        made = build_optimizer(optimizer, encoder, head, how, config["optimizer"]["weight_decay_exclude_1d"])
     try:
         with naming("scheduler.scheduler"):
             # The real number of steps is not known yet.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import Logger
+from torch.optim import Optimizer
 
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.config.trust import check_trusted
@@ -24,12 +25,13 @@ from galaxy.data.splits import SPLITS
 from galaxy.labels.labels import Labels
 from galaxy.learning import checkpoint_files
 from galaxy.learning.callbacks import Pruning
+from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.losses import Loss
-from galaxy.learning.optim import check_encoder_training
+from galaxy.learning.optim import Schedule
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.checks import check_metrics, check_optimizer, check_steps
+from galaxy.runs.checks import check_metrics, check_optimizer, check_steps, transfer
 from galaxy.runs.folder import PREDICTING
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
@@ -43,6 +45,32 @@ from galaxy.system.interruption import Interruption
 from galaxy.system.launchers import Group
 
 Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What trains an encoder.
+
+    Attributes:
+        loss: The loss.
+        optimizer: Makes the optimizer.
+        schedule: The schedule of the learning rate.
+        callbacks: The callbacks by their names.
+        trainer: The trainer, which has these callbacks.
+    """
+
+    loss: Loss
+    optimizer: Callable[..., Optimizer]
+    schedule: Schedule
+    callbacks: dict[str, pl.Callback]
+    trainer: Trainer
+
+    def remember(self, interruption: Interruption | None, seconds: float) -> None:
+        """Tells the last checkpoint who asks the run to stop, and how long it has trained before."""
+        for callback in self.callbacks.values():
+            if isinstance(callback, LastCheckpoint):
+                callback.interruption = interruption or callback.interruption
+                callback.elapsed = seconds
 
 
 class Experiment:
@@ -79,36 +107,22 @@ class Experiment:
     ) -> None:
         check_settings(config)
         check_hardware(config["trainer"])
-        with naming("model"):
-            check_encoder_training(config["model"]["frozen_epochs"], config["model"]["body_lr_factor"])
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         self.data = build_data(config)
         # The survey is read after everything else has been built, because reading takes longest.
-        model = _instantiate_model(config)
-        if Group.current is not None and not isinstance(model, Encoder):
-            raise Group.current.refusal("but this model is fitted in one process: start it once")
-        loss = trainer = None
-        checkpoints = folder / "checkpoints"
+        model, checkpoints = _instantiate_model(config), folder / "checkpoints"
+        training = None
         if isinstance(model, Encoder):
-            loss = _instantiate_loss(config)
-            optimizer = instantiate(config["optimizer"], "optimizer")
-            schedule = instantiate(config["scheduler"], "scheduler")
-            check_optimizer(optimizer, schedule, model, config["model"]["body_lr_factor"], config["trainer"])
-            callbacks = build_callbacks(config["callbacks"], checkpoints)
-            check_steps(callbacks, schedule)
-            for callback in callbacks.values():
-                if isinstance(callback, LastCheckpoint):
-                    callback.interruption = interruption or callback.interruption
-                    callback.elapsed = 0.0 if progress is None else progress.seconds
-            if should_prune is not None:
-                callbacks["(pruning)"] = Pruning(config["objective"]["metric"], should_prune)
-            trainer = build_trainer(config["trainer"], callbacks, loggers)
-            if in_sweep and trainer.world_size > 1:
+            training = _build_training(config, model, checkpoints, loggers, should_prune)
+            training.remember(interruption, 0.0 if progress is None else progress.seconds)
+            if in_sweep and training.trainer.world_size > 1:
                 raise UserError(
                     f"trainer.devices is {config['trainer']['devices']}, but each further process of a "
                     "distributed training would start the whole sweep: train the jobs one by one, or use "
                     "trainer=auto"
                 )
+        elif Group.current is not None:
+            raise Group.current.refusal("but this model is fitted in one process: start it once")
         self.weights: StartingWeights | None = None
         if config["model"]["weights"] is not None and progress is None:
             self.weights = StartingWeights(model, config, folder)
@@ -117,25 +131,25 @@ class Experiment:
         if self.weights is not None:
             self.weights.check_unseen(self.data)
         weighted = self.data.catalog.weights is not None
-        check_metrics(config, self.data.labels, weighted, fitted=trainer is None)
-        model = _completed(model, config, self.data.labels, loss)
+        check_metrics(config, self.data.labels, weighted, fitted=training is None)
+        model = _completed(model, config, self.data.labels, None if training is None else training.loss)
         # Every checkpoint carries these, and the frame of the images once they have been read.
         recipe = {"config": config, "labels": self.data.labels.plain(), "frame": None}
         self.learner: Learner
-        if trainer is None:
+        if training is None:
             self.learner = FitsInOneGo(model, recipe, checkpoints)
-        else:
-            model.optimizer, model.schedule, model.seed = optimizer, schedule, config["seed"]
-            model.frozen_epochs = config["model"]["frozen_epochs"]
-            model.body_lr_factor = config["model"]["body_lr_factor"]
-            model.hparams.update(recipe)
-            if self.weights is not None:
-                self.weights.load_head(model, config["head"])
-            self.learner = TrainsByGradients(model, trainer, checkpoints / "last.ckpt", progress)
-            self.learner.check_lengths(self.data)
-            # Further processes would wait for each other, and a run that goes on has trained before.
-            if trainer.world_size == 1 and progress is None:
-                rehearse(model, config, self.data)
+            return
+        model.optimizer, model.schedule, model.seed = training.optimizer, training.schedule, config["seed"]
+        model.transfer = transfer(config)
+        model.weight_decay_exclude_1d = config["optimizer"]["weight_decay_exclude_1d"]
+        model.hparams.update(recipe)
+        if self.weights is not None:
+            self.weights.load_head(model, config["head"])
+        self.learner = TrainsByGradients(model, training.trainer, checkpoints / "last.ckpt", progress)
+        self.learner.check_lengths(self.data)
+        # Further processes would wait for each other, and a run that goes on has trained before.
+        if training.trainer.world_size == 1 and progress is None:
+            rehearse(model, config, self.data)
 
     def read_images(self) -> None:
         """Reads the images. With `data.on_bad=skip` fewer galaxies may be left.
@@ -224,6 +238,26 @@ def _instantiate_model(config: Config) -> Any:
             "with _partial_: true, a galaxy.models.Fitted"
         )
     return model
+
+
+def _build_training(
+    config: Config,
+    encoder: Encoder,
+    checkpoints: Path,
+    loggers: Sequence[Logger],
+    should_prune: Callable[[int, float], bool] | None,
+) -> _Training:
+    """Builds what trains an encoder, and refuses what does not fit together."""
+    loss = _instantiate_loss(config)
+    optimizer = instantiate(config["optimizer"], "optimizer")
+    schedule = instantiate(config["scheduler"], "scheduler")
+    check_optimizer(optimizer, schedule, encoder, config)
+    callbacks = build_callbacks(config["callbacks"], checkpoints)
+    check_steps(callbacks, schedule)
+    if should_prune is not None:
+        callbacks["(pruning)"] = Pruning(config["objective"]["metric"], should_prune)
+    trainer = build_trainer(config["trainer"], callbacks, loggers)
+    return _Training(loss, optimizer, schedule, callbacks, trainer)
 
 
 def _instantiate_loss(config: Config) -> Loss:

@@ -93,7 +93,7 @@ def check_schedule(task: GalaxyTask, epochs: int, steps: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the optimizer makes no step
         sgd = partial(SGD, lr=0.1, momentum=0.9)
-        optimizer = build_optimizer(sgd, task.encoder, [nn.Parameter()], task.body_lr_factor)
+        optimizer = build_optimizer(sgd, task.encoder, [nn.Parameter()], task.transfer)
         made = task.schedule.configure(optimizer, epochs, steps)
         scheduler = made["lr_scheduler"]["scheduler"] if "lr_scheduler" in made else None
         if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau):

@@ -17,7 +17,7 @@ STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 REQUIRED_KEYS = {
     "model": tuple(READ_BY_PROGRAM["model"]),
     "trainer": ("max_epochs", "accelerator", "precision", "devices"),
-    "optimizer": ("lr",),
+    "optimizer": ("lr", *READ_BY_PROGRAM["optimizer"]),
     "data": (*SPLIT_SETTINGS, "root", "limit", "batch_size", "on_bad", "catalog"),
 }
 # More galaxies would make a picture that no screen shows.

@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
     BatchSizeFinder,
     LearningRateFinder,
     ModelCheckpoint,
@@ -39,6 +40,7 @@ _PLAIN = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "
 # These callbacks of Lightning do not work in a run; the text says why, and what to use instead.
 REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
     StochasticWeightAveraging: "changes the weights after they were validated: use callbacks=ema",
+    BackboneFinetuning: "gives the optimizer weights that no schedule knows: use model.frozen_epochs",
     LearningRateFinder: "trains before the training, which no resumed run could repeat: sweep optimizer.lr",
     BatchSizeFinder: "changes data.batch_size, which a run keeps: sweep data.batch_size",
 }

@@ -178,8 +178,8 @@ class StartingWeights:
             return path
         if not path.exists() and self.source != "latest":
             raise UserError(
-                f"{self.key} does not exist; it must be null, imagenet, the path of a state dict, or a run "
-                f"folder or a checkpoint of Galaxy{meant(self.source, ['imagenet'])}"
+                f"{self.key} does not exist; it must be null, imagenet, hf_hub:OWNER/NAME, the path of a "
+                f"state dict, or a run folder or a checkpoint of Galaxy{meant(self.source, ['imagenet'])}"
             )
         run = find_run(str(path), "model.weights")
         status = run.result().status
@@ -212,8 +212,15 @@ class StartingWeights:
             raise UserError(f"{self.key} trained {fitted} in one go, which leaves nothing to start from")
 
     def _content(self, path: Path) -> Any:
-        """Reads any file of torch, whose bytes are compared with their checksums where it has some."""
+        """Reads any file of torch, whose bytes are compared with their checksums where it has some.
+
+        Files of the Hugging Face Hub (.safetensors) are read with the package that timm brings.
+        """
         try:
+            if path.suffix == ".safetensors":
+                from safetensors.torch import load_file  # noqa: PLC0415  It is optional.
+
+                return load_file(path)
             if zipfile.is_zipfile(path):
                 with zipfile.ZipFile(path) as archive:
                     if (changed := archive.testzip()) is not None:
@@ -221,6 +228,8 @@ class StartingWeights:
             return torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # zipfile and torch raise anything on bytes that could be anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if isinstance(error, ImportError):
+                reason = "it needs safetensors: pip install 'galaxy-morphology[pretrained]'"
             if isinstance(error, pickle.UnpicklingError):
                 reason = "it holds more than weights and plain values, or is no file of torch"
             raise UserError(f"{self.key} cannot be read: {reason}") from error

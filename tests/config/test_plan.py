@@ -64,6 +64,7 @@ READY = {
     "losses": ("loss", 4, 12),
     "heads": ("head", 3, 9),
     "augmentation": ("augment", 4, 12),
+    "galaxy10_baselines": ("model", 8, 18),
     "grid": ("crop model loss", 27, 81),
 }
 

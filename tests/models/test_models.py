@@ -17,6 +17,7 @@ from torch import nn
 from galaxy.config.check import READ_BY_PROGRAM
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.models.deep_cnn import DeepCNN
+from galaxy.models.dieleman import Dieleman, Maxout, UntiedBias
 from galaxy.models.encoder import Encoder
 from galaxy.models.heads.sigmoid import SigmoidHead
 from galaxy.models.mlp import MLP
@@ -32,7 +33,12 @@ OPTIONS = {
 # Every option that is an encoder; baselines are left partial, to be told the labels.
 NAMES = [name for name, option in OPTIONS.items() if not option.get("_partial_")]
 # In place of the tens of millions of weights that would take most of the tests' time.
-SMALLER = {"small_cnn": {"filters": [4, 4]}, "mlp": {"hidden": [64, 32]}}
+SMALLER = {
+    "small_cnn": {"filters": [4, 4]},
+    "mlp": {"hidden": [64, 32]},
+    "dieleman": {"filters": [4, 4, 4, 4], "dense": [256, 256]},
+    "timm": {"name": "test_convnext"},
+}
 
 
 def encoder(name: str, channels: int, size: int) -> Encoder:
@@ -143,9 +149,33 @@ def test_mlp_names_what_is_wrong(arguments: dict[str, Any], message: str) -> Non
         MLP(channels=3, size=64, **arguments)
 
 
+def test_dieleman_is_the_winners() -> None:
+    model = Dieleman(channels=3, size=97)
+    first, second = (m.linear for m in model.modules() if isinstance(m, Maxout))
+    assert (first.in_features, first.out_features) == (16 * 128 * 2 * 2, 2 * 2048)
+    assert (second.in_features, second.out_features) == (2048, 2 * 2048)
+    assert model.num_features == 2048
+    biases = [tuple(m.bias.shape) for m in model.modules() if isinstance(m, UntiedBias)]
+    assert biases == [(32, 40, 40), (64, 16, 16), (128, 6, 6), (128, 4, 4)]
+
+
+def test_the_parts_are_corners_turned_to_the_centre() -> None:
+    image = torch.zeros(1, 1, 97, 97)
+    image[..., 44:53, 44:53] = 1  # the galaxy
+    image[..., 20, 48] = 5  # north of it
+    parts = Dieleman(1, 97, (4, 4, 4, 4), (4, 4)).parts(image)[0, :, 0]
+    assert parts.shape == (16, 45, 45)
+    for part in parts:  # the centre of a view of 69 px is pixel 34 of a part
+        assert part[31:38, 31:38].mean() > 0.95
+    straight, turned = parts[:8], parts[8:]
+    assert straight[0, 20 - 14, 48 - 14] == 5
+    # Turned by 45 degrees, what was north lies in a corner: in one of the four parts of each view.
+    assert sorted((part[:28, :28].max() > 1).item() for part in turned[:4]) == [False, False, False, True]
+
+
 @pytest.mark.parametrize("dropout", [-0.1, 1.0])
-@pytest.mark.parametrize("network", [SmallCNN, DeepCNN, MLP])
-def test_dropout_is_checked(network: type[SmallCNN | DeepCNN | MLP], dropout: float) -> None:
+@pytest.mark.parametrize("network", [SmallCNN, DeepCNN, MLP, Dieleman])
+def test_dropout_is_checked(network: type[SmallCNN | DeepCNN | MLP | Dieleman], dropout: float) -> None:
     with pytest.raises(ValueError, match=r"^dropout is"):
         network(3, 64, dropout=dropout)
 
@@ -260,6 +290,6 @@ def test_resnet_names_what_is_wrong() -> None:
 
 
 def test_the_bases_import_neither_scikit_learn_nor_torchvision() -> None:
-    check = "import sys, galaxy.models; assert not {'sklearn', 'torchvision'} & set(sys.modules)"
+    check = "import sys, galaxy.models; assert not {'sklearn', 'torchvision', 'timm'} & set(sys.modules)"
     project = str(Path(__file__).parents[2])
     subprocess.run([sys.executable, "-c", check], cwd=project, check=True)

@@ -24,8 +24,11 @@ OTHERS = {
     "scheduler": ["scheduler=step"],
     "trainer": ["trainer.max_epochs=7"],
     "callbacks": ["callbacks=ema"],
+    "model.normalisation": ["model.normalisation=pretrained"],
     "model.frozen_epochs": ["model.frozen_epochs=1"],
+    "model.trained_layers": ["model.trained_layers=1"],
     "model.body_lr_factor": ["model.body_lr_factor=0.5"],
+    "model.layer_decay": ["model.layer_decay=0.5"],
 }
 
 

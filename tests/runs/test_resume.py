@@ -159,6 +159,12 @@ def test_a_run_killed_at_any_step_ends_the_same(
         ["trainer.accumulate_grad_batches=3"],
         ["scheduler=plateau", "scheduler.scheduler.patience=0"],
         ["callbacks=ema", "+trainer.val_check_interval=0.25"],
+        [
+            "model.frozen_epochs=1",
+            "model.trained_layers=2",
+            "model.layer_decay=0.5",
+            "optimizer.weight_decay_exclude_1d=true",
+        ],
         *(
             pytest.param(more, marks=pytest.mark.slow)
             for more in (

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from lightning.pytorch.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 
-from galaxy.runs.trainer import build_trainer, check_trainer
+from galaxy.runs.trainer import build_trainer, check_hardware
 from galaxy.system.errors import UserError
 from galaxy.system.launchers import Group
 
@@ -33,7 +33,7 @@ def group(monkeypatch: pytest.MonkeyPatch) -> Group:
 
 
 def test_processes_of_a_launcher_train_together(group: Group) -> None:
-    check_trainer(DDP)
+    check_hardware(DDP)
     trainer = build_trainer(DDP, {}, [])
     assert isinstance(trainer._accelerator_connector.cluster_environment, TorchElasticEnvironment)
     assert (trainer.world_size, trainer.num_nodes, trainer.num_devices) == (4, 2, 2)
@@ -45,7 +45,7 @@ def test_without_a_launcher_lightning_starts_the_processes() -> None:
     assert isinstance(trainer._accelerator_connector.cluster_environment, LightningEnvironment)
     assert (trainer.world_size, trainer.global_rank) == (2, 0)
     with pytest.raises(UserError, match=r"^trainer.num_nodes is 2; several machines train together under"):
-        check_trainer({**DDP, "num_nodes": 2})
+        check_hardware({**DDP, "num_nodes": 2})
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_a_trainer_that_does_not_fit_the_launcher_is_refused(
     group: Group, changed: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=f"^torchrun started this program 4 times, {message}"):
-        check_trainer({**DDP, **changed})
+        check_hardware({**DDP, **changed})

@@ -17,6 +17,7 @@ import torch
 import torchvision
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from safetensors.torch import save_file
 from torch import Tensor
 
 from galaxy.config import ConfigError, check_command_line, plain
@@ -39,6 +40,8 @@ NETWORKS = [
     ["model=small_cnn", "model.filters=[4,4]"],
     ["model=mlp", "model.hidden=[16,8]"],
     ["model=resnet18"],
+    ["model=dieleman", "crop.size=49", "model.filters=[4,4,4,4]", "model.dense=[8,8]"],
+    ["model=timm", "model.name=test_efficientnet"],
     [
         "model._target_=tests.helpers.own_model.OwnModel",
         *(f"~model.{key}" for key in ("channels", "size", "filters", "dense", "dropout")),
@@ -108,16 +111,19 @@ def test_every_network_starts_from_a_checkpoint_and_from_a_state_dict(
     network: list[str], quick: list[str], experiment: Experiments, tmp_path: Path
 ) -> None:
     weights = write_checkpoint(tmp_path / "a.ckpt", settings_of(*quick, *network))
-    torch.save({key: x for key, x in weights.items() if key.startswith("encoder.")}, tmp_path / "a.pt")
+    encoder = {key: x for key, x in weights.items() if key.startswith("encoder.")}
+    torch.save(encoder, tmp_path / "a.pt")
+    save_file({key: x.contiguous() for key, x in encoder.items()}, tmp_path / "a.safetensors")
     random = experiment(*network)
     assert random.weights is None
     assert not starts_from(random.learner, weights, "encoder.")
     whole = experiment(*network, weights=tmp_path / "a.ckpt")
     assert starts_from(whole.learner, weights, "encoder.")
     assert starts_from(whole.learner, weights, "head.")
-    encoder = experiment(*network, weights=tmp_path / "a.pt")
-    assert starts_from(encoder.learner, weights, "encoder.")
-    assert not starts_from(encoder.learner, weights, "head.")
+    for file in ("a.pt", "a.safetensors"):
+        made = experiment(*network, weights=tmp_path / file)
+        assert starts_from(made.learner, weights, "encoder.")
+        assert not starts_from(made.learner, weights, "head.")
 
 
 @pytest.mark.parametrize(
@@ -189,9 +195,21 @@ def test_torchvisions_weights_of_imagenet_are_taken_by_name(
     assert torch.equal(own["encoder.body.layer1.0.conv1.weight"], network.layer1[0].conv1.weight)
 
 
+def test_images_are_normalised_as_published_weights_expect(
+    command: Command, quick: list[str], tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    settings = ["model=resnet18", "model.normalisation=pretrained", "data.limit=40", "trainer.max_epochs=1"]
+    assert command("train.py", *quick, *settings, f"hydra.run.dir={run.path}") == 0
+    weights = checkpoint_files.load(run.best)["state_dict"]
+    assert weights["mean"].flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
+    assert weights["std"].flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+
+
 # What `model.weights` says, other settings, and the message. RUN is the run of deep_cnn; DIR is a folder.
 MISTAKES: dict[str, tuple[str, list[str], str]] = {
     "nothing": ("DIR/none", [], "model.weights=DIR/none does not exist; it must be null, imagenet"),
+    "a damaged file of a hub": ("DIR/a.safetensors", [], "model.weights=DIR/a.safetensors cannot be read: "),
     "a misspelt name": ("imagnet", [], "did you mean imagenet?"),
     "a folder": ("DIR/empty", [], "DIR/empty is not a run folder"),
     "a run without a checkpoint": ("DIR/failed", [], "has no checkpoint best.ckpt (the run: failed)"),
@@ -219,6 +237,7 @@ def test_weights_that_cannot_be_had_are_named_before_the_images_are_read(
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged.ckpt").write_bytes(trained.best.read_bytes()[:-1000])
     (tmp_path / "text.pth").write_text("not weights")
+    (tmp_path / "a.safetensors").write_text("not weights")
     torch.save([1, 2], tmp_path / "list.pth")
     torch.save({"model": object}, tmp_path / "code.pth")
     torch.save({"a.weight": torch.zeros(1)}, tmp_path / "other.pth")
