@@ -39,6 +39,7 @@ class Labels:
             compare.
         kind: "classes" where the labels are one question and the galaxy has one answer, known for sure or
             not; "fractions" for everything else.
+        whole: The labels of the whole tree where these are one question of it; None for any other labels.
 
     Raises:
         ValueError: The columns do not fit the questions, or a name is taken.
@@ -48,6 +49,7 @@ class Labels:
     columns: tuple[str, ...]
     meaning: str
     kind: Kind = "fractions"
+    whole: Labels | None = None
 
     def __post_init__(self) -> None:
         if len(self.columns) != self.questions.size:
@@ -78,6 +80,32 @@ class Labels:
             other.texts,
         )
 
+    def difference(self, other: Labels) -> str:
+        """Says in what these labels differ from others that are not compatible with them.
+
+        Example:
+            >>> one, two = class_labels(("spiral", "ring"), "Which?"), class_labels(("spiral", "bar"), "Which?")
+            >>> one.difference(two)
+            'class has the answers spiral, ring here and spiral, bar there'
+        """
+        here, there = ({question.key: question for question in labels.questions} for labels in (self, other))
+        lone = [f"{key} is only here" for key in here if key not in there]
+        lone += [f"{key} is only there" for key in there if key not in here]
+        if lone:
+            return ", ".join(lone[:10]) + (", ..." if len(lone) > 10 else "")
+        for key, question in here.items():
+            own, others = (", ".join(a.text for a in q.answers) for q in (question, there[key]))
+            if own != others:
+                return f"{key} has the answers {own} here and {others} there"
+            own, others = (
+                str(q.parent and f"answer {q.parent[1] + 1} of {q.parent[0]}") for q in (question, there[key])
+            )
+            if own != others:
+                return f"{key} has the parent {own} here and {others} there"
+        if list(here) != list(there):
+            return f"the questions are {', '.join(here)} here and {', '.join(there)} there"
+        return f"they are {self.kind} here and {other.kind} there"
+
     def plain(self) -> dict[str, Any]:
         """The labels as dicts, lists and strings, which a checkpoint or a YAML file can hold."""
         tree: dict[str, Any] = {}
@@ -90,14 +118,15 @@ class Labels:
                 "answers": dict(zip(self.columns[columns], texts, strict=True)),
                 "parent": None if parent is None else self.columns[parent],
             }
-        return {"questions": tree, "meaning": self.meaning, "kind": self.kind}
+        whole = {} if self.whole is None else {"whole": self.whole.plain()}
+        return {"questions": tree, "meaning": self.meaning, "kind": self.kind, **whole}
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Labels:
         """Makes labels from what `plain` returns, or from a tree as a user writes it in YAML.
 
         Args:
-            values: A mapping with `questions` and perhaps `meaning` and `kind`. Each question is a mapping
+            values: A mapping with `questions` and perhaps `meaning`, `kind` and `whole`. Each question is a mapping
                 with `answers`, which are columns or a mapping of columns to words. It may have a `text` (the
                 name of the question if left out) and a `parent`: the column of another question's answer to
                 whose fraction these answers sum. The meaning is "cumulative" if left out where a question has
@@ -128,7 +157,8 @@ class Labels:
         _ = tree.order  # raises ValueError if there is a cycle
         cumulative = any(question.parent is not None for question in questions)
         meaning = values.get("meaning") or ("cumulative" if cumulative else "fractions")
-        return cls(tree, tuple(columns), meaning, values.get("kind", "fractions"))
+        whole = cls.from_plain(values["whole"]) if values.get("whole") is not None else None
+        return cls(tree, tuple(columns), meaning, values.get("kind", "fractions"), whole)
 
 
 def class_labels(names: tuple[str, ...], text: str, columns: tuple[str, ...] | None = None) -> Labels:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
+from galaxy.images.views import views
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics, metrics_for
 from galaxy.learning.task import GalaxyTask
@@ -164,19 +165,6 @@ def mean_of_views(model: Model, images: Tensor, tta: int) -> NDArray[np.float32]
     total = sum(model(view).fractions.double() for view in views(images, tta))
     mean: NDArray[np.float32] = (total / tta).float().cpu().numpy()
     return mean
-
-
-def views(images: Tensor, count: int) -> Iterator[Tensor]:
-    """Yields the images as they are (1), under four quarter turns (4), and those mirrored too (8).
-
-    Args:
-        images: (B, C, H, W) with H = W.
-        count: 1, 4 or 8.
-    """
-    for mirror in (False, True)[: 2 if count == 8 else 1]:
-        seen = images.flip(-1) if mirror else images
-        for turns in range(1 if count == 1 else 4):
-            yield torch.rot90(seen, turns, dims=(-2, -1)) if turns else seen  # no copy
 
 
 def measure(
