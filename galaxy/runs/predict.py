@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,11 @@ class Predictions:
         assert catalog.targets is not None
         weights = None if catalog.weights is None else catalog.weights[self.rows]
         return measure(self.labels, self.fractions, catalog.targets[self.rows], weights)
+
+    def within(self, chosen: NDArray[np.bool_]) -> Predictions:
+        """Returns the predictions of those rows of the catalog that are chosen, (rows of the catalog,)."""
+        kept = chosen[self.rows]
+        return replace(self, rows=self.rows[kept], fractions=self.fractions[kept])
 
     def write(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
         """Writes one row a galaxy: see `prediction_table`. The extra columns of the catalog follow the id.
@@ -122,7 +127,13 @@ def write_columns(path: Path, labels: Labels) -> None:
 
 
 def predict(
-    model: Model, labels: Labels, data: GalaxyDataModule, split: str, device: torch.device, tta: int = 1
+    model: Model,
+    labels: Labels,
+    data: GalaxyDataModule,
+    split: str,
+    device: torch.device,
+    tta: int = 1,
+    title: str = "",
 ) -> Predictions:
     """Predicts the fractions of every galaxy of a split.
 
@@ -132,12 +143,13 @@ def predict(
         data: The data, set up.
         split: "train", "val", "test" or "all".
         device: Where to compute.
-        tta: The number of views (see `views`) whose predictions are averaged.
+        tta: The number of views (see `galaxy.images.views`) whose predictions are averaged.
+        title: What the progress bar says; the split if empty.
     """
     # One array for all batches: many small ones would keep the memory of the batches from being used again.
     fractions, done = np.empty((len(data.rows[split]), len(labels.columns)), np.float32), 0
     with predicting(model, device):
-        for batch in tracked(data.loader(split), f"Predicting {split}"):
+        for batch in tracked(data.loader(split), title or f"Predicting {split}"):
             predicted = mean_of_views(model, as_floats(batch["image"].to(device)), tta)
             fractions[done : done + len(predicted)] = predicted
             done += len(predicted)

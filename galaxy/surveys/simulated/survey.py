@@ -27,8 +27,8 @@ from galaxy.surveys.simulated.population import answer_probabilities, draw_galax
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, locked
 
-# The version must be raised with every change to the ids, the pictures or the votes. Surveys are then written anew,
-# beside the folders of the older version.
+# The version must be raised with every change to the ids, the pictures or the votes. Surveys are then written
+# anew, beside the folders of the older version.
 VERSION = 2
 IMAGES = kaggle.FOLDERS["training"]
 SOLUTIONS = kaggle.TABLE
