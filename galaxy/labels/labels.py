@@ -81,30 +81,30 @@ class Labels:
         )
 
     def difference(self, other: Labels) -> str:
-        """Says in what these labels differ from others that are not compatible with them.
+        """Says in what these labels, "the first", differ from others that are not compatible with them.
 
         Example:
-            >>> one, two = class_labels(("spiral", "ring"), "Which?"), class_labels(("spiral", "bar"), "Which?")
-            >>> one.difference(two)
-            'class has the answers spiral, ring here and spiral, bar there'
+            >>> labels = class_labels(("spiral", "ring"), "Which?")
+            >>> labels.difference(class_labels(("spiral", "bar"), "Which?"))
+            'class has the answers spiral, ring in the first and spiral, bar in the second'
         """
-        here, there = ({question.key: question for question in labels.questions} for labels in (self, other))
-        lone = [f"{key} is only here" for key in here if key not in there]
-        lone += [f"{key} is only there" for key in there if key not in here]
-        if lone:
-            return ", ".join(lone[:10]) + (", ..." if len(lone) > 10 else "")
-        for key, question in here.items():
-            own, others = (", ".join(a.text for a in q.answers) for q in (question, there[key]))
-            if own != others:
-                return f"{key} has the answers {own} here and {others} there"
-            own, others = (
-                str(q.parent and f"answer {q.parent[1] + 1} of {q.parent[0]}") for q in (question, there[key])
-            )
-            if own != others:
-                return f"{key} has the parent {own} here and {others} there"
-        if list(here) != list(there):
-            return f"the questions are {', '.join(here)} here and {', '.join(there)} there"
-        return f"they are {self.kind} here and {other.kind} there"
+        first, second = (
+            {question.key: question for question in labels.questions} for labels in (self, other)
+        )
+        lone = {
+            "the first": [key for key in first if key not in second],
+            "the second": [key for key in second if key not in first],
+        }
+        if any(lone.values()):
+            return " and ".join(f"only {which} has {', '.join(keys)}" for which, keys in lone.items() if keys)
+        for key, question in first.items():
+            for what, described in (("answers", _answers), ("parent", _parent)):
+                here, there = described(question), described(second[key])
+                if here != there:
+                    return f"{key} has the {what} {here} in the first and {there} in the second"
+        if list(first) != list(second):
+            return f"the first has the order {', '.join(first)} and the second {', '.join(second)}"
+        return f"the first has {self.kind} and the second {other.kind}"
 
     def plain(self) -> dict[str, Any]:
         """The labels as dicts, lists and strings, which a checkpoint or a YAML file can hold."""
@@ -126,11 +126,12 @@ class Labels:
         """Makes labels from what `plain` returns, or from a tree as a user writes it in YAML.
 
         Args:
-            values: A mapping with `questions` and perhaps `meaning`, `kind` and `whole`. Each question is a mapping
-                with `answers`, which are columns or a mapping of columns to words. It may have a `text` (the
-                name of the question if left out) and a `parent`: the column of another question's answer to
-                whose fraction these answers sum. The meaning is "cumulative" if left out where a question has
-                a parent, else "fractions"; the kind is "fractions" if left out.
+            values: A mapping with `questions` and perhaps `meaning`, `kind` and `whole`. Each question is a
+                mapping with `answers`, which are columns or a mapping of columns to words. It may have a
+                `text` (the name of the question if left out) and a `parent`: the column of another question's
+                answer to whose fraction these answers sum. The meaning is "cumulative" if left out where a
+                question has a parent, else "fractions"; the kind is "fractions" if left out. `whole` is such
+                a mapping too.
 
         Raises:
             ValueError: The questions do not form a tree. The first mistake is named.
@@ -171,6 +172,14 @@ def class_labels(names: tuple[str, ...], text: str, columns: tuple[str, ...] | N
     """
     question = Question("class", text, tuple(Answer(name) for name in names))
     return Labels(Questions((question,)), columns or names, "classes", "classes")
+
+
+def _answers(question: Question) -> str:
+    return ", ".join(answer.text for answer in question.answers)
+
+
+def _parent(question: Question) -> str:
+    return "none" if question.parent is None else f"answer {question.parent[1] + 1} of {question.parent[0]}"
 
 
 def _question_node(name: str, node: Any) -> dict[str, Any]:

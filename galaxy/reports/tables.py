@@ -153,6 +153,7 @@ def print_evaluation(found: Evaluation) -> None:
         meaning, predicted = predictions.catalog.labels.meaning, predictions.labels.meaning
         trained = "" if predicted == meaning else f", predicted as {predicted}"
         console.print(Text(f"{found.title}; labels: {meaning}{trained}\n", style="bold"))
+        _print_notes(console, found)
         if found.members:
             console.print(_members_table(found, values(found.scored)["rmse"]))
             console.print()
@@ -165,7 +166,11 @@ def print_evaluation(found: Evaluation) -> None:
         console.print(Text(f"{found.title}{', without labels' if unlabelled else ''}", style="bold"))
         if predictions.labels.kind == "classes":
             console.print(Text(f"most probable class: {class_counts(predictions)}\n"))
-    for note in found.notes:
-        console.print(Text(f"{note}\n", style="yellow"), soft_wrap=True)
+        _print_notes(console, found)
     for file in found.files():
         console.print(str(file), markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_notes(console: Console, found: Evaluation) -> None:
+    for note in found.notes:
+        console.print(Text(f"{note}\n", style="yellow"), soft_wrap=True)

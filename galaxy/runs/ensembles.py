@@ -142,10 +142,8 @@ class Ensemble:
         one = sum(member.labels.whole is not None for member in self.members)
         hint = "\nRuns of one question each go together along their tree, but not with runs of all questions"
         raise UserError(
-            f"{first.name} and {member.name} answer other questions, so their predictions are not put together: "
-            f"{self.labels.difference(labels)} (here is the first, there the second)"
-            + hint
-            * (0 < one < len(self.members))
+            f"{first.name} and {member.name} answer other questions, so their predictions are not put "
+            f"together: {self.labels.difference(labels)}" + hint * (0 < one < len(self.members))
         )
 
     def _columns(self, member: Member) -> slice:

@@ -78,9 +78,8 @@ def evaluate(
         choice: The name of the data, as in `data=`.
         split: Which galaxies. All galaxies are predicted where there are no labels.
         tta: The number of views whose predictions are averaged; see `galaxy.images.views`.
-        out: The folder of the results; None for `galaxy.runs.evaluation_files.default_folder`. Or a file for a
-            table of the predictions beside these, which then hold all columns of the user's table; see
-            `is_catalogue`.
+        out: The folder of the results; None for that of `default_folder`. Or a file for a table of the
+            predictions beside these, which then hold all columns of the user's table; see `is_catalogue`.
         accelerator: Where to compute.
 
     Raises:
@@ -116,11 +115,10 @@ def evaluate(
         write_metrics(folder, facts, counted, scored)
     if catalogue is not None:
         found.predictions.write(catalogue, _facts(asked, ensemble.labels))
-    several = f"{len(files)} runs, " if len(files) > 1 else ""
-    title = f"{several}data: {choice}, split={galaxies.split}, tta={tta}: {len(found.predictions.rows):,} galaxies"
+    title = f"data: {choice}, split={galaxies.split}, tta={tta}: {len(found.predictions.rows):,} galaxies"
     return Evaluation(
         folder,
-        title,
+        f"{len(files)} runs, {title}" if len(files) > 1 else title,
         galaxies.notes(len(files)),
         found.predictions,
         scored,

@@ -75,10 +75,8 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"out={folder} is a run folder, whose files have the same names: give another folder")
     held = sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
     if held and OUTPUTS[0] not in held:
-        others = f" and {len(held) - 1} more" if len(held) > 1 else ""
-        raise UserError(
-            f"out={folder} holds a {held[0]}{others}, which no evaluation has written: give a new folder"
-        )
+        shown = ", ".join(held[:3]) + (", ..." if len(held) > 3 else "")
+        raise UserError(f"out={folder} holds {shown}, which no evaluation has written: give a new folder")
     check_writable(folder)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def find_runs_of(names: Sequence[str]) -> list[RunFolder]:
             log.warning(
                 "%d of the %d runs in %s have not finished, and are left out", others, len(runs), path
             )
-        found += done
+        found += sorted(done, key=lambda run: (run.path.parent, _job_number(run)))
     if not found:
         raise UserError("run=[] names no run")
     places = [run.path.resolve() for run in found]
@@ -151,6 +152,12 @@ def _several(key: str, path: Path, runs: list[RunFolder]) -> str:
     )
     metric, _ = commonest
     return f"{text}; the best by {metric} is {_given(key, best.path)}"
+
+
+def _job_number(run: RunFolder) -> int:
+    """Returns the number that the folder of a sweep's job begins with; -1 for any other folder."""
+    number = re.match(r"\d+", run.path.name)
+    return int(number[0]) if number else -1
 
 
 def _judged_by(result: Result) -> tuple[str, str]:

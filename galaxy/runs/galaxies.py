@@ -47,8 +47,8 @@ class Galaxies:
         notes = []
         if self.left_out:
             notes.append(
-                f"{self.left_out:,} galaxies are left out, because they are in the {self.split} split of some "
-                "of the runs and not of the others."
+                f"{self.left_out:,} galaxies are left out, because they are in the {self.split} split of "
+                "some of the runs and not of the others."
             )
         seen = int((~self.scored).sum())
         if seen and self.labelled:
