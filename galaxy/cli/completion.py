@@ -62,7 +62,7 @@ def complete(
 
 
 def _other_groups(config: Path) -> set[str]:
-    """Returns the groups of options beside a configuration that it does not take, as evaluate.yaml no model."""
+    """Returns the groups of options beside a configuration that it does not take."""
     defaults = yaml.safe_load(config.read_text(encoding="utf-8"))["defaults"]
     taken = {key for item in defaults if isinstance(item, dict) for key in item}
     return {folder.name for folder in config.parent.iterdir() if folder.is_dir()} - taken - {"hydra"}

@@ -74,25 +74,9 @@ class Ensemble:
         self.labels = labels[0]
         for member, own in zip(self.members, labels, strict=True):
             self._check_compatible(member, own)
-        if meanings := {own.meaning: None for own in labels if own.meaning != self.labels.meaning}:
-            log.warning(
-                "the runs predict labels of several kinds: %s", ", ".join([self.labels.meaning, *meanings])
-            )
         self.columns = [self._columns(member) for member in self.members]
-        answered = np.zeros(self.labels.questions.size, bool)
-        for columns in self.columns:
-            answered[columns] = True
-        left = [
-            f"{question.key} ({question.text})"
-            for question, columns in zip(self.labels.questions, self.labels.questions.slices, strict=True)
-            if not answered[columns].all()
-        ]
-        if left:
-            raise UserError(
-                "these runs answer one question each, and are put together along the tree of questions, but "
-                f"none of them answers {', '.join(left)}: train it with target=question target.question=..., "
-                "and name its run as well"
-            )
+        self._check_complete()
+        self._warn_of_meanings(labels)
 
     @property
     def target(self) -> dict[str, Any]:
@@ -112,7 +96,8 @@ class Ensemble:
         Raises:
             UserError: Some images are bad.
         """
-        shape, several = (len(galaxies.catalog), self.labels.questions.size), len(self.members) > 1
+        several = len(self.members) > 1
+        shape = (len(galaxies.catalog), self.labels.questions.size)
         # The sum for each number of views. A galaxy whose image is left out becomes NaN.
         sums = {count: np.zeros(shape) for count in ([tta, 1] if galaxies.labelled else [tta])}
         skipped: dict[str, None] = {}
@@ -145,6 +130,35 @@ class Ensemble:
             f"{first.name} and {member.name} answer other questions, so their predictions are not put "
             f"together: {self.labels.difference(labels)}" + hint * (0 < one < len(self.members))
         )
+
+    def _check_complete(self) -> None:
+        """Refuses members that leave a question of their tree unanswered."""
+        answered = np.zeros(self.labels.questions.size, bool)
+        for columns in self.columns:
+            answered[columns] = True
+        left = [
+            f"{question.key} ({question.text})"
+            for question, columns in zip(self.labels.questions, self.labels.questions.slices, strict=True)
+            if not answered[columns].all()
+        ]
+        if left:
+            raise UserError(
+                "these runs answer one question each, and are put together along the tree of questions, but "
+                f"none of them answers {', '.join(left)}: train it with target=question target.question=..., "
+                "and name its run as well"
+            )
+
+    def _warn_of_meanings(self, labels: Sequence[Labels]) -> None:
+        """Warns of members whose answers mean something else than those of the others, or of the tree."""
+        for member, own in zip(self.members, labels, strict=True):
+            asked = member.labels.meaning
+            if own.meaning != self.labels.meaning or (self.along_tree and not asked.endswith(own.meaning)):
+                log.warning(
+                    "%s was trained on labels of another kind: %s, and not %s",
+                    member.name,
+                    asked,
+                    self.labels.meaning,
+                )
 
     def _columns(self, member: Member) -> slice:
         """Returns the columns that a member predicts."""
