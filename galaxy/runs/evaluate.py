@@ -109,7 +109,8 @@ def evaluate(
     if galaxies.scored.any():
         counted = found.predictions.within(galaxies.scored)
         scored = counted.metrics()
-        unaveraged = found.one_view and found.one_view.within(galaxies.scored).metrics()
+        if found.one_view is not None:
+            unaveraged = found.one_view.within(galaxies.scored).metrics()
         facts = {"root": str(data["root"]), **({"runs": errors} if errors else {})}
         facts |= {"metrics_without_tta": values(unaveraged)} if unaveraged is not None else {}
         write_metrics(folder, facts, counted, scored)

@@ -93,6 +93,11 @@ def split(run: Path, name: str) -> set[int]:
     return set(table.loc[table["split"] == name, "id"])
 
 
+def rmse_of(table: pd.DataFrame, columns: list[str]) -> float:
+    true = table[[f"true/{name}" for name in columns]].to_numpy()
+    return float(np.sqrt(np.square(table[columns].to_numpy() - true).mean()))
+
+
 def written(working: Path) -> Path:
     (folder,) = (working / "runs" / "ensembles").iterdir()
     return folder
@@ -111,8 +116,7 @@ def test_runs_of_two_crops_are_averaged(
     expected = (each[0][COLUMNS] + each[1][COLUMNS]) / 2
     np.testing.assert_allclose(together[COLUMNS], expected, atol=1e-6)
 
-    true = each[0][[f"true/{name}" for name in COLUMNS]].to_numpy()
-    errors = [float(np.sqrt(((one[COLUMNS].to_numpy() - true) ** 2).mean())) for one in [*each, together]]
+    errors = [rmse_of(one, COLUMNS) for one in (*each, together)]
     found = json.loads((folder / "metrics.json").read_text())
     assert found["metrics"]["rmse"] == pytest.approx(errors[2], abs=1e-6)
     assert list(found["runs"].values()) == pytest.approx(errors[:2], abs=1e-6)
@@ -165,7 +169,7 @@ def test_questions_are_multiplied_along_their_tree(
     together = pd.read_parquet(written(working) / "predictions.parquet").set_index("id")
     assert set(together.index) == split(Path(asked[0]), "test")
     answers = ["smooth", "disk", "bar", "no_bar", "few", "many"]
-    assert [column for column in together if "/" not in column] == answers
+    assert [str(column) for column in together if "/" not in str(column)] == answers
 
     shape, bar, arms = (pd.read_parquet(f"{run}/predictions.parquet").set_index("id") for run in asked)
     np.testing.assert_allclose(
@@ -177,10 +181,8 @@ def test_questions_are_multiplied_along_their_tree(
         columns = [column for column in question if column in answers]
         expected = question[columns].mul(shape.loc[rows, "disk"], axis=0)
         np.testing.assert_allclose(together.loc[rows, columns], expected, atol=1e-6)
-    true = together[[f"true/{answer}" for answer in answers]].to_numpy()
-    rmse = float(np.sqrt(((together[answers].to_numpy() - true) ** 2).mean()))
     found = json.loads((written(working) / "metrics.json").read_text())
-    assert found["metrics"]["rmse"] == pytest.approx(rmse, abs=1e-6)
+    assert found["metrics"]["rmse"] == pytest.approx(rmse_of(together, answers), abs=1e-6)
     own = [json.loads(Path(run, "result.json").read_text())["metrics"]["test/rmse"] for run in asked]
     assert list(found["runs"].values()) == pytest.approx(own, abs=1e-6)
     assert "all questions, along the tree" in capsys.readouterr().out
