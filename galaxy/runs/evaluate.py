@@ -12,7 +12,7 @@ import torch
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics
 from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
-from galaxy.runs.ensembles import Ensemble
+from galaxy.runs.ensembles import Ensemble, Together
 from galaxy.runs.evaluation_files import (
     OUTPUTS,
     default_folder,
@@ -22,7 +22,7 @@ from galaxy.runs.evaluation_files import (
     write_metrics,
 )
 from galaxy.runs.experiment import Config
-from galaxy.runs.galaxies import Split, choose_galaxies
+from galaxy.runs.galaxies import Galaxies, Split, choose_galaxies
 from galaxy.runs.members import Member
 from galaxy.runs.predict import Predictions, values
 from galaxy.system.errors import UserError
@@ -104,18 +104,10 @@ def evaluate(
     checkpoints = [str(file) for file in files]
     asked = {"checkpoints": checkpoints, "split": galaxies.split, "tta": tta, "data": choice, **subject(data)}
     write_files(folder, asked, found.predictions)
-    errors = {member.name: error for member, error in zip(members, found.members, strict=False)}
-    scored = unaveraged = None
-    if galaxies.scored.any():
-        counted = found.predictions.within(galaxies.scored)
-        scored = counted.metrics()
-        if found.one_view is not None:
-            unaveraged = found.one_view.within(galaxies.scored).metrics()
-        facts = {"root": str(data["root"]), **({"runs": errors} if errors else {})}
-        facts |= {"metrics_without_tta": values(unaveraged)} if unaveraged is not None else {}
-        write_metrics(folder, facts, counted, scored)
     if catalogue is not None:
         found.predictions.write(catalogue, _facts(asked, ensemble.labels))
+    errors = {member.name: error for member, error in zip(members, found.members, strict=False)}
+    scored, unaveraged = _score(found, galaxies, folder, {"root": str(data["root"])}, errors)
     title = f"data: {choice}, split={galaxies.split}, tta={tta}: {len(found.predictions.rows):,} galaxies"
     return Evaluation(
         folder,
@@ -128,6 +120,23 @@ def evaluate(
         ensemble.along_tree,
         catalogue,
     )
+
+
+def _score(
+    found: Together, galaxies: Galaxies, folder: Path, facts: dict[str, Any], errors: dict[str, float]
+) -> tuple[FractionMetrics | None, FractionMetrics | None]:
+    """Scores the galaxies that count, and writes the figures; also those of one view, if there were several."""
+    if not galaxies.scored.any():
+        return None, None
+    counted = found.predictions.within(galaxies.scored)
+    scored, unaveraged = counted.metrics(), None
+    if errors:
+        facts = {**facts, "runs": errors}
+    if found.one_view is not None:
+        unaveraged = found.one_view.within(galaxies.scored).metrics()
+        facts = {**facts, "metrics_without_tta": values(unaveraged)}
+    write_metrics(folder, facts, counted, scored)
+    return scored, unaveraged
 
 
 def _with_all_columns(data: Config) -> Config:
