@@ -22,7 +22,6 @@ from galaxy.runs.experiment import Config, build_data
 from galaxy.runs.galaxies import Galaxies
 from galaxy.runs.members import Member
 from galaxy.runs.predict import Predictions, measure, predict, values
-from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -98,24 +97,27 @@ class Ensemble:
         """
         several = len(self.members) > 1
         shape = (len(galaxies.catalog), self.labels.questions.size)
-        # The sum for each number of views. A galaxy whose image is left out becomes NaN.
+        kept = np.ones(shape[0], bool)  # an image may be bad under one crop only
+        # The sum over the members for each number of views.
         sums = {count: np.zeros(shape) for count in ([tta, 1] if galaxies.labelled else [tta])}
         skipped: dict[str, None] = {}
         errors: dict[int, float] = {}
         for number, images in self._with_images(galaxies, data, device):
-            member, columns = self.members[number], self.columns[number]
+            member, columns, rows = self.members[number], self.columns[number], images.images.kept
+            kept &= np.isin(np.arange(shape[0]), rows)
             skipped |= dict.fromkeys(images.catalog.skipped)
             title = f"Predicting {galaxies.split}" + several * f", run {number + 1} of {len(self.members)}"
             model = member.load()
             for count, total in sums.items():
                 predicted = predict(model, member.labels, images, "all", device, count, title).fractions
-                whole = np.full((len(total), predicted.shape[1]), np.nan)
-                whole[images.images.kept] = predicted
-                total[:, columns] += whole / self.columns.count(columns)
+                total[rows, columns] += predicted.astype(np.float64) / self.columns.count(columns)
                 if several and count == tta and galaxies.scored.any():
-                    errors[number] = self._error(number, whole, galaxies)
+                    errors[number] = self._error(number, rows, predicted, galaxies)
         catalog = replace(galaxies.catalog, skipped=tuple(skipped))
-        found = {count: self._predictions(catalog, total) for count, total in sums.items()}
+        found = {
+            count: Predictions(self.labels, catalog, np.flatnonzero(kept), self._together(total[kept]))
+            for count, total in sums.items()
+        }
         one_view = found[1] if galaxies.labelled and tta > 1 else None
         return Together(found[tta], one_view, tuple(errors[number] for number in sorted(errors)))
 
@@ -184,28 +186,27 @@ class Ensemble:
                 _warn_of_frames(self.members[number], images)
                 yield number, images
 
-    def _predictions(self, catalog: Catalog, means: NDArray[np.float64]) -> Predictions:
-        """Returns what the members predict together from the means over members (N, K)."""
-        rows = np.flatnonzero(np.isfinite(means).all(axis=1))
-        together = self.labels.questions.cumulative(means[rows]) if self.along_tree else means[rows]
-        return Predictions(self.labels, catalog, rows, together.astype(np.float32))
+    def _together(self, means: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Returns what the members predict together from the means of their predictions, (N, K) each."""
+        together = self.labels.questions.cumulative(means) if self.along_tree else means
+        return together.astype(np.float32)
 
-    def _error(self, number: int, predicted: NDArray[np.float64], galaxies: Galaxies) -> float:
-        """Returns the RMSE of what a member predicts (N, k), NaN where it does not."""
-        catalog, columns = galaxies.catalog, self.columns[number]
-        rows = np.flatnonzero(galaxies.scored & np.isfinite(predicted).all(axis=1))
+    def _error(
+        self, number: int, rows: NDArray[np.int64], predicted: NDArray[np.float32], galaxies: Galaxies
+    ) -> float:
+        """Returns the RMSE of what a member predicts (n, k) for these rows of the galaxies."""
+        catalog, columns, scored = galaxies.catalog, self.columns[number], galaxies.scored[rows]
+        rows, predicted = rows[scored], predicted[scored]
         assert catalog.targets is not None
         targets, weights = catalog.targets[rows], None if catalog.weights is None else catalog.weights[rows]
         if self.along_tree:  # its question alone, of those galaxies for which somebody answered it
             shares, met = self.labels.questions.conditional(targets)
             asked = met[:, self.labels.questions.question_of]
-            targets, weights = (
-                shares.astype(np.float32),
-                asked * (np.float32(1) if weights is None else weights),
-            )
+            targets = shares.astype(np.float32)
+            weights = asked * (np.float32(1) if weights is None else weights)
         of_columns = None if weights is None else weights[:, columns]
-        labels, found = self.members[number].labels, predicted[rows].astype(np.float32)
-        return values(measure(labels, found, targets[:, columns], of_columns))["rmse"]
+        labels = self.members[number].labels
+        return values(measure(labels, predicted, targets[:, columns], of_columns))["rmse"]
 
 
 def _warn_of_frames(member: Member, data: GalaxyDataModule) -> None:

@@ -125,7 +125,7 @@ def evaluate(
 def _score(
     found: Together, galaxies: Galaxies, folder: Path, facts: dict[str, Any], errors: dict[str, float]
 ) -> tuple[FractionMetrics | None, FractionMetrics | None]:
-    """Scores the galaxies that count, and writes the figures; also those of one view, if there were several."""
+    """Scores the galaxies that count, and writes the figures. Returns also those of one of several views."""
     if not galaxies.scored.any():
         return None, None
     counted = found.predictions.within(galaxies.scored)
