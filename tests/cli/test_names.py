@@ -227,15 +227,6 @@ def test_a_reader_that_leaves_ends_the_program_quietly() -> None:
     assert done.stdout.startswith("Trains a model.")
 
 
-def test_output_onto_a_full_disk_is_one_message() -> None:
-    program = f"{sys.executable} -m galaxy --help > /dev/full"
-    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False, cwd=PROJECT)
-    assert (done.returncode, done.stderr) == (
-        1,
-        "The output, or a file, cannot be written: No space left on device\n",
-    )
-
-
 def test_bytes_that_are_no_text_and_a_lost_working_folder_are_named(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
