@@ -1,4 +1,4 @@
-"""`galaxy explore`: look at crops of a survey's images before training on them."""
+"""`galaxy explore`: look at a survey and at crops of its images before training on them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from galaxy.system.errors import UserError, meant
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="explore")
 @reporting
 def explore(config: DictConfig) -> None:
-    """Writes one contact sheet."""
-    from galaxy.reports.explore import explore as explore_once  # noqa: PLC0415  `--help` has no time for it
+    """Writes a report, or one contact sheet."""
+    from galaxy.reports.explore.explore import explore as explore_once  # noqa: PLC0415  `--help` has no time for it
 
     settings = plain(config)
     print(explore_once(**{**settings, "crops": _composed(settings["crops"])}))
