@@ -21,9 +21,7 @@ from galaxy.system.errors import UserError, listing
 _SPLIT_KEYS = ("val_fraction", "test_fraction", "split_seed", "stratify", "folds", "fold")
 
 
-def explore(
-    data: dict[str, Any], crops: dict[str, Any], count: int, pictures: int | None, out: str
-) -> str:
+def explore(data: dict[str, Any], crops: dict[str, Any], count: int, pictures: int | None, out: str) -> str:
     """Writes a report into a folder, or a contact sheet into a picture.
 
     Args:

@@ -18,6 +18,8 @@ INCH = 100
 # The width that fits on a phone. The letters have 9 or 10 pixels.
 NARROW = 400
 _LEFT, _LABEL, _SMALL = 140, 7.2, 6.5
+# So many letters of a slanted name are written.
+_SLANTED = 16
 # More answers than these are not drawn, as nobody could read them.
 MOST_BARS, MOST_CELLS = 100, 60
 _BINS = np.linspace(0, 1, 21)
@@ -103,7 +105,6 @@ def bars(
         label: What they are.
     """
     shown = list(zip(values, names, groups, strict=True))[:MOST_BARS]
-    # Two digits of room are left between questions.
     places = [place + 0.6 * (group - shown[0][2]) for place, (_, _, group) in enumerate(shown)]
     height = 16 * (places[-1] + 1)
 
@@ -129,10 +130,10 @@ def heat_map(
 ) -> Callable[[Palette], Figure]:
     """Draws correlations, from -1 to 1, with lines between the questions and numbers from 0.1 on."""
     shown = min(len(names), MOST_CELLS)
-    side, top = 25 * shown, 110
+    side, top = 25 * shown, _slanted(names[:shown])
 
     def draw(palette: Palette) -> Figure:
-        figure = blank(_LEFT + side + 10, top + side + 10, palette.paper)
+        figure = blank(_LEFT + side + 60, top + side + 10, palette.paper)
         axes = axes_at(figure, _LEFT, top, side, side)
         _cells(axes, matrix[:shown, :shown], names[:shown], palette)
         for place in np.flatnonzero(np.diff(groups[:shown])).tolist():
@@ -155,13 +156,14 @@ def question_figure(
     """
     tall = 36 * len(names)
     side = min(32 * len(names), NARROW - _LEFT - 20)
-    below = 130 + side if len(names) > 1 else 0
+    head = tall + 50 + _slanted(names)
+    below = head + side + 10 if len(names) > 1 else tall + 50
 
     def draw(palette: Palette) -> Figure:
-        figure = blank(NARROW, tall + 50 + below, palette.paper)
+        figure = blank(NARROW, below, palette.paper)
         _histograms(figure, list(zip(names, values.T, strict=True)), "fraction of the volunteers", palette)
-        if below:
-            _cells(axes_at(figure, _LEFT, tall + 50 + 110, side, side), matrix, names, palette)
+        if len(names) > 1:
+            _cells(axes_at(figure, _LEFT, head, side, side), matrix, names, palette)
         return figure
 
     return draw
@@ -190,7 +192,13 @@ def _histograms(
         axes.set_ylim(0.5, max(2 * most, 2))
         axes.set_xlim(0, 1)
         axes.set_ylabel(
-            short(name), rotation=0, ha="right", va="center", fontsize=_LABEL, color=palette.ink, parse_math=False
+            short(name),
+            rotation=0,
+            ha="right",
+            va="center",
+            fontsize=_LABEL,
+            color=palette.ink,
+            parse_math=False,
         )
         _plain(axes, palette)
         axes.set_yticks([])
@@ -201,12 +209,19 @@ def _histograms(
             axes.set_xlabel(label, fontsize=_LABEL, color=palette.soft)
 
 
+def _slanted(names: Sequence[str]) -> int:
+    """Returns the height in pixels of slanted names above cells."""
+    return 14 + round(4.8 * max(len(short(name, _SLANTED)) for name in names))
+
+
 def _cells(axes: Axes, matrix: NDArray[np.float64], names: Sequence[str], palette: Palette) -> None:
     """Draws a square of correlations."""
     colours = LinearSegmentedColormap.from_list("correlation", [palette.below, palette.paper, palette.bar])
     axes.imshow(matrix, cmap=colours, vmin=-1, vmax=1)
     places = range(len(names))
-    axes.set_xticks(places, [short(name, 16) for name in names], rotation=50, ha="left", parse_math=False)
+    axes.set_xticks(
+        places, [short(name, _SLANTED) for name in names], rotation=50, ha="left", parse_math=False
+    )
     axes.set_yticks(places, [short(name) for name in names], parse_math=False)
     axes.xaxis.tick_top()
     for row, column in np.argwhere(np.abs(matrix) >= 0.1).tolist():

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galaxy.data.splits import SPLITS
-from galaxy.reports.explore.duplicates import NEAR, SIDE
+from galaxy.reports.explore.duplicates import NEAR, Copies
 from galaxy.reports.explore.figures import MOST_CELLS, Drawn
-from galaxy.reports.explore.pictures import CropRow, Looked, most_of
+from galaxy.reports.explore.pictures import THUMBNAIL, CropRow, Looked, most_of
 from galaxy.reports.explore.tables import CLEARLY, SLIGHTLY, AnswerRow, Tables, counts_in_words, sums_in_words
 from galaxy.reports.page.charts import Bar
 from galaxy.reports.page.environment import environment
@@ -28,21 +28,6 @@ class Card:
     title: str
     figure: Drawn | None
     highest: Drawn | None
-
-
-@dataclass(frozen=True)
-class Copies:
-    """What was found out about copies.
-
-    Attributes:
-        sentences: What was found, in words.
-        pairs: A line for each pair that is shown.
-        equal: A line for the galaxies of each case of equal pixels.
-    """
-
-    sentences: tuple[str, ...]
-    pairs: tuple[str, ...]
-    equal: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -93,7 +78,7 @@ def page_of(report: Report) -> str:
             most=_MOST_LINES,
             most_cells=MOST_CELLS,
             near=NEAR,
-            thumbnail=SIDE,
+            thumbnail=THUMBNAIL,
             slightly=SLIGHTLY,
             clearly=CLEARLY,
         )

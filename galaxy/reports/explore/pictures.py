@@ -18,12 +18,13 @@ from galaxy.images import BadImageError
 from galaxy.images.crops import Crop, Pixels
 from galaxy.images.crops.crop import central_square
 from galaxy.images.decode import Decoder
-from galaxy.reports.explore.duplicates import thumbnail
 from galaxy.surveys.catalog import ImageSource
 from galaxy.system.terminal import tracked
 
 # The side of the mean frame in pixels.
 MEAN_SIDE = 128
+# The side of a thumbnail. Its sky holds neighbours, whose places no other galaxy has.
+THUMBNAIL = 16
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Looked:
     Attributes:
         rows: (N,) the rows of the galaxies whose images could be read.
         digests: The digests of their pixels, N of them.
-        thumbnails: (N, D) float32, see `galaxy.reports.explore.duplicates.thumbnail`.
+        thumbnails: (N, D) float32, see `thumbnail`.
         shapes: The heights and widths of the frames, with the number of each.
         mean: The mean of the frames' central squares, (side, side, 3) uint8.
         crops: What each crop made of them.
@@ -185,6 +186,24 @@ def _look(image: ImageSource, decode: Decoder, crops: Sequence[Crop]) -> Look:
     )
 
 
+def thumbnail(image: Pixels) -> NDArray[np.float32]:
+    """Makes the vector that tells copies: the logarithm of the grey levels, with mean 0 and length 1.
+
+    The logarithm gives the sky a say beside the galaxy, which would outshine it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (THUMBNAIL**2,) float32, all 0 for an image without any detail.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    small = np.log1p(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)).ravel()
+    small -= small.mean()
+    length = float(np.linalg.norm(small))
+    return small / length if length > 1e-3 else np.zeros_like(small)
+
+
 def pictures_of(
     rows: Sequence[int], images: Sequence[ImageSource], crops: Mapping[str, Crop], side: int
 ) -> dict[int, list[Pixels]]:
@@ -206,7 +225,9 @@ def pictures_of(
                 pixels = decode(images[row])
             except BadImageError:
                 continue
-            made[row] = [fitted(picture, side) for picture in (pixels, *(crop(pixels) for crop in crops.values()))]
+            made[row] = [
+                fitted(picture, side) for picture in (pixels, *(crop(pixels) for crop in crops.values()))
+            ]
     return made
 
 

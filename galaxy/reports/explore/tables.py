@@ -130,7 +130,9 @@ def _answer_rows(labels: Labels, values: NDArray[np.float32]) -> tuple[AnswerRow
     for place, (column, text) in enumerate(zip(labels.columns, labels.texts, strict=True)):
         known = values[:, place].astype(np.float64)
         known = known[~np.isnan(known)]
-        mean, spread, zeros = (known.mean(), known.std(), (known == 0).mean()) if len(known) else (np.nan,) * 3
+        mean, spread, zeros = (
+            (known.mean(), known.std(), (known == 0).mean()) if len(known) else (np.nan,) * 3
+        )
         instances = int((known >= HALF).sum())
         rows.append(AnswerRow(column, text, len(known), float(mean), float(spread), instances, float(zeros)))
     return tuple(rows)
@@ -178,18 +180,20 @@ def sums_in_words(tables: Tables) -> str:
     """Says what the answers of these labels should sum to, and whether they do."""
     meaning = tables.labels.meaning
     if any(parent is not None for parent in tables.labels.questions.parents):
-        text = "These labels are cumulative: the answers of a question sum to the fraction of its parent, or to 1."
+        text = (
+            "These labels are cumulative: the answers of a question sum to their parent's fraction, or to 1."
+        )
     else:
         text = (
-            f"These labels ({meaning}) are conditional: each fraction is of the volunteers who were asked, so "
-            "the answers of a question would sum to 1."
+            f"These labels ({meaning}) are conditional: each fraction is of the volunteers who were asked, "
+            "so the answers of a question would sum to 1."
         )
     if meaning == "debiased":
         text += " Hart et al. (2016) corrected each answer by itself and did not make them sum to 1."
-    off = sum(sums.clearly > 0 for sums in tables.sums)
+    off, count = sum(sums.clearly > 0 for sums in tables.sums), len(tables.sums)
     if not off:
-        return f"{text} All {len(tables.sums)} questions do, to {CLEARLY:g}."
-    return f"{text} {off} of {len(tables.sums)} questions have galaxies whose sum is off by more than {CLEARLY:g}."
+        return f"{text} All sums are right to {CLEARLY:g}."
+    return f"{text} In {off} of {count} questions some sums are off by more than {CLEARLY:g}."
 
 
 def counts_in_words(tables: Tables) -> str:

@@ -138,12 +138,16 @@ def write_page(path: Path, groups: Sequence[Group], records: Sequence[Record], t
         for record in records
         if record.result.error is not None
     ]
-    text = environment().get_template("page.html").render(
-        sections=[_section(group, folder, test) for group in groups],
-        failures=failures,
-        searching=OF_SEARCHING if test else "",
-        level=f"{LEVEL:.0%}",
-        size=charts,
+    text = (
+        environment()
+        .get_template("page.html")
+        .render(
+            sections=[_section(group, folder, test) for group in groups],
+            failures=failures,
+            searching=OF_SEARCHING if test else "",
+            level=f"{LEVEL:.0%}",
+            size=charts,
+        )
     )
     write_text(path, text)
 
