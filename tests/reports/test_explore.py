@@ -165,7 +165,7 @@ def test_the_page_holds_everything_in_itself(root: Path, tmp_path: Path) -> None
     splits = np.array([0, 2, 0, 1] * 6, np.int8)
     said = write_report(catalog, splits, CROPS, 4, None, 2, tmp_path / "out")
     assert "2 of 24 galaxies have exactly the pixels of another one, in 1 case(s) across splits" in said
-    assert "1 further pairs look nearly the same, 1 of them across splits" in said
+    assert "1 pair(s) of other pictures look nearly the same, 1 of them across splits" in said
     text = (tmp_path / "out" / "report.html").read_text()
     page = Page(text)
     pictures = [str(values["src"]) for tag, values in page.tags if tag == "img"]

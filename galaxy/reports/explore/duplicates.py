@@ -119,8 +119,12 @@ def copies_among(catalog: Catalog, splits: NDArray[np.int8], looked: Looked) -> 
     looked_at, total = len(looked.rows), len(catalog)
     sentences = [
         f"{sum(map(len, equal)):,} of {looked_at:,} galaxies have exactly the pixels of another one, in "
-        f"{sum(map(across, equal)):,} case(s) across splits.",
-        f"{len(near):,} further pairs look nearly the same, {torn:,} of them across splits.",
+        f"{sum(map(across, equal)):,} case(s) across splits."
+        if equal
+        else f"No two of {looked_at:,} galaxies have the same pixels.",
+        f"{len(near):,} pair(s) of other pictures look nearly the same, {torn:,} of them across splits."
+        if near
+        else "No two other pictures look nearly the same.",
     ]
     if looked_at < total:
         chance = (looked_at / total) ** 2

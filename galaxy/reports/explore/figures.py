@@ -170,7 +170,7 @@ def question_figure(
 
 
 def histograms(rows: Sequence[tuple[str, NDArray[np.floating]]], label: str) -> Callable[[Palette], Figure]:
-    """Draws histograms of values from 0 to 1 below each other, with a logarithmic scale of their own."""
+    """Draws histograms of values from 0 to 1 below each other, on one logarithmic scale."""
 
     def draw(palette: Palette) -> Figure:
         figure = blank(NARROW, 36 * len(rows) + 50, palette.paper)
@@ -183,30 +183,20 @@ def histograms(rows: Sequence[tuple[str, NDArray[np.floating]]], label: str) -> 
 def _histograms(
     figure: Figure, rows: Sequence[tuple[str, NDArray[np.floating]]], label: str, palette: Palette
 ) -> None:
-    most = max(int(np.histogram(values, _BINS)[0].max()) for _, values in rows)
-    for place, (name, values) in enumerate(rows):
-        axes = axes_at(figure, _LEFT, 8 + 36 * place, NARROW - _LEFT - 20, 30)
-        counts, _ = np.histogram(values, _BINS)  # NaN is in no bin
-        axes.bar(_BINS[:-1], counts, width=0.046, align="edge", color=palette.bar)
-        axes.set_yscale("log")
-        axes.set_ylim(0.5, max(2 * most, 2))
-        axes.set_xlim(0, 1)
-        axes.set_ylabel(
-            short(name),
-            rotation=0,
-            ha="right",
-            va="center",
-            fontsize=_LABEL,
-            color=palette.ink,
-            parse_math=False,
-        )
-        _plain(axes, palette)
-        axes.set_yticks([])
-        axes.yaxis.set_tick_params(which="minor", left=False)
-        if place < len(rows) - 1:
-            axes.set_xticklabels([])
-        else:
-            axes.set_xlabel(label, fontsize=_LABEL, color=palette.soft)
+    """Draws the rows in one pair of axes, because each further pair takes a tenth of a second."""
+    counts = [np.histogram(values, _BINS)[0] for _, values in rows]  # NaN is in no bin
+    most = max(1, *(int(some.max()) for some in counts))
+    axes = axes_at(figure, _LEFT, 6, NARROW - _LEFT - 20, 36 * len(rows))
+    for place, some in enumerate(counts):
+        # Half a galaxy has no height, so that one galaxy is seen.
+        heights = 0.85 * np.log(2 * some.clip(0.5)) / np.log(2 * most)
+        axes.bar(_BINS[:-1], heights, 0.046, bottom=-place - 1, align="edge", color=palette.bar)
+        axes.axhline(-place - 1, color=palette.rule, linewidth=0.6)
+    axes.set_yticks([-place - 0.6 for place in range(len(rows))])
+    axes.set_yticklabels([short(name) for name, _ in rows], parse_math=False)
+    axes.set(xlim=(0, 1), ylim=(-len(rows), 0))
+    axes.set_xlabel(label, fontsize=_LABEL, color=palette.soft)
+    _plain(axes, palette)
 
 
 def _slanted(names: Sequence[str]) -> int:
