@@ -20,7 +20,7 @@ from galaxy.reports.explore.galleries import side_of
 from galaxy.reports.explore.page import Card, Report, page_of
 from galaxy.reports.explore.pictures import Looked, look_at, most_of
 from galaxy.reports.explore.shown import Galleries, Highest, highest_of
-from galaxy.reports.explore.tables import Tables, counts_in_words, tables_of
+from galaxy.reports.explore.tables import Tables, counts_in_words, distinct_words, tables_of
 from galaxy.surveys import Catalog
 from galaxy.system.errors import listing
 from galaxy.system.files import check_writable
@@ -129,7 +129,7 @@ def _answer_figures(tables: Tables | None) -> tuple[Drawn, ...]:
     if tables is None:
         return ()
     groups = tables.labels.questions.question_of.tolist()
-    texts = tables.labels.texts
+    texts = distinct_words(tables.labels)
     instances = [float(row.instances) for row in tables.answers]
     if tables.classes:
         draw = figures.bars(instances, texts, groups, "{:,.0f}", "galaxies")
@@ -146,7 +146,7 @@ def _correlation(tables: Tables | None) -> Drawn | None:
     if tables is None or tables.correlation is None or len(tables.answers) < 2:
         return None
     labels = tables.labels
-    draw = figures.heat_map(tables.correlation, labels.texts, labels.questions.question_of.tolist())
+    draw = figures.heat_map(tables.correlation, distinct_words(labels), labels.questions.question_of.tolist())
     return drawn("correlation", "The correlation between all answers", draw)
 
 

@@ -89,7 +89,7 @@ class Galleries:
                 part = rows[start : start + _ACROSS]
                 pictures = tuple(self.pictures[row][place] for row in part)
                 strips.append(Strip(tuple(map(self.name, part)), pictures))
-            alt = "Whole frames" if not place else f"The same galaxies under crop={title}"
+            alt = "Whole frames" if not place else f"The same under crop={title}"
             drawn_galleries.append(gallery(f"gallery_{title}", alt, strips))
         return tuple(drawn_galleries)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,13 @@ def tables_of(catalog: Catalog) -> Tables | None:
     )
 
 
+def distinct_words(labels: Labels) -> list[str]:
+    """Returns the words of each answer, with the column where several questions have such an answer."""
+    often = {text for text, count in Counter(labels.texts).items() if count > 1}
+    pairs = zip(labels.texts, labels.columns, strict=True)
+    return [f"{text} ({column})" if text in often else text for text, column in pairs]
+
+
 def _is_galaxy_zoo_2(labels: Labels) -> bool:
     return labels.questions.unrelated == GALAXY_ZOO_2.unrelated
 
@@ -143,7 +151,7 @@ def _sums(labels: Labels, values: NDArray[np.float32]) -> tuple[Sums, ...]:
 
     A question with one answer may sum to less, as the rest of its parent's fraction has no column.
     """
-    questions = labels.questions
+    questions, words = labels.questions, distinct_words(labels)
     cumulative = any(parent is not None for parent in questions.parents)
     residuals = questions.residuals(values)
     found = []
@@ -159,7 +167,7 @@ def _sums(labels: Labels, values: NDArray[np.float32]) -> tuple[Sums, ...]:
         off = off[asked].clip(0) if single else off[asked]
         if not len(off):
             off = np.zeros(1)
-        rule = "1" if parent is None else f"{'at most ' * single}{labels.texts[parent]}"
+        rule = "1" if parent is None else f"{'at most ' * single}{words[parent]}"
         size = np.abs(off)
         found.append(
             Sums(
