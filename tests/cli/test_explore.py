@@ -70,7 +70,7 @@ def test_a_report_takes_the_place_of_an_earlier_one(
     (tmp_path / "report" / "exploration.json").unlink()
     assert explore(monkeypatch, "crops=[center64]", *data) == 1
     assert "holds other files than an exploration" in capsys.readouterr().err
-    assert explore(monkeypatch, *data, f"out={tmp_path}/report/report.html/") == 1
+    assert explore(monkeypatch, *data[:-1], f"out={tmp_path}/report/report.html/") == 1
     assert "is a file; choose a folder" in capsys.readouterr().err
 
 

@@ -151,7 +151,7 @@ def look_at(
     return Looked(
         np.array(kept, dtype=np.int64),
         tuple(digests),
-        np.array(thumbnails, dtype=np.float32).reshape(len(kept), -1),
+        np.array(thumbnails, dtype=np.float32).reshape(len(kept), THUMBNAIL**2),
         shapes,
         (frames / count).round().astype(np.uint8),
         tuple(
