@@ -97,6 +97,8 @@ class Copies:
 
 def copies_among(catalog: Catalog, splits: NDArray[np.int8], looked: Looked) -> tuple[Copies, list[Pair]]:
     """Finds copies among the images that were looked at, and chooses the pairs to show."""
+    if len(looked.rows) < 2:
+        return Copies((), (), ()), []
     equal = equal_pictures(looked.digests)
     nearest = nearest_pairs(looked.thumbnails, looked.digests)
     near = [pair for pair in nearest if pair.distance < NEAR]

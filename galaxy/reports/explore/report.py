@@ -115,7 +115,7 @@ def _in_words(report: Report, folder: Path) -> str:
             f"{len(looked.rows):,} of {len(catalog):,} images looked at (pictures=N), {sizes} pixels"
         )
     lines += [f"{row.name} kept the whole frame of {row.whole:,}" for row in looked.crops if row.searches]
-    lines += [sentence for sentence in report.copies.sentences if len(looked.rows)]
+    lines += report.copies.sentences
     lines.append(f"report: {folder / PAGE}")
     return "\n".join(lines)
 
