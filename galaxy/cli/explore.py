@@ -1,4 +1,4 @@
-"""`galaxy explore`: look at crops of a survey's images before training on them."""
+"""`galaxy explore`: look at a survey and at crops of its images before training on them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,25 @@ from galaxy.system.errors import UserError, meant
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="explore")
 @reporting
 def explore(config: DictConfig) -> None:
-    """Writes one contact sheet."""
-    from galaxy.reports.explore import explore as explore_once  # noqa: PLC0415  `--help` has no time for it
+    """Writes a report, or one contact sheet."""
+    explore_from_settings(**plain(config))
 
-    settings = plain(config)
-    print(explore_once(**{**settings, "crops": _composed(settings["crops"])}))
+
+def explore_from_settings(
+    data: dict[str, Any], crops: list[str], out: str, pictures: int | None, count: int
+) -> None:
+    """Explores a survey as `conf/explore.yaml` says, and prints what was found.
+
+    Args:
+        data: The configuration of the data.
+        crops: Options of the group `crop`; [] is all.
+        out: A folder for a report, or a picture for a contact sheet alone.
+        pictures: The number of images that the report looks at; None for all.
+        count: The number of galaxies on the contact sheet.
+    """
+    from galaxy.reports.explore.explore import explore as explore_once  # noqa: PLC0415  `--help` has no time
+
+    print(explore_once(data, _composed(crops), count, pictures, out))
 
 
 def _composed(names: list[str]) -> dict[str, Any]:

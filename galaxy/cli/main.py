@@ -13,7 +13,7 @@ COMMANDS = {
     "train": "train a model, or with -m one for each job of a sweep",
     "evaluate": "score a trained model, or predict galaxies without labels",
     "compare": "print one table of all runs in some folders",
-    "explore": "write a picture of crops beside the images they were cut from",
+    "explore": "write a report on a survey, or a picture of crops",
     "fetch": "download a survey",
     "cache": "list the caches of cropped images, and remove old ones",
 }

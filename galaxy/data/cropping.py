@@ -66,7 +66,7 @@ def crop_images(
         TypeError: The crop returned other pixels than uint8.
     """
     with (
-        _one_opencv_thread(),
+        one_opencv_thread(),
         Decoder() as decode,
         Progress(console=Console(stderr=True)) as progress,
         ThreadPoolExecutor(threads) as pool,
@@ -114,12 +114,12 @@ def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Coll
             pixels = decode(image, data)
     except BadImageError as error:
         return Cropped(content, str(error))
-    picture, side = _cut(pixels, crop)
+    picture, side = cut(pixels, crop)
     cropped = np.ascontiguousarray(picture)
     return Cropped(content, "", (pixels.shape[0], pixels.shape[1]), side, zlib.crc32(cropped.data), cropped)
 
 
-def _cut(pixels: Pixels, crop: Crop) -> tuple[Pixels, int]:
+def cut(pixels: Pixels, crop: Crop) -> tuple[Pixels, int]:
     """Crops an image; returns also the shorter side of the part that was kept, 0 for the whole image."""
     if type(crop).__call__ is not Crop.__call__:  # a crop of one's own may do without a part
         return crop(pixels), crop.size
@@ -135,7 +135,7 @@ def _digest(content: bytes, settings: str) -> str:
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
+def one_opencv_thread() -> Iterator[None]:
     """Keeps OpenCV from starting threads inside ours."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)

@@ -149,6 +149,9 @@ KAGGLE_COLUMNS = tuple(
 # The columns of `gz2_hart16.csv` (Hart et al. 2016) begin with these stems, one for each answer.
 HART16_STEMS = tuple(f"{prefix}_{stem}" for _, _, _, prefix, answers in _TREE for _, stem, _ in answers)
 
+# The columns of the two answers to "Is there anything odd?".
+ODD, NOT_ODD = HART16_STEMS.index("t06_odd_a14_yes"), HART16_STEMS.index("t06_odd_a15_no")
+
 # The key of the question that each of the 37 answers leads to, or None where the volunteer is done.
 NEXT_QUESTION = tuple(following for *_, answers in _TREE for _, _, following in answers)
 

@@ -1,4 +1,4 @@
-"""The contact sheet through its command line."""
+"""The report on a survey, and the contact sheet, through their command line."""
 
 import runpy
 import sys
@@ -24,7 +24,7 @@ def test_help_says_what_every_key_is(
 ) -> None:
     assert explore(monkeypatch, "--help") == 0
     shown = capsys.readouterr().out
-    for key in ("crops", "count", "out", "data"):
+    for key in ("crops", "out", "pictures", "count", "data"):
         assert f"\n{key} " in shown
 
 
@@ -57,6 +57,42 @@ def test_bad_images_are_all_named_or_left_out(
     assert (tmp_path / "sheet.png").exists()
 
 
+def test_a_report_takes_the_place_of_an_earlier_one(
+    monkeypatch: pytest.MonkeyPatch, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["data=kaggle", f"data.root={survey}", "count=2", "pictures=6", f"out={tmp_path}/report"]
+    assert explore(monkeypatch, "crops=[center64,roi64]", *data) == 0
+    assert "There are 80 images in the dataset.\n" in capsys.readouterr().out
+    assert (tmp_path / "report" / "gallery_roi64.png").exists()
+    assert explore(monkeypatch, "crops=[center64]", "data.limit=40", *data) == 0
+    assert "There are 40 images in the dataset.\n" in capsys.readouterr().out
+    assert not (tmp_path / "report" / "gallery_roi64.png").exists()
+    (tmp_path / "report" / "exploration.json").unlink()
+    assert explore(monkeypatch, "crops=[center64]", *data) == 1
+    assert "holds other files than an exploration" in capsys.readouterr().err
+    assert explore(monkeypatch, *data[:-1], f"out={tmp_path}/report/report.html/") == 1
+    assert "is a file; choose a folder" in capsys.readouterr().err
+
+
+def test_unreadable_images_are_named_in_the_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a", "b"):
+        (pictures / f"{name}.png").write_bytes(b"")
+    data = ["data=folder", f"data.root={pictures}", f"out={tmp_path}/report", "crops=[center64]"]
+    for name in (None, "c"):
+        if name:
+            cv2.imwrite(str(pictures / f"{name}.png"), np.full((80, 80, 3), 90, np.uint8))
+        assert explore(monkeypatch, *data) == 0
+        shown = capsys.readouterr().out
+        assert "2 image(s) cannot be used" in shown
+        assert "b.png: the file is empty" in shown
+        assert "b.png: the file is empty" in (tmp_path / "report" / "report.html").read_text()
+        assert (tmp_path / "report" / "crops.png").exists() == bool(name)
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
@@ -64,6 +100,7 @@ def test_bad_images_are_all_named_or_left_out(
         ("data.root=/nowhere", "/nowhere"),
         ("cont=3", "count"),
         ("count=0", "count is 0; it must be 1 or more"),
+        ("pictures=0", "pictures is 0; it must be 1 or more"),
         ("crop=roi64", "did you mean 'crops=[roi64]'?"),
     ],
 )

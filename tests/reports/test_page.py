@@ -22,7 +22,7 @@ from galaxy.runs.folder import RunFolder, find_runs
 from tests.reports.test_compare import write_other, write_predicted
 
 NAMES = 'column,key,question,answer\na,q1,Is it <b>round</b> & [red]?,"yes, <i>very"\nb,q2,$bar$?,no\n'
-EMPTY = {"meta", "line", "circle", "polyline", "polygon", "br"}
+EMPTY = {"meta", "line", "circle", "polyline", "polygon", "br", "img", "source"}
 
 
 class Page(HTMLParser):

@@ -1,0 +1,1 @@
+"""What is in a survey: counts, correlations, pictures, crops and copies, on one page."""
