@@ -1,0 +1,114 @@
+"""Intervals that hold the true fraction, and sets that hold the true class, as often as they say.
+
+Both are split conformal predictions (Vovk et al. 2005; Lei et al. 2018, arXiv:1604.04173): what galaxies that
+the model was not trained on missed by is what it will miss others by. The only assumption is that both are
+samples of the same population.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from galaxy.reports.evaluation.sample import Array, Mask
+
+LEVEL = 0.9
+# Fewer galaxies tell little about the tails, and more bins follow the prediction more closely.
+_LEAST_IN_BIN, _MOST_BINS = 100, 10
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """What is added to a prediction to get the ends of its interval, by answer and by bin of the prediction.
+
+    Attributes:
+        edges: (K, B - 1) the inner edges of the bins.
+        lower: (K, B) what is added for the lower end.
+        upper: (K, B) what is added for the upper end.
+    """
+
+    edges: Array
+    lower: Array
+    upper: Array
+
+    def of(self, predicted: Array) -> tuple[Array, Array]:
+        """Returns the lower and the upper ends (N, K) of predictions (N, K), within 0 and 1."""
+        low, high = np.empty_like(predicted), np.empty_like(predicted)
+        for column, (edges, lower, upper) in enumerate(zip(self.edges, self.lower, self.upper, strict=True)):
+            place = np.searchsorted(edges, predicted[:, column], side="right")
+            low[:, column] = predicted[:, column] + lower[place]
+            high[:, column] = predicted[:, column] + upper[place]
+        return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
+def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Intervals:
+    """Measures intervals on galaxies that the model was not trained on.
+
+    Each answer has bins of as many galaxies each, by its prediction. In a bin, the interval is the shortest
+    that holds ceil(level (n + 1)) of the n errors. Fractions near 0 and 1 err on one side, and little, so
+    their intervals are narrow and lie on that side.
+
+    Args:
+        predicted: (N, K) predictions.
+        true: (N, K) fractions, NaN where they are unknown.
+        level: The share of fractions that the intervals are to hold.
+
+    Returns:
+        The intervals; an answer with too few known fractions for this level gets all from 0 to 1.
+    """
+    count = len(predicted)
+    bins = int(np.clip(count // _LEAST_IN_BIN, 1, _MOST_BINS))
+    edges = np.quantile(predicted, np.linspace(0, 1, bins + 1)[1:-1], axis=0).T
+    lower, upper = (np.full((predicted.shape[1], bins), end) for end in (-np.inf, np.inf))
+    for column in range(predicted.shape[1]):
+        known = np.isfinite(true[:, column])
+        values = predicted[known, column]
+        errors = true[known, column] - values
+        place = np.searchsorted(edges[column], values, side="right")
+        for index in range(bins):
+            ends = shortest(errors[place == index], level)
+            if ends is not None:
+                lower[column, index], upper[column, index] = ends
+    return Intervals(edges, lower, upper)
+
+
+def shortest(values: Array, level: float) -> tuple[float, float] | None:
+    """The ends of the shortest interval that holds ceil(level (n + 1)) of n values; None if n is too small."""
+    ordered = np.sort(values)
+    held = math.ceil(level * (len(ordered) + 1) - 1e-9)
+    if not 0 < held <= len(ordered):
+        return None
+    widths = ordered[held - 1 :] - ordered[: len(ordered) - held + 1]
+    start = int(widths.argmin())
+    return float(ordered[start]), float(ordered[start + held - 1])
+
+
+def held(low: Array, high: Array, true: Array) -> Mask:
+    """Which true fractions lie in their intervals, all of any one shape; unknown ones do not."""
+    # A fraction of votes has rounding errors, and an interval may be that one fraction.
+    return (true >= low - 1e-6) & (true <= high + 1e-6)
+
+
+def fit_least(predicted: Array, true: Array, level: float = LEVEL) -> float:
+    """Finds the probability from which on a class belongs to the set of the classes that are possible.
+
+    Args:
+        predicted: (N, K) probabilities of galaxies that the model was not trained on.
+        true: (N, K) targets, whose largest is the true class; NaN where it is unknown.
+        level: The share of sets that are to hold the true class (Sadinle et al. 2019, arXiv:1609.00451).
+
+    Returns:
+        The least probability; 0 if there are too few galaxies for this level.
+    """
+    known = np.isfinite(true).all(axis=1)
+    of_true = predicted[known, true[known].argmax(axis=1)] if known.any() else np.empty(0)
+    rank = math.floor((1 - level) * (len(of_true) + 1) + 1e-9)
+    return float(np.sort(of_true)[rank - 1]) if rank > 0 else 0.0
+
+
+def sets_of(predicted: Array, least: float) -> Mask:
+    """The classes (N, K) that are possible; the likeliest always is."""
+    best = predicted >= predicted.max(axis=1, keepdims=True)
+    return best | (predicted >= least)
