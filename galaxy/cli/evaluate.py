@@ -34,6 +34,7 @@ def evaluate_from_settings(
     tta: Literal[1, 4, 8] = 1,
     out: str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    report: bool = False,
 ) -> None:
     """Evaluates as `conf/evaluate.yaml` says, and prints what was found.
 
@@ -47,6 +48,7 @@ def evaluate_from_settings(
         tta: The number of views whose predictions are averaged.
         out: The folder of the results, or the file of a table of predictions.
         accelerator: Where to compute.
+        report: Whether to write a page about the evaluation.
     """
     file = _checkpoint_of(run, checkpoint)
     if data is None:
@@ -61,7 +63,12 @@ def evaluate_from_settings(
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
 
-    print_evaluation(evaluate_once(file, data, choice, split, tta, folder, accelerator))
+    found = evaluate_once(file, data, choice, split, tta, folder, accelerator)
+    if report:
+        from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
+
+        write_report(found, file, data, split, tta, accelerator)
+    print_evaluation(found)
 
 
 def _checkpoint_of(run: str | None, checkpoint: str | None) -> Path:

@@ -112,3 +112,37 @@ def sets_of(predicted: Array, least: float) -> Mask:
     """The classes (N, K) that are possible; the likeliest always is."""
     best = predicted >= predicted.max(axis=1, keepdims=True)
     return best | (predicted >= least)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often intervals or sets held the truth.
+
+    Attributes:
+        share: The share of known fractions that lie in their intervals, or of galaxies whose class is in its set.
+        size: The mean width of the intervals, or the mean number of classes in a set.
+        count: The number of fractions or galaxies.
+    """
+
+    share: float
+    size: float
+    count: int
+
+
+def coverage_of_intervals(low: Array, high: Array, true: Array, chosen: Mask | None = None) -> Coverage | None:
+    """Measures the coverage of intervals of any one shape, of some entries or all; None of no known entry."""
+    known = np.isfinite(true) if chosen is None else np.isfinite(true) & chosen
+    if not known.any():
+        return None
+    inside = held(low, high, true)[known]
+    return Coverage(float(inside.mean()), float((high - low)[known].mean()), int(known.sum()))
+
+
+def coverage_of_sets(sets: Mask, true: Array, chosen: Mask | None = None) -> Coverage | None:
+    """Measures the coverage of sets (N, K) of classes, of some galaxies (N,) or all; None of no known class."""
+    known = np.isfinite(true).all(axis=1)
+    known = known if chosen is None else known & chosen
+    if not known.any():
+        return None
+    right = np.take_along_axis(sets[known], true[known].argmax(axis=1)[:, None], axis=1)
+    return Coverage(float(right.mean()), float(sets[known].sum(axis=1).mean()), int(known.sum()))

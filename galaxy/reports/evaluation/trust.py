@@ -18,6 +18,7 @@ from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
 FILE = "trust.npz"
+TABLE = "trust.parquet"
 
 
 @dataclass(frozen=True)
