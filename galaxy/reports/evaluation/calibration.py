@@ -1,7 +1,8 @@
-"""Whether predicted fractions mean what they say; fractions that obey the tree; a scaling of each question."""
+"""Whether predicted fractions mean what they say, how they obey the tree, and how each question is scaled."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,8 +101,8 @@ def on_tree(questions: Questions, predicted: Array, temperatures: Array | None =
     Args:
         questions: The tree.
         predicted: (N, K) fractions; those below 0 become 0, or next to it.
-        temperatures: (Q,), by which the logarithms of each question's fractions are divided; None leaves their
-            ratios as they are. A temperature above 1 makes answers more alike, one below 1 less.
+        temperatures: (Q,), by which the logarithms of each question's fractions are divided; None leaves
+            their ratios as they are. A temperature above 1 makes answers more alike, one below 1 less.
 
     Returns:
         (N, K) fractions in [0, 1].
@@ -116,9 +117,7 @@ def on_tree(questions: Questions, predicted: Array, temperatures: Array | None =
     return out
 
 
-def scaled(
-    questions: Questions, predicted: Array, temperatures: Array, obeying: bool
-) -> Array:
+def scaled(questions: Questions, predicted: Array, temperatures: Array, obeying: bool) -> Array:
     """Applies the temperatures (Q,) of `fit_temperatures` to (N, K) predictions.
 
     Args:
@@ -151,26 +150,25 @@ def fit_temperatures(labels: Labels, predicted: Array, true: Array, obeying: boo
     questions, temperatures = labels.questions, []
     for columns, parent in zip(questions.slices, questions.parents, strict=True):
         rows = np.isfinite(true[:, columns]).all(axis=1)
+        above = None
         if obeying and parent is not None:
             rows &= np.isfinite(true[:, parent])
+            above = predicted[rows, parent]
         part, target = predicted[rows, columns], true[rows, columns]
-        whole, above = _whole_of(part), None
+        whole = _whole_of(part)
         if obeying:
             whole = np.ones(len(part)) if parent is None else true[rows, parent]
-            above = None if parent is None else predicted[rows, parent]
-
-        def error(
-            log: float, part: Array = part, target: Array = target, whole: Array = whole, above: Array | None = above
-        ) -> float:
-            return float(np.square(whole[:, None] * tempered(part, np.exp(log), above) - target).sum())
-
-        if not rows.any():
-            temperatures.append(1.0)
-            continue
-        found = minimize_scalar(error, bounds=(_COLDEST, _HOTTEST), method="bounded").x
-        # A model that ignores the images, for one, has the same error at many temperatures.
-        temperatures.append(float(np.exp(found)) if error(found) < error(0.0) * (1 - 1e-6) else 1.0)
+        temperatures.append(_best_temperature(part, target, whole, above) if rows.any() else 1.0)
     return np.array(temperatures)
+
+
+def _best_temperature(part: Array, target: Array, whole: Array, above: Array | None) -> float:
+    def error(log: float) -> float:
+        return float(np.square(whole[:, None] * tempered(part, math.exp(log), above) - target).sum())
+
+    found = float(minimize_scalar(error, bounds=(_COLDEST, _HOTTEST), method="bounded").x)
+    # A model that ignores the images, for one, has the same error at many temperatures.
+    return math.exp(found) if error(found) < error(0.0) * (1 - 1e-6) else 1.0
 
 
 def tempered(part: Array, temperature: float, above: Array | None = None) -> Array:

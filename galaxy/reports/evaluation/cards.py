@@ -10,6 +10,7 @@ import numpy as np
 from galaxy.reports.evaluation.contents import Report
 from galaxy.reports.evaluation.errors import galaxy_errors
 from galaxy.reports.evaluation.pictures import attention_picture, galaxy_picture
+from galaxy.reports.evaluation.sample import Array
 
 # Answers that a card shows without being opened.
 _FIRST = 4
@@ -45,7 +46,7 @@ class Card:
         error: Its RMSE.
         picture: The address of its crop.
         attention: The address of the picture of where the model looks; None if that is not known.
-        first: The answers that model and people see most differently.
+        first: The answers that model and people see most differently, by the words of their questions.
         questions: All answers, by the words of their questions.
     """
 
@@ -53,7 +54,7 @@ class Card:
     error: float
     picture: str
     attention: str | None
-    first: tuple[Bar, ...]
+    first: tuple[tuple[str, tuple[Bar, ...]], ...]
     questions: tuple[tuple[str, tuple[Bar, ...]], ...]
 
 
@@ -65,11 +66,16 @@ def cards(report: Report) -> dict[int, Card]:
     ends = None
     if trust is not None and trust.intervals is not None:
         ends = np.stack(trust.intervals.of(sample.predicted[places]), axis=-1)
+    questions = sample.labels.questions
     made = {}
     for number, place in enumerate(places.tolist()):
         bars = list(_bars(report, place, None if ends is None else ends[number]))
         apart = np.nan_to_num(np.abs(sample.predicted[place] - sample.true[place]), nan=-1)
-        first = np.argsort(-apart, kind="stable")[:_FIRST].tolist()
+        first = set(np.argsort(-apart, kind="stable")[:_FIRST].tolist())
+        grouped = [
+            (question.text, [(column, bars[column]) for column in range(columns.start, columns.stop)])
+            for question, columns in zip(questions, questions.slices, strict=True)
+        ]
         weights = report.maps.get(place)
         crop = report.crops[place]
         made[place] = Card(
@@ -77,18 +83,17 @@ def cards(report: Report) -> dict[int, Card]:
             float(errors[place]),
             galaxy_picture(crop),
             None if weights is None else attention_picture(crop, weights),
-            tuple(bars[column] for column in first),
             tuple(
-                (question.text, tuple(bars[columns]))
-                for question, columns in zip(
-                    sample.labels.questions, sample.labels.questions.slices, strict=True
-                )
+                (text, tuple(bar for column, bar in pairs if column in first))
+                for text, pairs in grouped
+                if any(column in first for column, _ in pairs)
             ),
+            tuple((text, tuple(bar for _, bar in pairs)) for text, pairs in grouped),
         )
     return made
 
 
-def _bars(report: Report, place: int, ends: np.ndarray | None) -> Iterator[Bar]:
+def _bars(report: Report, place: int, ends: Array | None) -> Iterator[Bar]:
     sample = report.sample
     for column, text in enumerate(sample.labels.texts):
         predicted, true = float(sample.predicted[place, column]), float(sample.true[place, column])

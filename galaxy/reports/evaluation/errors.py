@@ -69,9 +69,7 @@ def measure_errors(sample: Sample) -> list[Errors]:
                 mae,
                 r2,
                 {name: root_mean_square(one, sample.true, columns) for name, one in sample.baselines.items()},
-                None
-                if sample.expected is None
-                else root_mean_square(sample.expected, sample.true, columns),
+                None if sample.expected is None else root_mean_square(sample.expected, sample.true, columns),
                 None if variances is None else _root_of_mean(variances[:, columns]),
             )
         )

@@ -53,7 +53,7 @@ def galleries(
     ]
     if surprises is not None:
         places = known[np.argsort(-surprises[known], kind="stable")][:SHOWN]
-        text = "The model was surest here, and wrong: the truth lies furthest outside of what it held possible."
+        text = "The model was sure, and wrong: the truth lies furthest outside of what it held possible."
         found.append(Gallery("The most surprising", text, places[surprises[places] > 0]))
     if distances is not None:
         places = np.argsort(-distances, kind="stable")[:SHOWN]
@@ -64,7 +64,7 @@ def galleries(
 
 
 def surprise_of_intervals(low: Array, high: Array, true: Array) -> Array:
-    """How far true fractions lie outside of their intervals, in widths of these, the mean over answers (N,)."""
+    """How far true fractions lie outside of their intervals, in widths of these: the mean of each galaxy."""
     beyond = np.maximum(np.maximum(low - true, true - high), 0) / np.maximum(high - low, _NARROWEST)
     known = np.isfinite(beyond)
     return np.where(known, beyond, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)

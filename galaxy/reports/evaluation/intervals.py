@@ -75,7 +75,7 @@ def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Interv
 
 
 def shortest(values: Array, level: float) -> tuple[float, float] | None:
-    """The ends of the shortest interval that holds ceil(level (n + 1)) of n values; None if n is too small."""
+    """The ends of the shortest interval with ceil(level (n + 1)) of n values; None if n is too small."""
     ordered = np.sort(values)
     held = math.ceil(level * (len(ordered) + 1) - 1e-9)
     if not 0 < held <= len(ordered):
@@ -119,7 +119,7 @@ class Coverage:
     """How often intervals or sets held the truth.
 
     Attributes:
-        share: The share of known fractions that lie in their intervals, or of galaxies whose class is in its set.
+        share: The share of known fractions in their intervals, or of galaxies with their class in its set.
         size: The mean width of the intervals, or the mean number of classes in a set.
         count: The number of fractions or galaxies.
     """
@@ -129,8 +129,10 @@ class Coverage:
     count: int
 
 
-def coverage_of_intervals(low: Array, high: Array, true: Array, chosen: Mask | None = None) -> Coverage | None:
-    """Measures the coverage of intervals of any one shape, of some entries or all; None of no known entry."""
+def coverage_of_intervals(
+    low: Array, high: Array, true: Array, chosen: Mask | None = None
+) -> Coverage | None:
+    """Measures the coverage of intervals of any shape, of some entries or all; None of no known entry."""
     known = np.isfinite(true) if chosen is None else np.isfinite(true) & chosen
     if not known.any():
         return None
@@ -139,7 +141,7 @@ def coverage_of_intervals(low: Array, high: Array, true: Array, chosen: Mask | N
 
 
 def coverage_of_sets(sets: Mask, true: Array, chosen: Mask | None = None) -> Coverage | None:
-    """Measures the coverage of sets (N, K) of classes, of some galaxies (N,) or all; None of no known class."""
+    """Measures the coverage of sets (N, K), of some galaxies (N,) or all; None of no known class."""
     known = np.isfinite(true).all(axis=1)
     known = known if chosen is None else known & chosen
     if not known.any():

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from galaxy.labels.tree import Question
 from galaxy.reports.evaluation.calibration import (
@@ -34,6 +33,7 @@ from galaxy.reports.evaluation.properties import Trend
 from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Chart
+from galaxy.reports.page.environment import environment
 from galaxy.system.files import write_text
 
 BASELINES = {"mean": "training mean", "center_pixel": "central pixel"}
@@ -79,37 +79,34 @@ def write_page(path: Path, report: Report) -> None:
     Raises:
         UserError: The file cannot be written.
     """
-    environment = Environment(
-        loader=ChoiceLoader(
-            [PackageLoader("galaxy.reports.evaluation", ""), PackageLoader("galaxy.reports.page", "")]
-        ),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     heads, rows = _errors(report)
     made = cards(report)
     trust = report.trust
-    text = environment.get_template("report.html").render(
-        report=report,
-        labels=report.sample.labels,
-        sentences=list(sentences(report)),
-        heads=heads,
-        errors=rows,
-        densities=_densities(report),
-        accuracies=[(one.text, *map(_accuracy, (one.every, one.clear, one.agreed))) for one in report.confusions],
-        confusions=[_confusion(one) for one in report.confusions if one.every.galaxies],
-        confident=CONFIDENT,
-        reliability=_reliability_chart(report),
-        scaled=_scaled(report),
-        tree=_tree(report) if trust is not None and trust.obeying else None,
-        coverage=_coverage(report),
-        level=f"{LEVEL:.0%}",
-        galleries=[(one, [made[place] for place in one.places.tolist()]) for one in report.galleries],
-        stability=_stability(report),
-        trends=[_trend_chart(one) for one in report.trends],
-        size=charts,
+    text = (
+        environment("galaxy.reports.evaluation")
+        .get_template("report.html")
+        .render(
+            report=report,
+            labels=report.sample.labels,
+            sentences=list(sentences(report)),
+            heads=heads,
+            errors=rows,
+            densities=_densities(report),
+            accuracies=[
+                (one.text, *map(_accuracy, (one.every, one.clear, one.agreed))) for one in report.confusions
+            ],
+            confusions=[_confusion(one) for one in report.confusions if one.every.galaxies],
+            confident=CONFIDENT,
+            reliability=_reliability_chart(report),
+            scaled=_scaled(report),
+            tree=_tree(report) if trust is not None and trust.obeying else None,
+            coverage=_coverage(report),
+            level=f"{LEVEL:.0%}",
+            galleries=[(one, [made[place] for place in one.places.tolist()]) for one in report.galleries],
+            stability=_stability(report),
+            trends=[_trend_chart(one) for one in report.trends],
+            size=charts,
+        )
     )
     write_text(path, text)
 
@@ -230,7 +227,7 @@ def _coverage(report: Report) -> list[tuple[str, list[tuple[str, Coverage]]]]:
             (text, coverage_of_sets(sets, sample.true, classes == index))
             for index, text in enumerate(sample.labels.texts)
         ]
-        return [("class", [("all classes", overall), *((text, one) for text, one in rows if one is not None)])]
+        return [("class", [("all classes", overall), *_known(rows)])]
     low, high = trust.intervals.of(sample.predicted)
     of_questions = [
         (question.text, coverage_of_intervals(low[:, columns], high[:, columns], sample.true[:, columns]))
@@ -239,13 +236,23 @@ def _coverage(report: Report) -> list[tuple[str, list[tuple[str, Coverage]]]]:
     edges = (0.0, 0.02, 0.1, 0.3, 0.7, 0.9, 0.98, 1.0)
     place = np.searchsorted(edges[1:-1], sample.predicted, side="right")
     of_sizes = [
-        (f"{edges[index]:g} to {edges[index + 1]:g}", coverage_of_intervals(low, high, sample.true, place == index))
+        (
+            f"{edges[index]:g} to {edges[index + 1]:g}",
+            coverage_of_intervals(low, high, sample.true, place == index),
+        )
         for index in range(len(edges) - 1)
     ]
     return [
-        ("question", [("all questions", overall), *((text, one) for text, one in of_questions if one is not None)]),
-        ("predicted fraction", [(text, one) for text, one in of_sizes if one is not None]),
+        (
+            "question",
+            [("all questions", overall), *_known(of_questions)],
+        ),
+        ("predicted fraction", _known(of_sizes)),
     ]
+
+
+def _known(rows: Sequence[tuple[str, Coverage | None]]) -> list[tuple[str, Coverage]]:
+    return [(text, one) for text, one in rows if one is not None]
 
 
 def _stability(report: Report) -> dict[str, list[tuple[str, str]]]:

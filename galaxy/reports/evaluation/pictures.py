@@ -23,7 +23,7 @@ def galaxy_picture(crop: NDArray[np.uint8]) -> str:
 
 
 def attention_picture(crop: NDArray[np.uint8], weights: Array) -> str:
-    """Returns a grey crop (S, S, C) with the pixels that matter most in colour, weights (S, S) of 0 or more."""
+    """Returns a grey crop (S, S, C) with its pixels coloured by weights (S, S), which are 0 or more."""
     grey = crop.mean(axis=-1, keepdims=True).repeat(3, axis=-1) / 255
     share = (weights / weights.max())[..., None] if weights.max() > 0 else np.zeros((*weights.shape, 1))
     colours = colormaps["inferno"](share[..., 0])[..., :3]

@@ -18,6 +18,7 @@ from galaxy.data.splits import sample_rows
 from galaxy.images.augment import as_floats
 from galaxy.models.baselines import CenterPixel
 from galaxy.reports.evaluation.sample import Array
+from galaxy.reports.evaluation.unusual import Features
 from galaxy.runs.experiment import build_data, load
 from galaxy.runs.folder import RunFolder
 from galaxy.runs.predict import predicting, views
@@ -26,7 +27,9 @@ from galaxy.system.terminal import tracked
 
 # Training galaxies that others are compared with.
 REMEMBERED = 2000
-VIEWS = ("as it is", "turned by 90°", "by 180°", "by 270°", "mirrored", "and by 90°", "and by 180°", "and by 270°")
+# The views of `galaxy.runs.predict.views`.
+_TURNS = ("turned by 90°", "turned by 180°", "turned by 270°")
+VIEWS = ("as it is", *_TURNS, "mirrored", *(f"mirrored and {turn}" for turn in _TURNS))
 
 # Images that are read and encoded at once.
 _BATCH = 64
@@ -43,14 +46,18 @@ _UNSPLIT: dict[str, Any] = {
 }
 
 
-def own_data(file: Path) -> dict[str, Any]:
+def own_data(file: Path, config: dict[str, Any]) -> dict[str, Any]:
     """Returns the node `data` that a checkpoint was trained on, with the splits of its run.
 
+    Args:
+        file: The checkpoint.
+        config: The configuration in it.
+
     Raises:
-        UserError: The file is no checkpoint, or its data would call what is not trusted.
+        UserError: The data would call what is not trusted.
     """
     run = RunFolder.of(file)
-    node: dict[str, Any] = load(file).config["data"]
+    node: dict[str, Any] = config["data"]
     node = node | (run.split_settings() if run.begun else {})
     check_trusted({"data": node}, file)
     return node
@@ -89,11 +96,11 @@ class Probe:
         """Returns the images (B, C, S, S) float32 of some of the galaxies, (B,)."""
         return as_floats(channels_last(torch.from_numpy(self.crops(places))))
 
-    def features(self) -> Array:
+    def features(self) -> Features:
         """Returns the features (N, F) of the galaxies of the report."""
         return self._features(self.images, self.images.rows["all"], "Features")
 
-    def known_features(self, own: GalaxyDataModule) -> tuple[Array, Array]:
+    def known_features(self, own: GalaxyDataModule) -> tuple[Features, Features]:
         """Returns the features of some training galaxies and of the validation galaxies."""
         train = own.rows["train"]
         train = train[sample_rows(own.catalog.ids[train], REMEMBERED)]
@@ -108,7 +115,7 @@ class Probe:
         Raises:
             UserError: They cannot be read.
         """
-        own = build_data({**self.config, "data": own_data(self.file)})
+        own = build_data({**self.config, "data": own_data(self.file, self.config)})
         own.device = self.device
         own.setup()
         return own
@@ -135,11 +142,11 @@ class Probe:
                 found.append(np.stack([self.model(v).fractions.cpu().numpy() for v in views(images, 8)]))
         return np.concatenate(found, axis=1).astype(np.float64)
 
-    def _features(self, data: GalaxyDataModule, rows: NDArray[np.int64], title: str) -> Array:
+    def _features(self, data: GalaxyDataModule, rows: NDArray[np.int64], title: str) -> Features:
         encode: Any = self.model.features
         disk, found = OnDisk(data.images), []
         with predicting(self.model, self.device):
             for some in tracked(torch.from_numpy(rows).split(_BATCH), title):
                 images = as_floats(channels_last(disk.gather(some).to(self.device)))
                 found.append(encode(images).float().cpu().numpy())
-        return np.concatenate(found).astype(np.float64)
+        return np.concatenate(found)

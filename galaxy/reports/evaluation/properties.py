@@ -19,8 +19,8 @@ def brightness_and_size(crops: NDArray[np.uint8]) -> tuple[Array, Array]:
     The sky is the median of the border, pixel by pixel of the border in the mean over the channels.
 
     Returns:
-        The mean light above the sky (N,), from 0 to 255, and the radius in pixels (N,) around the centre of the
-        crop that holds half of this light.
+        The mean light above the sky (N,), from 0 to 255, and the radius in pixels (N,) around the centre of
+        the crop that holds half of this light.
     """
     grey = crops.mean(axis=-1)
     side = grey.shape[1]
@@ -35,7 +35,7 @@ def brightness_and_size(crops: NDArray[np.uint8]) -> tuple[Array, Array]:
 
 
 def mean_agreement(sample: Sample) -> Array:
-    """The agreement of the volunteers (N,), the mean over the questions that they were asked; NaN for none."""
+    """The agreement of the volunteers (N,): the mean over the questions they were asked; NaN for none."""
     questions, was_asked = sample.labels.questions, asked(sample)
     each = np.stack(
         [agreement(shares(np.nan_to_num(sample.true), questions, index)) for index in range(len(questions))],

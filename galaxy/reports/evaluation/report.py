@@ -29,6 +29,7 @@ from galaxy.reports.evaluation.properties import Trend, brightness_and_size, mea
 from galaxy.reports.evaluation.sample import Array, Sample
 from galaxy.reports.evaluation.stability import stability
 from galaxy.reports.evaluation.trust import Trust, fit_trust
+from galaxy.reports.evaluation.unusual import Features
 from galaxy.runs.evaluate import Evaluation, evaluate
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
@@ -53,8 +54,8 @@ def write_report(
 ) -> None:
     """Writes the report of an evaluation into its folder.
 
-    The page is `report.html`. What was fitted on the validation galaxies of the run is `trust.npz`, and what it
-    says about the evaluated galaxies is `trust.parquet`.
+    The page is `report.html`. What was fitted on the validation galaxies of the run is `trust.npz`, and what
+    it says about the evaluated galaxies is `trust.parquet`.
 
     Args:
         found: The evaluation.
@@ -69,14 +70,19 @@ def write_report(
     """
     if found.scored is None:
         raise UserError(
-            "report=true compares predictions with labels, which these galaxies do not have: "
-            "their predictions are written, and report=false is right for them"
+            "report=true compares predictions with labels, which these galaxies do not have; their "
+            f"predictions are in {found.folder}"
         )
     notes: list[str] = []
     predictions = found.predictions
     catalog = predictions.catalog.take(predictions.rows)
-    probe = Probe(file, catalog, data, torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"))
-    validation = found if split == "val" else _validation(found, file, tta, accelerator, notes)
+    probe = Probe(
+        file,
+        catalog,
+        data,
+        torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"),
+    )
+    validation = found if split == "val" else _validation(found, probe, tta, accelerator, notes)
     own = None if validation is None else probe.own()
     sample = Sample.of(predictions, {} if own is None else probe.baselines(own))
     trust, features = None, None
@@ -84,15 +90,22 @@ def write_report(
         known = probe.known_features(own) if probe.has_features else None
         features = probe.features() if probe.has_features else None
         trust = fit_trust(Sample.of(validation.predictions), known)
+        if seen := int(np.isin(sample.names, own.catalog.identifiers[own.rows["train"]]).sum()):
+            notes.append(
+                f"The run was trained on galaxies with the names of {seen:,} of these {len(sample):,}: if "
+                "they are the same, the figures are better than those of unseen galaxies."
+            )
     if split == "val":
         notes.append(
-            "These are the validation galaxies, on which calibration and intervals were fitted and the checkpoint "
-            "was chosen: all of this looks better here than it is."
+            "These are the validation galaxies, on which calibration and intervals were fitted and the "
+            "checkpoint was chosen: all of this looks better here than it is."
         )
     report = _gathered(found.title, _facts(file, probe), sample, trust, features, probe, catalog, notes)
     if trust is not None:
         trust.write(found.folder / trust_files.FILE)
-        table = pd.concat([pd.DataFrame({"id": sample.names}), trust.table(sample.predicted, features)], axis=1)
+        table = pd.concat(
+            [pd.DataFrame({"id": sample.names}), trust.table(sample.predicted, features)], axis=1
+        )
         with replacing(found.folder / trust_files.TABLE) as temporary:
             table.to_parquet(temporary, index=False)
     write_page(found.folder / PAGE, report)
@@ -100,22 +113,25 @@ def write_report(
 
 def _validation(
     found: Evaluation,
-    file: Path,
+    probe: Probe,
     tta: Any,
     accelerator: Literal["auto", "cpu", "gpu"],
     notes: list[str],
 ) -> Evaluation | None:
     """Evaluates the validation galaxies of the run in the same way, in a folder of their own."""
+    file = probe.file
     run = RunFolder.of(file)
     try:
         choice = run.choices()["data"] if run.begun else "own"
-        return evaluate(file, own_data(file), choice, "val", tta, found.folder / "validation", accelerator)
+        return evaluate(
+            file, own_data(file, probe.config), choice, "val", tta, found.folder / "validation", accelerator
+        )
     except UserError as error:
         reason = str(error).splitlines()[0]
         log.warning("the report lacks calibration and intervals: %s", reason)
         notes.append(
-            f"Baselines, calibration, intervals and unusual galaxies need the data of the run, which cannot be "
-            f"read: {reason}"
+            "Baselines, calibration, intervals and unusual galaxies need the data of the run, which cannot "
+            f"be read: {reason}"
         )
         return None
 
@@ -136,7 +152,7 @@ def _gathered(
     facts: dict[str, str],
     sample: Sample,
     trust: Trust | None,
-    features: Array | None,
+    features: Features | None,
     probe: Probe,
     catalog: Any,
     notes: list[str],
@@ -146,11 +162,12 @@ def _gathered(
         distances = trust.familiar.distances(features)
     elif trust is not None:
         notes.append(
-            "Galaxies unlike those of the training are not looked for: the model was fitted in one go and has no "
-            "features."
-            if not probe.has_features
-            else "Galaxies unlike those of the training are not looked for: there are too few, or their features "
-            "are all alike."
+            "Galaxies unlike those of the training are not looked for: "
+            + (
+                "there are too few, or their features are all alike."
+                if probe.has_features
+                else "the model was fitted in one go and has no features."
+            )
         )
     chosen = galleries(sample, catalog.ids, _surprises(sample, trust), distances)
     places = np.unique(np.concatenate([gallery.places for gallery in chosen] or [np.empty(0, np.int64)]))
@@ -190,13 +207,18 @@ def _maps(probe: Probe, chosen: Sequence[Gallery], notes: list[str]) -> dict[int
     places = np.unique(np.concatenate([gallery.places[:_COVERED] for gallery in chosen]))
     found = attention(probe.model, probe.tensor(places), probe.device)
     if not found.any():
-        notes.append("Covering parts of an image changes no prediction: the model does not look at the images.")
+        notes.append(
+            "Covering parts of an image changes no prediction: the model does not look at the images."
+        )
         return {}
     return dict(zip(places.tolist(), found, strict=True))
 
 
 def _trends(sample: Sample, probe: Probe, catalog: Any) -> list[Trend]:
-    parts = [brightness_and_size(probe.crops(rows)) for rows in np.array_split(np.arange(len(sample)), 1 + len(sample) // 256)]
+    parts = [
+        brightness_and_size(probe.crops(rows))
+        for rows in np.array_split(np.arange(len(sample)), 1 + len(sample) // 256)
+    ]
     light, radius = (np.concatenate(values) for values in zip(*parts, strict=True))
     properties = {
         "brightness: mean light above the sky, of 255": light,

@@ -81,8 +81,8 @@ def follows_tree(labels: Labels, true: Array) -> bool:
 def asked(sample: Sample) -> Mask:
     """Which questions the volunteers were asked about each galaxy, (N, Q).
 
-    A question with a parent is asked where at least half of the volunteers gave its parent's answer. Without a
-    parent, but with votes, it is asked where it got at least half as many votes as the question with the most.
+    A question with a parent is asked where at least half of the volunteers gave its parent's answer. Without
+    a parent, but with votes, it is asked where it got at least half as many as the question with the most.
     """
     questions = sample.labels.questions
     met = np.stack([sample.known[:, columns].all(axis=1) for columns in questions.slices], axis=1)

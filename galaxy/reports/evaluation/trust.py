@@ -13,12 +13,13 @@ from galaxy.labels.labels import Labels
 from galaxy.reports.evaluation.calibration import fit_temperatures, scaled
 from galaxy.reports.evaluation.intervals import LEVEL, Intervals, fit_intervals, fit_least, sets_of
 from galaxy.reports.evaluation.sample import Array, Sample, follows_tree
-from galaxy.reports.evaluation.unusual import Familiar, fit_familiar
+from galaxy.reports.evaluation.unusual import Familiar, Features, fit_familiar
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
 FILE = "trust.npz"
 TABLE = "trust.parquet"
+_FAMILIAR = ("mean", "std", "components", "known", "threshold")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Trust:
         """Scales predictions (N, K)."""
         return scaled(self.labels.questions, predicted, self.temperatures, self.obeying)
 
-    def table(self, predicted: Array, features: Array | None = None) -> pd.DataFrame:
+    def table(self, predicted: Array, features: Features | None = None) -> pd.DataFrame:
         """Says how far predictions can be trusted, a row for each galaxy.
 
         Args:
@@ -55,8 +56,8 @@ class Trust:
             features: (N, F) features of the same galaxies; None where the model has none.
 
         Returns:
-            `scaled/<column>`; then `low/<column>` and `high/<column>`, or for classes `possible/<column>`; and
-            with features `distance`, in units of the threshold, and `unusual`.
+            `scaled/<column>`; then `low/<column>` and `high/<column>`, or for classes `possible/<column>`;
+            and with features `distance`, in units of the threshold, and `unusual`.
         """
         columns = self.labels.columns
         parts = {f"scaled/{name}": v for name, v in zip(columns, self.scaled(predicted).T, strict=True)}
@@ -86,7 +87,7 @@ class Trust:
         if self.least is not None:
             arrays["least"] = self.least
         if self.familiar is not None:
-            arrays |= {name: getattr(self.familiar, name) for name in ("features", "mean", "std", "threshold")}
+            arrays |= {name: getattr(self.familiar, name) for name in _FAMILIAR}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         with replacing(path) as temporary:
@@ -107,9 +108,9 @@ class Trust:
             intervals = familiar = None
             if "edges" in arrays:
                 intervals = Intervals(arrays["edges"], arrays["lower"], arrays["upper"])
-            if "features" in arrays:
-                threshold = float(arrays["threshold"])
-                familiar = Familiar(arrays["features"], arrays["mean"], arrays["std"], threshold)
+            if "known" in arrays:
+                remembered = {name: arrays[name] for name in _FAMILIAR}
+                familiar = Familiar(**{**remembered, "threshold": float(arrays["threshold"])})
             return cls(
                 labels,
                 int(arrays["galaxies"]),
@@ -123,9 +124,7 @@ class Trust:
             raise UserError(f"{path} cannot be read: {error}") from None
 
 
-def fit_trust(
-    validation: Sample, features: tuple[Array, Array] | None = None
-) -> Trust:
+def fit_trust(validation: Sample, features: tuple[Features, Features] | None = None) -> Trust:
     """Fits everything on validation galaxies.
 
     Args:

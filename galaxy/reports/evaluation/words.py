@@ -10,8 +10,13 @@ from galaxy.reports.evaluation.calibration import disobedience, reliability
 from galaxy.reports.evaluation.contents import Report
 from galaxy.reports.evaluation.errors import LEVEL as SURE
 from galaxy.reports.evaluation.errors import Estimate
-from galaxy.reports.evaluation.intervals import LEVEL, Coverage, coverage_of_intervals, coverage_of_sets
-from galaxy.reports.evaluation.intervals import sets_of
+from galaxy.reports.evaluation.intervals import (
+    LEVEL,
+    Coverage,
+    coverage_of_intervals,
+    coverage_of_sets,
+    sets_of,
+)
 
 
 def estimate(one: Estimate) -> str:
@@ -38,11 +43,14 @@ def sentences(report: Report) -> Iterator[str]:
     yield from _of_the_tree(report)
     if report.distances is not None:
         share = float((report.distances > 1).mean())
-        yield f"{share:.1%} of these galaxies are unlike those of the training; 1 % of the validation galaxies are."
+        yield (
+            f"{share:.1%} of these galaxies are unlike those of the training, against 1% of the validation "
+            "galaxies."
+        )
     if report.stability.spread > 0:
         yield (
-            f"Turning and mirroring an image moves the predicted fractions by {report.stability.spread:.3f} (root "
-            "mean square)."
+            f"Turning and mirroring an image moves the predicted fractions by {report.stability.spread:.3f} "
+            "(root mean square)."
         )
 
 
@@ -59,19 +67,12 @@ def _of_errors(report: Report) -> Iterator[str]:
         )
     yield text
     if overall.floor is not None:
-        yield (
-            f"A perfect model would have an RMSE of {overall.floor:.4f}, because {_who(report)} scatter by as "
-            "much."
-        )
+        yield (f"A perfect model would have an RMSE of {overall.floor:.4f}, because the votes scatter.")
     elif overall.scatter is not None:
         yield (
-            f"The volunteers' own scatter is {overall.scatter:.4f}: with so few votes, even the fractions of a far "
-            "larger crowd would miss these by as much."
+            f"The volunteers' own scatter is {overall.scatter:.4f}: even the fractions of a far larger crowd "
+            "would miss these by as much."
         )
-
-
-def _who(report: Report) -> str:
-    return "the votes"
 
 
 def _of_answers(report: Report) -> Iterator[str]:
@@ -79,7 +80,8 @@ def _of_answers(report: Report) -> Iterator[str]:
     if first.every.share is None:
         return
     if report.sample.labels.kind == "classes":
-        yield f"The likeliest class is right for {first.every.share:.1%} of {first.every.galaxies:,} galaxies."
+        galaxies = f"{first.every.galaxies:,} galaxies"
+        yield f"The likeliest class is right for {first.every.share:.1%} of {galaxies}."
     elif first.agreed.share is not None:
         yield (
             f"Where the volunteers agree on “{first.text}”, the likeliest answer is right for "
@@ -100,7 +102,7 @@ def _of_calibration(report: Report) -> Iterator[str]:
         yield f"The {LEVEL:.0%} {kind} hold {found.share:.1%} {what}."
     bins = reliability(report.sample.predicted, report.sample.true)
     if bins is not None:
-        yield f"Predicted fractions are off by {bins.gap:.3f} on average from what came where so much was predicted."
+        yield f"What comes differs from what was predicted by {bins.gap:.3f} on average (calibration)."
 
 
 def _of_the_tree(report: Report) -> Iterator[str]:
@@ -111,7 +113,7 @@ def _of_the_tree(report: Report) -> Iterator[str]:
         yield "All predictions obey the tree: the answers of each question sum to their parent's fraction."
     else:
         yield (
-            f"The predictions do not obey the tree: sums of answers miss their parent's fraction by {away.sums:.3f} "
-            f"(root mean square; {away.worst:.2f} at worst), and {away.outside:.1%} of the fractions are below 0 "
-            "or above 1."
+            "The predictions do not obey the tree: sums of answers miss their parent's fraction by "
+            f"{away.sums:.3f} (root mean square; {away.worst:.2f} at worst), and {away.outside:.1%} of the "
+            "fractions are below 0 or above 1."
         )

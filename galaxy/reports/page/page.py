@@ -12,7 +12,6 @@ from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from galaxy.reports.compare import Group, Row
 from galaxy.reports.comparison_table import flat, lines_of, states_of, titles_of
@@ -21,6 +20,7 @@ from galaxy.reports.curves import read_curves
 from galaxy.reports.effects import Effect, Level, effects
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Bar, Chart
+from galaxy.reports.page.environment import environment
 from galaxy.reports.records import Record
 from galaxy.reports.statistics import LEVEL
 from galaxy.system.files import write_text
@@ -133,24 +133,21 @@ def write_page(path: Path, groups: Sequence[Group], records: Sequence[Record], t
         UserError: The file cannot be written.
     """
     folder = path.absolute().parent
-    environment = Environment(
-        loader=PackageLoader("galaxy.reports.page", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     failures = [
         Failure(_link(record, folder), str(record.run.path), record.result.error[:LONGEST])
         for record in records
         if record.result.error is not None
     ]
-    text = environment.get_template("page.html").render(
-        sections=[_section(group, folder, test) for group in groups],
-        failures=failures,
-        searching=OF_SEARCHING if test else "",
-        level=f"{LEVEL:.0%}",
-        size=charts,
+    text = (
+        environment()
+        .get_template("page.html")
+        .render(
+            sections=[_section(group, folder, test) for group in groups],
+            failures=failures,
+            searching=OF_SEARCHING if test else "",
+            level=f"{LEVEL:.0%}",
+            size=charts,
+        )
     )
     write_text(path, text)
 

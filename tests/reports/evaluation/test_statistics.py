@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels, class_labels
@@ -23,12 +24,19 @@ from galaxy.reports.evaluation.unusual import fit_familiar
 
 # Two questions: the second is asked of those who saw a disk.
 TREE = Labels.from_plain(
-    {"questions": {"kind": {"answers": ["smooth", "disk"]}, "bar": {"answers": ["bar", "none"], "parent": "disk"}}}
+    {
+        "questions": {
+            "kind": {"answers": ["smooth", "disk"]},
+            "bar": {"answers": ["bar", "none"], "parent": "disk"},
+        }
+    }
 )
 NAN = math.nan
 
 
-def sample(predicted: list[list[float]], true: list[list[float]], labels: Labels = TREE, **more: Array) -> Sample:
+def sample(
+    predicted: list[list[float]], true: list[list[float]], labels: Labels = TREE, **more: Array
+) -> Sample:
     return Sample(labels, np.arange(len(true)), np.array(predicted), np.array(true), **more)
 
 
@@ -49,7 +57,12 @@ def test_shares_are_those_of_the_volunteers_who_were_asked() -> None:
     expected = [[0.25, 0.75], [0.5, 0.5], [0, 1]]
     np.testing.assert_allclose(shares(values, TREE.questions, 1), expected)
     single = Labels.from_plain(
-        {"questions": {"kind": {"answers": ["smooth", "disk"]}, "bar": {"answers": ["bar"], "parent": "disk"}}}
+        {
+            "questions": {
+                "kind": {"answers": ["smooth", "disk"]},
+                "bar": {"answers": ["bar"], "parent": "disk"},
+            }
+        }
     )
     np.testing.assert_allclose(shares(values[:1, :3], single.questions, 1), [[0.25, 0.75]])
 
@@ -187,13 +200,15 @@ def test_sets_hold_the_true_class() -> None:
 
 def test_galaxies_unlike_the_training_galaxies_are_far_away() -> None:
     rng = np.random.default_rng(5)
-    train, validation, others = (rng.normal(size=(count, 6)) for count in (500, 300, 400))
-    constant = [np.concatenate([part, np.ones((len(part), 1))], axis=1) for part in (train, validation, others)]
-    familiar = fit_familiar(constant[0], constant[1])
+
+    def draw(count: int) -> NDArray[np.float32]:
+        return np.concatenate([rng.normal(size=(count, 6)), np.ones((count, 1))], axis=1).astype(np.float32)
+
+    familiar = fit_familiar(draw(500), draw(300))
     assert familiar is not None
-    assert familiar.unusual(constant[2]).mean() < 0.04
-    assert familiar.unusual(constant[2] * 8).mean() > 0.5
-    assert fit_familiar(np.ones((50, 3)), np.ones((50, 3))) is None
+    assert (familiar.distances(draw(400)) > 1).mean() < 0.04
+    assert (familiar.distances(draw(400) * 8) > 1).mean() > 0.5
+    assert fit_familiar(np.ones((50, 3), np.float32), np.ones((50, 3), np.float32)) is None
 
 
 def test_brightness_and_size_are_those_of_the_light_above_the_sky() -> None:
