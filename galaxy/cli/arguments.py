@@ -7,14 +7,16 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from galaxy.cli.notation import value_of, with_text
-from galaxy.config.overrides import config_dir_of, is_replaced, key_of, quoted
+from galaxy.config.check import leaves
+from galaxy.config.overrides import config_dir_of, is_replaced, is_within, key_of, quoted
 from galaxy.config.recorded import Recorded
 from galaxy.config.trust import check_trusted
-from galaxy.runs.finding import find_checkpoint, find_run, find_unfinished
+from galaxy.runs.finding import find_checkpoint, find_run, find_runs_of, find_unfinished
 from galaxy.runs.folder import PREDICTING, RESUMABLE_SETTINGS, SWEEP_FILE, RunFolder
 from galaxy.system.errors import UserError
 
@@ -173,7 +175,7 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
 
     They are put before the user's own overrides, which come later and win. If the user chose `data=` himself,
     only the settings of the splits are added, so that training galaxies are not tested on. Nothing is added
-    if the checkpoint lies outside a run folder.
+    if the checkpoint lies outside a run folder. The first of several runs gives the settings.
 
     Args:
         arguments: The command line, which names a run or a checkpoint, in Hydra's notation.
@@ -182,48 +184,80 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
         The command line. Nothing of it has to be checked any more.
 
     Raises:
-        UserError: There is no such run or checkpoint, the run's configuration would call what is not
-            trusted, or several runs are named.
+        UserError: There is no such run or checkpoint, a run's configuration would call what is not trusted,
+            or several runs have other data each.
     """
-    runs, name = _given("run", arguments)
-    if name is None:
-        runs, name = _given("checkpoint", arguments)
-    if name is None:
+    given, named = _given("run", arguments, several=True)
+    if named is None:
+        given, named = _given("checkpoint", arguments)
+    if named is None:
         return arguments, None
-    named = runs[-1]
-    place = arguments.index(named)
-    if key_of(named) == "run":
-        run = _said("run", find_run(name)) if name == "latest" else find_run(name)
-        arguments = [*arguments[:place], f"run={quoted(str(run.path))}", *arguments[place + 1 :]]
+    place = arguments.index(given[-1])
+    if key_of(given[-1]) == "run":
+        runs = find_runs_of(named) if isinstance(named, list) else [find_run(named)]
+        if "latest" in (named if isinstance(named, list) else [named]):
+            _said("run", find_run("latest"))
+        paths = [str(run.path) for run in runs]
+        written = quoted(paths if len(paths) > 1 else paths[0])
+        arguments = [*arguments[:place], f"run={written}", *arguments[place + 1 :]]
     else:
-        run = RunFolder.of(find_checkpoint(name))
-    if not run.begun:
+        runs = [RunFolder.of(find_checkpoint(str(named)))]
+    if not runs[0].begun:
         return arguments, None
-    splits, config = run.split_settings(), run.config()
-    # The checkpoint has the same parts, and is checked again when it is read.
-    parts = {name: config[name] for name in PREDICTING if name in config}
-    if any(key_of(argument) == "data" for argument in arguments):
-        check_trusted({"data": splits, **parts}, run.config_file)
-        inherited = [f"data.{key}={quoted(value)}" for key, value in splits.items()]
+    chosen = any(key_of(argument) == "data" for argument in arguments)
+    nodes = []
+    for run in runs:
+        config, splits = run.config(), run.split_settings()
+        nodes.append(splits if chosen else config["data"] | splits)
+        # The checkpoint has the same parts, and is checked again when it is read.
+        parts = {name: config[name] for name in PREDICTING if name in config}
+        check_trusted({"data": nodes[-1], **parts}, run.config_file)
+    if chosen:
+        inherited = [f"data.{key}={quoted(value)}" for key, value in nodes[0].items()]
     else:
-        data = config["data"] | splits
-        check_trusted({"data": data, **parts}, run.config_file)
-        inherited = [f"+data={quoted(data)}"]
+        for run, node in zip(runs[1:], nodes[1:], strict=True):
+            _check_same_galaxies(runs[0], nodes[0], run, node, arguments)
+        inherited = [f"+data={quoted(nodes[0])}"]
     first = _first_override(arguments, place)
     return [*arguments[:first], *inherited, *arguments[first:]], None
 
 
-def _given(key: str, arguments: list[str]) -> tuple[list[str], str | None]:
+def _check_same_galaxies(
+    first: RunFolder, own: dict[str, Any], other: RunFolder, data: dict[str, Any], arguments: list[str]
+) -> None:
+    """Refuses two runs of an ensemble on other galaxies each, unless the command line says which to take."""
+    here, there = (
+        dict(leaves({key: node.get(key) for key in ("root", "limit", "catalog")}, "data."))
+        for node in (own, data)
+    )
+    said = [*map(key_of, arguments), "data.catalog.workers"]
+    for key in {**here, **there}:
+        if here.get(key) != there.get(key) and not is_within(key, said):
+            raise UserError(
+                f"the runs have other data: {key} is {here.get(key)} in {first.path} and {there.get(key)} in "
+                f"{other.path}: say which galaxies are to be predicted ({key}=..., or data=... data.root=...)"
+            )
+
+
+def _given(key: str, arguments: list[str], several: bool = False) -> tuple[list[str], Any]:
     """Returns the arguments that set a key, and the value of the last one.
 
+    Args:
+        key: The key.
+        arguments: The command line.
+        several: Whether the value may be a list of names.
+
     Raises:
-        UserError: The value is neither one name nor null.
+        UserError: The value is something else than a name, null and such a list.
     """
     given = [argument for argument in arguments if re.match(rf"\+*{key}=", argument)]
-    name = value_of(given[-1]) if given else None
-    if isinstance(name, str) or not given or given[-1].partition("=")[2].lower() == "null":
-        return given, name
-    raise UserError(f"{given[-1]} names several runs: give one at a time, for each has its own data")
+    value = value_of(given[-1]) if given else None
+    if isinstance(value, str) or not given or given[-1].partition("=")[2].lower() == "null":
+        return given, value
+    if several and isinstance(value, list) and all(isinstance(name, str) for name in value):
+        return given, value
+    together = ", or run=[FIRST,SECOND] for their predictions together" if several else ""
+    raise UserError(f"{given[-1]} names several runs: give one at a time{together}")
 
 
 def _recorded_root(run: RunFolder) -> str:

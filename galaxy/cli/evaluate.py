@@ -13,6 +13,7 @@ from galaxy.cli.arguments import with_inherited_data
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
+from galaxy.images.views import check_views
 from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
@@ -28,10 +29,10 @@ def evaluate(config: DictConfig) -> None:
 def evaluate_from_settings(
     choice: str | None = None,
     data: dict[str, Any] | None = None,
-    run: str | None = None,
+    run: str | list[str] | None = None,
     checkpoint: str | None = None,
     split: Literal["train", "val", "test", "all"] = "test",
-    tta: Literal[1, 4, 8] = 1,
+    tta: int = 1,
     out: str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     report: bool = False,
@@ -42,7 +43,8 @@ def evaluate_from_settings(
         choice: The name of the data, as in `data=`; None for that of the run.
         data: The configuration of the data. It is None only where the command line names neither data nor a
             run folder.
-        run: The folder of a run, whose best checkpoint is taken.
+        run: The folder of a run, whose best checkpoint is taken, or several whose predictions are put
+            together.
         checkpoint: A checkpoint, instead of a run.
         split: Which galaxies. Galaxies without labels are always all predicted.
         tta: The number of views whose predictions are averaged.
@@ -50,10 +52,16 @@ def evaluate_from_settings(
         accelerator: Where to compute.
         report: Whether to write a page about the evaluation.
     """
-    file = _checkpoint_of(run, checkpoint)
+    try:
+        check_views(tta)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    files = _checkpoints_of(run, checkpoint)
     if data is None:
-        raise UserError(f"{file} is not in a run folder, so give the data as well: data=... data.root=...")
-    choice = RunFolder.of(file).choices()["data"] if choice is None else choice
+        raise UserError(
+            f"{files[0]} is not in a run folder, so give the data as well: data=... data.root=..."
+        )
+    choice = RunFolder.of(files[0]).choices()["data"] if choice is None else choice
 
     folder = None if out is None else Path(out).expanduser()
     if folder is not None and is_catalogue(folder):
@@ -63,26 +71,27 @@ def evaluate_from_settings(
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
 
-    found = evaluate_once(file, data, choice, split, tta, folder, accelerator)
+    found = evaluate_once(files, data, choice, split, tta, folder, accelerator)
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
-        write_report(found, file, data, split, tta, accelerator)
+        write_report(found, files, data, split, tta, accelerator)
     print_evaluation(found)
 
 
-def _checkpoint_of(run: str | None, checkpoint: str | None) -> Path:
-    """Returns the checkpoint that `run=DIR` or `checkpoint=FILE` names.
+def _checkpoints_of(run: str | list[str] | None, checkpoint: str | None) -> list[Path]:
+    """Returns the checkpoints that `run=DIR`, `run=[DIR,...]` or `checkpoint=FILE` names.
 
     Raises:
-        UserError: Both or neither are given, or the run has no best checkpoint.
+        UserError: Both or neither are given, or a run has no best checkpoint.
     """
     if (run is None) == (checkpoint is None):
         both = "both are given" if run is not None else "galaxy evaluate --help says more"
         raise UserError(f"give one of run=DIR (a run folder, or latest) and checkpoint=FILE: {both}")
     if run is None:
-        return Path(str(checkpoint)).expanduser()
-    return RunFolder(Path(run).expanduser()).best_checkpoint()
+        return [Path(str(checkpoint)).expanduser()]
+    folders = run if isinstance(run, list) else [run]
+    return [RunFolder(Path(folder).expanduser()).best_checkpoint() for folder in folders]
 
 
 def main() -> None:

@@ -42,7 +42,8 @@ def reporting(task: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
     @wraps(task)
     def reported(config: DictConfig) -> Any:
         try:
-            return task(config)
+            with standard_streams():  # Hydra would print its line for a full disk of the output, too
+                return task(config)
         except Exception as error:
             # In a sweep Hydra goes on with the next job, and raises the error at the end.
             if (mistake := user_error(error)) is None or HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -79,7 +80,7 @@ def run(
         print(note, file=sys.stderr)
     try:
         if {*SWITCHES} & {*sys.argv}:
-            complete(sys.argv[1:], _program(), main)
+            complete(sys.argv[1:], _program(), main, Path(config_path) / f"{config_name}.yaml")
             return
         check_started_once()
         _check_surroundings()

@@ -150,12 +150,7 @@ class GalaxyDataModule(pl.LightningDataModule):
         """
         if hasattr(self, "catalog"):
             return
-        catalog = self.reader
-        if not isinstance(catalog, Catalog):
-            with naming("data.catalog"):
-                catalog = catalog(root=self.root, on_bad=self.on_bad)
-        with naming("target"):
-            catalog = self.target(catalog)
+        catalog = self.read_survey()
         if self.counts and catalog.counts is None:
             raise UserError(
                 f"data.counts is true, but data={catalog.name} has no vote counts (those of a table are in "
@@ -167,6 +162,19 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.catalog: Catalog = catalog.take(rows)
         folds = self.split_settings.folds_of(catalog)
         self._split(splits[rows], None if folds is None else folds[rows])
+
+    def read_survey(self) -> Catalog:
+        """Returns all galaxies of the survey with what is to be predicted of them; nothing is split.
+
+        Raises:
+            UserError: The survey cannot be read, or cannot be asked this.
+        """
+        catalog = self.reader
+        if not isinstance(catalog, Catalog):
+            with naming("data.catalog"):
+                catalog = catalog(root=self.root, on_bad=self.on_bad)
+        with naming("target"):
+            return self.target(catalog)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads the catalog and opens the image cache, once. Lightning calls it before a training, too.

@@ -152,7 +152,7 @@ class Augment:
         """
         if "warp" in plan:
             # With trainer.precision=64-true, Lightning has converted the plan to float64.
-            floats = resampled(images, plan["warp"].float())
+            floats = resampled(as_floats(images), plan["warp"].float())
         elif "quarters" in plan:
             floats = as_floats(_turned(images, plan["quarters"], plan["mirror"]))
         else:
@@ -193,8 +193,7 @@ class Augment:
             angle = 0.5 * math.pi * self._quarters(draws)
         mirror = 1 - 2 * (draws[:, _FLIP] < self.flip).double()
         zoom = torch.exp(math.log(self.zoom) * (2 * draws[:, _ZOOM] - 1))
-        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-        linear = torch.stack([mirror * cos, -mirror * sin, sin, cos], dim=1).view(-1, 2, 2)
+        linear = turned(angle, mirror, zoom)
         # Images span [-1, 1], so their side is 2.
         move = 2 * self.shift * (2 * draws[:, [_RIGHT, _DOWN], None] - 1)
         return torch.cat([linear, -linear @ move], dim=2)
@@ -210,6 +209,21 @@ def as_floats(images: Tensor) -> Tensor:
     return images.float().div_(255)
 
 
+def turned(angle: Tensor, mirror: Tensor, zoom: Tensor) -> Tensor:
+    """Returns the matrices that take each point of a changed image to its place in the original.
+
+    Args:
+        angle: (N,) the angles in radians by which the images are turned.
+        mirror: (N,) -1 for the mirror image (left to right) and 1 for the image.
+        zoom: (N,) magnifications.
+
+    Returns:
+        (N, 2, 2) in the type of the arguments. The origin is the centre of the image.
+    """
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    return torch.stack([mirror * cos, -mirror * sin, sin, cos], dim=1).view(-1, 2, 2)
+
+
 def resampled(images: Tensor, inverse: Tensor) -> Tensor:
     """Takes each pixel from another place of its image, bilinearly.
 
@@ -217,20 +231,20 @@ def resampled(images: Tensor, inverse: Tensor) -> Tensor:
     differently in another batch.
 
     Args:
-        images: (B, C, S, S) uint8.
-        inverse: (B, 2, 3) float32, which takes each point of a result to its place in the image, both
-            spanning [-1, 1].
+        images: (B, C, S, S) float32.
+        inverse: (B, 2, 3) float32, or (1, 2, 3) for all images; it takes each point of a result to its place
+            in the image, both spanning [-1, 1].
 
     Returns:
-        (B, C, S, S) float32 in [0, 1], channels_last.
+        (B, C, S, S) float32, channels_last.
     """
     side = images.shape[-1]
     centres = (2 * torch.arange(side, device=images.device, dtype=torch.float32) + 1) / side - 1
     a = inverse[:, :, :, None, None]
     # (B, 2, S, S). Along a row only the first term changes.
     points = a[:, :, 0] * centres + (a[:, :, 1] * centres[:, None] + a[:, :, 2])
-    floats, points = as_floats(images).contiguous(), points.permute(0, 2, 3, 1)
-    warped = F.grid_sample(floats, points, padding_mode="reflection", align_corners=False)
+    points = points.permute(0, 2, 3, 1).expand(len(images), -1, -1, -1)
+    warped = F.grid_sample(images.contiguous(), points, padding_mode="reflection", align_corners=False)
     return warped.contiguous(memory_format=torch.channels_last)
 
 

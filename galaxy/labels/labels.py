@@ -39,6 +39,7 @@ class Labels:
             compare.
         kind: "classes" where the labels are one question and the galaxy has one answer, known for sure or
             not; "fractions" for everything else.
+        whole: The labels of the whole tree where these are one question of it; None for any other labels.
 
     Raises:
         ValueError: The columns do not fit the questions, or a name is taken.
@@ -48,6 +49,7 @@ class Labels:
     columns: tuple[str, ...]
     meaning: str
     kind: Kind = "fractions"
+    whole: Labels | None = None
 
     def __post_init__(self) -> None:
         if len(self.columns) != self.questions.size:
@@ -78,6 +80,32 @@ class Labels:
             other.texts,
         )
 
+    def difference(self, other: Labels) -> str:
+        """Says in what these labels, "the first", differ from others that are not compatible with them.
+
+        Example:
+            >>> labels = class_labels(("spiral", "ring"), "Which?")
+            >>> labels.difference(class_labels(("spiral", "bar"), "Which?"))
+            'class has the answers spiral, ring in the first and spiral, bar in the second'
+        """
+        first, second = (
+            {question.key: question for question in labels.questions} for labels in (self, other)
+        )
+        lone = {
+            "the first": [key for key in first if key not in second],
+            "the second": [key for key in second if key not in first],
+        }
+        if any(lone.values()):
+            return " and ".join(f"only {which} has {', '.join(keys)}" for which, keys in lone.items() if keys)
+        for key, question in first.items():
+            for what, described in (("answers", _answers), ("parent", _parent)):
+                here, there = described(question), described(second[key])
+                if here != there:
+                    return f"{key} has the {what} {here} in the first and {there} in the second"
+        if list(first) != list(second):
+            return f"the first has the order {', '.join(first)} and the second {', '.join(second)}"
+        return f"the first has {self.kind} and the second {other.kind}"
+
     def plain(self) -> dict[str, Any]:
         """The labels as dicts, lists and strings, which a checkpoint or a YAML file can hold."""
         tree: dict[str, Any] = {}
@@ -90,18 +118,20 @@ class Labels:
                 "answers": dict(zip(self.columns[columns], texts, strict=True)),
                 "parent": None if parent is None else self.columns[parent],
             }
-        return {"questions": tree, "meaning": self.meaning, "kind": self.kind}
+        whole = {} if self.whole is None else {"whole": self.whole.plain()}
+        return {"questions": tree, "meaning": self.meaning, "kind": self.kind, **whole}
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Labels:
         """Makes labels from what `plain` returns, or from a tree as a user writes it in YAML.
 
         Args:
-            values: A mapping with `questions` and perhaps `meaning` and `kind`. Each question is a mapping
-                with `answers`, which are columns or a mapping of columns to words. It may have a `text` (the
-                name of the question if left out) and a `parent`: the column of another question's answer to
-                whose fraction these answers sum. The meaning is "cumulative" if left out where a question has
-                a parent, else "fractions"; the kind is "fractions" if left out.
+            values: A mapping with `questions` and perhaps `meaning`, `kind` and `whole`. Each question is a
+                mapping with `answers`, which are columns or a mapping of columns to words. It may have a
+                `text` (the name of the question if left out) and a `parent`: the column of another question's
+                answer to whose fraction these answers sum. The meaning is "cumulative" if left out where a
+                question has a parent, else "fractions"; the kind is "fractions" if left out. `whole` is such
+                a mapping too.
 
         Raises:
             ValueError: The questions do not form a tree. The first mistake is named.
@@ -128,7 +158,8 @@ class Labels:
         _ = tree.order  # raises ValueError if there is a cycle
         cumulative = any(question.parent is not None for question in questions)
         meaning = values.get("meaning") or ("cumulative" if cumulative else "fractions")
-        return cls(tree, tuple(columns), meaning, values.get("kind", "fractions"))
+        whole = cls.from_plain(values["whole"]) if values.get("whole") is not None else None
+        return cls(tree, tuple(columns), meaning, values.get("kind", "fractions"), whole)
 
 
 def class_labels(names: tuple[str, ...], text: str, columns: tuple[str, ...] | None = None) -> Labels:
@@ -141,6 +172,14 @@ def class_labels(names: tuple[str, ...], text: str, columns: tuple[str, ...] | N
     """
     question = Question("class", text, tuple(Answer(name) for name in names))
     return Labels(Questions((question,)), columns or names, "classes", "classes")
+
+
+def _answers(question: Question) -> str:
+    return ", ".join(answer.text for answer in question.answers)
+
+
+def _parent(question: Question) -> str:
+    return "none" if question.parent is None else f"answer {question.parent[1] + 1} of {question.parent[0]}"
 
 
 def _question_node(name: str, node: Any) -> dict[str, Any]:

@@ -126,6 +126,18 @@ def _class_table(labels: Labels, counts: NDArray[np.int64]) -> Table:
     return table
 
 
+def _members_table(found: Evaluation, together: float) -> Table:
+    """Returns the RMSE of each run of an ensemble, and that of all together on the same galaxies."""
+    table = Table(**NARROW)
+    table.add_column("run")
+    table.add_column("RMSE of its question" if found.along_tree else "RMSE", justify="right", no_wrap=True)
+    for name, rmse in found.members.items():
+        table.add_row(Text(name), f"{rmse:.5f}")
+    how = "all questions, along the tree" if found.along_tree else f"mean of the {len(found.members)} runs"
+    table.add_row(how, f"{together:.5f}", style="bold")
+    return table
+
+
 def class_counts(predictions: Predictions) -> str:
     """Returns how many galaxies have each class as the most probable one, in words."""
     numbers = np.bincount(predictions.fractions.argmax(axis=1), minlength=len(predictions.labels.columns))
@@ -141,20 +153,24 @@ def print_evaluation(found: Evaluation) -> None:
         meaning, predicted = predictions.catalog.labels.meaning, predictions.labels.meaning
         trained = "" if predicted == meaning else f", predicted as {predicted}"
         console.print(Text(f"{found.title}; labels: {meaning}{trained}\n", style="bold"))
+        _print_notes(console, found)
+        if found.members:
+            console.print(_members_table(found, values(found.scored)["rmse"]))
+            console.print()
         unaveraged = None if found.unaveraged is None else values(found.unaveraged)
         for table in metrics_tables(predictions.labels, found.scored, values(found.scored), unaveraged):
             console.print(table)
             console.print()
     if found.scored is None:
-        console.print(Text(f"{found.title}, without labels", style="bold"))
+        unlabelled = predictions.catalog.targets is None
+        console.print(Text(f"{found.title}{', without labels' if unlabelled else ''}", style="bold"))
         if predictions.labels.kind == "classes":
             console.print(Text(f"most probable class: {class_counts(predictions)}\n"))
-    if found.seen:
-        warning = (
-            f"The run was trained on galaxies with the ids of {found.seen:,} of these "
-            f"{len(predictions.rows):,}: if they are the same, the figures are better than those of unseen "
-            "galaxies."
-        )
-        console.print(Text(f"{warning}\n", style="yellow"), soft_wrap=True)
+        _print_notes(console, found)
     for file in found.files():
         console.print(str(file), markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_notes(console: Console, found: Evaluation) -> None:
+    for note in found.notes:
+        console.print(Text(f"{note}\n", style="yellow"), soft_wrap=True)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from galaxy.runs.folder import SWEEP_FILE, RunFolder, find_runs
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError, meant, pasteable
+
+log = logging.getLogger(__name__)
 
 # conf/train.yaml puts runs and sweeps below this folder.
 RUNS = Path("runs")
@@ -49,6 +53,36 @@ def find_run(name: str, key: str = "run") -> RunFolder:
     except UserError:
         raise UserError(f"{given} is not a run folder: a run folder has an overrides.yaml") from None
     raise UserError(_several(key, path, runs))
+
+
+def find_runs_of(names: Sequence[str]) -> list[RunFolder]:
+    """Finds the runs that a list in `run=` names; a folder that holds runs stands for those that are done.
+
+    Raises:
+        UserError: There is no such run, none of those in a folder is done, or one is named twice.
+    """
+    found: list[RunFolder] = []
+    for name in names:
+        path = Path(name).expanduser()
+        if name == "latest" or RunFolder(path).config_file.exists() or not any(path.rglob("overrides.yaml")):
+            found.append(find_run(name))
+            continue
+        runs = find_runs(path)
+        done = [run for run in runs if _result(run).status == "done"]
+        if not done:
+            raise UserError(f"run=[{path}] holds {len(runs)} runs, none of which has finished")
+        if others := len(runs) - len(done):
+            log.warning(
+                "%d of the %d runs in %s have not finished, and are left out", others, len(runs), path
+            )
+        found += sorted(done, key=lambda run: (run.path.parent, _job_number(run)))
+    if not found:
+        raise UserError("run=[] names no run")
+    places = [run.path.resolve() for run in found]
+    twice = next((run for run, place in zip(found, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise UserError(f"run names {twice.path} twice, which would count twice: leave one out")
+    return found
 
 
 def find_unfinished() -> RunFolder:
@@ -105,6 +139,8 @@ def _several(key: str, path: Path, runs: list[RunFolder]) -> str:
     """
     what = "is the folder of a sweep, which holds" if (path / SWEEP_FILE).exists() else "holds"
     text = f"{key}={path} {what} {len(runs)} run{'s' if len(runs) > 1 else ''}, and one is needed"
+    if key == "run":
+        text += f" ({pasteable(f'run=[{path}]')} puts all of them that have finished together)"
     done = {run: result for run in runs if (result := _result(run)).status == "done"}
     if not done:
         return f"{text}; none of them has finished"
@@ -116,6 +152,12 @@ def _several(key: str, path: Path, runs: list[RunFolder]) -> str:
     )
     metric, _ = commonest
     return f"{text}; the best by {metric} is {_given(key, best.path)}"
+
+
+def _job_number(run: RunFolder) -> int:
+    """Returns the number that the folder of a sweep's job begins with; -1 for any other folder."""
+    number = re.match(r"\d+", run.path.name)
+    return int(number[0]) if number else -1
 
 
 def _judged_by(result: Result) -> tuple[str, str]:

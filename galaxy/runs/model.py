@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ from galaxy.images.augment import as_floats
 from galaxy.images.crops import Crop
 from galaxy.images.decode import Decoder
 from galaxy.images.given import GivenImage, Images, bad_given_error, list_images, read_given
+from galaxy.images.views import check_views
 from galaxy.labels.labels import Labels
 from galaxy.labels.tree import Questions
 from galaxy.learning.task import GalaxyTask
@@ -82,7 +83,7 @@ class TrainedModel:
         """The tree of questions whose answers are predicted."""
         return self.labels.questions
 
-    def predict(self, images: Images, tta: Literal[1, 4, 8] = 1, batch_size: int = 64) -> pd.DataFrame:
+    def predict(self, images: Images, tta: int = 1, batch_size: int = 64) -> pd.DataFrame:
         """Predicts images; the numbers are those of `galaxy evaluate` for the same files.
 
         Example:
@@ -97,7 +98,8 @@ class TrainedModel:
                 image, a list of these, or an array (N, H, W, 3) uint8. They must be whole frames, because the
                 model crops by itself.
             tta: The number of views of each image whose predictions are averaged: as it is (1), under four
-                quarter turns (4), and mirrored too (8).
+                quarter turns (4), mirrored too (8), or at several angles and zooms (24, 30, ... 60, ...); see
+                `galaxy.images.views`.
             batch_size: The number of images that are predicted at once.
 
         Returns:
@@ -109,8 +111,7 @@ class TrainedModel:
             ValueError: A parameter is out of its range, or something is no image.
             UserError: Images cannot be used. The message names all of them.
         """
-        if tta not in (1, 4, 8):
-            raise ValueError(f"tta is {tta}; it must be 1, 4 or 8")
+        check_views(tta)
         given = list_images(images, self.stretch)
         fractions = self._computed(given, lambda batch: mean_of_views(self.model, batch, tta), batch_size)
         ids, names = identify([image.id for image in given])

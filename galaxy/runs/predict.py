@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.images.augment import as_floats
+from galaxy.images.views import views
 from galaxy.labels.labels import Labels
 from galaxy.learning.metrics import FractionMetrics, metrics_for
 from galaxy.learning.task import GalaxyTask
@@ -51,6 +52,11 @@ class Predictions:
         assert catalog.targets is not None
         weights = None if catalog.weights is None else catalog.weights[self.rows]
         return measure(self.labels, self.fractions, catalog.targets[self.rows], weights)
+
+    def within(self, chosen: NDArray[np.bool_]) -> Predictions:
+        """Returns the predictions of those rows of the catalog that are chosen, (rows of the catalog,)."""
+        kept = chosen[self.rows]
+        return replace(self, rows=self.rows[kept], fractions=self.fractions[kept])
 
     def write(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
         """Writes one row a galaxy: see `prediction_table`. The extra columns of the catalog follow the id.
@@ -121,7 +127,13 @@ def write_columns(path: Path, labels: Labels) -> None:
 
 
 def predict(
-    model: Model, labels: Labels, data: GalaxyDataModule, split: str, device: torch.device, tta: int = 1
+    model: Model,
+    labels: Labels,
+    data: GalaxyDataModule,
+    split: str,
+    device: torch.device,
+    tta: int = 1,
+    title: str = "",
 ) -> Predictions:
     """Predicts the fractions of every galaxy of a split.
 
@@ -131,12 +143,13 @@ def predict(
         data: The data, set up.
         split: "train", "val", "test" or "all".
         device: Where to compute.
-        tta: The number of views (see `views`) whose predictions are averaged.
+        tta: The number of views (see `galaxy.images.views`) whose predictions are averaged.
+        title: What the progress bar says; the split if empty.
     """
     # One array for all batches: many small ones would keep the memory of the batches from being used again.
     fractions, done = np.empty((len(data.rows[split]), len(labels.columns)), np.float32), 0
     with predicting(model, device):
-        for batch in tracked(data.loader(split), f"Predicting {split}"):
+        for batch in tracked(data.loader(split), title or f"Predicting {split}"):
             predicted = mean_of_views(model, as_floats(batch["image"].to(device)), tta)
             fractions[done : done + len(predicted)] = predicted
             done += len(predicted)
@@ -164,19 +177,6 @@ def mean_of_views(model: Model, images: Tensor, tta: int) -> NDArray[np.float32]
     total = sum(model(view).fractions.double() for view in views(images, tta))
     mean: NDArray[np.float32] = (total / tta).float().cpu().numpy()
     return mean
-
-
-def views(images: Tensor, count: int) -> Iterator[Tensor]:
-    """Yields the images as they are (1), under four quarter turns (4), and those mirrored too (8).
-
-    Args:
-        images: (B, C, H, W) with H = W.
-        count: 1, 4 or 8.
-    """
-    for mirror in (False, True)[: 2 if count == 8 else 1]:
-        seen = images.flip(-1) if mirror else images
-        for turns in range(1 if count == 1 else 4):
-            yield torch.rot90(seen, turns, dims=(-2, -1)) if turns else seen  # no copy
 
 
 def measure(

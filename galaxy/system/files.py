@@ -106,7 +106,10 @@ def check_writable(folder: Path) -> None:
         UserError: They cannot.
     """
     with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # the answer of /proc, and of other folders that only the system fills
+            raise UserError(f"{folder} cannot be made: {folder.parent} takes no new folders") from None
         tempfile.TemporaryFile(dir=folder).close()
 
 

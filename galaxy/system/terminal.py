@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
@@ -57,7 +58,8 @@ def standard_streams() -> Iterator[None]:
     `galaxy --help | head`, which ends the program without a traceback.
 
     Raises:
-        SystemExit: The reader left. The status is the one that the signal SIGPIPE would have given.
+        SystemExit: The reader left, and the status is the one that the signal SIGPIPE would have given. Or
+            the disk that the output goes to is full.
     """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # Python's name for a stream that is closed, as by `>&-`
@@ -74,9 +76,20 @@ def standard_streams() -> Iterator[None]:
         poll.register(sys.stdout.fileno(), 0)  # a pipe without a reader reports POLLERR in any case
         if not any(events & select.POLLERR for _, events in poll.poll(0)):
             raise  # It was another pipe.
-        # Python flushes the output once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        # Files are written through `galaxy.system.files`, which explains it; what is left is the output.
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _drop_output()
+        print("the output cannot be written, because its disk is full", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _drop_output() -> None:
+    """Sends the standard output nowhere. Python flushes it once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def quieten_libraries() -> None:

@@ -37,6 +37,9 @@ def test_commands_groups_options_and_keys_are_offered(offer: Offer) -> None:
     assert offer("galaxy train model=mlp crop=roi") == ["crop=roi128", "crop=roi64"]
     assert "optimizer.lr=" in offer("galaxy train -m optimizer.")
     assert "run=" in offer("galaxy evaluate r")
+    assert offer("galaxy evaluate da") == ["data="]
+    assert offer("galaxy evaluate mod") == []
+    assert offer("galaxy evaluate model=m") == []
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ import pytest
 
 from galaxy.data.targets.as_labelled import AsLabelled
 from galaxy.data.targets.one_question import OneQuestion
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.labels.tree import Answer, Question, Questions
 from galaxy.surveys import Catalog
+from galaxy.surveys.kaggle import LABELS as KAGGLE
 from galaxy.system.errors import UserError
 
 # Two questions: three answers, then one of its own.
@@ -137,3 +139,28 @@ def test_galaxies_whose_answers_nobody_knows_are_left_out() -> None:
     weights = np.ones((4, 4), np.float32)
     weights[1, :3] = 0
     assert OneQuestion()(replace(FOUR, weights=weights)).ids.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("number", range(len(GALAXY_ZOO_2)))
+def test_each_question_of_a_cumulative_tree_is_asked_of_those_who_met_it(number: int) -> None:
+    rng = np.random.default_rng(number)
+    shares = np.concatenate([rng.dirichlet(np.full(size, 0.3), 20) for size in GALAXY_ZOO_2.sizes], axis=1)
+    shares[:5, 0] = 1  # these are smooth for sure
+    shares[:5, 1:3] = 0
+    targets = GALAXY_ZOO_2.cumulative(shares).astype(np.float32)
+    given = replace(catalog(targets.tolist(), KAGGLE), weights=None)
+    asked = OneQuestion(GALAXY_ZOO_2.questions[number].key)(given)
+    columns, reach = GALAXY_ZOO_2.slices[number], GALAXY_ZOO_2.reach(shares)[:, number]
+    met = asked.ids
+    assert np.isin(np.flatnonzero(reach > 1e-6), met).all()
+    assert asked.labels is not None
+    assert asked.labels.whole is KAGGLE
+    assert asked.targets is not None
+    np.testing.assert_allclose(asked.targets, shares[met][:, columns], atol=1e-3)
+    if GALAXY_ZOO_2.parents[number] is None:
+        assert asked.weights is None
+    else:
+        assert asked.weights is not None
+        np.testing.assert_allclose(
+            asked.weights, reach[met, None].repeat(asked.targets.shape[1], 1), atol=1e-6
+        )

@@ -173,7 +173,7 @@ def test_a_warp_is_that_of_an_affine_grid(channels: int, side: int) -> None:
     floats = images / 255
     grid = F.affine_grid(inverse, list(floats.shape), align_corners=False)
     expected = F.grid_sample(floats, grid, padding_mode="reflection", align_corners=False)
-    found = resampled(images, inverse)
+    found = resampled(floats, inverse)
     # Places far out are rounded to some 1e-5 of a pixel in either way.
     torch.testing.assert_close(found, expected, atol=5e-4, rtol=0)
     assert found.min() >= 0
@@ -188,7 +188,7 @@ def test_a_warp_that_moves_whole_pixels_mixes_none(channels: int) -> None:
     mirror, moved = as_it_is.clone(), as_it_is.clone()
     mirror[0, 0] = -1
     moved[1, 2] = 2 * 5 / 24  # five pixels down; the mirror image lies beyond the edge
-    found = resampled(images, torch.stack([as_it_is, mirror, moved]))
+    found = resampled(floats, torch.stack([as_it_is, mirror, moved]))
     down = torch.cat([floats[2, :, 5:], floats[2, :, 19:].flip(1)], dim=1)
     expected = torch.stack([floats[0], floats[1].flip(2), down])
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

@@ -1,5 +1,8 @@
 """What targets mean travels through plain data and back."""
 
+import re
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -10,7 +13,7 @@ from galaxy.surveys.kaggle import LABELS
 CLASSES = class_labels(("round", "long"), "Which?")
 
 
-@pytest.mark.parametrize("labels", [LABELS, CLASSES])
+@pytest.mark.parametrize("labels", [LABELS, CLASSES, replace(CLASSES, whole=LABELS)])
 def test_labels_survive_yaml(labels: Labels) -> None:
     back = Labels.from_plain(yaml.safe_load(yaml.safe_dump(labels.plain(), sort_keys=False)))
     assert back.columns == labels.columns
@@ -18,6 +21,22 @@ def test_labels_survive_yaml(labels: Labels) -> None:
     assert (back.meaning, back.kind) == (labels.meaning, labels.kind)
     assert back.questions.structure == labels.questions.structure
     assert back.compatible(labels)
+    assert (back.whole is None) == (labels.whole is None)
+    assert labels.whole is None or back.whole.compatible(labels.whole)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (CLASSES, "only the first has q01, q02, .* and only the second has class$"),
+        (
+            Labels(GALAXY_ZOO_2.unrelated, LABELS.columns, "debiased"),
+            "^q02 has the parent answer 2 of q01 in the first",
+        ),
+    ],
+)
+def test_a_difference_is_named(other: Labels, said: str) -> None:
+    assert re.search(said, LABELS.difference(other))
 
 
 def test_what_does_not_compare() -> None:

@@ -85,7 +85,7 @@ def test_evaluate_and_predict_agree_on_other_images(
     for tta in (1, 8):
         assert command("evaluate.py", f"run={run}", *data, f"tta={tta}", f"out={tmp_path}/{tta}") == 0
         evaluated = pd.read_parquet(tmp_path / str(tta) / "predictions.parquet")
-        table = galaxy.load(run).predict(folder, tta=tta)  # type: ignore[arg-type]
+        table = galaxy.load(run).predict(folder, tta=tta)
         assert table["id"].tolist() == evaluated["id"].tolist()
         np.testing.assert_allclose(table.iloc[:, 1:], evaluated.iloc[:, 1:], atol=1e-6)
 
@@ -178,7 +178,7 @@ def test_wrong_parameters_and_empty_folders_are_named(model: TrainedModel, tmp_p
     with pytest.raises(UserError, match=f"No image in {tmp_path}"):
         model.predict(tmp_path)
     with pytest.raises(ValueError, match=r"^tta is 3; "):
-        model.predict(tmp_path, tta=3)  # type: ignore[arg-type]
+        model.predict(tmp_path, tta=3)
     with pytest.raises(ValueError, match=r"^batch_size is 0; "):
         model.features(np.zeros((64, 64), np.uint8), batch_size=0)
 

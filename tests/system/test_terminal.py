@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import subprocess
 import sys
 
 import pytest
@@ -39,3 +40,13 @@ def test_log_records_that_nobody_reads_end_nothing(capsys: pytest.CaptureFixture
     said = capsys.readouterr().err
     assert "BrokenPipeError" not in said
     assert "wrong %d" in said
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no disk that is always full")  # noqa: PTH110
+def test_an_output_whose_disk_is_full_is_said() -> None:
+    program = "from galaxy.system.terminal import standard_streams\nwith standard_streams(): print('x')"
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ran = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (ran.returncode, ran.stderr) == (1, "the output cannot be written, because its disk is full\n")

@@ -21,7 +21,8 @@ class OneQuestion:
 
     The targets are the fractions of the answers, scaled to sum to 1, or one-hot. Galaxies for which nobody
     answered the question are left out, so a question that was asked after a certain answer is trained and
-    tested on the galaxies where somebody gave that answer. With the first question of Galaxy Zoo 2 this is
+    tested on the galaxies where somebody gave that answer. If the survey has no weights, the weight of such a
+    galaxy is the share of the volunteers who were asked. With the first question of Galaxy Zoo 2 this is
     Sirressi's simplified task.
 
     Args:
@@ -54,6 +55,8 @@ class OneQuestion:
             return replace(catalog, labels=labels)
         columns = catalog.labels.questions.slices[number]
         weights = None if catalog.weights is None else catalog.weights[:, columns]
+        if weights is None and catalog.labels.questions.parents[number] is not None:
+            weights = _asked(catalog.targets[:, columns])
         counts = None if catalog.counts is None else catalog.counts[:, columns]
         targets = _scaled(catalog.targets[:, columns])
         best, share = targets.argmax(axis=1), targets.max(axis=1)
@@ -110,11 +113,16 @@ class OneQuestion:
             + ["hard"] * self.hard
             + [f"at least {self.confident:g}"] * (self.confident > 0)
         )
-        return Labels(Questions((replace(question, parent=None),)), columns, meaning, "classes")
+        return Labels(Questions((replace(question, parent=None),)), columns, meaning, "classes", labels)
 
     @property
     def _option(self) -> str:
         return "target=question1" if self.question is None else "target=question"
+
+
+def _asked(answers: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The share of the volunteers who met a question, for each of its cumulative answers (N, K)."""
+    return np.broadcast_to(answers.sum(axis=1, keepdims=True).clip(0, 1), answers.shape).copy()
 
 
 def _scaled(answers: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,18 +16,19 @@ from galaxy.data.loader import channels_last
 from galaxy.data.pixels import OnDisk
 from galaxy.data.splits import sample_rows
 from galaxy.images.augment import as_floats
+from galaxy.images.views import views
 from galaxy.models.baselines import CenterPixel
 from galaxy.reports.evaluation.sample import Array
 from galaxy.reports.evaluation.unusual import Features
 from galaxy.runs.experiment import build_data, load
 from galaxy.runs.folder import RunFolder
-from galaxy.runs.predict import predicting, views
+from galaxy.runs.predict import predicting
 from galaxy.surveys import Catalog
 from galaxy.system.terminal import tracked
 
 # Training galaxies that others are compared with.
 REMEMBERED = 2000
-# The views of `galaxy.runs.predict.views`.
+# The views of `galaxy.images.views`.
 _TURNS = ("turned by 90°", "turned by 180°", "turned by 270°")
 VIEWS = ("as it is", *_TURNS, "mirrored", *(f"mirrored and {turn}" for turn in _TURNS))
 

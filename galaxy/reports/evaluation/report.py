@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,10 +47,10 @@ _FURTHER = 4
 
 def write_report(
     found: Evaluation,
-    file: Path,
+    files: Sequence[Path],
     data: dict[str, Any],
     split: str,
-    tta: Any,
+    tta: int,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
 ) -> None:
     """Writes the report of an evaluation into its folder.
@@ -59,91 +60,84 @@ def write_report(
 
     Args:
         found: The evaluation.
-        file: The checkpoint.
+        files: The checkpoints. What cannot be asked of several models is asked of the first.
         data: The node `data` of the evaluated galaxies.
         split: Their split.
-        tta: The views that were averaged.
+        tta: The number of views that were averaged.
         accelerator: Where to compute.
 
     Raises:
         UserError: The galaxies have no labels, or a file cannot be written.
     """
-    if found.scored is None:
+    predictions, folder = found.counted, found.folder
+    if predictions is None:
         raise UserError(
-            "report=true compares predictions with labels, which these galaxies do not have; their "
-            f"predictions are in {found.folder}"
+            "report=true compares predictions with labels, and none of these galaxies is both labelled and "
+            f"unseen; their predictions are in {folder}"
         )
-    notes: list[str] = []
-    predictions = found.predictions
     catalog = predictions.catalog.take(predictions.rows)
-    probe = Probe(
-        file,
-        catalog,
-        data,
-        torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu"),
-    )
-    validation = found if split == "val" else _validation(found, probe, tta, accelerator, notes)
-    own = None if validation is None else probe.own()
-    sample = Sample.of(predictions, {} if own is None else probe.baselines(own))
-    trust, features = None, None
-    if validation is not None and own is not None:
-        known = probe.known_features(own) if probe.has_features else None
-        features = probe.features() if probe.has_features else None
-        trust = fit_trust(Sample.of(validation.predictions), known)
-        if seen := int(np.isin(sample.names, own.catalog.identifiers[own.rows["train"]]).sum()):
-            notes.append(
-                f"The run was trained on galaxies with the names of {seen:,} of these {len(sample):,}: if "
-                "they are the same, the figures are better than those of unseen galaxies."
-            )
+    gpu = accelerator != "cpu" and torch.cuda.is_available()
+    probe = Probe(files[0], catalog, data, torch.device("cuda" if gpu else "cpu"))
+    notes = list(found.notes)
+    if len(files) > 1:
+        notes.append(
+            f"Of these runs, the first ({probe.file}) shows where it looks, which galaxies are unusual to it "
+            "and how turned images change what it says."
+        )
+    validation = found if split == "val" else _validation(probe, files, tta, folder / "validation", notes)
     if split == "val":
         notes.append(
             "These are the validation galaxies, on which calibration and intervals were fitted and the "
             "checkpoint was chosen: all of this looks better here than it is."
         )
-    report = _gathered(found.title, _facts(file, probe), sample, trust, features, probe, catalog, notes)
-    if trust is not None:
-        trust.write(found.folder / trust_files.FILE)
-        table = pd.concat(
-            [pd.DataFrame({"id": sample.names}), trust.table(sample.predicted, features)], axis=1
-        )
-        with replacing(found.folder / trust_files.TABLE) as temporary:
-            table.to_parquet(temporary, index=False)
-    write_page(found.folder / PAGE, report)
+    sample, trust, features = Sample.of(predictions), None, None
+    if validation is not None and validation.counted is not None:
+        own = probe.own()
+        if own.labels.columns == sample.labels.columns:
+            sample = replace(sample, baselines=probe.baselines(own))
+        known = probe.known_features(own) if probe.has_features else None
+        features = probe.features() if probe.has_features else None
+        trust = fit_trust(Sample.of(validation.counted), known)
+        _write_trust(folder, trust, sample, features)
+    report = _gathered(found.title, _facts(probe), sample, trust, features, probe, catalog, notes)
+    write_page(folder / PAGE, report)
 
 
 def _validation(
-    found: Evaluation,
-    probe: Probe,
-    tta: Any,
-    accelerator: Literal["auto", "cpu", "gpu"],
-    notes: list[str],
+    probe: Probe, files: Sequence[Path], tta: int, folder: Path, notes: list[str]
 ) -> Evaluation | None:
     """Evaluates the validation galaxies of the run in the same way, in a folder of their own."""
-    file = probe.file
-    run = RunFolder.of(file)
+    run = RunFolder.of(probe.file)
+    choice = run.choices()["data"] if run.begun else "own"
+    accelerator: Literal["gpu", "cpu"] = "gpu" if probe.device.type == "cuda" else "cpu"
     try:
-        choice = run.choices()["data"] if run.begun else "own"
-        return evaluate(
-            file, own_data(file, probe.config), choice, "val", tta, found.folder / "validation", accelerator
-        )
+        own = own_data(probe.file, probe.config)
+        return evaluate(files, own, choice, "val", tta, folder, accelerator)
     except UserError as error:
         reason = str(error).splitlines()[0]
         log.warning("the report lacks calibration and intervals: %s", reason)
         notes.append(
             "Baselines, calibration, intervals and unusual galaxies need the data of the run, which cannot "
-            f"be read: {reason}"
+            f"be used: {reason}"
         )
         return None
 
 
-def _facts(file: Path, probe: Probe) -> dict[str, str]:
-    run = RunFolder.of(file)
-    facts = {"checkpoint": str(file)}
+def _write_trust(folder: Path, trust: Trust, sample: Sample, features: Features | None) -> None:
+    trust.write(folder / trust_files.FILE)
+    ids = pd.DataFrame({"id": sample.names})
+    table = pd.concat([ids, trust.table(sample.predicted, features)], axis=1)
+    with replacing(folder / trust_files.TABLE) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def _facts(probe: Probe) -> dict[str, str]:
+    run = RunFolder.of(probe.file)
+    facts = {"checkpoint": str(probe.file)}
     if run.begun:
         choices = run.choices()
-        facts |= {group: choices[group] for group in ("model", "head", "loss", "crop") if group in choices}
-        if not probe.has_features:
-            facts = {name: fact for name, fact in facts.items() if name not in ("head", "loss")}
+        names = ("model", "head", "loss", "crop") if probe.has_features else ("model", "crop")
+        facts |= {group: choices[group] for group in names if group in choices}
     return facts
 
 

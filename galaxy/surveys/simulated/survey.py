@@ -27,16 +27,17 @@ from galaxy.surveys.simulated.population import answer_probabilities, draw_galax
 from galaxy.system.errors import UserError
 from galaxy.system.files import explained, locked
 
-# The version must be raised with every change to the pictures or the votes. Surveys are then written anew,
-# beside the folders of the older version.
-VERSION = 1
+# The version must be raised with every change to the ids, the pictures or the votes. Surveys are then written
+# anew, beside the folders of the older version.
+VERSION = 2
 IMAGES = kaggle.FOLDERS["training"]
 SOLUTIONS = kaggle.TABLE
 VOTES = "votes.csv"
 PROBABILITIES = "probabilities.csv"
 # Ids have six digits, as in the Galaxy Challenge. They number the galaxies, which are independent of each
-# other.
+# other. Those of another seed are other galaxies, so they have other ids.
 FIRST_ID = 100_001
+IDS_OF_A_SEED = 10_000_000
 # The quality of the files of the Galaxy Challenge, according to their quantisation tables.
 JPEG_QUALITY = 75
 # Galaxies that a process makes at a time. Starting a process takes as long as a hundred galaxies.
@@ -189,7 +190,7 @@ def _make_one(images: Path, survey: SimulatedSurvey, index: int) -> _Row:
     population, picture, crowd = np.random.default_rng([survey.seed, index]).spawn(3)
     galaxy = draw_galaxy(population)
     probabilities = answer_probabilities(galaxy)
-    galaxy_id = FIRST_ID + index
+    galaxy_id = FIRST_ID + survey.seed * IDS_OF_A_SEED + index
     path = images / f"{galaxy_id}.jpg"
     bgr = np.ascontiguousarray(render(galaxy, picture)[..., ::-1])
     # OpenCV's own `imwrite` does not say why it failed.
