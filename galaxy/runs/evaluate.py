@@ -107,7 +107,8 @@ def evaluate(
     asked = {"checkpoints": checkpoints, "split": galaxies.split, "tta": tta, "data": choice, **subject(data)}
     write_files(folder, asked, found.predictions)
     errors = {member.name: error for member, error in zip(members, found.members, strict=False)}
-    counted = scored = unaveraged = None
+    counted = None
+    scored = unaveraged = None
     if galaxies.scored.any():
         counted = found.predictions.within(galaxies.scored)
         scored = counted.metrics()

@@ -56,13 +56,14 @@ def reliability(predicted: Array, true: Array) -> Reliability | None:
     if not len(true):
         return None
     bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
-    count = np.bincount(bins, minlength=BINS)
-    filled = count > 0
-    count = count[filled].astype(float)
+    every = np.bincount(bins, minlength=BINS)
+    filled = every > 0
+    count = every[filled].astype(np.float64)
     mean = np.bincount(bins, true, BINS)[filled] / count
     square = np.bincount(bins, true**2, BINS)[filled] / count
     spread = np.sqrt(np.maximum(square - mean**2, 0) / count)
-    return Reliability(np.bincount(bins, predicted, BINS)[filled] / count, mean, spread, count)
+    said = np.bincount(bins, predicted, BINS)[filled] / count
+    return Reliability(said, mean, spread, count)
 
 
 @dataclass(frozen=True)

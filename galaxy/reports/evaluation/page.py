@@ -118,7 +118,7 @@ def _errors(report: Report) -> tuple[list[str], list[ErrorRow]]:
     heads += ["volunteers' scatter"] if overall.scatter is not None else []
     rows = []
     for one in report.errors:
-        numbers = [*one.baselines.values()]
+        numbers: list[float | None] = [*one.baselines.values()]
         numbers += [] if overall.floor is None else [one.floor]
         numbers += [] if overall.scatter is None else [one.scatter]
         cells = [estimate(one.rmse), estimate(one.mae), estimate(one.r2), *map(_number, numbers)]
