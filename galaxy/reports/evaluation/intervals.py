@@ -17,16 +17,17 @@ from galaxy.reports.evaluation.sample import Array, Mask
 LEVEL = 0.9
 # Fewer galaxies tell little about the tails, and more bins follow the prediction more closely.
 _LEAST_IN_BIN, _MOST_BINS = 100, 10
+_LEAST_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """What is added to a prediction to get the ends of its interval, by answer and by bin of the prediction.
+    """The errors that intervals hold, by answer and by bin of the prediction, in units of `spread`.
 
     Attributes:
         edges: (K, B - 1) the inner edges of the bins.
-        lower: (K, B) what is added for the lower end.
-        upper: (K, B) what is added for the upper end.
+        lower: (K, B) the error at the lower end.
+        upper: (K, B) the error at the upper end.
     """
 
     edges: Array
@@ -37,17 +38,24 @@ class Intervals:
         """Returns the lower and the upper ends (N, K) of predictions (N, K), within 0 and 1."""
         low, high = np.empty_like(predicted), np.empty_like(predicted)
         for column, (edges, lower, upper) in enumerate(zip(self.edges, self.lower, self.upper, strict=True)):
-            place = np.searchsorted(edges, predicted[:, column], side="right")
-            low[:, column] = predicted[:, column] + lower[place]
-            high[:, column] = predicted[:, column] + upper[place]
+            values = predicted[:, column]
+            place = np.searchsorted(edges, values, side="right")
+            low[:, column] = values + lower[place] * spread(values)
+            high[:, column] = values + upper[place] * spread(values)
         return np.clip(low, 0, 1), np.clip(high, 0, 1)
+
+
+def spread(predicted: Array) -> Array:
+    """How widely fractions scatter where so much is predicted: as votes do, and a little more."""
+    share = np.clip(predicted, 0, 1)
+    return np.sqrt(share * (1 - share)) + _LEAST_SPREAD
 
 
 def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Intervals:
     """Measures intervals on galaxies that the model was not trained on.
 
-    Each answer has bins of as many galaxies each, by its prediction. In a bin, the interval is the shortest
-    that holds ceil(level (n + 1)) of the n errors. Fractions near 0 and 1 err on one side, and little, so
+    Each answer has bins of as many galaxies each, by its prediction. In a bin, the interval holds
+    ceil(level (n + 1)) of the n errors; see `ends_of`. Fractions near 0 and 1 err on one side, and little, so
     their intervals are narrow and lie on that side.
 
     Args:
@@ -65,24 +73,29 @@ def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Interv
     for column in range(predicted.shape[1]):
         known = np.isfinite(true[:, column])
         values = predicted[known, column]
-        errors = true[known, column] - values
+        errors = (true[known, column] - values) / spread(values)
         place = np.searchsorted(edges[column], values, side="right")
         for index in range(bins):
-            ends = shortest(errors[place == index], level)
+            ends = ends_of(errors[place == index], level)
             if ends is not None:
                 lower[column, index], upper[column, index] = ends
     return Intervals(edges, lower, upper)
 
 
-def shortest(values: Array, level: float) -> tuple[float, float] | None:
-    """The ends of the shortest interval with ceil(level (n + 1)) of n values; None if n is too small."""
+def ends_of(values: Array, level: float) -> tuple[float, float] | None:
+    """The shortest of three intervals that hold ceil(level (n + 1)) of n values; None if n is too small.
+
+    They leave out the smallest values, the largest, or as many of both. The shortest of all intervals would
+    hold less of other values than of these, because it was chosen among many.
+    """
     ordered = np.sort(values)
-    held = math.ceil(level * (len(ordered) + 1) - 1e-9)
-    if not 0 < held <= len(ordered):
+    count = math.ceil(level * (len(ordered) + 1) - 1e-9)
+    left_out = len(ordered) - count
+    if not 0 < count <= len(ordered):
         return None
-    widths = ordered[held - 1 :] - ordered[: len(ordered) - held + 1]
-    start = int(widths.argmin())
-    return float(ordered[start]), float(ordered[start + held - 1])
+    pairs = [(ordered[start], ordered[start + count - 1]) for start in (left_out // 2, 0, left_out)]
+    low, high = min(pairs, key=lambda ends: ends[1] - ends[0])
+    return float(low), float(high)
 
 
 def held(low: Array, high: Array, true: Array) -> Mask:

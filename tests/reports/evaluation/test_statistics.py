@@ -17,7 +17,7 @@ from galaxy.reports.evaluation.calibration import (
 )
 from galaxy.reports.evaluation.confusion import confusions
 from galaxy.reports.evaluation.errors import bootstrap, galaxy_errors, measure_errors, scatter
-from galaxy.reports.evaluation.intervals import fit_intervals, fit_least, held, sets_of, shortest
+from galaxy.reports.evaluation.intervals import ends_of, fit_intervals, fit_least, held, sets_of
 from galaxy.reports.evaluation.properties import brightness_and_size, trend
 from galaxy.reports.evaluation.sample import Array, Sample, agreement, asked, follows_tree, shares
 from galaxy.reports.evaluation.unusual import fit_familiar
@@ -162,10 +162,13 @@ def test_sums_stay_where_labels_do_not_obey_the_tree() -> None:
     np.testing.assert_allclose(out[:, 2], [0.2, 0.7])
 
 
-def test_the_shortest_interval_holds_what_it_says() -> None:
-    assert shortest(np.array([0.0, 1, 2, 3, 10, 11, 12, 13, 50.0]), 0.4) == (0, 3)  # ceil(0.4 x 10) = 4
-    assert shortest(np.arange(8.0), 0.9) is None
-    assert shortest(np.arange(9.0), 0.9) == (0, 8)
+def test_an_interval_leaves_out_the_smallest_values_the_largest_or_both() -> None:
+    values = np.array([3.0, 0, 1, 2, 10, 20, 21, 22, 50])
+    assert ends_of(values, 0.4) == (0, 3)  # ceil(0.4 x 10) = 4
+    assert ends_of(-values, 0.4) == (-3, 0)
+    assert ends_of(np.array([-50.0, -9, -1, 0, 1, 9, 50]), 0.6) == (-9, 9)
+    assert ends_of(np.arange(8.0), 0.9) is None
+    assert ends_of(np.arange(9.0), 0.9) == (0, 8)
 
 
 def test_intervals_hold_as_much_of_other_galaxies_and_are_narrow_near_zero_and_one() -> None:
