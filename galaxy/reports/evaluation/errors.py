@@ -42,7 +42,7 @@ class Errors:
     text: str
     rmse: Estimate
     mae: Estimate
-    r2: Estimate
+    r2: float
     baselines: dict[str, float]
     floor: float | None
     scatter: float | None
@@ -56,24 +56,54 @@ def measure_errors(sample: Sample) -> list[Errors]:
     if len(questions) > 1:
         groups += questions.slices
         names += [(question.key, question.text) for question in questions]
-    values, lows, highs = bootstrap(_sums(sample), lambda sums: _figures(sums, groups))
     variances = None if sample.counts is None else scatter(sample.true, sample.counts, questions)
     found = []
-    for (key, text), columns, value, low, high in zip(names, groups, values, lows, highs, strict=True):
-        rmse, mae, r2 = (Estimate(*map(float, three)) for three in zip(value, low, high, strict=True))
+    for (key, text), columns in zip(names, groups, strict=True):
+        floor = None if sample.expected is None else root_mean_square(sample.expected, sample.true, columns)
+        rmse, mae = _of_columns(sample, columns)
         found.append(
             Errors(
                 key,
                 text,
                 rmse,
                 mae,
-                r2,
+                determination(sample.predicted[:, columns], sample.true[:, columns]),
                 {name: root_mean_square(one, sample.true, columns) for name, one in sample.baselines.items()},
-                None if sample.expected is None else root_mean_square(sample.expected, sample.true, columns),
+                floor,
                 None if variances is None else _root_of_mean(variances[:, columns]),
             )
         )
     return found
+
+
+def _of_columns(sample: Sample, columns: slice) -> list[Estimate]:
+    """Returns the RMSE and the MAE of some columns."""
+    known = sample.known[:, columns]
+    difference = np.where(known, sample.predicted[:, columns] - np.nan_to_num(sample.true[:, columns]), 0)
+    each = [part.sum(axis=1) for part in (np.square(difference), np.abs(difference), known)]
+    if not known.any():
+        return [Estimate(np.nan, np.nan, np.nan)] * 2
+
+    def figures(sums: Array) -> Array:
+        return np.array([np.sqrt(sums[0] / sums[2]), sums[1] / sums[2]]) if sums[2] else np.full(2, np.nan)
+
+    value, low, high = bootstrap(np.stack(each, axis=1).astype(np.float64), figures)
+    return [Estimate(*map(float, ends)) for ends in zip(value, low, high, strict=True)]
+
+
+def determination(predicted: Array, true: Array) -> float:
+    """R2, the mean over the columns (N, K) whose known targets vary; NaN if none does.
+
+    It is the definition of `galaxy.learning.metrics.FractionMetrics`.
+    """
+    found = []
+    for column in range(true.shape[1]):
+        known = np.isfinite(true[:, column])
+        target = true[known, column]
+        around = np.square(target - target.mean()).sum() if known.any() else 0.0
+        if around > 1e-12 * np.square(target).sum():
+            found.append(1 - np.square(predicted[known, column] - target).sum() / around)
+    return float(np.mean(found)) if found else float("nan")
 
 
 def root_mean_square(predicted: Array, true: Array, columns: slice = slice(None)) -> float:
@@ -131,36 +161,8 @@ def bootstrap(
         times = np.bincount(rng.integers(0, len(parts), len(parts)), minlength=len(parts))
         drawn.append(function(times @ parts))
     outside = (1 - LEVEL) / 2
-    low, high = np.quantile(np.stack(drawn), [outside, 1 - outside], axis=0)
+    low, high = np.nanquantile(np.stack(drawn), [outside, 1 - outside], axis=0)
     return value, low, high
-
-
-def _sums(sample: Sample) -> Array:
-    """What each galaxy adds to the five sums of each column, (N, 5 K)."""
-    known = sample.known
-    true = np.where(known, sample.true, 0)
-    difference = np.where(known, sample.predicted - true, 0)
-    return np.concatenate([difference**2, np.abs(difference), true, true**2, known], axis=1)
-
-
-def _figures(sums: Array, groups: list[slice]) -> Array:
-    """RMSE, MAE and R2 of each group of columns, (groups, 3), from the sums (5 K,)."""
-    squares, absolutes, first, second, count = np.split(sums, 5)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        spread = second - first**2 / count
-        r2 = np.where(spread > 1e-12 * second, 1 - squares / spread, np.nan)
-        return np.array(
-            [
-                [
-                    np.sqrt(squares[columns].sum() / count[columns].sum()),
-                    absolutes[columns].sum() / count[columns].sum(),
-                    r2[columns][np.isfinite(r2[columns])].mean()
-                    if np.isfinite(r2[columns]).any()
-                    else np.nan,
-                ]
-                for columns in groups
-            ]
-        )
 
 
 def _root_of_mean(squares: Array) -> float:

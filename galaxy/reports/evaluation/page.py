@@ -121,7 +121,7 @@ def _errors(report: Report) -> tuple[list[str], list[ErrorRow]]:
         numbers: list[float | None] = [*one.baselines.values()]
         numbers += [] if overall.floor is None else [one.floor]
         numbers += [] if overall.scatter is None else [one.scatter]
-        cells = [estimate(one.rmse), estimate(one.mae), estimate(one.r2), *map(_number, numbers)]
+        cells = [estimate(one.rmse), estimate(one.mae), *map(_number, [one.r2, *numbers])]
         rows.append(ErrorRow(one.text, tuple(cells)))
     return heads, rows
 
