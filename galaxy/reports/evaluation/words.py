@@ -111,7 +111,7 @@ def _of_the_tree(report: Report) -> Iterator[str]:
     away = disobedience(report.sample.labels, report.sample.predicted)
     if away.worst < 1e-3 and away.outside == 0:
         if len(report.errors) > 1:
-            yield "All predictions obey the tree: the answers of each question sum to their parent's fraction."
+            yield "All predictions obey the tree: the answers of a question sum to their parent's fraction."
     else:
         yield (
             "The predictions do not obey the tree: sums of answers miss their parent's fraction by "
