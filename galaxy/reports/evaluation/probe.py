@@ -20,6 +20,7 @@ from galaxy.images.views import views
 from galaxy.models.baselines import CenterPixel
 from galaxy.reports.evaluation.sample import Array
 from galaxy.reports.evaluation.unusual import Features
+from galaxy.runs.ensembles import UNSPLIT
 from galaxy.runs.experiment import build_data, load
 from galaxy.runs.folder import RunFolder
 from galaxy.runs.predict import predicting
@@ -34,17 +35,6 @@ VIEWS = ("as it is", *_TURNS, "mirrored", *(f"mirrored and {turn}" for turn in _
 
 # Images that are read and encoded at once.
 _BATCH = 64
-# All galaxies of a catalog are taken as they are.
-_UNSPLIT: dict[str, Any] = {
-    "limit": None,
-    "val_fraction": 0.0,
-    "test_fraction": 0.0,
-    "split_seed": 0,
-    "stratify": False,
-    "split_file": None,
-    "folds": None,
-    "fold": None,
-}
 
 
 def own_data(file: Path, config: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +73,7 @@ class Probe:
         self.has_features = trained.task is not None
         self.device = device
         self.file = file
-        images = build_data({**self.config, "data": {**data, **_UNSPLIT}})
+        images = build_data({**self.config, "data": {**data, **UNSPLIT}})
         images.reader, images.device = replace(catalog, splits=None), device
         images.target = lambda unchanged: unchanged  # the targets of these galaxies are the answers already
         images.setup()
