@@ -35,6 +35,7 @@ def evaluate_from_settings(
     tta: int = 1,
     out: str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    report: bool = False,
 ) -> None:
     """Evaluates as `conf/evaluate.yaml` says, and prints what was found.
 
@@ -49,6 +50,7 @@ def evaluate_from_settings(
         tta: The number of views whose predictions are averaged.
         out: The folder of the results, or the file of a table of predictions.
         accelerator: Where to compute.
+        report: Whether to write a page about the evaluation.
     """
     try:
         check_views(tta)
@@ -69,7 +71,12 @@ def evaluate_from_settings(
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
 
-    print_evaluation(evaluate_once(files, data, choice, split, tta, folder, accelerator))
+    found = evaluate_once(files, data, choice, split, tta, folder, accelerator)
+    if report:
+        from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
+
+        write_report(found, files, data, split, tta, accelerator)
+    print_evaluation(found)
 
 
 def _checkpoints_of(run: str | list[str] | None, checkpoint: str | None) -> list[Path]:

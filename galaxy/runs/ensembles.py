@@ -27,8 +27,8 @@ from galaxy.system.errors import UserError
 log = logging.getLogger(__name__)
 
 # All galaxies are one split, because who predicts has chosen them before.
-_UNSPLIT = {"limit": None, "val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0, "stratify": False}
-_UNSPLIT |= {"split_file": None, "folds": None, "fold": None}
+UNSPLIT = {"limit": None, "val_fraction": 0.0, "test_fraction": 0.0, "split_seed": 0, "stratify": False}
+UNSPLIT |= {"split_file": None, "folds": None, "fold": None}
 _AS_LABELLED = {"_target_": "galaxy.data.targets.as_labelled.AsLabelled"}
 
 
@@ -179,7 +179,7 @@ class Ensemble:
             crops.setdefault(member.crop, []).append(number)
         for numbers in crops.values():
             config = self.members[numbers[0]].config
-            images = build_data({**config, "data": {**data, **_UNSPLIT}, "target": _AS_LABELLED})
+            images = build_data({**config, "data": {**data, **UNSPLIT}, "target": _AS_LABELLED})
             images.reader, images.device = galaxies.catalog, device
             images.setup()
             for number in numbers:

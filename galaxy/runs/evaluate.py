@@ -38,6 +38,7 @@ class Evaluation:
         title: The data, the split and the number of galaxies, in words.
         notes: What there is to know about the choice of the galaxies, in sentences.
         predictions: The predictions.
+        counted: Those that are scored; None where there are none.
         scored: The metrics of the predictions; None where there are no labels, or no galaxy is unseen.
         unaveraged: The metrics of one view where several were averaged; else None.
         members: The RMSE of each of several runs by its name.
@@ -49,6 +50,7 @@ class Evaluation:
     title: str
     notes: tuple[str, ...]
     predictions: Predictions
+    counted: Predictions | None
     scored: FractionMetrics | None
     unaveraged: FractionMetrics | None
     members: dict[str, float]
@@ -107,13 +109,14 @@ def evaluate(
     if catalogue is not None:
         found.predictions.write(catalogue, _facts(asked, ensemble.labels))
     errors = {member.name: error for member, error in zip(members, found.members, strict=False)}
-    scored, unaveraged = _score(found, galaxies, folder, {"root": str(data["root"])}, errors)
+    counted, scored, unaveraged = _score(found, galaxies, folder, {"root": str(data["root"])}, errors)
     title = f"data: {choice}, split={galaxies.split}, tta={tta}: {len(found.predictions.rows):,} galaxies"
     return Evaluation(
         folder,
         f"{len(files)} runs, {title}" if len(files) > 1 else title,
         galaxies.notes(len(files)),
         found.predictions,
+        counted,
         scored,
         unaveraged,
         errors,
@@ -124,10 +127,14 @@ def evaluate(
 
 def _score(
     found: Together, galaxies: Galaxies, folder: Path, facts: dict[str, Any], errors: dict[str, float]
-) -> tuple[FractionMetrics | None, FractionMetrics | None]:
-    """Scores the galaxies that count, and writes the figures. Returns also those of one of several views."""
+) -> tuple[Predictions | None, FractionMetrics | None, FractionMetrics | None]:
+    """Scores the galaxies that count, and writes the figures.
+
+    Returns:
+        The predictions of these galaxies, their metrics, and those of one of several views.
+    """
     if not galaxies.scored.any():
-        return None, None
+        return None, None, None
     counted = found.predictions.within(galaxies.scored)
     scored, unaveraged = counted.metrics(), None
     if errors:
@@ -136,7 +143,7 @@ def _score(
         unaveraged = found.one_view.within(galaxies.scored).metrics()
         facts = {**facts, "metrics_without_tta": values(unaveraged)}
     write_metrics(folder, facts, counted, scored)
-    return scored, unaveraged
+    return counted, scored, unaveraged
 
 
 def _with_all_columns(data: Config) -> Config:

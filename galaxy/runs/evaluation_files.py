@@ -28,6 +28,10 @@ OUTPUTS = (
     "confusion.png",
     "skipped.txt",
     "submission.csv",
+    # `galaxy.reports.evaluation` writes these.
+    "report.html",
+    "trust.npz",
+    "trust.parquet",
 )
 
 

