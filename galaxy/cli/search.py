@@ -111,7 +111,7 @@ def conclude(folder: Path, planned: int, resume: str) -> int:
     assert report is not None  # The search has made it.
     print("", *report.sentences, sep="\n")
     if (best := report.best) is not None and best.folder is not None:
-        print(f"Its command:\n  {shlex.join(_command(RunFolder(folder / best.folder)))}")
+        print(f"Command of the best trial:\n  {shlex.join(_command(RunFolder(folder / best.folder)))}")
     else:
         print("train.log in a trial's folder says more")
     total = max(planned, len(report.trials))

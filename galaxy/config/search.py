@@ -171,8 +171,8 @@ def check_can_run(config: DictConfig, settings: SearchSettings) -> None:
     if str(config.hydra.launcher._target_) != _LAUNCHER:
         launcher = config.hydra.runtime.choices["hydra/launcher"]
         text = (
-            f"is {launcher}, but each process of a search runs one trial at a time: leave it out, and start the "
-            "command several times with the same hydra.sweep.dir, on a cluster as the tasks of a job array"
+            f"is {launcher}, but each process of a search runs one trial at a time: leave it out, and start "
+            "the command several times with the same hydra.sweep.dir, on a cluster as tasks of a job array"
         )
         raise ConfigError([Problem("hydra/launcher", text)])
     for package in ("optuna", "cmaes") if settings.sampler == "cmaes" else ("optuna",):

@@ -16,7 +16,6 @@ from galaxy.config.objective import Direction
 from galaxy.config.search import STUDY_FILE
 from galaxy.system.errors import UserError
 
-
 # Shares of importance from fewer trials are little more than chance.
 FEW = 20
 
@@ -55,12 +54,16 @@ class Searched:
     Attributes:
         key: Its key.
         choices: Its values, if they are no numbers of an interval.
+        low: The smallest number that may be drawn.
+        high: The largest number.
         log: Whether its logarithms were drawn evenly.
         whole: Whether its numbers are whole.
     """
 
     key: str
     choices: tuple[str, ...] = ()
+    low: float = 0
+    high: float = 0
     log: bool = False
     whole: bool = False
 
@@ -98,15 +101,18 @@ class SearchReport:
         """What the search has found so far, in words."""
         count = "1 trial" if len(self.trials) == 1 else f"{len(self.trials)} trials"
         states = ", ".join(f"{number} {state}" for state, number in self.states.items())
-        found = [f"{count}: {states}" if states else count]
+        found = [self._best_trial, f"{count}: {states}" if states else count]
         if self.importance:
             shares = ", ".join(f"{key} {share:.0%}" for key, share in self.importance.items())
             few = ", which is few for such shares" if self.counted < FEW else ""
             found.append(f"Importance of the settings, from {self.counted} trials{few}: {shares}")
+        return tuple(found)
+
+    @property
+    def _best_trial(self) -> str:
         if (best := self.best) is None or best.folder is None:
-            return (*found, "No trial is done")
-        where = f"in {self.folder / best.folder}"
-        return (*found, f"Best trial: {best.number}, {self.metric} {best.value:.5f}, {where}")
+            return "No trial is done"
+        return f"Best trial: {best.number}, {self.metric} {best.value:.5f}, in {self.folder / best.folder}"
 
     @property
     def best(self) -> SearchTrial | None:
@@ -134,17 +140,24 @@ class Search:
         """What the search has found so far, or why it cannot be read."""
         return (self.problem,) if self.report is None else self.report.sentences
 
+    @property
+    def best(self) -> SearchTrial | None:
+        """The best trial that is done; None without one."""
+        return None if self.report is None else self.report.best
+
 
 def find_searches(folders: Sequence[Path]) -> list[Search]:
     """Reads every search at or below some folders, each once, though one folder may lie in another."""
     files = {file.resolve(): file for folder in folders for file in sorted(folder.rglob(STUDY_FILE))}
-    found = []
-    for file in files.values():
-        try:
-            found.append(Search(file.parent, read_search(file.parent)))
-        except UserError as error:
-            found.append(Search(file.parent, None, str(error)))
-    return found
+    return [search_in(file.parent) for file in files.values()]
+
+
+def search_in(folder: Path) -> Search:
+    """Reads the search in a folder, or says why it cannot be read."""
+    try:
+        return Search(folder, read_search(folder))
+    except UserError as error:
+        return Search(folder, None, str(error))
 
 
 def read_search(folder: Path) -> SearchReport | None:
@@ -185,7 +198,8 @@ def _searched(key: str, drawn: Any) -> Searched:
 
     if isinstance(drawn, optuna.distributions.CategoricalDistribution):
         return Searched(key, tuple(map(str, drawn.choices)))
-    return Searched(key, (), drawn.log, isinstance(drawn, optuna.distributions.IntDistribution))
+    whole = isinstance(drawn, optuna.distributions.IntDistribution)
+    return Searched(key, (), drawn.low, drawn.high, drawn.log, whole)
 
 
 def _importance(study: Any) -> dict[str, float]:

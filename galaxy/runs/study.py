@@ -62,7 +62,7 @@ class Trial:
 
 
 class Study:
-    """The study in the folder of a sweep, for a process that works on it: a new one, or what was begun before.
+    """The study in the folder of a sweep, for a process that works on it. A study that was begun goes on.
 
     Args:
         folder: The folder. It exists.
@@ -178,6 +178,8 @@ class Study:
                 self.study.sampler = build_sampler(self.settings, number)
                 if (begun := self._begun(self._trial(number))) is not None:
                     return begun
+            else:
+                self._lock_of(number).unlink(missing_ok=True)
         return None
 
     def _drawn(self, stack: ExitStack) -> FrozenTrial | None:
