@@ -52,6 +52,18 @@ def run(study: Study, count: int | None = None) -> list[Trial]:
     return found
 
 
+def search(study: Study) -> None:
+    """Runs trials of four epochs, some of which are pruned; each fifth one fails."""
+    for trial in study.trials():
+        should_prune, level = study.should_prune(trial.number), value_of(trial)
+        if trial.number % 5 == 4:
+            study.tell(trial.number, Result(status="failed", error="it cannot"), f"{trial.number}-x")
+        elif any(should_prune(epoch, level + 1 / epoch) for epoch in range(1, 5)):
+            study.tell(trial.number, Result(status="pruned"), f"{trial.number}-x")
+        else:
+            study.tell(trial.number, done(level + 1 / 4), f"{trial.number}-x")
+
+
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "cmaes"])
 def test_every_sampler_draws_within_the_space(sampler: str, tmp_path: Path) -> None:
     if sampler == "cmaes":

@@ -57,6 +57,8 @@ def section_of(search: Search) -> SearchSection:
         return SearchSection(str(search.folder), search.sentences)
     values = [trial.value for trial in report.trials if trial.value is not None]
     shown = _shown(values, report.mode)
+    # The most important setting comes first.
+    order = sorted(report.searched, key=lambda one: -report.importance.get(one.key, 0.0))
     y = charts.axis(report.metric, shown, charts.HEIGHT - charts.BOTTOM, charts.TOP)
     return SearchSection(
         str(search.folder),
@@ -67,7 +69,7 @@ def section_of(search: Search) -> SearchSection:
         report.counted < FEW,
         _history(report, y) if values else None,
         _curves(report),
-        tuple(_against(searched, report, y) for searched in report.searched) if values else (),
+        tuple(_against(searched, report, y) for searched in order) if values else (),
         bool(values) and shown != values,
         frozenset(_style(trial, report) for trial in report.trials),
     )
