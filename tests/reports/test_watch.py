@@ -60,7 +60,7 @@ def test_a_search_is_followed_although_trials_have_no_folder(tmp_path: Path) -> 
     watch = Watch([tmp_path])
     assert watch.look() == [f"{run.path}: running"]
     assert watch.missing == 1
-    write_predicted(run.path, ["loss=mse"], 0, 0.1)
+    run.write_result(done(0.1))
     study.tell(number, done(0.1), "0-x")
     assert watch.look()[1:] == [f"Best trial: 0, val/rmse 0.10000, in {run.path}"]
     assert not watch.over
