@@ -14,13 +14,13 @@ import yaml
 from galaxy.cli.notation import value_of, with_text
 from galaxy.config.check import leaves
 from galaxy.config.overrides import config_dir_of, is_replaced, is_within, key_of, quoted
+from galaxy.config.plan import SWEEP_FILE
 from galaxy.config.recorded import Recorded
 from galaxy.config.trust import check_trusted
 from galaxy.runs.finding import find_checkpoint, find_run, find_runs_of, find_unfinished
-from galaxy.runs.folder import PREDICTING, RESUMABLE_SETTINGS, SWEEP_FILE, RunFolder
+from galaxy.runs.folder import PREDICTING, RESUMABLE_SETTINGS, RunFolder
 from galaxy.system.errors import UserError
 
-# Hydra leaves this file in the folder of a sweep.
 # These recorded overrides are left out: the new command line sets them again, and trust is never recorded.
 _LEFT_OUT = re.compile(
     r"[+~]*(resume|trust|hydra\.mode|hydra\.sweep\.dir|hydra\.job\.config\.override_dirname\.exclude_keys)(=|$)"

@@ -46,9 +46,16 @@ def main(arguments: list[str] | None = None) -> int:
 def _compare(options: argparse.Namespace) -> int:
     # pandas takes longer to import than `--help` may.
     from galaxy.reports.compare import compare_runs  # noqa: PLC0415
-    from galaxy.reports.comparison_text import as_json, markdown, print_errors, print_groups  # noqa: PLC0415
+    from galaxy.reports.comparison_text import (  # noqa: PLC0415
+        as_json,
+        markdown,
+        print_errors,
+        print_groups,
+        print_searches,
+    )
     from galaxy.reports.records import read_record  # noqa: PLC0415
     from galaxy.reports.run_table import run_table, write_run_table  # noqa: PLC0415
+    from galaxy.reports.search import find_searches  # noqa: PLC0415
     from galaxy.runs.folder import RunFolder, find_runs  # noqa: PLC0415
     from galaxy.system.files import write_json, write_text  # noqa: PLC0415
 
@@ -61,12 +68,14 @@ def _compare(options: argparse.Namespace) -> int:
         except UserError as error:  # the other folders are compared all the same
             print(error, file=sys.stderr)
             status = 1
-    if not runs:
+    searches = find_searches(options.folders)
+    if not runs and not searches:
         return status
     records = [read_record(run) for run in runs.values()]
     shown = records if options.all else [record for record in records if record.trained]
     groups = compare_runs(shown, options.by)
     print_groups(groups, options.test)
+    print_searches(searches)
     print_errors(shown)
     if hidden := len(records) - len(shown):
         few = "1 run ended before it trained; --all shows it"
@@ -74,13 +83,13 @@ def _compare(options: argparse.Namespace) -> int:
     if options.html:
         from galaxy.reports.page.page import write_page  # noqa: PLC0415  it imports matplotlib
 
-        write_page(options.html.expanduser(), groups, shown, options.test)
+        write_page(options.html.expanduser(), groups, searches, shown, options.test)
     if options.csv:
         write_run_table(run_table(records), options.csv.expanduser())
     if options.markdown:
-        write_text(options.markdown.expanduser(), markdown(groups, options.test))
+        write_text(options.markdown.expanduser(), markdown(groups, searches, options.test))
     if options.json:
-        write_json(options.json.expanduser(), as_json(groups))
+        write_json(options.json.expanduser(), as_json(groups, searches))
     return status
 
 

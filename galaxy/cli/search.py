@@ -5,14 +5,13 @@ from __future__ import annotations
 import copy
 import logging
 import shlex
-from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
@@ -22,18 +21,19 @@ from galaxy.config.composition import Composer
 from galaxy.config.jobs import check_jobs
 from galaxy.config.objective import settle
 from galaxy.config.overrides import config_dir_of, key_of
+from galaxy.config.plan import SWEEP_FILE
 from galaxy.config.problems import ConfigError
-from galaxy.config.search import is_search, read_space, search_settings
+from galaxy.config.search import read_space, search_settings
 from galaxy.config.trust import trust_arguments
-from galaxy.runs.folder import SWEEP_FILE, FolderInUseError, RunFolder, write_planned
+from galaxy.runs.folder import FolderInUseError, RunFolder, write_planned
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError
 from galaxy.system.files import write_text
 
 log = logging.getLogger(__name__)
 
-# Shares of importance from fewer trials are little more than chance.
-FEW = 20
+# What decides whether to end the trial that is running. Hydra's launcher runs it in this process.
+_JUDGE: ContextVar[Callable[[int, float], bool] | None] = ContextVar("judge", default=None)
 
 
 def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: Sequence[str]) -> None:
@@ -52,10 +52,11 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
 
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
-    settings, space = search_settings(config), read_space(loader, config, arguments)
-    study = Study(folder, settings)
+    settings = search_settings(config)
+    space = read_space(loader, settings, arguments)
+    epochs = _epochs(config, {dimension.key for dimension in space.dimensions})
     try:
-        study.begin(space, *_objective(config), _epochs(config, {d.key for d in space.dimensions}))
+        study = Study(folder, settings, space, *_objective(config), epochs)
     except UserError:
         Sweep.folder = None  # What another sweep has left there is no result of this one.
         raise
@@ -63,7 +64,7 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
     write_planned(folder, settings.n_trials)
     composer = Composer(loader.get_search_path(), config.hydra.job.config_name, arguments)
     # Closing frees the lock of a trial at once, whatever ends the program.
-    with closing(study.trials(space)) as trials:
+    with closing(study.trials()) as trials:
         for trial in trials:
             overrides = [*space.fixed, *trial.overrides]
             try:
@@ -74,7 +75,11 @@ def search(config: DictConfig, loader: ConfigLoader, launcher: Launcher, argumen
                 log.warning("trial %d cannot run: %s", trial.number, text)
                 study.tell(trial.number, Result(status="failed", error=text))
                 continue
-            (job,) = launcher.launch([overrides], initial_job_idx=trial.number)
+            judge = _JUDGE.set(study.should_prune(trial.number))
+            try:
+                (job,) = launcher.launch([overrides], initial_job_idx=trial.number)
+            finally:
+                _JUDGE.reset(judge)
             study.tell(trial.number, *_outcome(job))
 
 
@@ -83,13 +88,7 @@ def pruning_of_job() -> Callable[[int, float], bool] | None:
 
     It is called with the number of epochs trained and the objective.
     """
-    config: Any = HydraConfig.instance().cfg
-    if not is_search(config):
-        return None
-    from galaxy.runs.study import Study  # noqa: PLC0415  Optuna is an extra
-
-    hydra = config.hydra
-    return Study(Path(hydra.sweep.dir), search_settings(config)).should_prune(hydra.job.num)
+    return _JUDGE.get()
 
 
 def conclude(folder: Path, planned: int, resume: str) -> int:
@@ -110,18 +109,11 @@ def conclude(folder: Path, planned: int, resume: str) -> int:
 
     report = read_search(folder)
     assert report is not None  # The search has made it.
-    states = Counter("repeated" if t.same_as is not None else t.status for t in report.trials)
-    print(f"\n{len(report.trials)} trials: {', '.join(f'{n} {state}' for state, n in states.items())}")
-    if report.importance:
-        shares = ", ".join(f"{key} {share:.0%}" for key, share in report.importance.items())
-        few = ", which is few for such shares" if report.counted < FEW else ""
-        print(f"Importance of the settings, from {report.counted} trials{few}: {shares}")
+    print("", *report.sentences, sep="\n")
     if (best := report.best) is not None and best.folder is not None:
-        run = RunFolder(folder / best.folder)
-        print(f"Best trial: {best.number}, {report.metric} {best.value:.5f}, in {run.path}\nIts command:")
-        print(f"  {shlex.join(_command(run))}")
+        print(f"Command of the best trial:\n  {shlex.join(_command(RunFolder(folder / best.folder)))}")
     else:
-        print("No trial is done; train.log in a trial's folder says more")
+        print("train.log in a trial's folder says more")
     total = max(planned, len(report.trials))
     missing = total - sum(trial.status != "running" for trial in report.trials)
     if missing:

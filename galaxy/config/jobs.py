@@ -22,6 +22,7 @@ from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.default_element import GroupDefault
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
@@ -31,10 +32,10 @@ from galaxy.config.check import READ_BY_PROGRAM, check, plain
 from galaxy.config.composition import NO_MAPPING, Composer
 from galaxy.config.origins import origin_of
 from galaxy.config.overrides import key_of
-from galaxy.config.plan import Job, Plan, distinct
+from galaxy.config.plan import SWEEP_FILE, Job, Plan, distinct
 from galaxy.config.problems import ConfigError, Problem, display
 from galaxy.config.recorded import Recorded, check_recorded
-from galaxy.config.search import is_search, read_space, search_settings
+from galaxy.config.search import STUDY_FILE, Space, check_can_run, is_search, read_space, search_settings
 from galaxy.config.signatures import Parameter, Signature, signature_of
 from galaxy.system.errors import UserError, pasteable
 
@@ -79,19 +80,25 @@ def check_command_line(
     config, _ = composer.compose(fixed)
     mode = config.hydra.mode if config is not None else None
     single = mode == RunMode.RUN or (mode is None and not options.multirun)
+    space = None
+    if config is not None and not single and is_search(config):
+        space = read_space(composer.loader, search_settings(config), options.overrides)
+        jobs = space.probes()
+    else:
+        jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
     if recorded is not None:
         own = None if options.config_dir == recorded.config_dir else options.config_dir
         typed = Composer(_search_path(place, own), name, options.overrides)
-        jobs = [options.overrides] if single else _sample(composer, config, options.overrides)
         check_recorded(composer, typed, jobs, options.overrides, recorded)
     if options.help or options.cfg or options.info:
         if problems := composer.compose(options.overrides)[1]:
             raise ConfigError(problems)
         return None
     _check_folders(options.overrides, single)
-    if config is not None and not single and is_search(config):
-        return _search(composer, config, options.overrides, refuse)
-    jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)
+    if config is not None and not single:
+        _check_content(config, space is not None)
+    if config is not None and space is not None:
+        return _search(composer, config, space, refuse)
     planned = single or config is None or str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
     checked = check_jobs(composer, jobs, refuse) if planned else []
     if single:
@@ -121,6 +128,25 @@ def _check_folders(overrides: Sequence[str], is_run: bool) -> None:
             raise ConfigError([Problem(key, text, source=argument)])
 
 
+def _check_content(config: DictConfig, is_search: bool) -> None:
+    """Refuses a sweep in the folder of a search, and the other way round: their runs would be mixed."""
+    setup_globals()  # Hydra registers its resolvers, such as `${now:}`, when it starts.
+    HydraConfig.instance().set_config(config)
+    try:
+        folder = Path(config.hydra.sweep.dir)
+    except OmegaConfBaseException as error:
+        text = f"names no folder: {str(error).splitlines()[0]}"
+        raise ConfigError([Problem("hydra.sweep.dir", text)]) from None
+    holds_search = (folder / STUDY_FILE).exists()
+    if holds_search and not is_search:
+        text = "holds a search, and this is none: give another folder"
+    elif is_search and not holds_search and (folder / SWEEP_FILE).exists():
+        text = "holds a sweep that is no search: give another folder"
+    else:
+        return
+    raise ConfigError([Problem("hydra.sweep.dir", f"is {folder}, which {text}")])
+
+
 def _search_path(place: tuple[Any, ...], config_dir: str | None) -> ConfigSearchPath:
     """Where Hydra looks for files, with the folder that `--config-dir` names."""
     search_path = create_automatic_config_search_path(*place)
@@ -133,27 +159,16 @@ def _search_path(place: tuple[Any, ...], config_dir: str | None) -> ConfigSearch
 
 
 def _search(
-    composer: Composer,
-    config: DictConfig,
-    arguments: Sequence[str],
-    refuse: Callable[[dict[str, Any]], None] | None,
+    composer: Composer, config: DictConfig, space: Space, refuse: Callable[[dict[str, Any]], None] | None
 ) -> Plan:
-    """Checks the settings and the space of a search: each choice, and both ends of each interval."""
-    settings = search_settings(config)
-    space = read_space(composer.loader, config, arguments)
-    probes = space.probes()
+    """Checks a search: its settings, each choice, and both ends of each interval."""
+    settings, jobs = search_settings(config), space.probes()
+    check_can_run(config, settings)
     try:
-        check_jobs(composer, probes, refuse)
+        check_jobs(composer, jobs, refuse)
     except ConfigError as error:
         raise ConfigError(space.as_written(error.problems)) from None
-    return Plan(probes, complete=False, count=settings.n_trials)
-
-
-def _sample(composer: Composer, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:
-    """Lists the jobs of a sweep, or jobs that have all options of a search."""
-    if config is not None and is_search(config):
-        return read_space(composer.loader, config, arguments).probes()
-    return _jobs(composer.loader, config, arguments)
+    return Plan(jobs, complete=False, count=settings.n_trials)
 
 
 def _jobs(loader: ConfigLoader, config: DictConfig | None, arguments: Sequence[str]) -> list[list[str]]:

@@ -15,6 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from galaxy.config.check import leaves
 from galaxy.config.overrides import is_within, key_of
 
+# Hydra's record of the command, in the folder of a sweep.
+SWEEP_FILE = "multirun.yaml"
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -26,6 +26,8 @@ from galaxy.config.signatures import signature_of
 
 # Hydra makes sweepers only from modules of the package `hydra_plugins`.
 SWEEPER = "hydra_plugins.galaxy_search.Search"
+# Hydra's own launcher runs jobs in this process, one after the other.
+_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 # The file of the study, in the folder of the sweep.
 STUDY_FILE = "study.journal"
 # Trials that differ in these could not be compared, or would not be jobs of one sweep.
@@ -142,7 +144,7 @@ def search_settings(config: DictConfig) -> SearchSettings:
     """Reads and checks the settings of a search.
 
     Raises:
-        ConfigError: A setting is wrong, or a package is missing.
+        ConfigError: A setting is wrong.
     """
     target = f"{SearchSettings.__module__}.{SearchSettings.__name__}"
     signature = signature_of(target)
@@ -151,29 +153,46 @@ def search_settings(config: DictConfig) -> SearchSettings:
         raise ConfigError(problems)
     node = {str(key): value for key, value in config.hydra.sweeper.items() if key != "_target_"}
     try:
-        settings = SearchSettings(**node)
+        return SearchSettings(**node)
     except ValueError as error:
         name, _, text = str(error).partition(" ")
         raise ConfigError([Problem(f"hydra.sweeper.{name}", text)]) from None
+
+
+def check_can_run(config: DictConfig, settings: SearchSettings) -> None:
+    """Refuses a search that lacks a package, or that has a launcher.
+
+    Hydra's launchers run many jobs at a time. A search has one trial after the other, so that each draw
+    knows all that the trials before have found.
+
+    Raises:
+        ConfigError: A package is missing, or a launcher was chosen.
+    """
+    if str(config.hydra.launcher._target_) != _LAUNCHER:
+        launcher = config.hydra.runtime.choices["hydra/launcher"]
+        text = (
+            f"is {launcher}, but each process of a search runs one trial at a time: leave it out, and start "
+            "the command several times with the same hydra.sweep.dir, on a cluster as tasks of a job array"
+        )
+        raise ConfigError([Problem("hydra/launcher", text)])
     for package in ("optuna", "cmaes") if settings.sampler == "cmaes" else ("optuna",):
         if find_spec(package) is None:
             text = f"needs the package {package}: pip install {_PACKAGES[package]}"
             raise ConfigError([Problem("hydra.sweeper.sampler", f"is {settings.sampler}, which {text}")])
-    return settings
 
 
-def read_space(loader: ConfigLoader, config: DictConfig, arguments: Sequence[str]) -> Space:
+def read_space(loader: ConfigLoader, settings: SearchSettings, arguments: Sequence[str]) -> Space:
     """Reads the search space from `hydra.sweeper.params` and the arguments, which go before.
 
     Args:
         loader: Hydra's loader.
-        config: The configuration of the sweep.
+        settings: The settings of the search.
         arguments: The overrides on the command line.
 
     Raises:
         ConfigError: The space cannot be searched.
     """
-    params = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    params = [f"{key}={value}" for key, value in (settings.params or {}).items()]
     written: dict[str, tuple[str, Dimension | None]] = {}
     problems: list[Problem] = []
     for argument in [*params, *arguments]:

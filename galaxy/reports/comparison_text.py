@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Literal
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from galaxy.reports.compare import Group, Row
 from galaxy.reports.comparison_table import WIDE, flat, lines_of, table_of, titles_of
 from galaxy.reports.comparison_words import OF_SEARCHING, Sentence, conclusions, heading
 from galaxy.reports.records import Record
+from galaxy.reports.search import Search, SearchReport
 from galaxy.reports.statistics import LEVEL
 
 # Figures that are shown beside the metric: the median over the runs of a setting.
@@ -47,6 +49,15 @@ def print_groups(groups: Sequence[Group], test: bool = False) -> None:
                 console.print(Text(line), soft_wrap=True)
 
 
+def print_searches(searches: Sequence[Search]) -> None:
+    """Prints what searches have found."""
+    console = Console()
+    for search in searches:
+        console.print(Text(f"\nSearch in {search.folder}", style="bold"), soft_wrap=True)
+        for sentence in search.sentences:
+            console.print(Text(sentence), soft_wrap=True)
+
+
 def print_errors(records: Sequence[Record]) -> None:
     """Prints a line for each failed run. The whole message is in its train.log."""
     console = Console()
@@ -60,8 +71,14 @@ def print_errors(records: Sequence[Record]) -> None:
         console.print(Text(f"{record.run.path}: {shown}"), soft_wrap=True)
 
 
-def markdown(groups: Sequence[Group], test: bool = False) -> str:
-    """Returns the tables as Markdown; see `print_groups` for the arguments."""
+def markdown(groups: Sequence[Group], searches: Sequence[Search] = (), test: bool = False) -> str:
+    """Returns the comparison as Markdown.
+
+    Args:
+        groups: The groups, a table each.
+        searches: The searches.
+        test: Whether to show the test split of every setting.
+    """
     parts = []
     for group in groups:
         titles = [flat(title) or "verdict" for title in titles_of(group, test, wide=True).values()]
@@ -74,26 +91,50 @@ def markdown(groups: Sequence[Group], test: bool = False) -> str:
         for sentence in conclusions(group):
             parts += [f"- {sentence.text}", *(f"  - `{command}`" for command in sentence.commands)]
         parts.append("")
+    for search in searches:
+        parts += [f"## Search in {search.folder}\n", *(f"- {line}" for line in search.sentences), ""]
     return "\n".join(parts)
 
 
-def as_json(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def as_json(groups: Sequence[Group], searches: Sequence[Search]) -> dict[str, Any]:
     """Returns the comparison as plain values."""
-    return [
-        {
-            "title": group.title,
-            "metric": group.metric,
-            "mode": group.mode,
-            "galaxies": group.galaxies,
-            "folds": group.folds,
-            "level": LEVEL,
-            "detectable": group.detectable,
-            "settling_runs": group.settling,
-            "baselines": group.baselines,
-            "settings": [_row_as_json(row, group) for row in group.rows],
-        }
-        for group in groups
-    ]
+    return {
+        "groups": [_group_as_json(group) for group in groups],
+        "searches": [
+            {
+                "folder": str(search.folder),
+                "problem": search.problem or None,
+                **({} if search.report is None else _search_as_json(search.report)),
+            }
+            for search in searches
+        ],
+    }
+
+
+def _search_as_json(report: SearchReport) -> dict[str, Any]:
+    return {
+        "metric": report.metric,
+        "mode": report.mode,
+        "best": None if report.best is None else report.best.number,
+        "importance": report.importance,
+        "importance_trials": report.counted,
+        "trials": [asdict(trial) for trial in report.trials],
+    }
+
+
+def _group_as_json(group: Group) -> dict[str, Any]:
+    return {
+        "title": group.title,
+        "metric": group.metric,
+        "mode": group.mode,
+        "galaxies": group.galaxies,
+        "folds": group.folds,
+        "level": LEVEL,
+        "detectable": group.detectable,
+        "settling_runs": group.settling,
+        "baselines": group.baselines,
+        "settings": [_row_as_json(row, group) for row in group.rows],
+    }
 
 
 def _row_as_json(row: Row, group: Group) -> dict[str, Any]:

@@ -15,11 +15,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from galaxy.config.search import STUDY_FILE
 from galaxy.reports.compare import compare_runs
 from galaxy.reports.comparison_table import WIDE, table_of
 from galaxy.reports.comparison_words import heading
 from galaxy.reports.curves import read_curves
 from galaxy.reports.records import Record, read_record
+from galaxy.reports.search import Search, search_in
 from galaxy.runs.folder import RunFolder, find_runs, read_planned
 from galaxy.system.errors import UserError
 
@@ -54,6 +56,7 @@ class Watch:
         records: The runs, as they were at the last look.
         progress: How far each running job has come, by its folder.
         missing: The number of planned jobs that have not begun.
+        searches: The searches in these folders, and what they have found so far.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -61,6 +64,7 @@ class Watch:
         self.records: list[Record] = []
         self.progress: dict[Path, Progress] = {}
         self.missing = 0
+        self.searches: list[Search] = []
         self._planned = False
         self._idle = PATIENCE  # unless a run is seen at work, there is nothing to wait for
         self._stamps: dict[Path, Stamp] = {}
@@ -68,7 +72,7 @@ class Watch:
         self._known: dict[Path, Record] = {}
 
     def look(self) -> list[str]:
-        """Reads what has changed since the last look, and says it: a line for each run.
+        """Reads what has changed since the last look: returns a line for each run and each new best trial.
 
         Raises:
             UserError: A folder does not exist.
@@ -78,6 +82,7 @@ class Watch:
         self.records = [self._known[run.path] for run in runs]
         running = [record for record in self.records if record.result.status == "running"]
         self.progress = {path: self.progress[path] for path in (record.run.path for record in running)}
+        changes += self._search(runs)
         self._count(runs)
         self._idle = 0 if running else self._idle + 1
         return changes
@@ -135,11 +140,36 @@ class Watch:
         self.progress[run.path] = reached
         return f"{run.path}: epoch {_epochs(record, last)}, {metric} {curve[last]:.5f}"
 
+    def _sweeps(self, runs: Sequence[RunFolder]) -> list[Path]:
+        """Returns the folders that may be those of sweeps."""
+        around = {run.path.parent for run in runs}
+        inside = {folder for folder in around if any(folder.is_relative_to(one) for one in self.folders)}
+        return sorted({*self.folders, *inside})
+
+    def _search(self, runs: Sequence[RunFolder]) -> list[str]:
+        """Reads the searches whose files have changed, and names each new best trial."""
+        known = {search.folder: search for search in self.searches}
+        self.searches, changes = [], []
+        for folder in self._sweeps(runs):
+            if (stamp := _stamp(folder / STUDY_FILE)) == (None,):
+                continue
+            if self._stamps.get(folder / STUDY_FILE) != stamp:
+                self._stamps[folder / STUDY_FILE] = stamp
+                before, known[folder] = known.get(folder), search_in(folder)
+                best = known[folder].best
+                if best is not None and (before is None or before.best != best):
+                    changes.append(known[folder].sentences[0])
+            self.searches.append(known[folder])
+        return changes
+
     def _count(self, runs: Sequence[RunFolder]) -> None:
         """Counts the jobs of sweeps that have not begun."""
         begun = Counter(run.path.parent for run in runs)
+        for search in self.searches:
+            if search.report is not None:  # a trial may have no folder
+                begun[search.folder] = len(search.report.trials)
         self.missing, self._planned = 0, False
-        for folder in {*self.folders, *begun}:
+        for folder in self._sweeps(runs):
             planned = read_planned(folder)
             if planned is not None:
                 self._planned = True
@@ -194,7 +224,7 @@ def follow(folders: Sequence[Path], by: str | None, test: bool, untrained: bool)
             records = [record for record in watch.records if untrained or record.trained]
             if compared is None or [*map(id, records)] != [*map(id, compared)]:
                 tables, compared = _tables(records, by, test, console.width >= WIDE), records
-            live.update(Stack(*tables, *_running(watch)), refresh=True)
+            live.update(Stack(*tables, *_running(watch), *_searches(watch)), refresh=True)
             if watch.over:
                 return
             time.sleep(INTERVAL)
@@ -226,6 +256,11 @@ def _running(watch: Watch) -> list[RenderableType]:
     if table.row_count:
         parts.append(table)
     return [*parts, Text(f"{watch.state}; Ctrl-C ends this view, and no run", style="dim")]
+
+
+def _searches(watch: Watch) -> list[RenderableType]:
+    """Returns what searches have found so far."""
+    return [Text(sentence) for search in watch.searches for sentence in search.sentences]
 
 
 def _end(record: Record) -> str:

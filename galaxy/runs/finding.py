@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from galaxy.runs.folder import SWEEP_FILE, RunFolder, find_runs
+from galaxy.config.plan import SWEEP_FILE
+from galaxy.runs.folder import RunFolder, find_runs
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError, meant, pasteable
 

@@ -47,8 +47,7 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # This number is raised with each change of the folder.
 FORMAT = 1
 
-# The folder of a sweep holds these files: Hydra's record of the command, and the number of its jobs.
-SWEEP_FILE = "multirun.yaml"
+# The file for the number of jobs, in the folder of a sweep.
 _SWEEP_JOBS = "sweep.json"
 
 # These settings of the data decide which galaxies a run never learns from.

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState
 from galaxy.config.objective import Direction
 from galaxy.config.overrides import key_of
 from galaxy.config.search import STUDY_FILE, SearchSettings, Space
-from galaxy.runs.folder import RESUMABLE_SETTINGS, SWEEP_FILE, differences
+from galaxy.runs.folder import RESUMABLE_SETTINGS, differences
 from galaxy.runs.result import Result
 from galaxy.system.errors import UserError, listing
 from galaxy.system.files import locked
@@ -62,69 +62,55 @@ class Trial:
 
 
 class Study:
-    """The study in the folder of a sweep, for all that adds to it.
+    """The study in the folder of a sweep, for a process that works on it. A study that was begun goes on.
 
     Args:
         folder: The folder. It exists.
         settings: How settings are drawn and trials are pruned.
+        space: The search space.
+        metric: The objective.
+        mode: Its direction.
+        epochs: The number of epochs of a whole trial; None if it is searched.
+
+    Raises:
+        UserError: The folder holds another search, or the file is damaged.
     """
 
-    def __init__(self, folder: Path, settings: SearchSettings) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: SearchSettings,
+        space: Space,
+        metric: str,
+        mode: Direction,
+        epochs: int | None,
+    ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.folder = folder
         self.settings = settings
-        self._path = (folder / STUDY_FILE).absolute()
-        self._file_lock = JournalFileOpenLock(str(self._path))
-        self._study: optuna.Study | None = None
-
-    @property
-    def study(self) -> optuna.Study:
-        """Optuna's study.
-
-        Raises:
-            UserError: The file is damaged.
-        """
-        if self._study is None:
-            _drop_unfinished_line(self._path, self._file_lock)
-            storage = open_journal(self._path, self._file_lock)
-            self._study = optuna.load_study(study_name=NAME, storage=storage, sampler=RandomSampler())
-            self._study.pruner = build_pruner(self.settings, self._study.user_attrs[_CONTENT]["epochs"])
-        return self._study
-
-    def begin(self, space: Space, metric: str, mode: Direction, epochs: int | None) -> None:
-        """Writes down what is searched, or checks that it is what was begun here before.
-
-        Args:
-            space: The search space.
-            metric: The objective.
-            mode: Its direction.
-            epochs: The number of epochs of a whole trial; None if it is searched.
-
-        Raises:
-            UserError: The folder holds another search.
-        """
+        self.space = space
         fixed = {key_of(o): o for o in space.fixed if key_of(o) not in _OF_ONE_START and not _of_hydra(o)}
         searched = {dimension.element: dimension.text for dimension in space.dimensions}
         content = {"metric": metric, "mode": mode, "epochs": epochs, "fixed": fixed, "space": searched}
-        if not self._path.exists() and (self.folder / SWEEP_FILE).exists():
-            raise UserError(f"{self.folder} holds a sweep that is no search: give another hydra.sweep.dir")
-        with locked(self.folder / ".study.lock"):
-            if self._path.exists():
-                _drop_unfinished_line(self._path, self._file_lock)
-            storage = open_journal(self._path, self._file_lock)
-            direction = StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE
-            study = optuna.create_study(
-                study_name=NAME, storage=storage, direction=direction, load_if_exists=True
+        path = (folder / STUDY_FILE).absolute()
+        with locked(folder / ".study.lock"):
+            self.study = optuna.create_study(
+                study_name=NAME,
+                storage=open_journal(path, _JournalLock(path)),
+                sampler=RandomSampler(),
+                pruner=build_pruner(settings, epochs),
+                direction=StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE,
+                load_if_exists=True,
             )
-            if _CONTENT not in study.user_attrs:
-                study.set_user_attr(_CONTENT, content)
-        if differing := list(differences(study.user_attrs[_CONTENT], content)):
+            if _CONTENT not in self.study.user_attrs:
+                self.study.set_user_attr(_CONTENT, content)
+        if differing := list(differences(self.study.user_attrs[_CONTENT], content)):
             raise UserError(
-                f"{self.folder} holds another search, which this one cannot go on with:\n"
+                f"{folder} holds another search, which this one cannot go on with:\n"
                 f"{listing(differing)}\nGive another hydra.sweep.dir for a new search"
             )
 
-    def trials(self, space: Space) -> Generator[Trial, None, None]:
+    def trials(self) -> Generator[Trial, None, None]:
         """Yields the trials that this process is to run, until all processes together have begun all of them.
 
         First come the trials that killed processes have left behind. No other process gets a trial while the
@@ -134,11 +120,11 @@ class Study:
         while True:
             with ExitStack() as stack:
                 with locked(self.folder / ".study.lock") as is_locked:
-                    frozen = self._left_behind(space, tried, stack, is_locked) or self._drawn(space, stack)
+                    frozen = self._left_behind(tried, stack, is_locked) or self._drawn(stack)
                 if frozen is None:
                     return
                 tried.add(frozen.number)
-                yield Trial(frozen.number, _overrides(space, frozen))
+                yield Trial(frozen.number, _overrides(self.space, frozen))
                 self._lock_of(frozen.number).unlink(missing_ok=True)
 
     def tell(self, number: int, result: Result, folder: str | None = None) -> None:
@@ -177,9 +163,7 @@ class Study:
 
         return judge
 
-    def _left_behind(
-        self, space: Space, tried: set[int], stack: ExitStack, is_locked: bool
-    ) -> FrozenTrial | None:
+    def _left_behind(self, tried: set[int], stack: ExitStack, is_locked: bool) -> FrozenTrial | None:
         """Takes over a trial whose process is gone."""
         for frozen in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             number = frozen.number
@@ -192,11 +176,13 @@ class Study:
             if self._frozen(number).state == TrialState.RUNNING:  # It may just have been told.
                 log.info("trial %d was interrupted, and goes on", number)
                 self.study.sampler = build_sampler(self.settings, number)
-                if (begun := self._begun(space, self._trial(number))) is not None:
+                if (begun := self._begun(self._trial(number))) is not None:
                     return begun
+            else:
+                self._lock_of(number).unlink(missing_ok=True)
         return None
 
-    def _drawn(self, space: Space, stack: ExitStack) -> FrozenTrial | None:
+    def _drawn(self, stack: ExitStack) -> FrozenTrial | None:
         """Draws the settings of a new trial; None if there are enough."""
         while True:
             trials = self.study.get_trials(deepcopy=False)
@@ -206,13 +192,13 @@ class Study:
             self.study.sampler = build_sampler(self.settings, len(trials))
             trial = self.study.ask()
             stack.enter_context(locked(self._lock_of(trial.number), wait=False))
-            if (begun := self._begun(space, trial)) is not None:
+            if (begun := self._begun(trial)) is not None:
                 return begun
 
-    def _begun(self, space: Space, trial: optuna.Trial) -> FrozenTrial | None:
+    def _begun(self, trial: optuna.Trial) -> FrozenTrial | None:
         """Draws what a trial lacks; None if it repeats an earlier one, whose value it is given then."""
         trial.set_user_attr("process", [socket.gethostname(), os.getpid()])
-        for dimension in space.dimensions:
+        for dimension in self.space.dimensions:
             if dimension.choices:
                 trial.suggest_categorical(dimension.key, dimension.choices)
             elif dimension.whole:
@@ -276,6 +262,31 @@ def build_pruner(settings: SearchSettings, epochs: int | None) -> BasePruner:
     return optuna.pruners.NopPruner()
 
 
+class _JournalLock(JournalFileOpenLock):
+    """The lock for writing to a journal, whose owner removes what a killed process left of a line.
+
+    Otherwise the next line would be added to that part, and nobody could read the two.
+
+    Args:
+        path: The journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._journal = path
+
+    def acquire(self) -> bool:
+        """Waits for the lock."""
+        acquired = super().acquire()
+        with self._journal.open("rb+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read() != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+        return acquired
+
+
 def open_journal(path: Path, lock: JournalFileOpenLock | None = None) -> JournalStorage:
     """Opens the file of a study.
 
@@ -309,17 +320,6 @@ def read_study(path: Path) -> tuple[optuna.Study, str, Direction]:
         return study, content["metric"], content["mode"]
     except LookupError as error:
         raise UserError(f"{path} is damaged: it holds no search") from error
-
-
-def _drop_unfinished_line(path: Path, lock: JournalFileOpenLock) -> None:
-    """Removes the beginning of a line that a killed process has left: the next one would be added to it."""
-    lock.acquire()
-    try:
-        content = path.read_bytes()
-        if content and not content.endswith(b"\n"):
-            os.truncate(path, content.rfind(b"\n") + 1)
-    finally:
-        lock.release()
 
 
 def _overrides(space: Space, frozen: FrozenTrial) -> list[str]:

@@ -105,7 +105,7 @@ def test_a_search_is_killed_goes_on_and_says_what_it_has_found(
     # The end of the search says what it has found, and the command repeats the best trial.
     assert report.best is not None
     assert f"Best trial: {report.best.number}, val/rmse {report.best.value:.5f}" in said
-    line = said[said.index("Its command:") :].splitlines()[1]
+    line = said[said.index("Command of the best trial:") :].splitlines()[1]
     again = tmp_path / "again"
     assert command("train.py", *shlex.split(line)[2:], f"hydra.run.dir={again}") == 0
     objective = RunFolder(again).result().objective

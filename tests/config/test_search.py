@@ -1,5 +1,7 @@
 """A search space is read in Hydra's words, and its mistakes are named before anything starts."""
 
+from pathlib import Path
+
 import pytest
 
 from galaxy.config import ConfigError, check_command_line
@@ -69,3 +71,23 @@ def test_every_kind_of_dimension_is_read(override: str) -> None:
 def test_a_package_that_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("galaxy.config.search.find_spec", lambda name: None if name == missing else name)
     assert f"needs the package {missing}: pip install" in mistakes("hydra.sweeper.sampler=cmaes")
+
+
+def test_a_search_and_a_grid_do_not_share_a_folder(tmp_path: Path) -> None:
+    grid, search = tmp_path / "grid", tmp_path / "search"
+    for folder, file in ((grid, "multirun.yaml"), (search, "study.journal")):
+        folder.mkdir()
+        (folder / file).touch()
+    assert f"hydra.sweep.dir is {grid}, which holds a sweep" in mistakes(f"hydra.sweep.dir={grid}")
+    check("sweep=search", f"hydra.sweep.dir={search}")
+    check("model=mlp,deep_cnn", f"hydra.sweep.dir={grid}")
+    with pytest.raises(ConfigError, match=f"hydra.sweep.dir is {search}, which holds a search"):
+        check("model=mlp,deep_cnn", f"hydra.sweep.dir={search}")
+    assert "hydra.sweep.dir names no folder" in mistakes("hydra.sweep.dir=${oc.env:NO_SUCH_NAME}")
+
+
+def test_a_search_has_no_launcher() -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    assert "start the command several times with the same hydra.sweep.dir" in mistakes(
+        "hydra/launcher=joblib"
+    )

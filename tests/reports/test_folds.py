@@ -131,7 +131,7 @@ def test_a_setting_is_compared_by_the_seeds_that_have_all_folds(
     assert "seed 0: 2 of 3 folds done, 1 failed" in text
     assert "seed 1: the saved predictions of a fold are missing or damaged" in text
     assert "A setting is compared by the seeds of which all folds are done." in lines
-    (group,) = json.loads((tmp_path / "table.json").read_text())
+    (group,) = json.loads((tmp_path / "table.json").read_text())["groups"]
     assert [len(setting["values"]) for setting in group["settings"]] == [1, 0]
     assert str(again.path) in [run["folder"] for run in group["settings"][0]["runs"]]
 

@@ -2,7 +2,9 @@
 
 import html
 import itertools
+import json
 import math
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,9 +19,12 @@ from galaxy.reports.comparison_words import conclusions
 from galaxy.reports.curves import read_curves
 from galaxy.reports.effects import effects
 from galaxy.reports.page import charts
+from galaxy.reports.page.search import section_of
 from galaxy.reports.records import read_record
+from galaxy.reports.search import search_in
 from galaxy.runs.folder import RunFolder, find_runs
 from tests.reports.test_compare import write_other, write_predicted
+from tests.runs.test_study import done, opened, search
 
 NAMES = 'column,key,question,answer\na,q1,Is it <b>round</b> & [red]?,"yes, <i>very"\nb,q2,$bar$?,no\n'
 EMPTY = {"meta", "line", "circle", "polyline", "polygon", "br", "img", "source"}
@@ -201,3 +206,56 @@ def test_a_model_that_ignores_a_choice_completes_the_grid(tmp_path: Path) -> Non
     found = {effect.key: effect for effect in effects(group)}
     assert (found["loss"].combinations, found["loss"].of) == (2, 2)
     assert (found["model"].combinations, found["model"].of) == (2, 2)
+
+
+def test_a_search_is_drawn_with_its_pruned_and_failed_trials(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_predicted(tmp_path / "1-x", ["loss=mse"], 0, 0.1)
+    search(opened(tmp_path, n_trials=24))
+    page, table = tmp_path / "page.html", tmp_path / "table.json"
+    markdown = tmp_path / "table.md"
+    options = ["--html", str(page), "--json", str(table), "--markdown", str(markdown)]
+    assert main([str(tmp_path), *options]) == 0
+    drawn = Page(page.read_text(encoding="utf-8"))
+    shown = capsys.readouterr().out
+    # The terminal, the page and the other forms say the same.
+    (found,) = json.loads(table.read_text())["searches"]
+    counts = Counter(trial["status"] for trial in found["trials"])
+    assert min(counts[status] for status in ("done", "pruned", "failed")) >= 2
+    for said in (f"Best trial: {found['best']}, val/rmse ", "24 trials: ", f"{counts['pruned']} pruned"):
+        assert all(said in text for text in (shown, drawn.words, markdown.read_text()))
+    assert list(found["importance"]) == sorted(found["importance"], key=found["importance"].get, reverse=True)
+    for title in (
+        "of each trial",
+        "of each trial by epoch",
+        *(f"against {key}" for key in found["importance"]),
+    ):
+        assert f"val/rmse {title}" in drawn.words
+    # Each trial is a point of the history and of each chart of a setting; a pruned one ends a curve as well.
+    classes = Counter(values["class"] for tag, values in drawn.tags if tag == "g" and "class" in values)
+    crosses = sum(tag == "path" for tag, _ in drawn.tags)
+    assert crosses == 4 * counts["failed"] + 1  # and one in the legend
+    assert classes["pruned"] == (4 + 2) * counts["pruned"] + 1
+    assert "model=deep_cnn" in drawn.words
+    assert "it cannot" in drawn.words
+
+
+def test_a_page_without_optuna_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_predicted(tmp_path / "1-x", ["loss=mse"], 0, 0.1)
+    opened(tmp_path)
+    monkeypatch.setattr("galaxy.reports.search.find_spec", lambda _: None)
+    assert main([str(tmp_path), "--html", str(tmp_path / "page.html")]) == 0
+    assert "pip install 'galaxy-morphology[search]'" in Page((tmp_path / "page.html").read_text()).words
+
+
+def test_a_trial_that_is_far_worse_does_not_squeeze_the_others(tmp_path: Path) -> None:
+    study = opened(tmp_path, n_trials=9)
+    for trial in study.trials():
+        study.tell(trial.number, done(1e6 if trial.number == 4 else 0.1 + trial.number / 1000), "x")
+    section = section_of(search_in(tmp_path))
+    assert section.beyond
+    assert section.history is not None
+    heights = [point.y for point in section.history.points]
+    assert min(heights) == charts.TOP
+    assert sorted(heights)[1] > charts.TOP + 10

@@ -11,7 +11,9 @@ from galaxy.reports import watch as watching
 from galaxy.reports.records import read_record
 from galaxy.reports.watch import Watch
 from galaxy.runs.folder import RunFolder, write_planned
+from galaxy.runs.result import Result
 from tests.reports.test_compare import write_other, write_predicted
+from tests.runs.test_study import done, opened
 
 
 def begin(path: Path, loss: str) -> RunFolder:
@@ -47,6 +49,25 @@ def test_a_sweep_is_followed_until_all_its_jobs_are_over(
     monkeypatch.setattr(watching, "read_record", read.append)
     assert watch.look() == []
     assert read == []  # nothing has changed, so nothing is read again
+
+
+def test_a_search_is_followed_although_trials_have_no_folder(tmp_path: Path) -> None:
+    write_planned(tmp_path, 2)
+    study = opened(tmp_path, n_trials=2)
+    trials = study.trials()
+    number = next(trials).number
+    run = begin(tmp_path / "0-x", "mse")
+    watch = Watch([tmp_path])
+    assert watch.look() == [f"{run.path}: running"]
+    assert watch.missing == 1
+    run.write_result(done(0.1))
+    study.tell(number, done(0.1), "0-x")
+    assert watch.look()[1:] == [f"Best trial: 0, val/rmse 0.10000, in {run.path}"]
+    assert not watch.over
+    study.tell(next(trials).number, Result(status="failed", error="its settings do not fit"))
+    assert watch.look() == []
+    assert "2 trials: 1 done, 1 failed" in watch.searches[0].sentences
+    assert watch.over
 
 
 def test_the_command_ends_with_the_table_when_nothing_is_left_to_wait_for(

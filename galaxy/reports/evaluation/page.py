@@ -174,10 +174,10 @@ def _reliability_chart(report: Report) -> Chart | None:
     x = charts.axis("predicted fraction", (0, 1), charts.LEFT, charts.WIDTH - charts.RIGHT)
     y = charts.axis("mean true fraction", (0, 1), charts.HEIGHT - charts.BOTTOM, charts.TOP)
     diagonal = f"{x.place(0)},{y.place(0)} {x.place(1)},{y.place(1)}"
-    drawn = [charts.Line(diagonal, "", "as it should be", None)]
+    drawn = [charts.Line(diagonal, "", "as it should be", charts.GREY)]
     points = []
     for colour, (name, one) in enumerate(known.items(), 1):
-        drawn.append(charts.Line(_corners(one, x, y), "", name, colour))
+        drawn.append(charts.Line(_corners(one, x, y), "", name, f"c{colour}"))
         for predicted, true, error, count in zip(one.predicted, one.true, one.error, one.count, strict=True):
             said = f"{name}: {predicted:.3f} predicted, {true:.3f} came ({int(count):,} fractions)"
             ends = y.place(true + 2 * error), y.place(true - 2 * error)
@@ -274,4 +274,4 @@ def _trend_chart(one: Trend) -> Chart:
         corners.append(f"{x.place(middle)},{y.place(error.value)}")
         ends_ = y.place(error.high), y.place(error.low)
         points.append(charts.Point(x.place(middle), y.place(error.value), *ends_, said, "c1"))
-    return Chart(one.name, x, y, (charts.Line(" ".join(corners), "", one.name, 1),), tuple(points))
+    return Chart(one.name, x, y, (charts.Line(" ".join(corners), "", one.name, "c1"),), tuple(points))

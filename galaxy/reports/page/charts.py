@@ -14,6 +14,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 12, 44
+# The style of what lies behind the rest.
+GREY = "grey"
 # An axis is logarithmic if its values differ by more than this factor.
 WIDE_RANGE = 8
 # The size of a number beside a point, in units of the SVG.
@@ -51,7 +53,14 @@ class Axis:
         return round(self.start + share * (self.end - self.start), 1)
 
 
-def axis(label: str, values: Iterable[float], start: float, end: float, whole: bool = False) -> Axis:
+def axis(
+    label: str,
+    values: Iterable[float],
+    start: float,
+    end: float,
+    whole: bool = False,
+    log: bool | None = None,
+) -> Axis:
     """Makes an axis with room for some values.
 
     Args:
@@ -60,9 +69,11 @@ def axis(label: str, values: Iterable[float], start: float, end: float, whole: b
         start: The coordinate of the start.
         end: The coordinate of the end.
         whole: Whether ticks are whole numbers only, and the axis is linear.
+        log: Whether it is logarithmic; None decides by the values.
     """
     low, high = min(known := list(values)), max(known)
-    log = not whole and low > 0 and high / low > WIDE_RANGE
+    if log is None:
+        log = not whole and low > 0 and high / low > WIDE_RANGE
     if log:
         margin = (high / low) ** 0.05
         low, high = low / margin, high * margin
@@ -75,6 +86,16 @@ def axis(label: str, values: Iterable[float], start: float, end: float, whole: b
     empty = Axis(label, (), low, high, start, end, log)
     inside = [float(tick) for tick in ticks if low <= tick <= high]
     return Axis(label, tuple((empty.place(tick), short(tick)) for tick in inside), low, high, start, end, log)
+
+
+def category_axis(label: str, names: Sequence[str], start: float, end: float) -> Axis:
+    """Makes an axis whose values are the places of names in a list; names are cut off where room ends."""
+    low, high = -0.5, len(names) - 0.5
+    room = max(int((end - start) / len(names) / _DIGIT), 2)
+    empty = Axis(label, (), low, high, start, end, log=False)
+    texts = [name if len(name) <= room else f"{name[: room - 1]}…" for name in names]
+    ticks = tuple((empty.place(place), text) for place, text in enumerate(texts))
+    return replace(empty, ticks=ticks)
 
 
 def short(value: float) -> str:
@@ -93,13 +114,13 @@ class Line:
         points: Its corners, as SVG writes them.
         band: The corners of the area between the least and the greatest of its runs; empty for one run.
         name: What it shows.
-        colour: The number of its colour; None is grey.
+        style: Its class in page.css, such as "c1" or "grey".
     """
 
     points: str
     band: str
     name: str
-    colour: int | None
+    style: str
 
 
 @dataclass(frozen=True)
@@ -112,7 +133,7 @@ class Point:
         top: The upper end of the spread.
         bottom: The lower end.
         name: What it shows.
-        verdict: The verdict on the setting, which is its colour.
+        style: Its class in page.css, such as the verdict on the setting.
         label: The number beside it; empty where there is no room.
         label_x: The coordinate of the number's middle.
         label_y: The coordinate of the number's base line.
@@ -123,7 +144,7 @@ class Point:
     top: float
     bottom: float
     name: str
-    verdict: str
+    style: str
     label: str = ""
     label_x: float = 0.0
     label_y: float = 0.0
@@ -150,20 +171,23 @@ class Chart:
 
 @dataclass(frozen=True)
 class Curves:
-    """The curves of a setting: one for each run, as values by their epochs."""
+    """The curves of a setting: one for each run, as values by their epochs; and the style of its line."""
 
     name: str
     runs: Sequence[dict[int, float]]
-    colour: int | None
+    style: str
 
 
-def line_chart(title: str, label: str, curves: Sequence[Curves]) -> Chart | None:
+def line_chart(
+    title: str, label: str, curves: Sequence[Curves], shown: Iterable[float] | None = None
+) -> Chart | None:
     """Draws a line for each setting, the mean over its runs; None if there is no value.
 
     Args:
         title: What the chart shows.
         label: What the values are.
         curves: The settings. Those behind come first.
+        shown: The values that the axis has room for; None for all. Others lie at its ends.
     """
     means = []
     for one in curves:
@@ -175,25 +199,26 @@ def line_chart(title: str, label: str, curves: Sequence[Curves]) -> Chart | None
     if not means:
         return None
     x = axis("epoch", [epoch for _, epochs, _ in means for epoch in epochs], LEFT, WIDTH - RIGHT, whole=True)
-    shown = [value for _, _, of_epoch in means for values in of_epoch for value in values]
-    y = axis(label, shown, HEIGHT - BOTTOM, TOP)
+    every = [value for _, _, of_epoch in means for values in of_epoch for value in values]
+    y = axis(label, every if shown is None else shown, HEIGHT - BOTTOM, TOP)
     lines = []
     for one, epochs, of_epoch in means:
         step = max(len(epochs) // 200, 1)  # more corners than this are not seen
         places = [*range(0, len(epochs) - 1, step), len(epochs) - 1]
         corners = [(x.place(epochs[i]), y.place(sum(of_epoch[i]) / len(of_epoch[i]))) for i in places]
         band = []
-        if len(one.runs) > 1 and one.colour is not None:
+        if len(one.runs) > 1 and one.style != GREY:
             above = [(x.place(epochs[i]), y.place(max(of_epoch[i]))) for i in places]
             below = [(x.place(epochs[i]), y.place(min(of_epoch[i]))) for i in places]
             band = [*above, *reversed(below)]
         if len(corners) == 1:  # a line of one point would not be seen
             corners = [(corners[0][0] - 4, corners[0][1]), (corners[0][0] + 4, corners[0][1])]
-        lines.append(Line(_corners(corners), _corners(band), one.name, one.colour))
+        lines.append(Line(corners_of(corners), corners_of(band), one.name, one.style))
     return Chart(title, x, y, tuple(lines))
 
 
-def _corners(corners: Sequence[tuple[float, float]]) -> str:
+def corners_of(corners: Sequence[tuple[float, float]]) -> str:
+    """Writes corners as SVG does."""
     return " ".join(f"{x:g},{y:g}" for x, y in corners)
 
 

@@ -21,7 +21,9 @@ from galaxy.reports.effects import Effect, Level, effects
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Bar, Chart
 from galaxy.reports.page.environment import environment
+from galaxy.reports.page.search import section_of
 from galaxy.reports.records import Record
+from galaxy.reports.search import Search
 from galaxy.reports.statistics import LEVEL
 from galaxy.system.files import write_text
 
@@ -120,12 +122,19 @@ class Failure:
     message: str
 
 
-def write_page(path: Path, groups: Sequence[Group], records: Sequence[Record], test: bool = False) -> None:
+def write_page(
+    path: Path,
+    groups: Sequence[Group],
+    searches: Sequence[Search],
+    records: Sequence[Record],
+    test: bool = False,
+) -> None:
     """Writes the page, whole or not at all.
 
     Args:
         path: The file. Links to run folders are relative to it.
         groups: The groups of settings.
+        searches: The searches.
         records: The runs of these groups.
         test: Whether to show the test split of every setting.
 
@@ -143,6 +152,7 @@ def write_page(path: Path, groups: Sequence[Group], records: Sequence[Record], t
         .get_template("page.html")
         .render(
             sections=[_section(group, folder, test) for group in groups],
+            searches=[section_of(search) for search in searches],
             failures=failures,
             searching=OF_SEARCHING if test else "",
             level=f"{LEVEL:.0%}",
@@ -165,7 +175,7 @@ def _section(group: Group, folder: Path, test: bool) -> Section:
         tuple(_table_rows(group, folder, test)),
         drawn,
         legend,
-        any(line.colour is None for chart in drawn for line in chart.lines),
+        any(line.style == charts.GREY for chart in drawn for line in chart.lines),
         tuple(
             chart
             for chart in (
@@ -237,23 +247,23 @@ def _curves(group: Group) -> tuple[tuple[Chart, ...], tuple[Legend, ...]]:
     found = []
     for number, row in enumerate(group.rows[: COLOURED + GREY], 1):
         records = [run for record in row.counted or row.records for run in record.parts]
-        colour = number if number <= COLOURED else None
-        found.append((number, row, colour, [read_curves(record.run, metrics) for record in records]))
+        style = f"c{number}" if number <= COLOURED else charts.GREY
+        found.append((number, row, style, [read_curves(record.run, metrics) for record in records]))
     drawn, seen = [], set()
     for metric, title in zip(metrics, ("Validation", "Training"), strict=False):
         curves = []
-        for number, row, colour, runs in reversed(found):
+        for number, row, style, runs in reversed(found):
             known = [run[metric] for run in runs if run[metric]]
             if known:
                 seen.add(number)
-                curves.append(charts.Curves(f"{number}: {row.settings}", known, colour))
-        curves.sort(key=lambda one: one.colour is not None)  # grey lines lie behind
+                curves.append(charts.Curves(f"{number}: {row.settings}", known, style))
+        curves.sort(key=lambda one: one.style != charts.GREY)  # grey lines lie behind
         if chart := charts.line_chart(title, metric, curves):
             drawn.append(chart)
     legend = [
         Legend(number, row.settings)
-        for number, row, colour, _ in found
-        if colour is not None and number in seen
+        for number, row, style, _ in found
+        if style != charts.GREY and number in seen
     ]
     return tuple(drawn), tuple(legend)
 
