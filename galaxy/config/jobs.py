@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from galaxy.config.check import READ_BY_PROGRAM, check
 from galaxy.config.composition import NO_MAPPING, Composer
+from galaxy.config.launcher import check_launcher
 from galaxy.config.origins import origin_of
 from galaxy.config.overrides import key_of
 from galaxy.config.plan import Job, Plan, distinct
@@ -85,6 +86,8 @@ def check_command_line(
             raise ConfigError(problems)
         return None
     _check_folders(options.overrides, single)
+    if config is not None and not single:
+        check_launcher(config)
     if config is not None and not single and is_search(config):
         return _search(composer, config, options.overrides)
     jobs = [options.overrides] if single else _jobs(composer.loader, config, options.overrides)

@@ -19,11 +19,11 @@ from galaxy.config.paths import CONF
 from tests.conftest import PROJECT
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-# Packages that are declared although no file imports them: Hydra finds its launcher by itself, Lightning's
+# Packages that are declared although no file imports them: Hydra finds its launchers by itself, Lightning's
 # logger writes through tensorboard, MLflow's store in a file of SQLite needs two, and Kaggle's client imports
 # six without declaring it.
-INDIRECT = {"hydra-joblib-launcher", "tensorboard", "sqlalchemy", "alembic", "six"}
-EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "search", "wandb")
+INDIRECT = {"hydra-joblib-launcher", "hydra-submitit-launcher", "tensorboard", "sqlalchemy", "alembic", "six"}
+EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "search", "slurm", "wandb")
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 COMPOSE = """
 from hydra import compose, initialize_config_dir
@@ -52,7 +52,7 @@ def imported() -> set[str]:
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 modules.add(node.module.partition(".")[0])
-    return modules - sys.stdlib_module_names - {"galaxy"}
+    return modules - sys.stdlib_module_names - {"galaxy", "hydra_plugins"}
 
 
 def test_everything_that_is_imported_is_declared_and_nothing_else() -> None:
@@ -64,7 +64,7 @@ def test_everything_that_is_imported_is_declared_and_nothing_else() -> None:
 def test_every_pin_lies_in_the_declared_range() -> None:
     lines = (PROJECT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = {canonicalize_name(line.name): line for line in map(Requirement, lines[1:])}
-    for declared in requirements("excel", "fits", "joblib", "mlflow", "search", "wandb", "dev"):
+    for declared in requirements("excel", "fits", "joblib", "mlflow", "search", "slurm", "wandb", "dev"):
         if declared.name != PYPROJECT["project"]["name"]:
             version = str(pins[canonicalize_name(declared.name)].specifier).removeprefix("==")
             assert declared.specifier.contains(version), declared
