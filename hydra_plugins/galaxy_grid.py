@@ -24,4 +24,4 @@ class Grid(BasicSweeper):
         return list(self.split_overrides_to_chunks(kept, max_batch_size))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Does nothing: the command line was checked, with all its jobs. Hydra would compose each job anew."""
+        """Does nothing: all jobs were checked with the command line, and Hydra would compose each anew."""

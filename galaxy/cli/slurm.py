@@ -53,11 +53,14 @@ class SlurmJobs(SlurmLauncher):  # type: ignore[misc]  # The plugin has no types
         """Runs what is missing to its end, once no job of an earlier start is left in the queue.
 
         Raises:
-            UserError: Slurm refuses the jobs.
+            UserError: Slurm refuses the jobs, or a setting cannot be written into the script for sbatch.
             Interrupted: The program was asked to stop. The jobs are cancelled.
         """
         queue = Queue(Path(self.params["submitit_folder"]).absolute())
         try:
+            # A folder that is resumed sets some of these, and a new line would be a command in the script.
+            if broken := [key for key, value in self.params.items() if not str(value).isprintable()]:
+                raise UserError(f"hydra.launcher.{broken[0]} must be one line of text")
             if earlier := queue.jobs():
                 print(f"Waiting for the jobs of an earlier start: Slurm's {_listed(earlier)}")
                 queue.wait(len(earlier))
@@ -65,6 +68,9 @@ class SlurmJobs(SlurmLauncher):  # type: ignore[misc]  # The plugin has no types
             missing = [i for i, job in enumerate(job_overrides) if _recorded(job) not in over]
             submitted = self._submit(queue.folder, {initial_job_idx + i: job_overrides[i] for i in missing})
             queue.wait(len(missing))
+        except UserError:
+            Sweep.folder = None  # Nothing has changed there.
+            raise
         except Interrupted:
             queue.cancel()
             raise
@@ -93,7 +99,6 @@ class SlurmJobs(SlurmLauncher):  # type: ignore[misc]  # The plugin has no types
             submitted: list[Job[str]] = executor.map_array(self, *zip(*arguments, strict=True))
         except UncompletedJobError as error:  # sbatch failed
             shutil.rmtree(folder)
-            Sweep.folder = None  # Nothing has changed there.
             raise UserError(_refusal(str(error))) from None
         numbers = f"{len(jobs)} job{'s' * (len(jobs) > 1)}"
         print(
@@ -156,7 +161,7 @@ class Queue:
         """Lists the states of jobs by their ids, such as 12_3 for the fourth one of an array.
 
         Raises:
-            CalledProcessError: Slurm does not answer.
+            UserError: Slurm does not answer.
         """
         lines = _slurm("squeue", "--me", "--noheader", "--array", "--format=%i|%T|%o").splitlines()
         jobs = [line.split("|", 2) for line in lines]
@@ -169,7 +174,7 @@ class Queue:
             while True:
                 try:
                     states = Counter(self.jobs().values())
-                except subprocess.CalledProcessError:  # The controller is busy. The jobs run on without it.
+                except UserError:  # The controller is busy. The jobs run on without it.
                     states = Counter(unknown=count)
                 if not states:
                     return
@@ -189,12 +194,20 @@ class Queue:
                 print(f"Cancelling Slurm's {_listed(jobs)}; once more to wait no longer", file=sys.stderr)
                 _slurm("scancel", *_arrays(jobs))
                 self.wait(len(jobs))
-        except subprocess.CalledProcessError as error:
-            print(f"The jobs were not cancelled: {error.stderr.strip()}", file=sys.stderr)
+        except UserError as error:
+            print(f"The jobs were not cancelled: {error}", file=sys.stderr)
 
 
 def _slurm(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    """Returns what a command of Slurm says.
+
+    Raises:
+        UserError: It fails.
+    """
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise UserError(f"Slurm does not answer: {' '.join(done.stderr.split())}")
+    return done.stdout
 
 
 def _arrays(jobs: Iterable[str]) -> list[str]:
@@ -238,7 +251,7 @@ def _refusal(said: str) -> str:
 
 def _is_running() -> bool:
     """Returns whether Slurm takes the job of this process for running, and does not end it already."""
-    with suppress(subprocess.CalledProcessError):
+    with suppress(UserError):
         command = ("squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}")
         return _slurm(*command).strip() == "RUNNING"
     return False

@@ -29,8 +29,7 @@ def check_launcher(config: DictConfig) -> None:
     """Checks what `hydra/launcher` chooses for a sweep.
 
     Raises:
-        ConfigError: Slurm's commands or a package are missing, a setting could not be written into the script
-            for sbatch, or a search is to be run.
+        ConfigError: Slurm's commands or a package are missing, or a search is to be run.
     """
     if OmegaConf.select(config, "hydra.launcher._target_") != SLURM:
         return
@@ -47,9 +46,3 @@ def check_launcher(config: DictConfig) -> None:
             "command without it in several jobs of Slurm (docs/clusters.md has the script)"
         )
         raise ConfigError([Problem(option, text)])
-    # A folder that is resumed sets some of these, and in the script a new line would be a command.
-    settings = OmegaConf.to_container(config.hydra.launcher, resolve=True)
-    assert isinstance(settings, dict)
-    broken = [key for key, value in settings.items() if isinstance(value, str) and not value.isprintable()]
-    if broken:
-        raise ConfigError([Problem(f"hydra.launcher.{key}", "must be one line of text") for key in broken])

@@ -1,5 +1,6 @@
 """Jobs that a real Slurm runs, stops and queues again end as those of any other sweep."""
 
+import getpass
 import os
 import re
 import shutil
@@ -44,7 +45,7 @@ def slurm(cluster: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     yield lambda *words: subprocess.check_output(words, text=True).strip()
     for process in STARTED:
         process.kill()
-    subprocess.run(["scancel", "--me"], check=True)
+    subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=True)
 
 
 def start(*arguments: str, program: tuple[str, ...] = ("-m", "galaxy", "train")) -> subprocess.Popen[str]:
