@@ -118,6 +118,8 @@ class SlurmJobs(SlurmLauncher):  # type: ignore[misc]  # The plugin has no types
         executor.update_parameters(
             **{key if key in shared else f"slurm_{key}": value for key, value in settings.items()}
         )
+        if settings["cpus_per_task"] is not None:  # since Slurm 22.05, srun does not take it over from sbatch
+            executor.update_parameters(slurm_srun_args=[f"--cpus-per-task={settings['cpus_per_task']}"])
         return executor
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:

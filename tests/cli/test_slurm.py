@@ -3,7 +3,7 @@
 import getpass
 import os
 import re
-import shutil
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from galaxy.reports.search import read_search
 from galaxy.runs.folder import RunFolder
 from tests.conftest import PROJECT, Command
 from tests.docs.pages import PAGES
@@ -64,7 +65,7 @@ def finished(sweep: subprocess.Popen[str], status: int = 0) -> str:
 
 
 def until(happened: Callable[[], object]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while not happened():
         assert time.monotonic() < end
         time.sleep(0.1)
@@ -82,13 +83,15 @@ def test_a_sweep_by_slurm_ends_with_the_table_of_a_sweep_in_a_row(
 ) -> None:
     own = tmp_path / "own" / "model"
     own.mkdir(parents=True)
-    shutil.copy(PROJECT / "conf" / "model" / "deep_cnn.yaml", own / "mine.yaml")
+    (own / "mine.yaml").write_text("_target_: tests.helpers.own_model.OwnModel\n")
     sweep = ["-m", "--config-dir", str(own.parent), *quick, "model=mean,mine", "seed=0,1"]
     assert command("train.py", *sweep, f"hydra.sweep.dir={tmp_path}/row") == 0
     said = finished(start(*sweep, *SLURM, "hydra.sweep.dir=by slurm", program=program))
     assert "Submitted 3 jobs to Slurm as " in said
     assert len(table(tmp_path / "row")) == 3
     pd.testing.assert_frame_equal(table(tmp_path / "row"), table(tmp_path / "by slurm"), check_exact=True)
+    again = finished(start("resume=by slurm", "trust=[tests]", program=program))
+    assert "Submitted" not in again  # nothing is missing
 
 
 @pytest.mark.slow
@@ -162,23 +165,48 @@ def test_what_slurm_refuses_is_said_in_its_words(slurm: Callable[..., str], quic
     assert "hydra.sweeper.max_batch_size" in finished(start(*many), 1)
 
 
+@pytest.fixture
+def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes a script of the page; its jobs have one core, and `galaxy` in it further settings."""
+
+    def written(number: int, *settings: str) -> str:
+        program = tmp_path / "bin" / "galaxy"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/bash\nexec {sys.executable} -m galaxy "$@" {shlex.join(settings)}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        (tmp_path / "job.sh").write_text(SCRIPTS[number].replace("cpus-per-task=2", "cpus-per-task=1"))
+        return "job.sh"
+
+    return written
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("script", SCRIPTS, ids=["array", "search"])
-def test_the_scripts_of_the_page_do_what_they_say(
-    script: str,
-    quick: list[str],
-    slurm: Callable[..., str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_the_script_of_an_array_runs_each_line_and_goes_on_after_a_signal(
+    command: Command, quick: list[str], slurm: Callable[..., str], script: Callable[..., str], tmp_path: Path
 ) -> None:
-    program = tmp_path / "bin" / "galaxy"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/bash\nexec {sys.executable} -m galaxy "$@" {" ".join(quick)}\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     (tmp_path / "jobs.txt").write_text("model=mean\nmodel=deep_cnn seed=0\nmodel=deep_cnn seed=1\n")
-    (tmp_path / "job.sh").write_text(script)
-    slurm("sbatch", "--wait", "--cpus-per-task=1", "job.sh")
+    array = slurm("sbatch", "--parsable", script(0, *(o for o in quick if o != "model=deep_cnn"), *LONG))
+    runs = [RunFolder(tmp_path / "runs" / "array" / str(number)) for number in (1, 2, 3)]
+    until(runs[1].last.exists)
+    slurm("scancel", "--signal=USR1", f"{array}_2")
+    until(lambda: not slurm("squeue", "--noheader"))
+    assert [run.result().status for run in runs] == ["done", "done", "done"]
+    assert len(runs[1].meta()["resumed"]) == 1
+    whole = RunFolder(tmp_path / "whole")
+    assert command("train.py", *quick, *LONG, "seed=0", f"hydra.run.dir={whole.path}") == 0
+    same_runs(whole, runs[1])
+
+
+@pytest.mark.slow
+def test_the_script_of_a_search_runs_its_trials_in_several_jobs(
+    quick: list[str], slurm: Callable[..., str], script: Callable[..., str], tmp_path: Path
+) -> None:
+    slurm("sbatch", "--wait", script(1, *quick, "hydra.sweeper.n_trials=6"))
+    found = read_search(tmp_path / "runs" / "search")
+    assert found is not None
+    assert sorted(trial.number for trial in found.trials) == [*range(6)]
+    assert finished(start("runs/search", program=("-m", "galaxy", "compare")))
 
 
 @pytest.mark.parametrize("lacking", ["sbatch", "submitit"])
