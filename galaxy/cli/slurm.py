@@ -38,11 +38,12 @@ from galaxy.system.interruption import Interrupted
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLauncher
 
-# Seconds between two looks at the queue, of which the controller of a large cluster wants few.
-_FIRST, _LATER = 1.0, 30.0
+# Seconds between two looks at the queue: a tenth of the time that has passed, within these bounds. The
+# controller of a large cluster wants few.
+_SHORTEST, _LONGEST = 1.0, 30.0
 
 
-class SlurmJobs(SlurmLauncher):  # type: ignore[misc]  # The plugin has no types.
+class SlurmJobs(SlurmLauncher):
     """Runs the jobs of a sweep by Slurm. Slurm's processes call a pickle of this object, once for each job.
 
     Args:
@@ -171,7 +172,7 @@ class Queue:
 
     def wait(self, count: int) -> None:
         """Waits until no job is left, and shows how many of `count` are over."""
-        delay, said = _FIRST, ""
+        started, said = time.monotonic(), ""
         with Console().status("") as status:  # At a terminal only.
             while True:
                 try:
@@ -186,8 +187,7 @@ class Queue:
                 if line != said and not status.console.is_terminal:
                     print(line, flush=True)
                 said = line
-                time.sleep(delay)
-                delay = min(1.5 * delay, _LATER)
+                time.sleep(min(max(_SHORTEST, (time.monotonic() - started) / 10), _LONGEST))
 
     def cancel(self) -> None:
         """Cancels all jobs, and waits until those that run have written their last checkpoint."""
