@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
@@ -20,3 +22,6 @@ class Grid(BasicSweeper):
         [jobs] = BasicSweeper.split_arguments(overrides, None)
         kept = [job for place, job in enumerate(jobs) if place not in left_out]
         return list(self.split_overrides_to_chunks(kept, max_batch_size))
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Does nothing: all jobs were checked with the command line, and Hydra would compose each anew."""

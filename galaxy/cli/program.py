@@ -20,6 +20,7 @@ from galaxy.cli.completion import SWITCHES, complete
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, planned, summarise
 from galaxy.config import ConfigError, Problem, check_command_line, plugins
+from galaxy.config.launcher import quieten_hydra
 from galaxy.config.overrides import with_whole_config_dir
 from galaxy.config.recorded import Recorded
 from galaxy.config.trust import UntrustedError, trusted_in, trusting
@@ -81,6 +82,7 @@ def run(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises exceptions instead of printing them
     _typed[:] = sys.argv
     plugins.register()
+    quieten_hydra()
     for note in plugins.notes():
         print(note, file=sys.stderr)
     try:

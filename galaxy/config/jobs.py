@@ -30,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from galaxy.config.check import READ_BY_PROGRAM, check, plain
 from galaxy.config.composition import NO_MAPPING, Composer
+from galaxy.config.launcher import check_launcher
 from galaxy.config.origins import origin_of
 from galaxy.config.overrides import key_of
 from galaxy.config.plan import SWEEP_FILE, Job, Plan, distinct
@@ -97,8 +98,9 @@ def check_command_line(
     _check_folders(options.overrides, single)
     if config is not None and not single:
         _check_content(config, space is not None)
-    if config is not None and space is not None:
-        return _search(composer, config, space, refuse)
+        if space is not None:
+            return _search(composer, config, space, refuse)
+        check_launcher(config)
     planned = single or config is None or str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
     checked = check_jobs(composer, jobs, refuse) if planned else []
     if single:

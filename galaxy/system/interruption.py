@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# They come from Ctrl-C, from `kill` and most schedulers, and from Slurm before it preempts a job (`sbatch
-# --signal=USR1@60`).
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+# They come from Ctrl-C, from `kill` and most schedulers, and from Slurm before a job reaches its time limit
+# (`sbatch --signal=USR1@60`; submitit asks for USR2).
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):

