@@ -9,7 +9,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_sample_image
-from torch import Tensor
+from torch import Tensor, nn
 
 from galaxy.models.timm_encoder import TimmEncoder
 from galaxy.system.errors import UserError
@@ -149,3 +149,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
     with pytest.raises(UserError, match=r"needs timm, .* pip install 'galaxy-morphology\[pretrained\]'"):
         TimmEncoder(TINY, 3, 64)
+
+
+def test_depthwise_convolutions_compute_in_float32_on_cpus() -> None:
+    network = TimmEncoder("tf_efficientnet_lite0", channels=3, size=32)
+    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1]
+    assert len(layers) == 16
+    maps = torch.rand(2, layers[0].in_channels, 16, 16).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layers[0](maps)
+    weight = layers[0].weight
+    exact = F.conv2d(maps.float(), weight, padding=1, groups=layers[0].groups)
+    assert torch.equal(found, exact.bfloat16())
