@@ -201,7 +201,7 @@ def thumbnail(image: Pixels) -> NDArray[np.float32]:
     small = np.log1p(cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)).ravel()
     small -= small.mean()
     length = float(np.linalg.norm(small))
-    return small / length if length > 1e-3 else np.zeros_like(small)
+    return (small / length).astype(np.float32) if length > 1e-3 else np.zeros_like(small)
 
 
 def pictures_of(
