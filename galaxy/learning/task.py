@@ -13,6 +13,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torchmetrics import MeanMetric
 
 from galaxy.config.objective import CLASS_METRICS, FRACTION_METRICS
 from galaxy.data.datamodule import GalaxyDataModule
@@ -119,6 +120,7 @@ class GalaxyTask(LeanModule):
         self.register_buffer("std", torch.ones(channels, 1, 1))
         self.train_metrics = metrics_for(labels)
         self.val_metrics = metrics_for(labels)
+        self.val_loss = MeanMetric(nan_strategy=math.nan)  # any NaN makes the mean one
         self.running_loss = RunningMean()
         self._compiled: Callable[[Tensor], Output] | None = None
         self._compiled_batch = 0
@@ -233,9 +235,9 @@ class GalaxyTask(LeanModule):
         return size / self.trainer.strategy.reduce(size.clone())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Adds one batch to the validation metrics."""
+        """Adds one batch to the validation metrics and to the mean loss."""
         loss = self._step(batch, self.val_metrics)
-        self.log("val/loss", loss, batch_size=len(batch["image"]), sync_dist=True)
+        self.val_loss.update(loss, len(batch["image"]))
 
     def on_fit_start(self) -> None:
         """Prepares averages of the weights, and notes which weights of the encoder learn.
@@ -290,6 +292,8 @@ class GalaxyTask(LeanModule):
         """Logs the validation metrics."""
         values = {name: value.float() for name, value in self.val_metrics.compute().items()}
         self.val_metrics.reset()
+        values["loss"] = self.val_loss.compute()
+        self.val_loss.reset()
         self.log_dict({f"val/{name}": value for name, value in values.items()})
         for name in ("rmse", "accuracy"):
             if name in values:
