@@ -45,7 +45,9 @@ def slurm(cluster: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     monkeypatch.chdir(tmp_path)
     yield lambda *words: subprocess.check_output(words, text=True).strip()
     for process in STARTED:
-        process.kill()
+        with process:  # which closes its output
+            process.kill()
+    STARTED.clear()
     subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=True)
 
 
