@@ -6,6 +6,7 @@ if one of them was cancelled. This one asks `squeue`. What the jobs have found i
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import shutil
@@ -16,7 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import redirect_stderr, suppress
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -96,8 +97,10 @@ class SlurmJobs(SlurmLauncher):
         arguments = [(list(o), "hydra.sweep.dir", n, f"job_id_for_{n}", state) for n, o in jobs.items()]
         # The processes find what this program was started with.
         os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(sys.path[0]).absolute()), *_python_path()])
+        self.command_line = sys.argv
         try:
-            submitted: list[Job[str]] = executor.map_array(self, *zip(*arguments, strict=True))
+            with redirect_stderr(io.StringIO()):  # submitit would print there what it raises
+                submitted: list[Job[str]] = executor.map_array(self, *zip(*arguments, strict=True))
         except UncompletedJobError as error:  # sbatch failed
             shutil.rmtree(folder)
             raise UserError(_refusal(str(error))) from None
@@ -130,6 +133,7 @@ class SlurmJobs(SlurmLauncher):
             What the run folder does not say: why the job could not begin. Empty if it has begun.
         """
         quieten_hydra()
+        sys.argv = self.command_line  # for the record in meta.json
         try:
             super().__call__(*args, **kwargs).return_value  # noqa: B018  It raises what the job has raised.
         except UserError as error:

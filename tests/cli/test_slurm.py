@@ -45,7 +45,9 @@ def slurm(cluster: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     monkeypatch.chdir(tmp_path)
     yield lambda *words: subprocess.check_output(words, text=True).strip()
     for process in STARTED:
-        process.kill()
+        with process:  # which closes its output
+            process.kill()
+    STARTED.clear()
     subprocess.run(["scancel", f"--user={getpass.getuser()}"], check=True)
 
 
@@ -218,9 +220,9 @@ def test_what_a_machine_lacks_is_said_before_anything_starts(
     capsys: pytest.CaptureFixture[str],
     lacking: str,
 ) -> None:
-    found = (lambda _: None) if lacking == "sbatch" else (lambda name: name)
-    monkeypatch.setattr("galaxy.config.launcher.shutil.which", found)
-    monkeypatch.setattr("galaxy.config.launcher.find_spec", found if lacking == "submitit" else lambda _: 1)
+    for name, what in (("shutil.which", "sbatch"), ("find_spec", "submitit")):
+        found = None if lacking == what else "somewhere"
+        monkeypatch.setattr(f"galaxy.config.launcher.{name}", lambda _, found=found: found)
     assert command("train.py", "-m", *quick, *SLURM, f"hydra.sweep.dir={tmp_path}/sweep") == 2
     said = capsys.readouterr().err
     assert ("start it on a login node" if lacking == "sbatch" else "galaxy-morphology[slurm]") in said
