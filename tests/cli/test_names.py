@@ -165,8 +165,22 @@ def test_a_run_is_found_by_the_name_of_its_folder(runs: Path, monkeypatch: pytes
     for name in ("0-model=mean", ODD):
         arguments = with_inherited_data(in_hydras_notation([f"run={name}"]))
         assert value_of(arguments[-1]) == name
-    with pytest.raises(UserError, match="names several runs"):
-        with_inherited_data(in_hydras_notation(["run=[0-model=mean,1-model=knn]"]))
+    several = with_inherited_data(in_hydras_notation(["run=[0-model=mean,1-model=knn]"]))
+    assert value_of(several[-1]) == ["0-model=mean", "1-model=knn"]
+
+
+def test_a_folder_in_a_list_stands_for_its_finished_runs(
+    runs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = ["runs/sweep/0-model=mean", "runs/sweep/1-model=knn"]
+    for name in ("runs/sweep", "runs"):
+        assert value_of(with_inherited_data([f"run=[{name}]"])[-1]) == done
+    assert "1 of the 3 runs in runs have not finished, and are left out" in caplog.text
+    assert value_of(with_inherited_data(["run=[runs/sweep/2-odd]"])[-1]) == "runs/sweep/2-odd"
+    with pytest.raises(UserError, match="names runs/sweep/1-model=knn twice"):
+        with_inherited_data(["run=[latest,runs/sweep]"])
+    with pytest.raises(UserError, match=r"run=\[\] names no run"):
+        with_inherited_data(["run=[]"])
 
 
 @pytest.mark.parametrize(
