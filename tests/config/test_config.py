@@ -167,10 +167,7 @@ MISTAKES = {
     ),
     "names that the program gives itself, with a plus": (
         ["model=partial", "+model.widht=3"],
-        [
-            "did you mean width?",
-            "dropout, frozen_epochs, ignores, kernel, layer_decay, name, norm, normalisation",
-        ],
+        ["did you mean width?", "dropout, frozen_epochs, ignores, kernel, layer_decay, name,"],
     ),
     "names of keys that do not exist": (
         ["+model.ignores=[los,loss,model.width,model.wide]"],
