@@ -101,6 +101,7 @@ def test_unreadable_images_are_named_in_the_report(
         ("cont=3", "count"),
         ("count=0", "count is 0; it must be 1 or more"),
         ("pictures=0", "pictures is 0; it must be 1 or more"),
+        ("data.limit=0", "data.limit is 0; it must be 1 or more"),
         ("crop=roi64", "did you mean 'crops=[roi64]'?"),
     ],
 )
