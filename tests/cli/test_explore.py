@@ -60,12 +60,18 @@ def test_bad_images_are_all_named_or_left_out(
 def test_a_report_takes_the_place_of_an_earlier_one(
     monkeypatch: pytest.MonkeyPatch, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = ["data=kaggle", f"data.root={survey}", "count=2", "pictures=6", f"out={tmp_path}/report"]
+    data = [
+        "data=folder",
+        f"data.root={survey}/images_training_rev1",
+        "count=2",
+        "pictures=6",
+        f"out={tmp_path}/report",
+    ]
     assert explore(monkeypatch, "crops=[center64,roi64]", *data) == 0
-    assert "There are 80 images in the dataset.\n" in capsys.readouterr().out
+    assert "80 galaxies of folder" in capsys.readouterr().out
     assert (tmp_path / "report" / "gallery_roi64.png").exists()
     assert explore(monkeypatch, "crops=[center64]", "data.limit=40", *data) == 0
-    assert "There are 40 images in the dataset.\n" in capsys.readouterr().out
+    assert "40 galaxies of folder" in capsys.readouterr().out
     assert not (tmp_path / "report" / "gallery_roi64.png").exists()
     (tmp_path / "report" / "exploration.json").unlink()
     assert explore(monkeypatch, "crops=[center64]", *data) == 1
@@ -101,6 +107,7 @@ def test_unreadable_images_are_named_in_the_report(
         ("cont=3", "count"),
         ("count=0", "count is 0; it must be 1 or more"),
         ("pictures=0", "pictures is 0; it must be 1 or more"),
+        ("data.limit=0", "data.limit is 0; it must be 1 or more"),
         ("crop=roi64", "did you mean 'crops=[roi64]'?"),
     ],
 )

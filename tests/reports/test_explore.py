@@ -181,6 +181,7 @@ def test_the_page_holds_everything_in_itself(root: Path, tmp_path: Path) -> None
     assert "g2 (train) and g3 (val): distance" in page.words
 
 
+@pytest.mark.slow
 def test_noise_under_many_crops_stays_below_20_mb(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     images = tuple(tmp_path / f"{number}.png" for number in range(30))

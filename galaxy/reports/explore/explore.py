@@ -37,7 +37,7 @@ def explore(data: dict[str, Any], crops: dict[str, Any], count: int, pictures: i
     Raises:
         UserError: A number is below 1, a crop refuses its settings, or the data or `out` cannot be used.
     """
-    for name, number in (("count", count), ("pictures", pictures)):
+    for name, number in (("count", count), ("pictures", pictures), ("data.limit", data["limit"])):
         if number is not None and number < 1:
             raise UserError(f"{name} is {number}; it must be 1 or more")
     made = {name: instantiate(node, f"crop={name}") for name, node in crops.items()}

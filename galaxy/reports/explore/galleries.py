@@ -16,7 +16,7 @@ from galaxy.reports.explore.figures import DARK, INCH, Drawn, axes_at, blank, pn
 SIDE, LINE = 92, 16
 # All pictures of a page have at most so many pixels together, so that it stays below 20 MB: a PNG of noise
 # needs 3 bytes a pixel, and base64 a third more. Few pictures are saved with up to twice as many dots.
-_BUDGET = 4.5e6
+_BUDGET = 3.5e6
 # So many letters fit above a picture.
 _LETTERS = 17
 

@@ -193,8 +193,8 @@ def sums_in_words(tables: Tables) -> str:
         )
     else:
         text = (
-            f"These labels ({meaning}) have no parents: where each fraction is of the volunteers who were asked, "
-            "the answers of a question sum to 1."
+            f"These labels ({meaning}) have no parents: where each fraction is of the volunteers who "
+            "were asked, the answers of a question sum to 1."
         )
     if meaning == "debiased":
         text += " Hart et al. (2016) corrected each answer by itself and did not make them sum to 1."
