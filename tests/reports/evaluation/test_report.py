@@ -48,6 +48,7 @@ def test_a_network_is_reported_on(command: Command, quick: list[str], tmp_path: 
     pd.testing.assert_frame_equal(validated.loc[trained.index], trained, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_look_says_so(
     command: Command, quick: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
