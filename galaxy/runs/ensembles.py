@@ -113,6 +113,7 @@ class Ensemble:
                 total[rows, columns] += predicted.astype(np.float64) / self.columns.count(columns)
                 if several and count == tta and galaxies.scored.any():
                     errors[number] = self._error(number, rows, predicted, galaxies)
+            del model  # the next one is read before the loop would let this one go
         catalog = replace(galaxies.catalog, skipped=tuple(skipped))
         found = {
             count: Predictions(self.labels, catalog, np.flatnonzero(kept), self._together(total[kept]))
@@ -166,9 +167,7 @@ class Ensemble:
         """Returns the columns that a member predicts."""
         if not self.along_tree or member.labels.whole is None:
             return slice(0, self.labels.questions.size)
-        (asked,) = member.labels.questions
-        tree = member.labels.whole.questions
-        return tree.slices[[question.key for question in tree].index(asked.key)]
+        return member.labels.whole.questions.slices[member.labels.place]
 
     def _with_images(
         self, galaxies: Galaxies, data: Config, device: torch.device
