@@ -68,13 +68,6 @@ class Labels:
         """The words of each answer."""
         return tuple(answer.text for question in self.questions for answer in question.answers)
 
-    @property
-    def place(self) -> int:
-        """The place of this one question in the whole tree, from 0."""
-        assert self.whole is not None
-        (own,) = self.questions
-        return [question.key for question in self.whole.questions].index(own.key)
-
     def compatible(self, other: Labels) -> bool:
         """Whether targets of `other` can be compared with predictions of these labels.
 
@@ -86,7 +79,7 @@ class Labels:
             return False
         if self.whole is None or other.whole is None or not self.whole.compatible(other.whole):
             return True
-        return self.place == other.place
+        return [question.key for question in self.questions] == [question.key for question in other.questions]
 
     def difference(self, other: Labels) -> str:
         """Says in what these labels, "the first", differ from others that are not compatible with them.

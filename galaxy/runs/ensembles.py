@@ -167,7 +167,9 @@ class Ensemble:
         """Returns the columns that a member predicts."""
         if not self.along_tree or member.labels.whole is None:
             return slice(0, self.labels.questions.size)
-        return member.labels.whole.questions.slices[member.labels.place]
+        (asked,) = member.labels.questions
+        tree = member.labels.whole.questions
+        return tree.slices[[question.key for question in tree].index(asked.key)]
 
     def _with_images(
         self, galaxies: Galaxies, data: Config, device: torch.device

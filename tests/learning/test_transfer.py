@@ -75,7 +75,7 @@ def test_biases_and_norms_may_be_left_out_of_weight_decay() -> None:
     }
     encoder = Dieleman(3, 49, (2, 2, 2, 2), (4, 4))
     undecayed = Transfer().groups(encoder, [], exclude_1d=True)[1]
-    assert len(undecayed["params"]) == 6  # the biases of four convolutions, in three dimensions, and of two layers
+    assert len(undecayed["params"]) == 6  # those of four convolutions have three dimensions
     assert groups["encoder_no_decay"]["lr"] == pytest.approx(0.01)
 
 
