@@ -99,7 +99,7 @@ def test_only_the_last_layers_learn_after_the_frozen_epochs() -> None:
     assert not any(module.training for module in encoder.modules())
     transfer.freeze(encoder, all_weights, 1)
     assert learning(encoder) == ["layers.4.weight", "layers.4.bias"]
-    assert [module.training for module in encoder.layers] == [False, False, False, True, True]
+    assert [module.training for module in encoder.layers] == [False, False, False, False, True]
     Transfer(trained_layers=3).freeze(encoder, all_weights, 0)
     assert len(learning(encoder)) == 8
     assert all(module.training for module in encoder.modules())
