@@ -41,7 +41,7 @@ class TimmEncoder(Encoder):
         _check_name(name)
         self.name = name
         # Networks of any size do not know the argument.
-        published = _timm().get_pretrained_cfg(name)  # None where nobody has published anything
+        published = _timm().get_pretrained_cfg(name)  # None for networks that other packages add without one
         self._fixed = {"img_size": size} if published and published.fixed_input_size else {}
         try:
             self.body: nn.Module = _timm().create_model(name, num_classes=0, in_chans=channels, **self._fixed)
