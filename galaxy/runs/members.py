@@ -85,7 +85,7 @@ class Member:
         # Galaxies may be added to those of the run, or be a part of them.
         if listed is None or not listed.new or not listed.gone:
             return codes
-        new = self._asked(catalog).intersection(listed.new) if listed.found else listed.new
+        new = set(listed.new) & self._asked(catalog) if listed.found else set(listed.new)
         if not new:
             return codes
         here, recorded = listed.found + len(new), listed.found + len(listed.gone)
