@@ -256,9 +256,10 @@ def _refusal(said: str) -> str:
 
 
 def _is_running() -> bool:
-    """Returns whether Slurm takes the job of this process for running, and does not end it already."""
+    """Returns whether Slurm still counts this job as running, and is not ending it."""
     with suppress(UserError):
-        command = ("squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}")
+        # SLURM_JOB_ID of the last task of an array is the id of the whole array.
+        command = ("squeue", "--noheader", "--format=%T", f"--jobs={JobEnvironment().job_id}")
         return _slurm(*command).strip() == "RUNNING"
     return False
 

@@ -102,7 +102,8 @@ def test_jobs_that_were_cancelled_or_queued_again_end_as_if_they_were_not(
 ) -> None:
     sweep = start("-m", *quick, *LONG, "seed=0,1,2", *SLURM, f"hydra.sweep.dir={tmp_path}/sweep")
     runs = [RunFolder(tmp_path / "sweep" / f"{seed}-seed={seed}") for seed in range(3)]
-    ways = (["scancel"], ["scancel", "--signal=USR2"], ["scontrol", "requeue"])
+    # The last task of an array has the array's own number as SLURM_JOB_ID.
+    ways = (["scancel"], ["scontrol", "requeue"], ["scancel", "--signal=USR2"])
     for number, way in enumerate(ways):
         until(runs[number].last.exists)
         array = slurm("squeue", "--noheader", "--array", "--format=%F").split()[0]
@@ -190,14 +191,17 @@ def test_the_script_of_an_array_runs_each_line_and_goes_on_after_a_signal(
     (tmp_path / "jobs.txt").write_text("model=mean\nmodel=deep_cnn seed=0\nmodel=deep_cnn seed=1\n")
     array = slurm("sbatch", "--parsable", script(0, *(o for o in quick if o != "model=deep_cnn"), *LONG))
     runs = [RunFolder(tmp_path / "runs" / "array" / str(number)) for number in (1, 2, 3)]
-    until(runs[1].last.exists)
-    slurm("scancel", "--signal=USR1", f"{array}_2")
+    # The last task has the array's own number as SLURM_JOB_ID.
+    for number in (2, 3):
+        until(runs[number - 1].last.exists)
+        slurm("scancel", "--signal=USR1", f"{array}_{number}")
     until(lambda: not slurm("squeue", "--noheader"))
     assert [run.result().status for run in runs] == ["done", "done", "done"]
-    assert len(runs[1].meta()["resumed"]) == 1
-    whole = RunFolder(tmp_path / "whole")
-    assert command("train.py", *quick, *LONG, "seed=0", f"hydra.run.dir={whole.path}") == 0
-    same_runs(whole, runs[1])
+    assert [len(run.meta().get("resumed", [])) for run in runs] == [0, 1, 1]
+    for seed, run in enumerate(runs[1:]):
+        whole = RunFolder(tmp_path / f"whole{seed}")
+        assert command("train.py", *quick, *LONG, f"seed={seed}", f"hydra.run.dir={whole.path}") == 0
+        same_runs(whole, run)
 
 
 @pytest.mark.slow
