@@ -94,6 +94,10 @@ def test_a_sweep_by_slurm_ends_with_the_table_of_a_sweep_in_a_row(
     pd.testing.assert_frame_equal(table(tmp_path / "row"), table(tmp_path / "by slurm"), check_exact=True)
     again = finished(start("resume=by slurm", "trust=[tests]", program=program))
     assert "Submitted" not in again  # nothing is missing
+    other = finished(
+        start(*sweep, "data.batch_size=11", *SLURM, "hydra.sweep.dir=by slurm", program=program), 1
+    )
+    assert "holds a run of another configuration" in other
 
 
 @pytest.mark.slow
@@ -166,6 +170,9 @@ def test_what_slurm_refuses_is_said_in_its_words(slurm: Callable[..., str], quic
     assert len(said.splitlines()) == 1
     many = [argument for argument in sweep if argument != "model=mean"] + ["model=deep_cnn", "seed=range(30)"]
     assert "hydra.sweeper.max_batch_size" in finished(start(*many), 1)
+    assert finished(start("-m", *quick, "model=mean", "hydra.sweep.dir=sweep"))
+    said = finished(start(*sweep, "model=mean,mlp", "hydra.launcher.partition=nowhere"), 1)
+    assert "1 of 2 jobs did not finish" in said  # the table shows what was there
 
 
 @pytest.fixture
@@ -213,6 +220,21 @@ def test_the_script_of_a_search_runs_its_trials_in_several_jobs(
     assert found is not None
     assert sorted(trial.number for trial in found.trials) == [*range(6)]
     assert finished(start("runs/search", program=("-m", "galaxy", "compare")))
+
+
+@pytest.mark.parametrize("key", ["hydra.launcher.nodes", "hydra.launcher.tasks_per_node"])
+def test_a_job_of_a_sweep_is_not_started_several_times(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+) -> None:
+    monkeypatch.setattr("galaxy.config.launcher.shutil.which", lambda _: "somewhere")
+    sweep = ["-m", *quick, *SLURM, f"{key}=2", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 2
+    assert f"{key} is 2; it must be 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("lacking", ["sbatch", "submitit"])
