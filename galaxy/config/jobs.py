@@ -73,6 +73,11 @@ def check_command_line(
         raise ConfigError([_flag(flag, arguments) for flag in flags])
     if recorded is None and (options.hydra_help or options.shell_completion or options.experimental_rerun):
         return None
+    given = [f"--{name}" for name in ("run", "multirun", "cfg", "info") if getattr(options, name)]
+    if len(given) > 1:
+        raise ConfigError([Problem(given[1], f"does not go with {given[0]}: leave one of them out")])
+    if options.resolve and not (options.cfg or options.help):
+        raise ConfigError([Problem("--resolve", "belongs to --cfg: add --cfg job")])
     place = *detect_calling_file_or_module_from_task_function(main), options.config_path or config_path
     name = options.config_name or config_name
     composer = Composer(_search_path(place, options.config_dir), name, options.overrides)
