@@ -73,7 +73,7 @@ class GalaxyTask(LeanModule):
         schedule: The schedule of the learning rate; None keeps it constant.
         channels: The number C of channels of the images.
         seed: The seed of the dropout.
-        transfer: What spares the weights of the encoder; None lets all weights learn alike.
+        transfer: How gently the encoder learns; None lets all weights learn alike.
         weight_decay_exclude_1d: Whether biases and the weights of norms get no weight decay.
 
     Attributes:

@@ -35,7 +35,8 @@ class Errors:
         r2: The coefficient of determination, the mean over the columns that vary.
         baselines: The RMSE of simple models, by their names.
         floor: The RMSE of a perfect model; None if nobody knows it.
-        scatter: The RMSE between these volunteers and infinitely many; None without counts of votes.
+        scatter: The RMSE between these volunteers and infinitely many; None without counts of votes, or where
+            the targets are no shares of them.
     """
 
     key: str
@@ -56,7 +57,10 @@ def measure_errors(sample: Sample) -> list[Errors]:
     if len(questions) > 1:
         groups += questions.slices
         names += [(question.key, question.text) for question in questions]
-    variances = None if sample.counts is None else scatter(sample.true, sample.counts, questions)
+    # Targets that are the answer which won (target.hard) do not scatter as shares of votes do.
+    one_hot = sample.labels.kind == "classes" and np.isin(sample.true[sample.known], (0, 1)).all()
+    counts = None if one_hot else sample.counts
+    variances = None if counts is None else scatter(sample.true, counts, questions)
     found = []
     for (key, text), columns in zip(names, groups, strict=True):
         floor = None if sample.expected is None else root_mean_square(sample.expected, sample.true, columns)

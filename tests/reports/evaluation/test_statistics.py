@@ -102,6 +102,19 @@ def test_the_scatter_of_volunteers_is_the_noise_floor_on_average() -> None:
     np.testing.assert_allclose(variances.mean(axis=0), p * (1 - p) / 10, rtol=0.02)
 
 
+def test_targets_that_say_which_answer_won_have_no_scatter() -> None:
+    labels = class_labels(("a", "b"), "?")
+    votes = np.array([[7.0, 3.0], [1.0, 9.0]])
+    predicted = np.full((2, 2), 0.5)
+    names = np.arange(2)
+    shares, won = (
+        measure_errors(Sample(labels, names, predicted, true, counts=votes))[0].scatter
+        for true in (votes / 10, np.rint(votes / 10))
+    )
+    assert shares == pytest.approx(math.sqrt((0.7 * 0.3 + 0.1 * 0.9) / 18))
+    assert won is None
+
+
 def test_the_bootstrap_of_a_mean_is_that_of_the_textbook() -> None:
     values = np.random.default_rng(1).normal(size=(400, 1))
     mean, low, high = bootstrap(values, lambda sums: sums / 400, draws=2000)
