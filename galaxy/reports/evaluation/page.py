@@ -9,13 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from galaxy.labels.tree import Question
-from galaxy.reports.evaluation.calibration import (
-    Disobedience,
-    Reliability,
-    disobedience,
-    on_tree,
-    reliability,
-)
 from galaxy.reports.evaluation.cards import cards
 from galaxy.reports.evaluation.confusion import CONFIDENT, Accuracy, Confusion
 from galaxy.reports.evaluation.contents import Report
@@ -30,6 +23,13 @@ from galaxy.reports.evaluation.intervals import (
 from galaxy.reports.evaluation.pictures import density_picture
 from galaxy.reports.evaluation.probe import VIEWS
 from galaxy.reports.evaluation.properties import Trend
+from galaxy.reports.evaluation.scaling import (
+    Disobedience,
+    Reliability,
+    disobedience,
+    on_tree,
+    reliability,
+)
 from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Chart
@@ -81,7 +81,7 @@ def write_page(path: Path, report: Report) -> None:
     """
     heads, rows = _errors(report)
     made = cards(report)
-    trust = report.trust
+    calibration = report.calibration
     text = (
         environment("galaxy.reports.evaluation")
         .get_template("report.html")
@@ -99,7 +99,7 @@ def write_page(path: Path, report: Report) -> None:
             confident=CONFIDENT,
             reliability=_reliability_chart(report),
             scaled=_scaled(report),
-            tree=_tree(report) if trust is not None and trust.obeying else None,
+            tree=_tree(report) if calibration is not None and calibration.obeying else None,
             coverage=_coverage(report),
             level=f"{LEVEL:.0%}",
             galleries=[(one, [made[place] for place in one.places.tolist()]) for one in report.galleries],
@@ -164,10 +164,10 @@ def _confusion(one: Confusion) -> ConfusionTable:
 
 
 def _reliability_chart(report: Report) -> Chart | None:
-    sample, trust = report.sample, report.trust
+    sample, calibration = report.sample, report.calibration
     lines = {"as predicted": reliability(sample.predicted, sample.true)}
-    if trust is not None:
-        lines["scaled"] = reliability(trust.scaled(sample.predicted), sample.true)
+    if calibration is not None:
+        lines["scaled"] = reliability(calibration.scaled(sample.predicted), sample.true)
     known = {name: one for name, one in lines.items() if one is not None}
     if not known:
         return None
@@ -191,12 +191,12 @@ def _corners(one: Reliability, x: charts.Axis, y: charts.Axis) -> str:
 
 
 def _scaled(report: Report) -> list[Scaled]:
-    sample, trust = report.sample, report.trust
-    if trust is None:
+    sample, calibration = report.sample, report.calibration
+    if calibration is None:
         return []
-    both = sample.predicted, trust.scaled(sample.predicted)
+    both = sample.predicted, calibration.scaled(sample.predicted)
     parts = [(question.text, columns) for question, columns in _questions(report)]
-    temperatures = trust.temperatures.tolist()
+    temperatures = calibration.temperatures.tolist()
     if len(parts) > 1:
         parts, temperatures = [("all questions", slice(None)), *parts], [float("nan"), *temperatures]
     found = []
@@ -217,18 +217,21 @@ def _tree(report: Report) -> Tree:
 
 def _coverage(report: Report) -> list[tuple[str, list[tuple[str, Coverage]]]]:
     """The coverage by question or class, and by the predicted fraction."""
-    overall, trust, sample = overall_coverage(report), report.trust, report.sample
-    if overall is None or trust is None:
+    overall, calibration, sample = overall_coverage(report), report.calibration, report.sample
+    if overall is None or calibration is None:
         return []
-    if trust.intervals is None:
-        assert trust.least is not None
-        sets, classes = sets_of(sample.predicted, trust.least), np.nan_to_num(sample.true).argmax(axis=1)
+    if calibration.intervals is None:
+        assert calibration.least is not None
+        sets, classes = (
+            sets_of(sample.predicted, calibration.least),
+            np.nan_to_num(sample.true).argmax(axis=1),
+        )
         rows = [
             (text, coverage_of_sets(sets, sample.true, classes == index))
             for index, text in enumerate(sample.labels.texts)
         ]
         return [("class", [("all classes", overall), *_known(rows)])]
-    low, high = trust.intervals.of(sample.predicted)
+    low, high = calibration.intervals.of(sample.predicted)
     of_questions = [
         (question.text, coverage_of_intervals(low[:, columns], high[:, columns], sample.true[:, columns]))
         for question, columns in _questions(report)

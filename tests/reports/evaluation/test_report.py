@@ -10,7 +10,7 @@ import pytest
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels
 from galaxy.reports.evaluation import report
-from galaxy.reports.evaluation.trust import Trust
+from galaxy.reports.evaluation.calibration import Calibration
 from galaxy.system.errors import UserError
 from tests.conftest import Command
 from tests.reports.test_page import Page
@@ -33,10 +33,12 @@ def test_a_network_is_reported_on(command: Command, quick: list[str], tmp_path: 
     assert "The 90% intervals hold" in page.words
 
     # What was fitted is in the folder, and says of the galaxies what the table beside it says.
-    predictions, table = (pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "trust"))
+    predictions, table = (
+        pd.read_parquet(folder / f"{name}.parquet") for name in ("predictions", "calibration")
+    )
     assert table["id"].tolist() == predictions["id"].tolist()
-    trust = Trust.read(folder / "trust.npz", LABELS)
-    again = trust.table(predictions[list(KAGGLE_COLUMNS)].to_numpy(np.float64))
+    calibration = Calibration.read(folder / "calibration.npz", LABELS)
+    again = calibration.table(predictions[list(KAGGLE_COLUMNS)].to_numpy(np.float64))
     pd.testing.assert_frame_equal(again, table[list(again)], check_exact=False)
     assert {"distance", "unusual"} <= set(table)
     scaled = again[[f"scaled/{name}" for name in KAGGLE_COLUMNS]].to_numpy(np.float64)
@@ -72,4 +74,4 @@ def test_a_model_that_does_not_look_says_so(
 
 def test_what_was_fitted_for_other_labels_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        Trust.read(tmp_path / "trust.npz", LABELS)
+        Calibration.read(tmp_path / "calibration.npz", LABELS)

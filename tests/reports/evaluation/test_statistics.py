@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels, class_labels
-from galaxy.reports.evaluation.calibration import (
+from galaxy.reports.evaluation.confusion import confusions
+from galaxy.reports.evaluation.errors import bootstrap, galaxy_errors, measure_errors, scatter
+from galaxy.reports.evaluation.intervals import ends_of, fit_intervals, fit_least, held, sets_of
+from galaxy.reports.evaluation.properties import brightness_and_size, trend
+from galaxy.reports.evaluation.sample import Array, Sample, agreement, asked, follows_tree, shares
+from galaxy.reports.evaluation.scaling import (
     disobedience,
     fit_temperatures,
     on_tree,
     reliability,
     scaled,
 )
-from galaxy.reports.evaluation.confusion import confusions
-from galaxy.reports.evaluation.errors import bootstrap, galaxy_errors, measure_errors, scatter
-from galaxy.reports.evaluation.intervals import ends_of, fit_intervals, fit_least, held, sets_of
-from galaxy.reports.evaluation.properties import brightness_and_size, trend
-from galaxy.reports.evaluation.sample import Array, Sample, agreement, asked, follows_tree, shares
 from galaxy.reports.evaluation.unusual import fit_familiar
 
 # Two questions: the second is asked of those who saw a disk.
