@@ -12,6 +12,7 @@ from galaxy.labels.tree import Question
 from galaxy.reports.evaluation.cards import cards
 from galaxy.reports.evaluation.confusion import CONFIDENT, Accuracy, Confusion
 from galaxy.reports.evaluation.contents import Report
+from galaxy.reports.evaluation.errors import LEVEL as SURE
 from galaxy.reports.evaluation.errors import root_mean_square
 from galaxy.reports.evaluation.intervals import (
     LEVEL,
@@ -21,8 +22,9 @@ from galaxy.reports.evaluation.intervals import (
     sets_of,
 )
 from galaxy.reports.evaluation.pictures import density_picture
-from galaxy.reports.evaluation.probe import VIEWS
-from galaxy.reports.evaluation.properties import Trend
+from galaxy.reports.evaluation.probe import REMEMBERED, VIEWS
+from galaxy.reports.evaluation.properties import BINS, Trend
+from galaxy.reports.evaluation.sample import asked_where
 from galaxy.reports.evaluation.scaling import (
     Disobedience,
     Reliability,
@@ -30,10 +32,12 @@ from galaxy.reports.evaluation.scaling import (
     on_tree,
     reliability,
 )
+from galaxy.reports.evaluation.unusual import NEIGHBOUR, USUAL
 from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Chart
 from galaxy.reports.page.environment import environment
+from galaxy.runs.evaluation_files import CALIBRATED, CALIBRATION
 from galaxy.system.files import write_text
 
 BASELINES = {"mean": "training mean", "center_pixel": "central pixel"}
@@ -97,11 +101,18 @@ def write_page(path: Path, report: Report) -> None:
             ],
             confusions=[_confusion(one) for one in report.confusions if one.every.galaxies],
             confident=CONFIDENT,
+            asked_where=asked_where(report.sample),
             reliability=_reliability_chart(report),
             scaled=_scaled(report),
             tree=_tree(report) if calibration is not None and calibration.obeying else None,
             coverage=_coverage(report),
             level=f"{LEVEL:.0%}",
+            sure=f"{SURE:.0%}",
+            usual=f"{USUAL:.0%}",
+            neighbour=NEIGHBOUR,
+            remembered=REMEMBERED,
+            bins=BINS,
+            files=(CALIBRATION, CALIBRATED),
             galleries=[(one, [made[place] for place in one.places.tolist()]) for one in report.galleries],
             stability=_stability(report),
             trends=[_trend_chart(one) for one in report.trends],
@@ -113,7 +124,8 @@ def write_page(path: Path, report: Report) -> None:
 
 def _errors(report: Report) -> tuple[list[str], list[ErrorRow]]:
     overall = report.errors[0]
-    heads = ["RMSE", "MAE", "R²", *(BASELINES[name] for name in overall.baselines)]
+    weighted = ["weighted RMSE"] if overall.weighted is not None else []
+    heads = ["RMSE", *weighted, "MAE", "R²", *(BASELINES[name] for name in overall.baselines)]
     heads += ["noise floor"] if overall.floor is not None else []
     heads += ["volunteers' scatter"] if overall.scatter is not None else []
     rows = []
@@ -121,7 +133,8 @@ def _errors(report: Report) -> tuple[list[str], list[ErrorRow]]:
         numbers: list[float | None] = [*one.baselines.values()]
         numbers += [] if overall.floor is None else [one.floor]
         numbers += [] if overall.scatter is None else [one.scatter]
-        cells = [estimate(one.rmse), estimate(one.mae), *map(_number, [one.r2, *numbers])]
+        cells = [estimate(one.rmse), *([_number(one.weighted)] if weighted else []), estimate(one.mae)]
+        cells += map(_number, [one.r2, *numbers])
         rows.append(ErrorRow(one.text, tuple(cells)))
     return heads, rows
 

@@ -17,6 +17,7 @@ from galaxy.reports.evaluation.intervals import (
     sets_of,
 )
 from galaxy.reports.evaluation.scaling import disobedience, reliability
+from galaxy.reports.evaluation.unusual import USUAL
 
 
 def estimate(one: Estimate) -> str:
@@ -44,8 +45,8 @@ def sentences(report: Report) -> Iterator[str]:
     if report.distances is not None:
         share = float((report.distances > 1).mean())
         yield (
-            f"{share:.1%} of these galaxies are unlike those of the training, against 1% of the validation "
-            "galaxies."
+            f"{share:.1%} of these galaxies are unlike those of the training, against {1 - USUAL:.0%} of the "
+            "validation galaxies."
         )
     if report.stability.spread > 0:
         yield (
@@ -102,7 +103,9 @@ def _of_calibration(report: Report) -> Iterator[str]:
         yield f"The {LEVEL:.0%} {kind} hold {found.share:.1%} {what}."
     bins = reliability(report.sample.predicted, report.sample.true)
     if bins is not None:
-        yield f"What comes differs from what was predicted by {bins.gap:.3f} on average (calibration)."
+        yield (
+            f"True fractions differ from predicted ones by {bins.gap:.3f} on average over bins (calibration)."
+        )
 
 
 def _of_the_tree(report: Report) -> Iterator[str]:
