@@ -53,6 +53,9 @@ class Errors:
 
 def measure_errors(sample: Sample) -> list[Errors]:
     """Measures the errors on all columns together, and then on those of each question."""
+    uneven = sample.weights
+    if uneven is not None and np.isin(uneven, (0, 1)).all():
+        uneven = None
     questions = sample.labels.questions
     groups = [slice(0, questions.size)]
     names = [("", "all questions")]
@@ -60,9 +63,6 @@ def measure_errors(sample: Sample) -> list[Errors]:
         groups += questions.slices
         names += [(question.key, question.text) for question in questions]
     variances = None if sample.counts is None else scatter(sample.true, sample.counts, questions)
-    uneven = sample.weights
-    if uneven is not None and np.isin(uneven, (0, 1)).all():
-        uneven = None
     found = []
     for (key, text), columns in zip(names, groups, strict=True):
         floor = None if sample.expected is None else root_mean_square(sample.expected, sample.true, columns)

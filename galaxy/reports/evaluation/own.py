@@ -84,6 +84,6 @@ def without_fitted(counted: Predictions, validation: Predictions) -> tuple[Predi
         ]
     left = replace(counted, rows=counted.rows[others], fractions=counted.fractions[others])
     return left, [
-        f"This page leaves out {int((~others).sum()):,} galaxies that validated the run, because calibration "
-        "and intervals were fitted on them."
+        f"This page is about {len(left.rows):,} galaxies. It leaves out {int((~others).sum()):,} that validated "
+        "the run, because calibration and intervals were fitted on them."
     ]
