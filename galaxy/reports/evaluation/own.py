@@ -82,8 +82,9 @@ def without_fitted(counted: Predictions, validation: Predictions) -> tuple[Predi
             "These are the validation galaxies, on which calibration and intervals were fitted and the "
             "checkpoint was chosen: all of this looks better here than it is."
         ]
-    left, out = replace(counted, rows=counted.rows[others], fractions=counted.fractions[others]), ~others
+    left = replace(counted, rows=counted.rows[others], fractions=counted.fractions[others])
+    out = len(others) - len(left.rows)
     return left, [
-        f"This page is about {len(left.rows):,} galaxies. It leaves out {out.sum():,} that validated the run, "
-        "because calibration and intervals were fitted on them."
+        f"This page is about {len(left.rows):,} galaxies. It leaves out {out:,} that validated the run, because "
+        "calibration and intervals were fitted on them."
     ]
