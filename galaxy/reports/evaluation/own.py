@@ -85,6 +85,6 @@ def without_fitted(counted: Predictions, validation: Predictions) -> tuple[Predi
     left = replace(counted, rows=counted.rows[others], fractions=counted.fractions[others])
     out = len(others) - len(left.rows)
     return left, [
-        f"This page is about {len(left.rows):,} galaxies. It leaves out {out:,} that validated the run, because "
-        "calibration and intervals were fitted on them."
+        f"This page is about {len(left.rows):,} galaxies. It leaves out {out:,} that validated the run, "
+        "because calibration and intervals were fitted on them."
     ]
