@@ -71,12 +71,13 @@ def evaluate_from_settings(
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
 
-    found = evaluate_once(files, data, choice, split, tta, folder, accelerator)
+    found = evaluate_once(files, data, choice, split, tta, folder, accelerator, needs_labels=report)
+    print_evaluation(found)
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
-        write_report(found, files, data, split, tta, accelerator)
-    print_evaluation(found)
+        for file in write_report(found, files, data, split, tta, accelerator):
+            print(file)
 
 
 def _checkpoints_of(run: str | list[str] | None, checkpoint: str | None) -> list[Path]:

@@ -247,12 +247,7 @@ class GalaxyTask(LeanModule):
         """
         averaging.prepare(self)
         self._learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
-        if self.transfer.freezes and self.trainer.world_size > 1:
-            raise UserError(
-                "model.frozen_epochs and model.trained_layers work in one process only, because the others "
-                "would wait for gradients of frozen weights: use trainer.devices=1, or model.frozen_epochs=0 "
-                "and model.trained_layers=null"
-            )
+        self.transfer.check_processes(self.trainer.world_size)
 
     def on_train_start(self) -> None:
         """Freezes the encoder in an epoch that is resumed, whose start Lightning does not announce again."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from galaxy.models.encoder import Encoder
+from galaxy.system.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ class Transfer:
             raise ValueError(
                 f"normalisation is pretrained, but nobody publishes weights of {type(encoder).__name__}; it "
                 "must be training"
+            )
+
+    def check_processes(self, number: int) -> None:
+        """Raises UserError where the encoder is frozen at first or in part, and several processes train."""
+        if self.freezes and number > 1:
+            raise UserError(
+                "model.frozen_epochs and model.trained_layers work in one process only, because the others "
+                "would wait for gradients of frozen weights: use trainer.devices=1, or model.frozen_epochs=0 "
+                "and model.trained_layers=null"
             )
 
     @property

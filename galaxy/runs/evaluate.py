@@ -71,6 +71,7 @@ def evaluate(
     tta: int = 1,
     out: Path | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    needs_labels: bool = False,
 ) -> Evaluation:
     """Predicts a split and writes the predictions, and the metrics where there are labels.
 
@@ -83,12 +84,13 @@ def evaluate(
         out: The folder of the results; None for that of `default_folder`. Or a file for a table of the
             predictions beside these, which then hold all columns of the user's table; see `is_catalogue`.
         accelerator: Where to compute.
+        needs_labels: Whether galaxies that cannot be scored are refused before anything is predicted.
 
     Raises:
         UserError: A checkpoint, the data or the folder cannot be used, or the splits would leak.
     """
     keep_freed_memory()
-    device = _device(accelerator)
+    device = device_for(accelerator)
     catalogue = out if out is not None and is_catalogue(out) else None
     if catalogue is not None:
         check_catalogue(catalogue)
@@ -96,6 +98,12 @@ def evaluate(
     members = ensemble.members
     read = data if catalogue is None else _with_all_columns(data)
     galaxies = choose_galaxies(members, ensemble.labels, ensemble.target, read, split)
+    if needs_labels and not galaxies.scored.any():
+        lack = "was seen in training" if galaxies.labelled else "has no labels"
+        raise UserError(
+            f"report=true compares predictions with labels, and each of these galaxies {lack}: evaluate "
+            "others, or leave report=true out"
+        )
     folder = out
     if folder is None or catalogue is not None:
         which = galaxies.split if galaxies.labelled else "unlabelled"
@@ -161,7 +169,12 @@ def _facts(asked: dict[str, Any], labels: Labels) -> dict[str, str]:
     return {"CHECKPT": ", ".join(asked["checkpoints"]), **facts, "LABELS": labels.meaning}
 
 
-def _device(accelerator: str) -> torch.device:
+def device_for(accelerator: Literal["auto", "cpu", "gpu"]) -> torch.device:
+    """Returns where to compute.
+
+    Raises:
+        UserError: There is no GPU.
+    """
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("accelerator=gpu, but torch finds no GPU; use accelerator=auto")
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
