@@ -98,12 +98,8 @@ def evaluate(
     members = ensemble.members
     read = data if catalogue is None else _with_all_columns(data)
     galaxies = choose_galaxies(members, ensemble.labels, ensemble.target, read, split)
-    if needs_labels and not galaxies.scored.any():
-        lack = "was seen in training" if galaxies.labelled else "has no labels"
-        raise UserError(
-            f"report=true compares predictions with labels, and each of these galaxies {lack}: evaluate "
-            "others, or leave report=true out"
-        )
+    if needs_labels:
+        _check_scored(galaxies)
     folder = out
     if folder is None or catalogue is not None:
         which = galaxies.split if galaxies.labelled else "unlabelled"
@@ -118,10 +114,11 @@ def evaluate(
         found.predictions.write(catalogue, _facts(asked, ensemble.labels))
     errors = {member.name: error for member, error in zip(members, found.members, strict=False)}
     counted, scored, unaveraged = _score(found, galaxies, folder, {"root": str(data["root"])}, errors)
+    runs = f"{len(files)} runs, " if len(files) > 1 else ""
     title = f"data: {choice}, split={galaxies.split}, tta={tta}: {len(found.predictions.rows):,} galaxies"
     return Evaluation(
         folder,
-        f"{len(files)} runs, {title}" if len(files) > 1 else title,
+        runs + title,
         galaxies.notes(len(files)),
         found.predictions,
         counted,
@@ -130,6 +127,17 @@ def evaluate(
         errors,
         ensemble.along_tree,
         catalogue,
+    )
+
+
+def _check_scored(galaxies: Galaxies) -> None:
+    """Refuses galaxies of which none can be scored."""
+    if galaxies.scored.any():
+        return
+    lack = "was seen in training" if galaxies.labelled else "has no labels"
+    raise UserError(
+        f"report=true compares predictions with labels, and each of these galaxies {lack}: evaluate others, "
+        "or leave report=true out"
     )
 
 
