@@ -23,6 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from omegaconf import open_dict
@@ -95,13 +96,15 @@ class SlurmJobs(SlurmLauncher):
         """Runs those jobs here that are over: they only refuse another configuration than was run."""
         setup_globals()
         over, ends = _over(sweep), {}
-        known = {*over.values()}
+        known, hydra = {*over.values()}, HydraConfig.instance()
+        of_sweep = hydra.cfg
         for number, job in jobs.items():
             if _recorded(job) not in known:
                 continue
             config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
             with open_dict(config.hydra.job):
                 config.hydra.job.id = config.hydra.job.num = number
+            hydra.set_config(config)  # for `${hydra:...}` in the name of the folder
             if sweep / config.hydra.sweep.subdir in over:
                 ends[number] = run_job(
                     hydra_context=self.hydra_context,
@@ -111,6 +114,7 @@ class SlurmJobs(SlurmLauncher):
                     job_subdir_key="hydra.sweep.subdir",
                 )
                 configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        hydra.cfg = of_sweep
         return ends
 
     def _submit(self, parent: Path, jobs: dict[int, Sequence[str]]) -> list[Job[str]]:

@@ -94,7 +94,7 @@ def test_a_sweep_by_slurm_ends_with_the_table_of_a_sweep_in_a_row(
     pd.testing.assert_frame_equal(table(tmp_path / "row"), table(tmp_path / "by slurm"), check_exact=True)
     again = finished(start("resume=by slurm", "trust=[tests]", program=program))
     assert "Submitted" not in again  # nothing is missing
-    (own / "mine.yaml").write_text("_target_: tests.helpers.own_model.OwnModel\nignores: []\n")
+    (own / "mine.yaml").write_text("_target_: tests.helpers.own_model.OwnModel\nfrozen_epochs: 1\n")
     other = finished(start(*sweep, *SLURM, "hydra.sweep.dir=by slurm", program=program), 1)
     assert "holds a run of another configuration" in other  # as with any launcher
 

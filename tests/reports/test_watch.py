@@ -70,6 +70,17 @@ def test_a_search_is_followed_although_trials_have_no_folder(tmp_path: Path) -> 
     assert watch.over
 
 
+def test_a_search_of_which_no_trial_could_run_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = opened(tmp_path, n_trials=1)
+    study.tell(next(study.trials()).number, Result(status="failed", error="its settings do not fit"))
+    assert main([str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert "1 trial: 1 failed" in shown.out
+    assert shown.err == ""
+
+
 def test_the_command_ends_with_the_table_when_nothing_is_left_to_wait_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
