@@ -125,13 +125,13 @@ def _no_galaxy(members: Sequence[Member], split: str, within: NDArray[np.bool_])
 def _without_clashes(survey: Catalog, labels: Labels, chosen: Sequence[str] | None) -> Catalog:
     """Refuses extra columns that would share a name with a column of the predictions.
 
-    Columns that the user has not chosen are left out.
+    Columns that the user has not chosen by name are left out.
     """
     extra = survey.extra_columns
     if extra is None:
         return survey
     clashing = [name for name in labels.columns if name in extra]
-    if chosen is None:
+    if chosen in (None, "all"):
         return replace(survey, extra_columns=extra.drop(columns=clashing))
     if clashing:
         raise UserError(
