@@ -32,6 +32,10 @@ OUTPUTS = (
     "report.html",
     "trust.npz",
     "trust.parquet",
+    # `galaxy.reports.similar` writes these.
+    "similar.html",
+    "oddities.csv",
+    "embeddings.parquet",
 )
 
 
