@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.filesize import decimal
 
 from galaxy.config.trust import UntrustedError
-from galaxy.runs.folder import RunFolder
 from galaxy.system.errors import UserError
 
 if TYPE_CHECKING:
     from galaxy.images.crops import Crop
+    from galaxy.runs.folder import RunFolder
     from galaxy.runs.onnx_file import Exported
 
 
