@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-    print(_report(exported, path, options.run))
+    print(_report(exported, path))
     return 0
 
 
@@ -67,9 +67,7 @@ def _checked(name: str, path: Path) -> RunFolder:
 
     run = find_run(name, "RUN")
     if (status := run.result().status) != "done":
-        raise UserError(
-            f"{run.path} is not done ({status}): its best checkpoint is not yet that of a whole run"
-        )
+        raise UserError(f"{run.path} is not done ({status}): only a run that is done is exported")
     if path.suffix != ".onnx":
         raise UserError(f"--onnx {path}: the name of the file must end in .onnx")
     if path.exists():
@@ -78,7 +76,8 @@ def _checked(name: str, path: Path) -> RunFolder:
     return run
 
 
-def _report(exported: Exported, path: Path, run: str) -> str:
+def _report(exported: Exported, path: Path) -> str:
+    """Says what was written, how far it agrees with PyTorch, and how it is used."""
     model = exported.model
     crop, columns = model.crop, model.labels.columns
     images = f"images (B, {crop.channels}, {crop.size}, {crop.size}) in [0, 1]"
