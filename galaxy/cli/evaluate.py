@@ -36,6 +36,8 @@ def evaluate_from_settings(
     out: str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     report: bool = False,
+    embeddings: bool = False,
+    similar: list[str | int] | None = None,
 ) -> None:
     """Evaluates as `conf/evaluate.yaml` says, and prints what was found.
 
@@ -51,6 +53,8 @@ def evaluate_from_settings(
         out: The folder of the results, or the file of a table of predictions.
         accelerator: Where to compute.
         report: Whether to write a page about the evaluation.
+        embeddings: Whether to write the features of the galaxies, and a page of the oddest.
+        similar: The ids of galaxies whose nearest this page shows as well.
     """
     try:
         check_views(tta)
@@ -71,13 +75,21 @@ def evaluate_from_settings(
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
 
+    if embeddings or similar:
+        from galaxy.reports.similar.similar import check_embeddings  # noqa: PLC0415
+
+        check_embeddings(files)
     found = evaluate_once(files, data, choice, split, tta, folder, accelerator, needs_labels=report)
     print_evaluation(found)
+    if embeddings or similar:
+        from galaxy.reports.similar.similar import write_similar  # noqa: PLC0415
+
+        names = [str(name) for name in similar or []]
+        print(*write_similar(found, files[0], data, names, accelerator), sep="\n")
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
-        for file in write_report(found, files, data, split, tta, accelerator):
-            print(file)
+        print(*write_report(found, files, data, split, tta, accelerator), sep="\n")
 
 
 def _checkpoints_of(run: str | list[str] | None, checkpoint: str | None) -> list[Path]:

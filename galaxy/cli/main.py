@@ -16,9 +16,10 @@ COMMANDS = {
     "explore": "write a report on a survey, or a picture of crops",
     "fetch": "download a survey",
     "cache": "list the caches of cropped images, and remove old ones",
+    "export": "write the network of a run as ONNX",
 }
 # These take paths and not settings, and a shell completes paths itself.
-TAKE_PATHS = ("compare", "fetch", "cache")
+TAKE_PATHS = ("compare", "fetch", "cache", "export")
 
 
 @standard_streams()

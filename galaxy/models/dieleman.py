@@ -82,7 +82,7 @@ class Dieleman(Encoder):
     def forward(self, images: Tensor) -> Tensor:
         """Encodes images (B, channels, size, size) as features (B, width of the last layer)."""
         features = self.convolutions(self.parts(images).flatten(0, 1))
-        return self.dense(features.reshape(len(images), -1))
+        return self.dense(features.reshape(images.shape[0], -1))
 
     def parts(self, images: Tensor) -> Tensor:
         """Cuts images (B, C, size, size) into their parts (B, 16, C, 45, 45).
@@ -94,7 +94,7 @@ class Dieleman(Encoder):
             images = F.interpolate(images, size=(_SIDE, _SIDE), mode=mode)
         margin = (_SIDE - _VIEW) // 2
         straight = images[..., margin : margin + _VIEW, margin : margin + _VIEW]
-        grid = self.turned.to(images.dtype).expand(len(images), -1, -1, -1)
+        grid = self.turned.to(images.dtype).expand(images.shape[0], -1, -1, -1)
         turned = F.grid_sample(images, grid, padding_mode="border", align_corners=True)
         views = [straight, straight.flip(3), turned, turned.flip(3)]
         corners = [view.rot90(turns, (2, 3))[..., :_PART, :_PART] for view in views for turns in range(4)]

@@ -36,6 +36,10 @@ OUTPUTS = (
     PAGE,
     CALIBRATION,
     CALIBRATED,
+    # `galaxy.reports.similar` writes these.
+    "similar.html",
+    "oddities.csv",
+    "embeddings.parquet",
 )
 
 

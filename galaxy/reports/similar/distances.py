@@ -1,0 +1,67 @@
+"""Distances between galaxies in the features of an encoder: the nearest galaxies, and the oddest."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.neighbors import NearestNeighbors
+
+from galaxy.data.splits import sample_rows
+
+Features = NDArray[np.float32]
+
+# A galaxy is as odd as its distance to this neighbour (Sun et al. 2022, arXiv:2204.06507). The nearest one
+# could be a copy of it.
+NEIGHBOUR = 10
+# Features may be thousands, of which most repeat each other.
+_COMPONENTS = 64
+# So many galaxies, drawn by their ids, stand for all. Every distance between 240,000 would take an hour.
+_SAMPLE = 10_000
+
+
+class Neighbourhood:
+    """Places of galaxies, whose distances say how alike these are.
+
+    The features are divided by their standard deviations, and turned onto their principal components. The
+    distance is Euclidean, in units of the usual one: the median over all galaxies of `oddities`.
+
+    Args:
+        features: (N, F) features of the galaxies.
+        ids: (N,) their ids, by which samples are drawn.
+
+    Attributes:
+        oddities: (N,) float64, the distance of each galaxy to the tenth nearest of a sample; 1 is usual.
+
+    Raises:
+        ValueError: There are too few galaxies, or all have the same features.
+    """
+
+    def __init__(self, features: Features, ids: NDArray[np.int64]) -> None:
+        if len(features) <= NEIGHBOUR:
+            raise ValueError(
+                f"{len(features)} galaxies are too few to compare: {NEIGHBOUR + 1} or more are needed"
+            )
+        sample = sample_rows(ids, _SAMPLE)
+        mean, std = features[sample].mean(axis=0), features[sample].std(axis=0)
+        changing = std > 1e-6 * (1 + np.abs(mean))
+        if not changing.any():
+            raise ValueError("all galaxies have the same features, so none is nearer than another")
+        scaled = (features[:, changing] - mean[changing]) / std[changing]
+        components = min(_COMPONENTS, len(sample), scaled.shape[1])
+        analysis = PCA(components, svd_solver="randomized", random_state=0).fit(scaled[sample])
+        self._places: Features = analysis.transform(scaled).astype(np.float32)
+        # One more than the neighbours, because the sample holds some of the galaxies themselves.
+        search = NearestNeighbors(n_neighbors=NEIGHBOUR + 1, algorithm="brute").fit(self._places[sample])
+        distances = search.kneighbors(self._places)[0].astype(np.float64)
+        within = np.isin(np.arange(len(features)), sample)
+        tenth = np.where(within, distances[:, NEIGHBOUR], distances[:, NEIGHBOUR - 1])
+        self._usual = float(np.median(tenth)) or 1.0
+        self.oddities = tenth / self._usual
+
+    def nearest(self, place: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Returns the places and the distances (count,) of the galaxies nearest to one, which is left out."""
+        distances = np.linalg.norm(self._places - self._places[place], axis=1).astype(np.float64)
+        distances[place] = np.inf
+        order = np.argsort(distances, kind="stable")[: min(count, len(distances) - 1)]
+        return order, distances[order] / self._usual
