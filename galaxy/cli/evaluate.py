@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +16,11 @@ from galaxy.config.paths import CONF
 from galaxy.images.views import check_views
 from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.folder import RunFolder
+from galaxy.runs.parts import Part
 from galaxy.system.errors import UserError
+
+if TYPE_CHECKING:
+    from galaxy.runs.request import Request
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
@@ -36,6 +40,7 @@ def evaluate_from_settings(
     out: str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     report: bool = False,
+    shard: str | None = None,
 ) -> None:
     """Evaluates as `conf/evaluate.yaml` says, and prints what was found.
 
@@ -48,9 +53,10 @@ def evaluate_from_settings(
         checkpoint: A checkpoint, instead of a run.
         split: Which galaxies. Galaxies without labels are always all predicted.
         tta: The number of views whose predictions are averaged.
-        out: The folder of the results, or the file of a table of predictions.
+        out: The folder of the results, the file of a table of predictions, or the folder of its parts.
         accelerator: Where to compute.
         report: Whether to write a page about the evaluation.
+        shard: The part of a catalogue that is made, as K/N; None for all of it.
     """
     try:
         check_views(tta)
@@ -66,17 +72,48 @@ def evaluate_from_settings(
     folder = None if out is None else Path(out).expanduser()
     if folder is not None and is_catalogue(folder):
         check_catalogue(folder)
+    part = None if shard is None else _part(shard, folder, report)
 
     # torch takes seconds to import; a mistake above is said at once.
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
+    from galaxy.runs.request import Request  # noqa: PLC0415
 
-    found = evaluate_once(files, data, choice, split, tta, folder, accelerator)
+    request = Request(files, data, choice, split, tta, folder, accelerator, part)
+    if part is not None and folder is not None and part.is_made(folder, request.facts()):
+        print(f"{part.file(folder)} is there already, and is left as it is")
+        return
+    if part is not None or not request.galaxies.labelled:
+        _make_catalogue(request, report)
+        return
+    found = evaluate_once(request)
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
         write_report(found, files, data, split, tta, accelerator)
     print_evaluation(found)
+
+
+def _make_catalogue(request: Request, report: bool) -> None:
+    """Predicts galaxies without scoring them, and prints what there is to say."""
+    from galaxy.reports.evaluation.appraisal import find_appraisal  # noqa: PLC0415
+    from galaxy.reports.tables import print_catalogue  # noqa: PLC0415
+    from galaxy.runs.catalogues import make_catalogue  # noqa: PLC0415
+
+    if report:
+        raise UserError("report=true compares predictions with labels, and these galaxies have none")
+    appraiser = find_appraisal(request)
+    print_catalogue(make_catalogue(request, appraiser), appraised=appraiser is not None)
+
+
+def _part(shard: str, folder: Path | None, report: bool) -> Part:
+    """Reads `shard=K/N`, which needs `out=DIR`."""
+    part = Part.parse(shard)
+    if folder is None or is_catalogue(folder):
+        raise UserError(f"shard={shard} makes one file of a Parquet dataset: give its folder, out=DIR")
+    if report:
+        raise UserError("report=true compares predictions with labels, and shard=K/N predicts without scoring")
+    return part
 
 
 def _checkpoints_of(run: str | list[str] | None, checkpoint: str | None) -> list[Path]:

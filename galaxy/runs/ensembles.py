@@ -115,11 +115,16 @@ class Ensemble:
                     errors[number] = self._error(number, rows, predicted, galaxies)
         catalog = replace(galaxies.catalog, skipped=tuple(skipped))
         found = {
-            count: Predictions(self.labels, catalog, np.flatnonzero(kept), self._together(total[kept]))
+            count: Predictions(self.labels, catalog, np.flatnonzero(kept), self.together(total[kept]))
             for count, total in sums.items()
         }
         one_view = found[1] if galaxies.labelled and tta > 1 else None
         return Together(found[tta], one_view, tuple(errors[number] for number in sorted(errors)))
+
+    def together(self, means: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Returns what the members predict together from the means of their predictions, (N, K)."""
+        together = self.labels.questions.cumulative(means) if self.along_tree else means
+        return together.astype(np.float32)
 
     def _check_compatible(self, member: Member, labels: Labels) -> None:
         """Refuses a member that answers other questions than the first one."""
@@ -185,11 +190,6 @@ class Ensemble:
             for number in numbers:
                 _warn_of_frames(self.members[number], images)
                 yield number, images
-
-    def _together(self, means: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Returns what the members predict together from the means of their predictions, (N, K) each."""
-        together = self.labels.questions.cumulative(means) if self.along_tree else means
-        return together.astype(np.float32)
 
     def _error(
         self, number: int, rows: NDArray[np.int64], predicted: NDArray[np.float32], galaxies: Galaxies

@@ -33,6 +33,7 @@ from galaxy.reports.evaluation.trust import Trust, fit_trust
 from galaxy.reports.evaluation.unusual import Features
 from galaxy.runs.evaluate import Evaluation, evaluate
 from galaxy.runs.folder import RunFolder
+from galaxy.runs.request import Request
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
@@ -112,7 +113,7 @@ def _validation(
     accelerator: Literal["gpu", "cpu"] = "gpu" if probe.device.type == "cuda" else "cpu"
     try:
         own = own_data(probe.file, probe.config)
-        return evaluate(files, own, choice, "val", tta, folder, accelerator)
+        return evaluate(Request(files, own, choice, "val", tta, folder, accelerator))
     except UserError as error:
         reason = str(error).splitlines()[0]
         log.warning("the report lacks calibration and intervals: %s", reason)
