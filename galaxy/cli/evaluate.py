@@ -112,7 +112,9 @@ def _part(shard: str, folder: Path | None, report: bool) -> Part:
     if folder is None or is_catalogue(folder):
         raise UserError(f"shard={shard} makes one file of a Parquet dataset: give its folder, out=DIR")
     if report:
-        raise UserError("report=true compares predictions with labels, and shard=K/N predicts without scoring")
+        raise UserError(
+            "report=true compares predictions with labels, and shard=K/N predicts without scoring"
+        )
     return part
 
 

@@ -102,9 +102,10 @@ class _Speed(ProgressColumn):
     """Shows how many images are done in a second."""
 
     def render(self, task: Task) -> Text:
-        """Returns the words; there are none before the speed is known."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+        """Returns the mean speed; nothing before there is one."""
+        seconds = task.finished_time or task.elapsed
+        speed = f"{min(task.completed, task.total or 0) / seconds:,.0f}/s" if seconds else ""
+        return Text(speed, style="progress.data.speed")
 
 
 def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Collection[str]) -> Cropped:

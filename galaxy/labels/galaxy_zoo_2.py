@@ -176,7 +176,7 @@ _LETTERS = {
 
 
 def is_galaxy_zoo_2(questions: Questions) -> bool:
-    """Whether these are the questions of Galaxy Zoo 2, with their parents or, for conditional labels, without."""
+    """Whether these are the questions of Galaxy Zoo 2; those of conditional labels have no parents."""
     return questions in (GALAXY_ZOO_2, GALAXY_ZOO_2.unrelated)
 
 
@@ -192,7 +192,8 @@ def class_strings(fractions: NDArray[np.floating]) -> NDArray[np.str_]:
     | `Se` and `r`, `b`, `n` | edge-on: the bulge is rounded, boxy, absent |
     | `S`, `SB` and `d`, `c`, `b`, `a` | another disk, with a bar: no, noticeable, obvious, dominant bulge |
     | `1` to `4`, `+`, `?`, then `t`, `m`, `l` | if spiral: the number of arms, tight, medium, loose |
-    | `(r)` and `l`, `d`, `i`, `o`, `m`, `u` | odd: ring, lens, disturbed, irregular, other, merger, dust lane |
+    | `(r)`, `(l)`, `(d)`, `(i)` | odd: a ring, a lens or arc, disturbed, irregular |
+    | `(o)`, `(m)`, `(u)` | odd: something else, a merger, a dust lane |
     | `A` | a star or an artifact |
 
     Args:

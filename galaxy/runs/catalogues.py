@@ -71,7 +71,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a catalogue is written: the tables, the failures and, beside them, the folder of an evaluation."""
+    """Where a catalogue is written: its tables, its failures, and the folder if further files are in it."""
 
     tables: list[Path]
     failures: Path
@@ -96,8 +96,7 @@ def make_catalogue(request: Request, appraiser: Appraiser | None = None) -> Cata
     if request.part is not None:
         if request.galaxies.labelled and request.split != "all":
             raise UserError(
-                "shard=K/N shares all galaxies among several jobs, and these have labels: say split=all; they "
-                "are predicted and not scored"
+                "shard=K/N predicts all galaxies without scoring them, and these have labels: say split=all"
             )
         catalog = catalog.take(request.part.rows(len(catalog)))
     rows = _Rows(request, catalog, appraiser)
@@ -130,7 +129,9 @@ def make_catalogue(request: Request, appraiser: Appraiser | None = None) -> Cata
             table.close(rows.facts)
     failed = rows.write_failures(places.failures)
     if not made:
-        raise UserError(f"none of the {len(catalog):,} images can be read; {places.failures} lists the reasons")
+        raise UserError(
+            f"none of the {len(catalog):,} images can be read; {places.failures} lists the reasons"
+        )
     rows.warn_of_frames(made)
     files = [*places.tables, *([places.failures] if failed else [])]
     if places.folder is not None:
@@ -163,7 +164,9 @@ class _Rows:
         self._digest = blake2b(digest_size=16)
         self._facts = {**request.facts(), "split": request.galaxies.split}
         self._facts |= {} if appraiser is None else appraiser.facts
-        self._facts |= {} if request.part is None else {"shard": f"{request.part.number}/{request.part.count}"}
+        self._facts |= (
+            {} if request.part is None else {"shard": f"{request.part.number}/{request.part.count}"}
+        )
 
     @property
     def columns(self) -> int:
@@ -242,13 +245,13 @@ class _Rows:
         return bool(lines)
 
     def warn_of_frames(self, galaxies: int) -> None:
-        """Warns of images that may show another part of the sky than those that the models were trained on."""
+        """Warns of images that may show another part of the sky than those of the training."""
         if not self._others:
             return
         trained = " or ".join(f"{width} x {height}" for height, width in sorted(self._frames))
         log.warning(
             "%s of %s images, such as %s, are not %s pixels as the training images were (other_frame): the "
-            "crop is cut from the whole frame, so an image must show as much sky around its galaxy as those did",
+            "crop is cut from the whole frame, so an image must show as much sky around its galaxy as those",
             f"{self._others:,}",
             f"{galaxies:,}",
             self._other,

@@ -53,8 +53,8 @@ def evaluate(request: Request) -> Evaluation:
     """Predicts labelled galaxies, and writes the predictions and the metrics.
 
     Args:
-        request: The models, the galaxies and the place of the results. A table of the predictions may be asked
-            for beside the folder.
+        request: The models, the galaxies and the place of the results. A table of the predictions may be
+            asked for beside the folder.
 
     Raises:
         UserError: The data or the folder cannot be used, or the splits would leak.
@@ -66,7 +66,7 @@ def evaluate(request: Request) -> Evaluation:
     found = ensemble.predict(galaxies, request.data, request.tta, request.device)
     write_files(folder, request.asked(), found.predictions)
     if catalogue is not None:
-        found.predictions.write(catalogue, request.facts())
+        found.predictions.write(catalogue, {**request.facts(), "split": galaxies.split})
     members = ensemble.members
     errors = {member.name: error for member, error in zip(members, found.members, strict=False)}
     counted, scored, unaveraged = _score(found, galaxies, folder, {"root": str(request.data["root"])}, errors)

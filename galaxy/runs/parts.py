@@ -77,13 +77,15 @@ class Part:
         Raises:
             UserError: The folder holds something else.
         """
-        held = sorted(path for path in folder.iterdir() if path.name[0] not in "._") if folder.is_dir() else []
+        held = (
+            sorted(path for path in folder.iterdir() if path.name[0] not in "._") if folder.is_dir() else []
+        )
         for path in held:
             found = _PART.fullmatch(path.name)
             if found is None or int(found[2]) != self.count:
                 raise UserError(
-                    f"out={folder} holds {path.name}, which is none of {self.count} parts of a catalogue: give "
-                    "a folder for these parts alone"
+                    f"out={folder} holds {path.name}, which is none of {self.count} parts of a catalogue: "
+                    "give a folder for these parts alone"
                 )
         if held:
             _check_alike(held[0], facts)

@@ -95,7 +95,9 @@ def predict_as_read(
         batch: list[tuple[int, Cropped]] = []
         bad: dict[int, str] = {}
         contents: list[str] = []
-        images = (one for block in crop_images(catalog.images, crops, (), threads, "Predicting") for one in block)
+        images = (
+            one for block in crop_images(catalog.images, crops, (), threads, "Predicting") for one in block
+        )
         for row, cropped in enumerate(images):
             contents.append(cropped.content)
             if cropped.reason:
@@ -131,14 +133,10 @@ class _EachCrop(Crop):
 
     def split(self, pixels: Pixels) -> list[Pixels]:
         """Returns the (B, size, size, channels) crops for each model."""
-        shapes = {
-            place: (crop.size, crop.size, crop.channels) for place, crop in self._crops.items()
-        }
+        shapes = {place: (crop.size, crop.size, crop.channels) for place, crop in self._crops.items()}
         ends = np.cumsum([np.prod(shape) for shape in shapes.values()])[:-1]
         parts = dict(zip(shapes, np.split(pixels, ends, axis=1), strict=True))
-        return [
-            np.ascontiguousarray(parts[place]).reshape(-1, *shapes[place]) for place in self._of_each
-        ]
+        return [np.ascontiguousarray(parts[place]).reshape(-1, *shapes[place]) for place in self._of_each]
 
 
 @contextmanager

@@ -33,9 +33,7 @@ class TableStream(Protocol):
 
 
 @contextmanager
-def streamed(
-    path: Path, schema: pa.Schema, meanings: Mapping[str, str]
-) -> Iterator[TableStream]:
+def streamed(path: Path, schema: pa.Schema, meanings: Mapping[str, str]) -> Iterator[TableStream]:
     """Yields a table that becomes a file, whole or not at all, if the block ends well.
 
     Parquet holds the meanings of the columns as the metadata of its fields, and the facts as those of the

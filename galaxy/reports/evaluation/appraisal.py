@@ -1,4 +1,4 @@
-"""What the validation galaxies of a run have taught about its predictions, for a catalogue of other galaxies."""
+"""What the validation galaxies of a run say about its predictions for the galaxies of a catalogue."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Appraisal:
             "scaled": "calibrated on the validation galaxies",
             "low": f"lower end of the interval that holds {LEVEL:.0%} of such galaxies",
             "high": f"upper end of the interval that holds {LEVEL:.0%} of such galaxies",
-            "possible": f"whether the class is one of those that hold the true one for {LEVEL:.0%} of galaxies",
+            "possible": f"whether it is among the classes that hold the true one for {LEVEL:.0%}",
         }
         for name, text in zip(self.trust.labels.columns, self.trust.labels.texts, strict=True):
             words |= {f"{side}/{name}": f"{text} ({meaning})" for side, meaning in sides.items()}
