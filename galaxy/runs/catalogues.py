@@ -36,15 +36,15 @@ _ROWS = 8192
 
 
 class Appraiser(Protocol):
-    """Says how far predictions can be trusted.
+    """Says how far predictions can be trusted."""
 
-    Attributes:
-        meanings: What the columns of `table` mean.
-        facts: Where it comes from.
-    """
+    @property
+    def meanings(self) -> Mapping[str, str]:
+        """What the columns of `table` mean."""
 
-    meanings: Mapping[str, str]
-    facts: Mapping[str, str]
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Where it comes from, for the metadata of the table."""
 
     def table(self, predicted: NDArray[np.float64], features: NDArray[np.float32] | None) -> pd.DataFrame:
         """Returns columns about predictions (N, K), with features (N, F) if the model has any."""

@@ -38,7 +38,7 @@ class Together:
 
     Attributes:
         predictions: The predictions.
-        one_view: Those of one view, where several were averaged and there are labels; else None.
+        one_view: Those of one view, where several were averaged; else None.
         members: The RMSE of each member on the galaxies that are scored; empty for a single member. That of a
             member that answers one question is on the galaxies for which somebody answered it.
     """
@@ -84,7 +84,7 @@ class Ensemble:
         return target
 
     def predict(self, galaxies: Galaxies, data: Config, tta: int, device: torch.device) -> Together:
-        """Predicts galaxies, one member after the other.
+        """Predicts labelled galaxies, one member after the other.
 
         Args:
             galaxies: The galaxies.
@@ -99,7 +99,7 @@ class Ensemble:
         shape = (len(galaxies.catalog), self.labels.questions.size)
         kept = np.ones(shape[0], bool)  # an image may be bad under one crop only
         # The sum over the members for each number of views.
-        sums = {count: np.zeros(shape) for count in ([tta, 1] if galaxies.labelled else [tta])}
+        sums = {count: np.zeros(shape) for count in (tta, 1)}
         skipped: dict[str, None] = {}
         errors: dict[int, float] = {}
         for number, images in self._with_images(galaxies, data, device):
@@ -118,7 +118,7 @@ class Ensemble:
             count: Predictions(self.labels, catalog, np.flatnonzero(kept), self.together(total[kept]))
             for count, total in sums.items()
         }
-        one_view = found[1] if galaxies.labelled and tta > 1 else None
+        one_view = found[1] if tta > 1 else None
         return Together(found[tta], one_view, tuple(errors[number] for number in sorted(errors)))
 
     def together(self, means: NDArray[np.float64]) -> NDArray[np.float32]:

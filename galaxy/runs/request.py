@@ -101,9 +101,14 @@ class Request:
 
     def asked(self) -> dict[str, Any]:
         """Returns what the folder of an evaluation records."""
-        about = {"checkpoints": [str(member.file) for member in self.ensemble.members], "models": self.models}
-        about |= {"split": self.galaxies.split, "tta": self.tta, "data": self.choice}
-        return about | subject(self.data)
+        return {
+            "checkpoints": [str(member.file) for member in self.ensemble.members],
+            "models": self.models,
+            "split": self.galaxies.split,
+            "tta": self.tta,
+            "data": self.choice,
+            **subject(self.data),
+        }
 
     def facts(self) -> dict[str, str]:
         """Returns where the predictions come from, for the metadata of a table; no galaxy is read for it."""
