@@ -20,12 +20,13 @@ from galaxy.runs.members import Member
 from tests.conftest import Command
 
 LIST = list(KAGGLE_COLUMNS)
+SMALL = ["model.pixels=16", "model.hidden=[16]", "trainer.max_epochs=1"]
 
 
 @pytest.fixture
 def run(command: Command, quick: list[str], tmp_path: Path) -> Path:
     folder = tmp_path / "run"
-    assert command("train.py", *quick, "model=mlp", "trainer.max_epochs=1", f"hydra.run.dir={folder}") == 0
+    assert command("train.py", *quick, "model=mlp", *SMALL, f"hydra.run.dir={folder}") == 0
     return folder
 
 
@@ -70,7 +71,7 @@ def test_a_catalogue_holds_everything_and_says_where_it_comes_from(
     expected = scored.set_index(scored["id"].map("g{}".format)).loc[made["id"], LIST]
     np.testing.assert_allclose(made[LIST], expected, atol=1e-6)
     assert made.columns[:4].tolist() == ["id", "own/distance", "note", "Class1.1"]
-    assert made["note"].tolist() == [None] * 29 + ["seen"] * 10
+    assert made["note"].fillna("").tolist() == [""] * 29 + ["seen"] * 10
     assert made["own/distance"].tolist() == [float(i) for i in range(40) if i != 7]
     assert (made["asked/q01"] == 1).all()
     np.testing.assert_allclose(made["asked/q03"], made["Class2.2"], atol=1e-6)
