@@ -60,15 +60,17 @@ def _compare(options: argparse.Namespace) -> int:
     from galaxy.system.files import write_json, write_text  # noqa: PLC0415
 
     runs: dict[Path, RunFolder] = {}
+    searches = find_searches(options.folders)
     status = 0
     for folder in options.folders:
         try:
             # One folder may lie in another.
             runs |= {run.path.resolve(): run for run in find_runs(folder)}
         except UserError as error:  # the other folders are compared all the same
+            if any(search.folder.is_relative_to(folder) for search in searches):
+                continue  # No trial could run.
             print(error, file=sys.stderr)
             status = 1
-    searches = find_searches(options.folders)
     if not runs and not searches:
         return status
     records = [read_record(run) for run in runs.values()]

@@ -76,6 +76,7 @@ def evaluate_from_settings(
 
     # torch takes seconds to import; a mistake above is said at once.
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
+    from galaxy.runs.evaluate import check_scored  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
     from galaxy.runs.request import Request  # noqa: PLC0415
 
@@ -83,25 +84,26 @@ def evaluate_from_settings(
     if part is not None and folder is not None and part.is_made(folder, request.facts()):
         print(f"{part.file(folder)} is there already, and is left as it is")
         return
+    if report:
+        check_scored(request.galaxies)
     if part is not None or not request.galaxies.labelled:
-        _make_catalogue(request, report)
+        _make_catalogue(request)
         return
     found = evaluate_once(request)
+    print_evaluation(found)
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
-        write_report(found, files, data, split, tta, accelerator)
-    print_evaluation(found)
+        for file in write_report(found, files, data, split, tta, accelerator):
+            print(file)
 
 
-def _make_catalogue(request: Request, report: bool) -> None:
+def _make_catalogue(request: Request) -> None:
     """Predicts galaxies without scoring them, and prints what there is to say."""
     from galaxy.reports.evaluation.appraisal import find_appraisal  # noqa: PLC0415
     from galaxy.reports.tables import print_catalogue  # noqa: PLC0415
     from galaxy.runs.catalogues import make_catalogue  # noqa: PLC0415
 
-    if report:
-        raise UserError("report=true compares predictions with labels, and these galaxies have none")
     appraiser = find_appraisal(request)
     print_catalogue(make_catalogue(request, appraiser), appraised=appraiser is not None)
 

@@ -23,8 +23,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from omegaconf import open_dict
 from rich.console import Console
 from submitit import AutoExecutor, Job
 from submitit.core.job_environment import JobEnvironment
@@ -42,6 +44,8 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import SlurmLaunche
 # Seconds between two looks at the queue: a tenth of the time that has passed, within these bounds. The
 # controller of a large cluster wants few.
 _SHORTEST, _LONGEST = 1.0, 30.0
+# Seconds that NFS has to show the files of another machine.
+_ARRIVAL = 5.0
 
 
 class SlurmJobs(SlurmLauncher):
@@ -58,7 +62,8 @@ class SlurmJobs(SlurmLauncher):
             UserError: Slurm refuses the jobs, or a setting cannot be written into the script for sbatch.
             Interrupted: The program was asked to stop. The jobs are cancelled.
         """
-        queue = Queue(Path(self.params["submitit_folder"]).absolute())
+        sweep = Path(self.config.hydra.sweep.dir)
+        queue = Queue(Path(self.params["submitit_folder"]).resolve())
         try:
             # A folder that is resumed sets some of these, and a new line would be a command in the script.
             if broken := [key for key, value in self.params.items() if not str(value).isprintable()]:
@@ -66,23 +71,50 @@ class SlurmJobs(SlurmLauncher):
             if earlier := queue.jobs():
                 print(f"Waiting for the jobs of an earlier start: Slurm's {_listed(earlier)}")
                 queue.wait(len(earlier))
-            over = _over(Path(self.config.hydra.sweep.dir))
-            missing = [i for i, job in enumerate(job_overrides) if _recorded(job) not in over]
-            submitted = self._submit(queue.folder, {initial_job_idx + i: job_overrides[i] for i in missing})
+            jobs = dict(enumerate(job_overrides, initial_job_idx))
+            ends = self._finished(jobs, sweep)
+            missing = {number: job for number, job in jobs.items() if number not in ends}
+            submitted = self._submit(queue.folder, missing)
             queue.wait(len(missing))
         except UserError:
-            Sweep.folder = None  # Nothing has changed there.
+            if not any(sweep.rglob("overrides.yaml")):
+                Sweep.folder = None  # There is nothing to show.
             raise
         except Interrupted:
             queue.cancel()
             raise
-        if ended := [job.job_id for job in submitted if not job.paths.result_pickle.exists()]:
+        if ended := _ended(submitted):
             some = " ".join(ended[:10]) + " ..." * (len(ended) > 10)
             print(f"Slurm ended {len(ended)} of {len(missing)} jobs before they were over: {some}")
-        ends = [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in job_overrides]
-        for i, job in zip(missing, submitted, strict=True):
+        for number, job in zip(missing, submitted, strict=True):
+            ends[number] = JobReturn(overrides=missing[number], status=JobStatus.COMPLETED)
             if error := _error(job):
-                ends[i].status, ends[i].return_value = JobStatus.FAILED, UserError(error)
+                ends[number].status, ends[number].return_value = JobStatus.FAILED, UserError(error)
+        return [ends[number] for number in jobs]
+
+    def _finished(self, jobs: dict[int, Sequence[str]], sweep: Path) -> dict[int, JobReturn]:
+        """Runs those jobs here that are over: they only refuse another configuration than was run."""
+        setup_globals()
+        over, ends = _over(sweep), {}
+        known, hydra = {*over.values()}, HydraConfig.instance()
+        of_sweep = hydra.cfg
+        for number, job in jobs.items():
+            if _recorded(job) not in known:
+                continue
+            config = self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+            with open_dict(config.hydra.job):
+                config.hydra.job.id = config.hydra.job.num = number
+            hydra.set_config(config)  # for `${hydra:...}` in the name of the folder
+            if sweep / config.hydra.sweep.subdir in over:
+                ends[number] = run_job(
+                    hydra_context=self.hydra_context,
+                    task_function=self.task_function,
+                    config=config,
+                    job_dir_key="hydra.sweep.dir",
+                    job_subdir_key="hydra.sweep.subdir",
+                )
+                configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        hydra.cfg = of_sweep
         return ends
 
     def _submit(self, parent: Path, jobs: dict[int, Sequence[str]]) -> list[Job[str]]:
@@ -119,11 +151,12 @@ class SlurmJobs(SlurmLauncher):
             folder, cluster="slurm", slurm_max_num_timeout=settings.pop("max_num_timeout")
         )
         shared = {field.name for field in fields(BaseQueueConf)}
+        if settings["cpus_per_task"] is not None:  # since Slurm 22.05, srun does not take it over from sbatch
+            own = settings.get("srun_args") or []
+            settings["srun_args"] = [f"--cpus-per-task={settings['cpus_per_task']}", *own]
         executor.update_parameters(
             **{key if key in shared else f"slurm_{key}": value for key, value in settings.items()}
         )
-        if settings["cpus_per_task"] is not None:  # since Slurm 22.05, srun does not take it over from sbatch
-            executor.update_parameters(slurm_srun_args=[f"--cpus-per-task={settings['cpus_per_task']}"])
         return executor
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:
@@ -158,7 +191,7 @@ class Queue:
     """The jobs of a sweep that Slurm has not ended.
 
     Args:
-        folder: The folder of the sweep's scripts. It tells the jobs of the sweep from others.
+        folder: The folder of the sweep's scripts, without links. It tells the jobs of the sweep from others.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -172,7 +205,9 @@ class Queue:
         """
         lines = _slurm("squeue", "--me", "--noheader", "--array", "--format=%i|%T|%o").splitlines()
         jobs = [line.split("|", 2) for line in lines]
-        return {job: state for job, state, script in jobs if Path(script).is_relative_to(self.folder)}
+        scripts = {script for *_, script in jobs}
+        own = {script for script in scripts if Path(script).resolve().is_relative_to(self.folder)}
+        return {job: state for job, state, script in jobs if script in own}
 
     def wait(self, count: int) -> None:
         """Waits until no job is left, and shows how many of `count` are over."""
@@ -221,19 +256,31 @@ def _arrays(jobs: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(job.partition("_")[0] for job in jobs))
 
 
-def _over(folder: Path) -> set[tuple[str, ...]]:
-    """Returns the overrides of the runs in a sweep that need not be run again."""
-    over = set()
+def _over(folder: Path) -> dict[Path, tuple[str, ...]]:
+    """Returns the overrides of the runs in a sweep that need not be run again, by their folders."""
+    over = {}
     with suppress(UserError):  # No job has begun.
         for run in find_runs(folder):
             with suppress(UserError):  # A damaged run says so itself.
-                over |= {tuple(run.overrides())} if run.result().finished else set()
+                if run.result().finished:
+                    over[run.path] = tuple(run.overrides())
     return over
 
 
 def _recorded(overrides: Sequence[str]) -> tuple[str, ...]:
     """Returns the overrides of a job as its run folder records them."""
     return tuple(override for override in overrides if key_of(override) not in ("resume", "like"))
+
+
+def _ended(jobs: Sequence[Job[str]]) -> list[str]:
+    """Returns the ids of jobs that Slurm has ended, because they have left no result."""
+    end = time.monotonic() + _ARRIVAL
+    while ended := [job for job in jobs if not job.paths.result_pickle.exists()]:
+        if time.monotonic() > end:
+            break
+        time.sleep(_SHORTEST)
+        list(Path(ended[0].paths.folder).iterdir())  # NFS then asks for what is new
+    return [job.job_id for job in ended]
 
 
 def _error(job: Job[str]) -> str:
@@ -256,9 +303,10 @@ def _refusal(said: str) -> str:
 
 
 def _is_running() -> bool:
-    """Returns whether Slurm takes the job of this process for running, and does not end it already."""
+    """Returns whether Slurm still counts this job as running, and is not ending it."""
     with suppress(UserError):
-        command = ("squeue", "--noheader", "--format=%T", f"--jobs={os.environ['SLURM_JOB_ID']}")
+        # SLURM_JOB_ID of the last task of an array is the id of the whole array.
+        command = ("squeue", "--noheader", "--format=%T", f"--jobs={JobEnvironment().job_id}")
         return _slurm(*command).strip() == "RUNNING"
     return False
 

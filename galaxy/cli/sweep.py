@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,10 +24,12 @@ class Sweep(Callback):
     Attributes:
         folder: The folder of the sweep that is running. Hydra does not end an interrupted sweep.
         plan: Its jobs; None before the command line has been checked.
+        at_work: Shows others that the sweep goes on, until it is closed.
     """
 
     folder: ClassVar[Path | None] = None
     plan: ClassVar[Plan | None] = None
+    at_work: ClassVar[ExitStack] = ExitStack()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Leaves jobs out, and makes the folder names short: settings that all jobs share are left out."""
@@ -44,9 +46,10 @@ class Sweep(Callback):
         Interruption().listen()
         jobs = Sweep.plan.jobs
         if Sweep.plan.complete:
-            from galaxy.runs.folder import write_planned  # noqa: PLC0415  `--help` has no time for it
+            from galaxy.runs.folder import sweeping, write_planned  # noqa: PLC0415  `--help` has no time for it
 
             write_planned(Sweep.folder, len(jobs))
+            Sweep.at_work.enter_context(sweeping(Sweep.folder))
         constant = set(jobs[0]).intersection(*jobs)
         keys = sorted(key_of(override) for override in constant)
         with read_write(config.hydra.overrides):
@@ -93,6 +96,7 @@ def summarise(folder: Path, planned: int = 0) -> int:
         runs = find_runs(folder)
     except UserError:
         runs = []  # no job has begun yet
+    Sweep.at_work.close()
     if folder.is_dir():
         write_planned(folder, len(runs))  # no further job begins, until the sweep is resumed
     records = [read_record(run) for run in runs]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,8 +70,7 @@ def check_command_line(
     if recorded is not None:
         recorded.check_overrides()
     options, unknown = get_args_parser().parse_known_args(list(arguments))
-    if flags := [argument for argument in unknown if argument.startswith("-")]:
-        raise ConfigError([_flag(flag, arguments) for flag in flags])
+    _check_options(options, unknown, arguments)
     if recorded is None and (options.hydra_help or options.shell_completion or options.experimental_rerun):
         return None
     place = *detect_calling_file_or_module_from_task_function(main), options.config_path or config_path
@@ -106,6 +106,17 @@ def check_command_line(
     if single:
         return None
     return distinct(checked) if planned else Plan(jobs, complete=False)
+
+
+def _check_options(options: Namespace, unknown: Sequence[str], arguments: Sequence[str]) -> None:
+    """Refuses options that Hydra does not have, or would refuse by a traceback."""
+    if flags := [argument for argument in unknown if argument.startswith("-")]:
+        raise ConfigError([_flag(flag, arguments) for flag in flags])
+    given = [f"--{name}" for name in ("run", "multirun", "cfg", "info") if getattr(options, name)]
+    if len(given) > 1:
+        raise ConfigError([Problem(given[1], f"does not go with {given[0]}: leave one of them out")])
+    if options.resolve and not (options.cfg or options.help or options.hydra_help):
+        raise ConfigError([Problem("--resolve", "belongs to --cfg: add --cfg job")])
 
 
 def _flag(flag: str, arguments: Sequence[str]) -> Problem:

@@ -17,9 +17,10 @@ _COMMANDS = ("sbatch", "squeue", "scancel", "srun")
 
 
 def quieten_hydra() -> None:
-    """Hides what Hydra 1.3 says of our file having the name of the plugin's node, whose types it takes over.
+    """Hides a warning of Hydra 1.3.
 
-    Hydra calls this deprecated since its version 1.1, and does it to this day.
+    Our file has the name of a node of the plugin. Hydra therefore checks it by the plugin's types, and warns
+    that this is deprecated since version 1.1.
     """
     warnings.filterwarnings("ignore", r"\s*'hydra/launcher/submitit_slurm' is validated against ConfigStore")
 
@@ -28,7 +29,7 @@ def check_launcher(config: DictConfig) -> None:
     """Checks what `hydra/launcher` chooses for a sweep.
 
     Raises:
-        ConfigError: Slurm's commands or a package are missing.
+        ConfigError: Slurm's commands or a package are missing, or a job would be started several times.
     """
     if OmegaConf.select(config, "hydra.launcher._target_") != SLURM:
         return
@@ -39,3 +40,7 @@ def check_launcher(config: DictConfig) -> None:
     if missing := [command for command in _COMMANDS if shutil.which(command) is None]:
         where = f"this machine has no {', '.join(missing)}: start it on a login node of the cluster"
         raise ConfigError([Problem(option, f"is submitit_slurm, but {where}")])
+    for key in ("hydra.launcher.nodes", "hydra.launcher.tasks_per_node"):
+        if (number := OmegaConf.select(config, key, default=1)) != 1:
+            text = f"is {number}; it must be 1, because each job of a sweep works in one process"
+            raise ConfigError([Problem(key, text)])

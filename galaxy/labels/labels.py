@@ -72,13 +72,14 @@ class Labels:
         """Whether targets of `other` can be compared with predictions of these labels.
 
         They can if both have the same answers in the same order of the same tree. The names of the columns do
-        not matter.
+        not matter. Two questions of one tree, such as two of yes or no, are never the same.
         """
-        return (self.kind, self.questions.structure, self.texts) == (
-            other.kind,
-            other.questions.structure,
-            other.texts,
-        )
+        mine = (self.kind, self.questions.structure, self.texts)
+        if mine != (other.kind, other.questions.structure, other.texts):
+            return False
+        if self.whole is None or other.whole is None or not self.whole.compatible(other.whole):
+            return True
+        return [question.key for question in self.questions] == [question.key for question in other.questions]
 
     def difference(self, other: Labels) -> str:
         """Says in what these labels, "the first", differ from others that are not compatible with them.

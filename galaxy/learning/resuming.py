@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from galaxy.learning.callbacks import Throughput
-from galaxy.system.interruption import Interruption
+from galaxy.system.interruption import Interrupted, Interruption
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """From now on a signal waits for a checkpoint."""
         self.interruption.deferred = True
+        self.interruption.silent = not trainer.is_global_zero
         # Lightning has put its own handlers in front. They end the program with status 0 at SIGTERM
         # (Lightning issue 19916).
         self.interruption.listen()
@@ -108,34 +109,34 @@ class LastCheckpoint(Checkpoint):
         ):
             return
         due = trainer.global_step % self.every_n_train_steps == 0
-        # To ask the other processes after each step would hold all of them up.
+        # Asking the other processes after each step would slow down all of them.
         if not due and trainer.world_size > 1:
             return
-        asked = self._asked(trainer)
-        if asked or (due and self._worth_it(trainer)):
+        signum = self._asked(trainer)
+        if signum or (due and self._worth_it(trainer)):
             self._save(trainer)
-        if asked:
-            self.interruption.raise_if_asked()
+        if signum:
+            raise Interrupted(signum)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes a checkpoint between two epochs, if it is worth it or the run is asked to stop.
 
         No earlier hook will do: Lightning logs the metrics of an epoch after the last hook of its end.
         """
-        asked = self._asked(trainer)
-        if self._changed and (asked or self._worth_it(trainer)):
+        signum = self._asked(trainer)
+        if self._changed and (signum or self._worth_it(trainer)):
             self._between_epochs = True
             self._save(trainer)
             self._between_epochs = False
-        if asked:
-            self.interruption.raise_if_asked()
+        if signum:
+            raise Interrupted(signum)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the last checkpoint. A run that is resumed from it only has to be scored."""
         self._finished = True
         self._save(trainer)
-        if self._asked(trainer):
-            self.interruption.raise_if_asked()
+        if signum := self._asked(trainer):
+            raise Interrupted(signum)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """From now on a signal stops the program at once, because scoring can be stopped anywhere."""
@@ -174,15 +175,17 @@ class LastCheckpoint(Checkpoint):
                 callback.current_score = state["current_score"]
                 _move(state, str(callback.dirpath))
 
-    def _asked(self, trainer: pl.Trainer) -> bool:
-        """Whether a signal has asked any process to stop. Then all of them know of it."""
+    def _asked(self, trainer: pl.Trainer) -> int:
+        """Returns the number of the signal that has asked any process to stop; 0 for none.
+
+        A process that got none itself does not note it down: its own may come while it writes the common
+        checkpoint, and would count as a second one, which stops at once.
+        """
         signum = self.interruption.signum or 0
         if trainer.world_size > 1:
             highest = torch.tensor(signum, device=trainer.strategy.root_device)
             signum = int(trainer.strategy.reduce(highest, reduce_op="max"))
-        if signum:
-            self.interruption.signum = signum
-        return signum > 0
+        return signum
 
     def _worth_it(self, trainer: pl.Trainer) -> bool:
         """Whether a checkpoint is worth its time. The first process decides for all."""

@@ -73,7 +73,7 @@ class GalaxyTask(LeanModule):
         schedule: The schedule of the learning rate; None keeps it constant.
         channels: The number C of channels of the images.
         seed: The seed of the dropout.
-        transfer: What spares the weights of the encoder; None lets all weights learn alike.
+        transfer: How gently the encoder learns; None lets all weights learn alike.
         weight_decay_exclude_1d: Whether biases and the weights of norms get no weight decay.
 
     Attributes:
@@ -247,12 +247,7 @@ class GalaxyTask(LeanModule):
         """
         averaging.prepare(self)
         self._learning = [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
-        if self.transfer.freezes and self.trainer.world_size > 1:
-            raise UserError(
-                "model.frozen_epochs and model.trained_layers work in one process only, because the others "
-                "would wait for gradients of frozen weights: use trainer.devices=1, or model.frozen_epochs=0 "
-                "and model.trained_layers=null"
-            )
+        self.transfer.check_processes(self.trainer.world_size)
 
     def on_train_start(self) -> None:
         """Freezes the encoder in an epoch that is resumed, whose start Lightning does not announce again."""

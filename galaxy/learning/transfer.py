@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from galaxy.models.encoder import Encoder
+from galaxy.system.errors import UserError
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What spares the weights of an encoder. The defaults let all weights learn alike.
+    """How gently an encoder learns. The defaults let all weights learn alike.
 
     Attributes:
         frozen_epochs: The number of epochs at the start in which only the head learns.
@@ -61,6 +62,15 @@ class Transfer:
                 "must be training"
             )
 
+    def check_processes(self, number: int) -> None:
+        """Raises UserError where the encoder is frozen at first or in part, and several processes train."""
+        if self.freezes and number > 1:
+            raise UserError(
+                "model.frozen_epochs and model.trained_layers work in one process only, because the others "
+                "would wait for gradients of frozen weights: use trainer.devices=1, or model.frozen_epochs=0 "
+                "and model.trained_layers=null"
+            )
+
     @property
     def freezes(self) -> bool:
         """Whether some weights of the encoder do not learn for some time."""
@@ -69,7 +79,8 @@ class Transfer:
     def freeze(self, encoder: Encoder, allowed: Collection[nn.Parameter], epoch: int) -> None:
         """Lets those weights learn that learn in this epoch, and no others.
 
-        Layers that do not learn keep their batch-norm statistics too.
+        Layers that do not learn keep their batch-norm statistics, and drop nothing. Modules without weights,
+        such as dropout, go with the weights before them.
 
         Args:
             encoder: The encoder.
@@ -84,11 +95,14 @@ class Transfer:
         kept = {id(parameter) for parameter in allowed}
         for name, parameter in names.items():
             parameter.requires_grad_(id(parameter) in kept and numbers[name] >= first)
-        encoder.train(any(parameter.requires_grad for parameter in names.values()))
+        learns = first == 0  # whether the weights before a module do
         for module in encoder.modules():
             own = list(module.parameters(recurse=False))
-            if own and not any(parameter.requires_grad for parameter in own):
-                module.training = False  # of this module alone: its children may learn
+            if own:
+                learns = any(parameter.requires_grad for parameter in own)
+            inside = own or list(module.parameters())
+            # The mode of this module alone: its children may have another.
+            module.training = any(parameter.requires_grad for parameter in inside) if inside else learns
 
     def groups(
         self, encoder: Encoder, head: Collection[nn.Parameter], exclude_1d: bool = False
@@ -98,7 +112,8 @@ class Transfer:
         Args:
             encoder: The encoder.
             head: All other weights that learn.
-            exclude_1d: Whether weights of one dimension get no weight decay.
+            exclude_1d: Whether biases and weights of one dimension, such as those of norms, get no weight
+                decay.
 
         Returns:
             Groups with "name" and "params". "lr_scale" is the group's learning rate divided by the head's,
@@ -107,17 +122,19 @@ class Transfer:
         """
         numbers = encoder.layer_numbers()
         layers = count_layers(encoder)
-        parts: list[tuple[str, float, nn.Parameter]] = []
+        parts: list[tuple[str, float, str, nn.Parameter]] = []
         for name, parameter in encoder.named_parameters():
             scale = self.body_lr_factor * self.layer_decay ** (layers - numbers[name])
-            parts.append((f"layer_{numbers[name]}" if self.layer_decay < 1 else "encoder", scale, parameter))
-        parts += [("head", 1.0, parameter) for parameter in head]
+            part = f"layer_{numbers[name]}" if self.layer_decay < 1 else "encoder"
+            parts.append((part, scale, name, parameter))
+        parts += [("head", 1.0, "", parameter) for parameter in head]
         alike = self.layer_decay == 1 and self.body_lr_factor == 1
         groups: dict[str, dict[str, Any]] = {}
-        for part, scale, parameter in parts:
-            undecayed = exclude_1d and parameter.ndim <= 1
-            name = ("network" if alike else part) + ("_no_decay" if undecayed else "")
-            group = groups.setdefault(name, {"name": name, "params": [], "lr_scale": scale})
+        for part, scale, name, parameter in parts:
+            # A bias may differ from place to place of a map, and then has three dimensions.
+            undecayed = exclude_1d and (parameter.ndim <= 1 or name.endswith("bias"))
+            key = ("network" if alike else part) + ("_no_decay" if undecayed else "")
+            group = groups.setdefault(key, {"name": key, "params": [], "lr_scale": scale})
             group["params"].append(parameter)
             if undecayed:
                 group["weight_decay"] = 0.0

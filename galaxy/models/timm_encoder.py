@@ -41,7 +41,8 @@ class TimmEncoder(Encoder):
         _check_name(name)
         self.name = name
         # Networks of any size do not know the argument.
-        self._fixed = {"img_size": size} if _timm().get_pretrained_cfg(name).fixed_input_size else {}
+        published = _timm().get_pretrained_cfg(name)  # None for networks that other packages add without one
+        self._fixed = {"img_size": size} if published and published.fixed_input_size else {}
         try:
             self.body: nn.Module = _timm().create_model(name, num_classes=0, in_chans=channels, **self._fixed)
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:
@@ -146,11 +147,11 @@ class TimmEncoder(Encoder):
 
 
 class _DepthwiseInFloat32(nn.Conv2d):
-    """A depthwise convolution that computes in float32 on CPUs, also in mixed precision."""
+    """A depthwise convolution that computes in float32 on CPUs where mixed precision would have bfloat16."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  the name is torch's
         """Convolves maps (B, C, H, W); the result has their dtype."""
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
             return super().forward(input)
         with torch.autocast("cpu", enabled=False):
             return super().forward(input.float()).to(input.dtype)

@@ -22,7 +22,7 @@ from galaxy.reports.comparison_words import heading
 from galaxy.reports.curves import read_curves
 from galaxy.reports.records import Record, read_record
 from galaxy.reports.search import Search, search_in
-from galaxy.runs.folder import RunFolder, find_runs, read_planned
+from galaxy.runs.folder import RunFolder, find_runs, is_swept, read_planned
 from galaxy.system.errors import UserError
 
 # Seconds between two looks at the folders.
@@ -66,6 +66,7 @@ class Watch:
         self.missing = 0
         self.searches: list[Search] = []
         self._planned = False
+        self._swept = False
         self._idle = PATIENCE  # unless a run is seen at work, there is nothing to wait for
         self._stamps: dict[Path, Stamp] = {}
         self._curves: dict[Path, Stamp] = {}
@@ -92,6 +93,8 @@ class Watch:
         """Whether no run is going on, and none will begin."""
         states = Counter(record.result.status for record in self.records)
         if states["running"] or not self.records:
+            return False
+        if states["interrupted"] and self._swept:  # Slurm may have queued it again
             return False
         return not self.missing if self._planned else self._idle >= PATIENCE
 
@@ -168,11 +171,12 @@ class Watch:
         for search in self.searches:
             if search.report is not None:  # a trial may have no folder
                 begun[search.folder] = len(search.report.trials)
-        self.missing, self._planned = 0, False
+        self.missing, self._planned, self._swept = 0, False, False
         for folder in self._sweeps(runs):
             planned = read_planned(folder)
             if planned is not None:
                 self._planned = True
+                self._swept |= is_swept(folder)
                 self.missing += max(planned - begun[folder], 0)
 
 

@@ -39,7 +39,7 @@ def check_optimizer(
     """Makes the optimizer and its schedule once, with a head of a single weight.
 
     Raises:
-        UserError: One of them refuses its settings, or the encoder what spares it.
+        UserError: One of them refuses its settings, or these do not suit the encoder.
     """
     head, how = [nn.Parameter(torch.zeros(1))], transfer(config)
     trainer = config["trainer"]

@@ -113,6 +113,7 @@ class Ensemble:
                 total[rows, columns] += predicted.astype(np.float64) / self.columns.count(columns)
                 if several and count == tta and galaxies.scored.any():
                     errors[number] = self._error(number, rows, predicted, galaxies)
+            del model  # the next one is read before the loop would let this one go
         catalog = replace(galaxies.catalog, skipped=tuple(skipped))
         found = {
             count: Predictions(self.labels, catalog, np.flatnonzero(kept), self.together(total[kept]))

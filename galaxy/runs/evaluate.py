@@ -12,6 +12,7 @@ from galaxy.runs.evaluation_files import OUTPUTS, make_folder, write_files, writ
 from galaxy.runs.galaxies import Galaxies
 from galaxy.runs.predict import Predictions, values
 from galaxy.runs.request import Request
+from galaxy.system.errors import UserError
 from galaxy.system.machine import keep_freed_memory
 
 
@@ -81,6 +82,17 @@ def evaluate(request: Request) -> Evaluation:
         errors,
         ensemble.along_tree,
         catalogue,
+    )
+
+
+def check_scored(galaxies: Galaxies) -> None:
+    """Refuses galaxies of which none can be scored."""
+    if galaxies.scored.any():
+        return
+    lack = "was seen in training" if galaxies.labelled else "has no labels"
+    raise UserError(
+        f"report=true compares predictions with labels, and each of these galaxies {lack}: evaluate others, "
+        "or leave report=true out"
     )
 
 

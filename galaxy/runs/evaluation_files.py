@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -18,6 +19,10 @@ from galaxy.runs.predict import Predictions, values, write_columns
 from galaxy.system.errors import UserError
 from galaxy.system.files import check_writable, write_json, write_text
 
+# What `galaxy.reports.evaluation` writes: the page, what was fitted, and what that says about each galaxy.
+PAGE, CALIBRATION, CALIBRATED = "report.html", "calibration.npz", "calibration.parquet"
+# The folder of the validation galaxies that it was fitted on.
+VALIDATION = "validation"
 OUTPUTS = (
     "evaluation.json",
     "metrics.json",
@@ -29,10 +34,9 @@ OUTPUTS = (
     "skipped.txt",
     "failures.csv",
     "submission.csv",
-    # `galaxy.reports.evaluation` writes these.
-    "report.html",
-    "trust.npz",
-    "trust.parquet",
+    PAGE,
+    CALIBRATION,
+    CALIBRATED,
 )
 
 
@@ -100,8 +104,12 @@ def make_folder(folder: Path) -> None:
 
 def begin_folder(folder: Path, asked: dict[str, Any]) -> None:
     """Removes all files of an earlier evaluation, and writes what is evaluated now."""
-    for name in OUTPUTS:  # an earlier evaluation may have had labels where this one has none
+    # An earlier evaluation may have had labels where this one has none. Its first file stays until it is
+    # replaced, because it tells the folder from others.
+    for name in OUTPUTS[1:]:
         (folder / name).unlink(missing_ok=True)
+    if (folder / VALIDATION / OUTPUTS[0]).exists():
+        shutil.rmtree(folder / VALIDATION)
     write_json(folder / OUTPUTS[0], asked)
 
 

@@ -121,6 +121,7 @@ class Experiment:
                     "distributed training would start the whole sweep: train the jobs one by one, or use "
                     "trainer=auto"
                 )
+            transfer(config).check_processes(training.trainer.world_size)
         elif Group.current is not None:
             raise Group.current.refusal("but this model is fitted in one process: start it once")
         self.weights: StartingWeights | None = None

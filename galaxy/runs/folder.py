@@ -23,7 +23,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ FORMAT = 1
 
 # The file for the number of jobs, in the folder of a sweep.
 _SWEEP_JOBS = "sweep.json"
+_LOCK = ".lock"  # in the folder of a run, and of a sweep
 
 # These settings of the data decide which galaxies a run never learns from.
 SPLIT_SETTINGS = ("val_fraction", "test_fraction", "split_seed", "stratify", "split_file", "folds", "fold")
@@ -107,7 +108,7 @@ class RunFolder:
 
     @property
     def _lock(self) -> Path:
-        return self.path / ".lock"
+        return self.path / _LOCK
 
     @property
     def was_killed(self) -> bool:
@@ -271,6 +272,11 @@ class RunFolder:
         """
         for name, value in values.items():
             before = self.meta().get(name, value)
+            if before != value and name == "processes":
+                raise UserError(
+                    f"{self.path} was begun by {before} process{'es' * (before != 1)} and would go on with "
+                    f"{value}: start it with {before} (trainer.devices, or torchrun or srun)"
+                )
             if before != value:
                 raise UserError(
                     f"{self.path} was begun with {name} {before}, and here it would go on with {value}: "
@@ -379,6 +385,20 @@ def find_runs(folder: Path) -> list[RunFolder]:
     if not runs:
         raise UserError(f"there is no run in {folder} (a run folder has an overrides.yaml)")
     return runs
+
+
+@contextmanager
+def sweeping(folder: Path) -> Iterator[None]:
+    """Shows others that a program runs the sweep in a folder; several may."""
+    with ExitStack() as stack:
+        with suppress(Timeout):  # Another program shows it.
+            stack.enter_context(locked(folder / _LOCK, wait=False))
+        yield
+
+
+def is_swept(folder: Path) -> bool:
+    """Whether a program runs the sweep in a folder; false where nobody can say."""
+    return is_locked(folder / _LOCK) is True
 
 
 def write_planned(folder: Path, jobs: int) -> None:

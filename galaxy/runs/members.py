@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from galaxy.config.instantiation import naming
+from galaxy.config.instantiation import instantiate, naming
 from galaxy.data.split_files import read_splits
 from galaxy.data.split_settings import SplitSettings
 from galaxy.data.splits import TRAIN
@@ -85,13 +85,23 @@ class Member:
         # Galaxies may be added to those of the run, or be a part of them.
         if listed is None or not listed.new or not listed.gone:
             return codes
-        here, recorded = listed.found + len(listed.new), listed.found + len(listed.gone)
+        new = set(listed.new) & self._asked(catalog) if listed.found else set(listed.new)
+        if not new:
+            return codes
+        here, recorded = listed.found + len(new), listed.found + len(listed.gone)
         raise UserError(
             f"{file} records {recorded:,} galaxies of the run, and {listed.found:,} of them are here "
-            f"({here:,} galaxies): {listed.gone[0]} is missing and {listed.new[0]} is new, for example. If "
+            f"({here:,} galaxies): {listed.gone[0]} is missing and {min(new)} is new, for example. If "
             "names have changed, galaxies that were trained on would count as unseen: give them their names "
             "back (data.catalog.id_column names a column). If these are other galaxies, evaluate split=all"
         )
+
+    def _asked(self, catalog: Catalog) -> set[str]:
+        """Returns the names of the galaxies that the run records: all, or those asked its one question."""
+        if self.labels.whole is not None and catalog.labels is not None and catalog.labels.kind != "classes":
+            with naming("target"):
+                catalog = instantiate(self.config["target"], "target")(catalog)
+        return set(map(str, catalog.identifiers.tolist()))
 
     def trained_on(self, catalog: Catalog) -> NDArray[np.bool_]:
         """Whether the model was trained on each galaxy, (N,), as far as the run folder says."""

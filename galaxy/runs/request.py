@@ -57,7 +57,7 @@ class Request:
     ) -> None:
         self.data, self.choice, self.split = data, choice, split
         self.tta, self.out, self.part = tta, out, part
-        self.device = _device(accelerator)
+        self.device = device_for(accelerator)
         self.catalogue = out if out is not None and is_catalogue(out) else None
         if self.catalogue is not None:
             check_catalogue(self.catalogue)
@@ -135,7 +135,12 @@ def _with_all_columns(data: Config) -> Config:
     return {**data, "catalog": {**catalog, "extra_columns": "all"}}
 
 
-def _device(accelerator: str) -> torch.device:
+def device_for(accelerator: Literal["auto", "cpu", "gpu"]) -> torch.device:
+    """Returns where to compute.
+
+    Raises:
+        UserError: There is no GPU.
+    """
     if accelerator == "gpu" and not torch.cuda.is_available():
         raise UserError("accelerator=gpu, but torch finds no GPU; use accelerator=auto")
     return torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")

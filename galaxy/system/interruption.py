@@ -33,14 +33,16 @@ class Interruption:
     """Notes the signals that ask the program to stop, and decides when they stop it.
 
     Attributes:
-        deferred: While it is True, a first signal only sets `signum`. The code that set `deferred` calls
-            `raise_if_asked` when its work can be taken up again. A second signal raises at once, and so does
-            any signal while `deferred` is False.
+        deferred: While it is True, a first signal only sets `signum`. The code that set `deferred` raises
+            `Interrupted` when its work can be taken up again. A second signal raises at once, and so does any
+            signal while `deferred` is False.
+        silent: While it is True, nothing is said of a signal that waits, because another process does so.
         signum: The number of the signal that waits.
     """
 
     def __init__(self) -> None:
         self.deferred = False
+        self.silent = False
         self.signum: int | None = None
 
     def raise_if_asked(self) -> None:
@@ -65,8 +67,9 @@ class Interruption:
         if not self.deferred or self.signum is not None:
             raise Interrupted(signum)
         self.signum = signum
-        # The empty line keeps the message apart from the progress bar.
-        print("\nStopping at the next checkpoint; once more to stop at once.", file=sys.stderr)
+        if not self.silent:
+            # The empty line keeps the message apart from the progress bar.
+            print("\nStopping at the next checkpoint; once more to stop at once.", file=sys.stderr)
 
 
 @contextmanager

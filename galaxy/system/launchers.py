@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -101,9 +102,10 @@ class Group:
         return [*arguments, f"hydra.job.name=train_ddp_process_{self.rank}"]  # Lightning's name
 
     def leave(self, status: int) -> None:
-        """Ends this process together with the others; one that has failed waits only for a moment.
+        """Ends all processes with the status of the first.
 
-        A launcher may end all processes when one of them fails, also one that writes a file.
+        A further process that failed waits ten seconds for it. A launcher may kill all processes as soon as
+        one fails, even while another writes a file.
 
         Args:
             status: The exit status that this process has by itself.
@@ -112,8 +114,8 @@ class Group:
             SystemExit: The first process has ended, and this one ends with the same status.
         """
         if self.rank == 0:
-            self._store.set("status", str(status))
-            with suppress(RuntimeError):  # some are gone already
+            with suppress(RuntimeError):  # some are gone already, or torchrun is
+                self._store.set("status", str(status))
                 left = [f"left/{rank}" for rank in range(1, self.size)]
                 self._store.wait(left, timedelta(seconds=_PATIENCE))
             return
@@ -125,8 +127,9 @@ class Group:
         self._follow()
 
     def _follow(self) -> None:
-        self._store.set(f"left/{self.rank}", "")
-        sys.exit(int(self._store.get("status")))
+        status = int(self._store.get("status"))
+        self._store.set(f"left/{self.rank}", "")  # The first process, which holds the store, may now end.
+        sys.exit(status)
 
     def _said(self, key: str) -> bool:
         try:
@@ -161,11 +164,17 @@ def join_group() -> Group | None:
         number, processes = _number(rank), _number(size)
         if number is None or (number == 0 and processes in (None, 1)):
             continue
+        started = f"{starter} started this program {processes or 'several'} times"
         known = {"torchrun": _TORCHRUN, "srun": _SRUN}.get(starter)
-        if known is None or not {*known} <= {*os.environ}:
+        if known is None:
             raise UserError(
-                f"{starter} started this program {processes or 'several'} times, and each would work by "
-                "itself: start it once, or use torchrun or srun with trainer=ddp"
+                f"{started}, and each would work by itself: start it once, or use torchrun or srun with "
+                "trainer=ddp"
+            )
+        if missing := [name for name in known if name not in os.environ]:
+            raise UserError(
+                f"{started}, but did not set {', '.join(missing)}, by which the processes find each other: "
+                "start it by torchrun or srun themselves, or set these"
             )
         if starter == "srun":
             _translate()
@@ -190,8 +199,9 @@ def _translate() -> None:
         "RANK": os.environ["SLURM_PROCID"],
         "WORLD_SIZE": os.environ["SLURM_STEP_NUM_TASKS"],
         "LOCAL_RANK": os.environ["SLURM_LOCALID"],
-        # Slurm writes 2(x3) for three machines with two tasks each, and 2,1 where they differ.
-        "LOCAL_WORLD_SIZE": os.environ["SLURM_STEP_TASKS_PER_NODE"].partition("(")[0],
+        # Slurm writes 2(x3) for three machines with two tasks each. Where they differ, it writes 2(x3),1,
+        # which remains no number.
+        "LOCAL_WORLD_SIZE": re.sub(r"\(x\d+\)", "", os.environ["SLURM_STEP_TASKS_PER_NODE"]),
         "GROUP_RANK": os.environ["SLURM_NODEID"],
     }
     alone = os.environ["SLURM_STEP_NUM_NODES"] == "1"  # The name of a machine need not lead anywhere.

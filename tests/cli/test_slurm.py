@@ -94,6 +94,9 @@ def test_a_sweep_by_slurm_ends_with_the_table_of_a_sweep_in_a_row(
     pd.testing.assert_frame_equal(table(tmp_path / "row"), table(tmp_path / "by slurm"), check_exact=True)
     again = finished(start("resume=by slurm", "trust=[tests]", program=program))
     assert "Submitted" not in again  # nothing is missing
+    (own / "mine.yaml").write_text("_target_: tests.helpers.own_model.OwnModel\nfrozen_epochs: 1\n")
+    other = finished(start(*sweep, *SLURM, "hydra.sweep.dir=by slurm", program=program), 1)
+    assert "holds a run of another configuration" in other  # as with any launcher
 
 
 @pytest.mark.slow
@@ -102,7 +105,8 @@ def test_jobs_that_were_cancelled_or_queued_again_end_as_if_they_were_not(
 ) -> None:
     sweep = start("-m", *quick, *LONG, "seed=0,1,2", *SLURM, f"hydra.sweep.dir={tmp_path}/sweep")
     runs = [RunFolder(tmp_path / "sweep" / f"{seed}-seed={seed}") for seed in range(3)]
-    ways = (["scancel"], ["scancel", "--signal=USR2"], ["scontrol", "requeue"])
+    # The last task of an array has the array's own number as SLURM_JOB_ID.
+    ways = (["scancel"], ["scontrol", "requeue"], ["scancel", "--signal=USR2"])
     for number, way in enumerate(ways):
         until(runs[number].last.exists)
         array = slurm("squeue", "--noheader", "--array", "--format=%F").split()[0]
@@ -165,6 +169,9 @@ def test_what_slurm_refuses_is_said_in_its_words(slurm: Callable[..., str], quic
     assert len(said.splitlines()) == 1
     many = [argument for argument in sweep if argument != "model=mean"] + ["model=deep_cnn", "seed=range(30)"]
     assert "hydra.sweeper.max_batch_size" in finished(start(*many), 1)
+    assert finished(start("-m", *quick, "model=mean", "hydra.sweep.dir=sweep"))
+    said = finished(start(*sweep, "model=mean,mlp", "hydra.launcher.partition=nowhere"), 1)
+    assert "1 of 2 jobs did not finish" in said  # the table shows what was there
 
 
 @pytest.fixture
@@ -190,14 +197,17 @@ def test_the_script_of_an_array_runs_each_line_and_goes_on_after_a_signal(
     (tmp_path / "jobs.txt").write_text("model=mean\nmodel=deep_cnn seed=0\nmodel=deep_cnn seed=1\n")
     array = slurm("sbatch", "--parsable", script(0, *(o for o in quick if o != "model=deep_cnn"), *LONG))
     runs = [RunFolder(tmp_path / "runs" / "array" / str(number)) for number in (1, 2, 3)]
-    until(runs[1].last.exists)
-    slurm("scancel", "--signal=USR1", f"{array}_2")
+    # The last task has the array's own number as SLURM_JOB_ID.
+    for number in (2, 3):
+        until(runs[number - 1].last.exists)
+        slurm("scancel", "--signal=USR1", f"{array}_{number}")
     until(lambda: not slurm("squeue", "--noheader"))
     assert [run.result().status for run in runs] == ["done", "done", "done"]
-    assert len(runs[1].meta()["resumed"]) == 1
-    whole = RunFolder(tmp_path / "whole")
-    assert command("train.py", *quick, *LONG, "seed=0", f"hydra.run.dir={whole.path}") == 0
-    same_runs(whole, runs[1])
+    assert [len(run.meta().get("resumed", [])) for run in runs] == [0, 1, 1]
+    for seed, run in enumerate(runs[1:]):
+        whole = RunFolder(tmp_path / f"whole{seed}")
+        assert command("train.py", *quick, *LONG, f"seed={seed}", f"hydra.run.dir={whole.path}") == 0
+        same_runs(whole, run)
 
 
 @pytest.mark.slow
@@ -209,6 +219,21 @@ def test_the_script_of_a_search_runs_its_trials_in_several_jobs(
     assert found is not None
     assert sorted(trial.number for trial in found.trials) == [*range(6)]
     assert finished(start("runs/search", program=("-m", "galaxy", "compare")))
+
+
+@pytest.mark.parametrize("key", ["hydra.launcher.nodes", "hydra.launcher.tasks_per_node"])
+def test_a_job_of_a_sweep_is_not_started_several_times(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    key: str,
+) -> None:
+    monkeypatch.setattr("galaxy.config.launcher.shutil.which", lambda _: "somewhere")
+    sweep = ["-m", *quick, *SLURM, f"{key}=2", f"hydra.sweep.dir={tmp_path}/sweep"]
+    assert command("train.py", *sweep) == 2
+    assert f"{key} is 2; it must be 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("lacking", ["sbatch", "submitit"])

@@ -300,6 +300,11 @@ MISTAKES = {
         ["--cfg", "job", "loss=msee", "sede=1"],
         ["has 2 mistakes", "did you mean mse?", "did you mean seed?"],
     ),
+    "jobs where one is shown": (
+        ["-m", "loss=mse,counts", "--cfg", "job"],
+        ["--cfg does not go with --multirun: leave one of them out"],
+    ),
+    "an option that lacks another": (["--resolve"], ["--resolve belongs to --cfg"]),
     "all jobs of a sweep": (["-m", "loss=mse,counts", "head=tree", "+sede=1"], ["has a mistake", "sede"]),
 }
 

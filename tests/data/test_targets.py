@@ -123,6 +123,10 @@ def test_a_question_below_a_parent_is_asked_where_somebody_answered_it() -> None
     np.testing.assert_allclose(asked.expected, asked.targets)
     assert asked.counts is not None
     np.testing.assert_allclose(asked.counts, [[0.6, 0.2], [0.1, 0.4]], rtol=1e-6)
+    np.testing.assert_allclose(asked.weights, [[0.8, 0.8], [0.5, 0.5]], rtol=1e-6)
+    assert given.weights is not None
+    unsure = OneQuestion("arms")(replace(given, weights=given.weights * np.float32(0.6)))
+    np.testing.assert_allclose(unsure.weights, [[0.6, 0.6], [0.5, 0.5]], rtol=1e-6)
     hard = OneQuestion("arms", hard=True, confident=0.78)(given)
     assert hard.ids.tolist() == [2]
     assert hard.targets is not None

@@ -83,7 +83,6 @@ def test_only_downloads_and_the_commands_of_others_are_not_run() -> None:
     others = {"make train", "make test", "source .venv/bin/activate", "pip install", "tensorboard --logdir"}
     others |= {
         "optuna-dashboard runs/search/study.journal",
-        "sbatch --array=1-8",
         "torchrun --nproc-per-node=4",
         "torchrun --nnodes=2",
     }

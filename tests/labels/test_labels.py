@@ -49,6 +49,18 @@ def test_what_does_not_compare() -> None:
     assert LABELS.compatible(Labels(GALAXY_ZOO_2, hart16_columns("debiased"), "cumulative"))
 
 
+def test_two_questions_of_one_tree_do_not_compare_although_their_answers_are_called_alike() -> None:
+    tree = {"a": {"answers": {"a1": "yes", "a2": "no"}}, "b": {"answers": {"b1": "yes", "b2": "no"}}}
+    whole = Labels.from_plain({"questions": tree})
+    a, b = (
+        Labels.from_plain({"questions": {key: tree[key]}, "kind": "classes", "whole": whole.plain()})
+        for key in tree
+    )
+    assert a.compatible(a)
+    assert not a.compatible(b)
+    assert a.compatible(replace(b, whole=None))  # nothing says which question that is
+
+
 @pytest.mark.parametrize(
     ("tree", "said"),
     [

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from galaxy.learning.optim import build_optimizer
 from galaxy.learning.transfer import Transfer, count_layers
+from galaxy.models.dieleman import Dieleman
 from galaxy.models.encoder import Encoder
 from galaxy.models.resnet import ResNet
 
@@ -72,6 +73,9 @@ def test_biases_and_norms_may_be_left_out_of_weight_decay() -> None:
         "head": (0.5, 1),
         "head_no_decay": (0.0, 1),
     }
+    encoder = Dieleman(3, 49, (2, 2, 2, 2), (4, 4))
+    undecayed = Transfer().groups(encoder, [], exclude_1d=True)[1]
+    assert len(undecayed["params"]) == 6  # those of four convolutions have three dimensions
     assert groups["encoder_no_decay"]["lr"] == pytest.approx(0.01)
 
 
@@ -95,12 +99,29 @@ def test_only_the_last_layers_learn_after_the_frozen_epochs() -> None:
     assert not any(module.training for module in encoder.modules())
     transfer.freeze(encoder, all_weights, 1)
     assert learning(encoder) == ["layers.4.weight", "layers.4.bias"]
-    assert [module.training for module in encoder.layers] == [False, False, False, True, True]
+    assert [module.training for module in encoder.layers] == [False, False, False, False, True]
     Transfer(trained_layers=3).freeze(encoder, all_weights, 0)
     assert len(learning(encoder)) == 8
     assert all(module.training for module in encoder.modules())
     Transfer(trained_layers=0).freeze(encoder, all_weights, 5)
     assert not learning(encoder)
+
+
+def test_modules_without_weights_go_with_the_weights_before_them() -> None:
+    encoder, dropout = Three(), nn.Dropout()
+    encoder.layers = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4, affine=False),
+        nn.Sequential(nn.Conv2d(4, 4, 3), dropout),
+        nn.Flatten(),
+        nn.Linear(64, 4),
+        nn.Dropout(),
+    )
+    Transfer(trained_layers=1).freeze(encoder, list(encoder.parameters()), 0)
+    assert [module.training for module in encoder.layers] == [False, False, False, False, True, True]
+    assert not dropout.training
+    Transfer(frozen_epochs=1).freeze(encoder, list(encoder.parameters()), 1)
+    assert all(module.training for module in encoder.modules())
 
 
 def test_a_frozen_weight_of_the_whole_network_leaves_its_layers_learning() -> None:

@@ -161,3 +161,4 @@ def test_depthwise_convolutions_compute_in_float32_on_cpus() -> None:
     weight = layers[0].weight
     exact = F.conv2d(maps.float(), weight, padding=1, groups=layers[0].groups)
     assert torch.equal(found, exact.bfloat16())
+    assert layers[0].double()(maps.double()).dtype == torch.float64

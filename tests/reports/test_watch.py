@@ -10,7 +10,7 @@ from galaxy.cli.compare import main
 from galaxy.reports import watch as watching
 from galaxy.reports.records import read_record
 from galaxy.reports.watch import Watch
-from galaxy.runs.folder import RunFolder, write_planned
+from galaxy.runs.folder import RunFolder, sweeping, write_planned
 from galaxy.runs.result import Result
 from tests.reports.test_compare import write_other, write_predicted
 from tests.runs.test_study import done, opened
@@ -68,6 +68,17 @@ def test_a_search_is_followed_although_trials_have_no_folder(tmp_path: Path) -> 
     assert watch.look() == []
     assert "2 trials: 1 done, 1 failed" in watch.searches[0].sentences
     assert watch.over
+
+
+def test_a_search_of_which_no_trial_could_run_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = opened(tmp_path, n_trials=1)
+    study.tell(next(study.trials()).number, Result(status="failed", error="its settings do not fit"))
+    assert main([str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert "1 trial: 1 failed" in shown.out
+    assert shown.err == ""
 
 
 def test_the_command_ends_with_the_table_when_nothing_is_left_to_wait_for(
@@ -141,7 +152,10 @@ def test_a_run_whose_program_was_killed_is_not_waited_for(tmp_path: Path) -> Non
         watch.look()
         assert watch.state == "1 running"
         assert not watch.over
-    assert watch.look() == [f"{run.path}: interrupted"]
+    with sweeping(tmp_path):  # which may start it again
+        assert watch.look() == [f"{run.path}: interrupted"]
+        assert not watch.over
+    watch.look()
     assert watch.over
     assert read_record(run).result.status == "interrupted"
     with run.claimed():  # a look at the lock does not keep others from it

@@ -14,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, class_strings
+from galaxy.reports.evaluation.calibration import fit_calibration
 from galaxy.reports.evaluation.sample import Sample
-from galaxy.reports.evaluation.trust import FILE, fit_trust
+from galaxy.runs.evaluation_files import CALIBRATION
 from galaxy.runs.members import Member
 from tests.conftest import Command
 
@@ -181,5 +182,5 @@ def _appraise(run: Path, scored: pd.DataFrame) -> None:
     shares = np.concatenate([rng.dirichlet(np.ones(len(q.answers)), 80) for q in GALAXY_ZOO_2], axis=1)
     labels = Member(run / "checkpoints" / "best.ckpt").labels
     sample = Sample(labels, scored["id"].to_numpy(), predicted, GALAXY_ZOO_2.cumulative(shares))
-    fit_trust(sample).write(run / "evaluation" / "kaggle-all-tta1" / FILE)
+    fit_calibration(sample).write(run / "evaluation" / "kaggle-all-tta1" / CALIBRATION)
     assert json.loads((run / "evaluation" / "kaggle-all-tta1" / "evaluation.json").read_text())["models"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from galaxy.labels.galaxy_zoo_2 import KAGGLE_COLUMNS
 from tests.conftest import PROJECT, Command
@@ -189,6 +190,26 @@ def test_questions_are_multiplied_along_their_tree(
     own = [json.loads(Path(run, "result.json").read_text())["metrics"]["test/rmse"] for run in asked]
     assert list(found["runs"].values()) == pytest.approx(own, abs=1e-6)
     assert "all questions, along the tree" in capsys.readouterr().out
+
+
+def test_a_part_of_the_survey_is_put_together_too(command: Command, runs: Path, tmp_path: Path) -> None:
+    """Each run lists the galaxies that were asked its question, and one of them is missing here."""
+    asked = pd.read_parquet(next((runs / "questions").glob("*bar")) / "splits.parquet")
+    config = yaml.safe_load((next((runs / "questions").glob("*bar")) / "config.yaml").read_text())
+    labels = pd.read_csv(Path(config["data"]["root"]) / "labels.csv")
+    assert 1 < len(asked) < len(labels)
+    (tmp_path / "part").mkdir()
+    labels[labels["id"] != asked["id"][0]].to_csv(tmp_path / "part" / "labels.csv", index=False)
+    run, data = f"run=[{runs}/questions]", f"data.root={tmp_path}/part"
+    assert command("evaluate.py", run, data, f"out={tmp_path}/out") == 0
+    found = set(pd.read_parquet(tmp_path / "out" / "predictions.parquet")["id"])
+    (first,) = (runs / "questions").glob("*shape")
+    assert found == split(first, "test") - {asked["id"][0]}
+
+    # Galaxies that were asked, under other names, may have been trained on.
+    labels["id"] = labels["id"].where(labels["id"] != asked["id"][0], 7)
+    labels.to_csv(tmp_path / "part" / "labels.csv", index=False)
+    assert command("evaluate.py", run, data, f"out={tmp_path}/out") == 1
 
 
 def test_questions_are_put_together_for_images_without_labels(

@@ -157,7 +157,7 @@ def test_two_processes_stop_at_a_signal_to_one_of_them_and_go_on(
     assert (both.result().status, both.result().error) == ("interrupted", "interrupted by SIGTERM")
     assert torch.load(both.last, weights_only=True)["global_step"] == 2  # of the three in an epoch
     refused = start([sys.executable], f"resume={both.path}", "trust=[tests]")
-    assert "was begun with processes 2, and here it would go on with 1" in refused.stderr
+    assert "was begun by 2 processes and would go on with 1: start it with 2" in refused.stderr
     done = start(TORCHRUN, f"resume={both.path}", "trust=[tests]")
     assert done.returncode == 0, done.stderr
     for name in ("metrics.csv", "predictions.parquet"):

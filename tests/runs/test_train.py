@@ -335,6 +335,16 @@ def test_a_job_of_a_sweep_is_not_distributed(
     assert "train the jobs one by one" in capsys.readouterr().err
 
 
+def test_frozen_weights_are_refused_in_several_processes_before_images_are_read(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *quick, *two, "model.frozen_epochs=1") == 1
+    said = capsys.readouterr()
+    assert "model.frozen_epochs and model.trained_layers work in one process only" in said.err
+    assert "Decoding" not in said.out
+
+
 def test_a_folder_that_cannot_be_made_is_named(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from galaxy.system import launchers
 from galaxy.system.errors import UserError
-from galaxy.system.launchers import Group, join_group
+from galaxy.system.launchers import join_group
 
 # A batch script, a shell of salloc and a single task: the program is started once.
 ONCE = {
@@ -62,6 +62,12 @@ def test_a_program_that_is_started_several_times_in_another_way_says_so(
         join_group()
 
 
+def test_what_a_launcher_should_have_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    _set(monkeypatch, "RANK=0 WORLD_SIZE=2 LOCAL_RANK=0 MASTER_ADDR=a MASTER_PORT=1")
+    with pytest.raises(UserError, match="did not set LOCAL_WORLD_SIZE,"):
+        join_group()
+
+
 @pytest.mark.parametrize("environment", [TORCHRUN, f"{SRUN} PMIX_RANK=3", f"{TORCHRUN} {SRUN}"])
 def test_processes_of_torchrun_and_srun_are_one_group(
     monkeypatch: pytest.MonkeyPatch, environment: str
@@ -78,10 +84,16 @@ def test_processes_of_torchrun_and_srun_are_one_group(
         assert os.environ[name] == value, name
 
 
-@pytest.mark.parametrize("per_machine", ["3(x2),1", "3"])
+UNEVEN = ["3(x2),1", "2(x2),1(x2)", "1(x2),2", "2(x2),4", "2,1"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [*(SRUN.replace("2(x2)", tasks) for tasks in UNEVEN), TORCHRUN.replace("LD_SIZE=4", "LD_SIZE=5")],
+)
 def test_machines_with_different_numbers_of_processes_are_refused(
-    monkeypatch: pytest.MonkeyPatch, per_machine: str
+    monkeypatch: pytest.MonkeyPatch, environment: str
 ) -> None:
-    _set(monkeypatch, f"RANK=0 WORLD_SIZE=7 LOCAL_WORLD_SIZE={per_machine}")
+    _set(monkeypatch, environment)
     with pytest.raises(UserError, match="not equally many on each machine"):
-        Group("torchrun")
+        join_group()

@@ -21,9 +21,9 @@ class OneQuestion:
 
     The targets are the fractions of the answers, scaled to sum to 1, or one-hot. Galaxies for which nobody
     answered the question are left out, so a question that was asked after a certain answer is trained and
-    tested on the galaxies where somebody gave that answer. If the survey has no weights, the weight of such a
-    galaxy is the share of the volunteers who were asked. With the first question of Galaxy Zoo 2 this is
-    Sirressi's simplified task.
+    tested on the galaxies where somebody gave that answer. Where fractions are cumulative, such a galaxy
+    weighs no more than the share of the volunteers who were asked. With the first question of Galaxy Zoo 2
+    this is Sirressi's simplified task.
 
     Args:
         question: The key of the question, such as "q03"; None for the first question of the survey.
@@ -55,12 +55,14 @@ class OneQuestion:
             return replace(catalog, labels=labels)
         columns = catalog.labels.questions.slices[number]
         weights = None if catalog.weights is None else catalog.weights[:, columns]
-        if weights is None and catalog.labels.questions.parents[number] is not None:
-            weights = _asked(catalog.targets[:, columns])
+        if catalog.labels.questions.parents[number] is not None:
+            share = _asked(catalog.targets[:, columns])
+            # Weights may say already how many were asked, so the share must not count twice.
+            weights = share if weights is None else np.minimum(share, weights)
         counts = None if catalog.counts is None else catalog.counts[:, columns]
         targets = _scaled(catalog.targets[:, columns])
-        best, share = targets.argmax(axis=1), targets.max(axis=1)
-        sure = (share > 0) & (share >= self.confident)  # every share is 0 if nobody answered
+        best, most = targets.argmax(axis=1), targets.max(axis=1)
+        sure = (most > 0) & (most >= self.confident)  # every share is 0 if nobody answered
         for votes in (weights, counts):
             if votes is not None:
                 sure &= votes.any(axis=1)

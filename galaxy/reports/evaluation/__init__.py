@@ -1,1 +1,1 @@
-"""The report of one evaluation: how far predictions can be trusted, and where they fail."""
+"""The report of one evaluation: how sure predictions are, and where they fail."""

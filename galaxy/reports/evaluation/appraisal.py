@@ -12,8 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.reports.evaluation.intervals import LEVEL
-from galaxy.reports.evaluation.trust import FILE, Trust
-from galaxy.runs.evaluation_files import OUTPUTS, evaluations
+from galaxy.reports.evaluation.calibration import Calibration
+from galaxy.runs.evaluation_files import CALIBRATION, OUTPUTS, evaluations
 from galaxy.runs.request import Request
 
 
@@ -22,11 +22,11 @@ class Appraisal:
     """Says how far the predictions of a catalogue can be trusted.
 
     Attributes:
-        trust: What was fitted on the validation galaxies.
+        calibration: What was fitted on the validation galaxies.
         facts: Where it comes from.
     """
 
-    trust: Trust
+    calibration: Calibration
     facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -40,13 +40,15 @@ class Appraisal:
             "high": f"upper end of the interval that holds {LEVEL:.0%} of such galaxies",
             "possible": f"whether it is among the classes that hold the true one for {LEVEL:.0%}",
         }
-        for name, text in zip(self.trust.labels.columns, self.trust.labels.texts, strict=True):
+        for name, text in zip(self.calibration.labels.columns, self.calibration.labels.texts, strict=True):
             words |= {f"{side}/{name}": f"{text} ({meaning})" for side, meaning in sides.items()}
         return words
 
     def table(self, predicted: NDArray[np.float64], features: NDArray[np.float32] | None) -> pd.DataFrame:
-        """Returns the columns for predictions (N, K) with features (N, F); see `Trust.table`."""
-        return self.trust.table(predicted, features)
+        """Returns the columns for predictions (N, K) with features (N, F); see `Calibration.table`."""
+        familiar = self.calibration.familiar
+        unlike = None if familiar is None or features is None else familiar.distances(features)
+        return self.calibration.table(predicted, unlike)
 
 
 def find_appraisal(request: Request) -> Appraisal | None:
@@ -56,12 +58,12 @@ def find_appraisal(request: Request) -> Appraisal | None:
         The latest one among the evaluations of the run, or of several runs; None if there is none.
     """
     for folder in sorted(evaluations(request.ensemble.members), key=_age, reverse=True):
-        if not (folder / FILE).exists():
+        if not (folder / CALIBRATION).exists():
             continue
         asked = json.loads((folder / OUTPUTS[0]).read_text(encoding="utf-8"))
         if (asked.get("models"), asked.get("tta")) == (request.models, request.tta):
-            path = folder / FILE
-            return Appraisal(Trust.read(path, request.ensemble.labels), {"calibration": str(path)})
+            path = folder / CALIBRATION
+            return Appraisal(Calibration.read(path, request.ensemble.labels), {"calibration": str(path)})
     return None
 
 

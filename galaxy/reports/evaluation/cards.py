@@ -60,12 +60,12 @@ class Card:
 
 def cards(report: Report) -> dict[int, Card]:
     """Makes a card of each galaxy that is shown, by its place in the sample."""
-    sample, trust = report.sample, report.trust
+    sample, calibration = report.sample, report.calibration
     places = np.array(list(report.crops), dtype=np.int64)
     errors = galaxy_errors(sample)
     ends = None
-    if trust is not None and trust.intervals is not None:
-        ends = np.stack(trust.intervals.of(sample.predicted[places]), axis=-1)
+    if calibration is not None and calibration.intervals is not None:
+        ends = np.stack(calibration.intervals.of(sample.predicted[places]), axis=-1)
     questions = sample.labels.questions
     made = {}
     for number, place in enumerate(places.tolist()):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy.reports.evaluation.calibration import Calibration
 from galaxy.reports.evaluation.confusion import Confusion
 from galaxy.reports.evaluation.errors import Errors
 from galaxy.reports.evaluation.gallery import Gallery
 from galaxy.reports.evaluation.properties import Trend
 from galaxy.reports.evaluation.sample import Array, Sample
 from galaxy.reports.evaluation.stability import Stability
-from galaxy.reports.evaluation.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Report:
         sample: The galaxies.
         errors: The errors on all columns, and on those of each question.
         confusions: The likeliest answers to each question.
-        trust: What was fitted on validation galaxies; None if there are none.
+        calibration: What was fitted on validation galaxies; None if there are none.
         distances: (N,) how unlike the training galaxies they are; None if the model has no features.
         galleries: The galaxies that are shown.
         crops: Their crops (S, S, C) uint8, by their places in the sample.
@@ -41,7 +41,7 @@ class Report:
     sample: Sample
     errors: list[Errors]
     confusions: list[Confusion]
-    trust: Trust | None
+    calibration: Calibration | None
     distances: Array | None
     galleries: list[Gallery]
     crops: dict[int, NDArray[np.uint8]]

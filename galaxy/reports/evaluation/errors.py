@@ -32,16 +32,20 @@ class Errors:
         text: The words of the question.
         rmse: The root of the mean squared error over all known entries.
         mae: The mean absolute error over the same entries.
+        weighted: The root of the mean squared error weighted by how far each entry can be trusted; None
+            where all entries are trusted alike.
         r2: The coefficient of determination, the mean over the columns that vary.
         baselines: The RMSE of simple models, by their names.
         floor: The RMSE of a perfect model; None if nobody knows it.
-        scatter: The RMSE between these volunteers and infinitely many; None without counts of votes.
+        scatter: The RMSE between these volunteers and infinitely many; None without counts of votes, or where
+            the targets are no shares of them.
     """
 
     key: str
     text: str
     rmse: Estimate
     mae: Estimate
+    weighted: float | None
     r2: float
     baselines: dict[str, float]
     floor: float | None
@@ -50,13 +54,19 @@ class Errors:
 
 def measure_errors(sample: Sample) -> list[Errors]:
     """Measures the errors on all columns together, and then on those of each question."""
+    uneven = sample.weights
+    if uneven is not None and np.isin(uneven, (0, 1)).all():
+        uneven = None
     questions = sample.labels.questions
     groups = [slice(0, questions.size)]
     names = [("", "all questions")]
     if len(questions) > 1:
         groups += questions.slices
         names += [(question.key, question.text) for question in questions]
-    variances = None if sample.counts is None else scatter(sample.true, sample.counts, questions)
+    # Targets that are the answer which won (target.hard) do not scatter as shares of votes do.
+    one_hot = sample.labels.kind == "classes" and np.isin(sample.true[sample.known], (0, 1)).all()
+    counts = None if one_hot else sample.counts
+    variances = None if counts is None else scatter(sample.true, counts, questions)
     found = []
     for (key, text), columns in zip(names, groups, strict=True):
         floor = None if sample.expected is None else root_mean_square(sample.expected, sample.true, columns)
@@ -67,6 +77,7 @@ def measure_errors(sample: Sample) -> list[Errors]:
                 text,
                 rmse,
                 mae,
+                None if uneven is None else _weighted(sample, uneven, columns),
                 determination(sample.predicted[:, columns], sample.true[:, columns]),
                 {name: root_mean_square(one, sample.true, columns) for name, one in sample.baselines.items()},
                 floor,
@@ -109,6 +120,13 @@ def determination(predicted: Array, true: Array) -> float:
 def root_mean_square(predicted: Array, true: Array, columns: slice = slice(None)) -> float:
     """The RMSE of some columns over the known entries; NaN if nothing is known."""
     return _root_of_mean(np.square(predicted - true)[:, columns])
+
+
+def _weighted(sample: Sample, weights: Array, columns: slice) -> float:
+    """The root of the weighted mean squared error of some columns; NaN if nothing is known."""
+    squares = np.square(sample.predicted - np.nan_to_num(sample.true))[:, columns]
+    weights = weights[:, columns]
+    return float(np.sqrt(np.average(squares, weights=weights))) if weights.any() else float("nan")
 
 
 def galaxy_errors(sample: Sample) -> Array:

@@ -1,7 +1,7 @@
 """Intervals that hold the true fraction, and sets that hold the true class, as often as they say.
 
-Both are split conformal predictions (Vovk et al. 2005; Lei et al. 2018, arXiv:1604.04173): what galaxies that
-the model was not trained on missed by is what it will miss others by. The only assumption is that both are
+Both are split conformal predictions (Vovk et al. 2005; Lei et al. 2018, arXiv:1604.04173): the errors on
+galaxies that the model was not trained on measure the errors on others. The only assumption is that both are
 samples of the same population.
 """
 

@@ -9,16 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from galaxy.labels.tree import Question
-from galaxy.reports.evaluation.calibration import (
-    Disobedience,
-    Reliability,
-    disobedience,
-    on_tree,
-    reliability,
-)
 from galaxy.reports.evaluation.cards import cards
 from galaxy.reports.evaluation.confusion import CONFIDENT, Accuracy, Confusion
 from galaxy.reports.evaluation.contents import Report
+from galaxy.reports.evaluation.errors import LEVEL as SURE
 from galaxy.reports.evaluation.errors import root_mean_square
 from galaxy.reports.evaluation.intervals import (
     LEVEL,
@@ -28,12 +22,22 @@ from galaxy.reports.evaluation.intervals import (
     sets_of,
 )
 from galaxy.reports.evaluation.pictures import density_picture
-from galaxy.reports.evaluation.probe import VIEWS
-from galaxy.reports.evaluation.properties import Trend
+from galaxy.reports.evaluation.probe import REMEMBERED, VIEWS
+from galaxy.reports.evaluation.properties import BINS, Trend
+from galaxy.reports.evaluation.sample import asked_where
+from galaxy.reports.evaluation.scaling import (
+    Disobedience,
+    Reliability,
+    disobedience,
+    on_tree,
+    reliability,
+)
+from galaxy.reports.evaluation.unusual import NEIGHBOUR, USUAL
 from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Chart
 from galaxy.reports.page.environment import environment
+from galaxy.runs.evaluation_files import CALIBRATED, CALIBRATION
 from galaxy.system.files import write_text
 
 BASELINES = {"mean": "training mean", "center_pixel": "central pixel"}
@@ -81,7 +85,7 @@ def write_page(path: Path, report: Report) -> None:
     """
     heads, rows = _errors(report)
     made = cards(report)
-    trust = report.trust
+    calibration = report.calibration
     text = (
         environment("galaxy.reports.evaluation")
         .get_template("report.html")
@@ -97,11 +101,18 @@ def write_page(path: Path, report: Report) -> None:
             ],
             confusions=[_confusion(one) for one in report.confusions if one.every.galaxies],
             confident=CONFIDENT,
+            asked_where=asked_where(report.sample),
             reliability=_reliability_chart(report),
             scaled=_scaled(report),
-            tree=_tree(report) if trust is not None and trust.obeying else None,
+            tree=_tree(report) if calibration is not None and calibration.obeying else None,
             coverage=_coverage(report),
             level=f"{LEVEL:.0%}",
+            sure=f"{SURE:.0%}",
+            usual=f"{USUAL:.0%}",
+            neighbour=NEIGHBOUR,
+            remembered=REMEMBERED,
+            bins=BINS,
+            files=(CALIBRATION, CALIBRATED),
             galleries=[(one, [made[place] for place in one.places.tolist()]) for one in report.galleries],
             stability=_stability(report),
             trends=[_trend_chart(one) for one in report.trends],
@@ -113,7 +124,8 @@ def write_page(path: Path, report: Report) -> None:
 
 def _errors(report: Report) -> tuple[list[str], list[ErrorRow]]:
     overall = report.errors[0]
-    heads = ["RMSE", "MAE", "R²", *(BASELINES[name] for name in overall.baselines)]
+    weighted = ["weighted RMSE"] if overall.weighted is not None else []
+    heads = ["RMSE", *weighted, "MAE", "R²", *(BASELINES[name] for name in overall.baselines)]
     heads += ["noise floor"] if overall.floor is not None else []
     heads += ["volunteers' scatter"] if overall.scatter is not None else []
     rows = []
@@ -121,7 +133,8 @@ def _errors(report: Report) -> tuple[list[str], list[ErrorRow]]:
         numbers: list[float | None] = [*one.baselines.values()]
         numbers += [] if overall.floor is None else [one.floor]
         numbers += [] if overall.scatter is None else [one.scatter]
-        cells = [estimate(one.rmse), estimate(one.mae), *map(_number, [one.r2, *numbers])]
+        cells = [estimate(one.rmse), *([_number(one.weighted)] if weighted else []), estimate(one.mae)]
+        cells += map(_number, [one.r2, *numbers])
         rows.append(ErrorRow(one.text, tuple(cells)))
     return heads, rows
 
@@ -164,10 +177,10 @@ def _confusion(one: Confusion) -> ConfusionTable:
 
 
 def _reliability_chart(report: Report) -> Chart | None:
-    sample, trust = report.sample, report.trust
+    sample, calibration = report.sample, report.calibration
     lines = {"as predicted": reliability(sample.predicted, sample.true)}
-    if trust is not None:
-        lines["scaled"] = reliability(trust.scaled(sample.predicted), sample.true)
+    if calibration is not None:
+        lines["scaled"] = reliability(calibration.scaled(sample.predicted), sample.true)
     known = {name: one for name, one in lines.items() if one is not None}
     if not known:
         return None
@@ -191,12 +204,12 @@ def _corners(one: Reliability, x: charts.Axis, y: charts.Axis) -> str:
 
 
 def _scaled(report: Report) -> list[Scaled]:
-    sample, trust = report.sample, report.trust
-    if trust is None:
+    sample, calibration = report.sample, report.calibration
+    if calibration is None:
         return []
-    both = sample.predicted, trust.scaled(sample.predicted)
+    both = sample.predicted, calibration.scaled(sample.predicted)
     parts = [(question.text, columns) for question, columns in _questions(report)]
-    temperatures = trust.temperatures.tolist()
+    temperatures = calibration.temperatures.tolist()
     if len(parts) > 1:
         parts, temperatures = [("all questions", slice(None)), *parts], [float("nan"), *temperatures]
     found = []
@@ -217,18 +230,21 @@ def _tree(report: Report) -> Tree:
 
 def _coverage(report: Report) -> list[tuple[str, list[tuple[str, Coverage]]]]:
     """The coverage by question or class, and by the predicted fraction."""
-    overall, trust, sample = overall_coverage(report), report.trust, report.sample
-    if overall is None or trust is None:
+    overall, calibration, sample = overall_coverage(report), report.calibration, report.sample
+    if overall is None or calibration is None:
         return []
-    if trust.intervals is None:
-        assert trust.least is not None
-        sets, classes = sets_of(sample.predicted, trust.least), np.nan_to_num(sample.true).argmax(axis=1)
+    if calibration.intervals is None:
+        assert calibration.least is not None
+        sets, classes = (
+            sets_of(sample.predicted, calibration.least),
+            np.nan_to_num(sample.true).argmax(axis=1),
+        )
         rows = [
             (text, coverage_of_sets(sets, sample.true, classes == index))
             for index, text in enumerate(sample.labels.texts)
         ]
         return [("class", [("all classes", overall), *_known(rows)])]
-    low, high = trust.intervals.of(sample.predicted)
+    low, high = calibration.intervals.of(sample.predicted)
     of_questions = [
         (question.text, coverage_of_intervals(low[:, columns], high[:, columns], sample.true[:, columns]))
         for question, columns in _questions(report)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from galaxy.config.trust import check_trusted
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.loader import channels_last
 from galaxy.data.pixels import OnDisk
@@ -22,7 +21,6 @@ from galaxy.reports.evaluation.sample import Array
 from galaxy.reports.evaluation.unusual import Features
 from galaxy.runs.ensembles import UNSPLIT
 from galaxy.runs.experiment import build_data, load
-from galaxy.runs.folder import RunFolder
 from galaxy.runs.predict import predicting
 from galaxy.surveys import Catalog
 from galaxy.system.terminal import tracked
@@ -35,23 +33,6 @@ VIEWS = ("as it is", *_TURNS, "mirrored", *(f"mirrored and {turn}" for turn in _
 
 # Images that are read and encoded at once.
 _BATCH = 64
-
-
-def own_data(file: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the node `data` that a checkpoint was trained on, with the splits of its run.
-
-    Args:
-        file: The checkpoint.
-        config: The configuration in it.
-
-    Raises:
-        UserError: The data would call what is not trusted.
-    """
-    run = RunFolder.of(file)
-    node: dict[str, Any] = config["data"]
-    node = node | (run.split_settings() if run.begun else {})
-    check_trusted({"data": node}, file)
-    return node
 
 
 class Probe:
@@ -69,12 +50,11 @@ class Probe:
 
     def __init__(self, file: Path, catalog: Catalog, data: dict[str, Any], device: torch.device) -> None:
         trained = load(file)
-        self.model, self.labels, self.config = trained.model, trained.labels, trained.config
+        self.model, self.labels = trained.model, trained.labels
         self.has_features = trained.task is not None
-        self.device = device
-        self.file = file
-        images = build_data({**self.config, "data": {**data, **UNSPLIT}})
-        images.reader, images.device = replace(catalog, splits=None), device
+        self.file, self.catalog, self.device = file, catalog, device
+        images = build_data({**trained.config, "data": {**data, **UNSPLIT}})
+        images.reader = replace(catalog, splits=None)
         images.target = lambda unchanged: unchanged  # the targets of these galaxies are the answers already
         images.setup()
         self.images = images
@@ -100,22 +80,11 @@ class Probe:
             self._features(own, own.rows["val"], "Features of validation galaxies"),
         )
 
-    def own(self) -> GalaxyDataModule:
-        """Opens the data that the model was trained on.
-
-        Raises:
-            UserError: They cannot be read.
-        """
-        own = build_data({**self.config, "data": own_data(self.file, self.config)})
-        own.device = self.device
-        own.setup()
-        return own
-
     def baselines(self, own: GalaxyDataModule) -> dict[str, Array]:
         """Returns what the training mean and a line through the central pixel predict, (N, K) each."""
         train = own.nonempty_rows("train")
         targets = torch.from_numpy(own.catalog.known_targets)[train]
-        pixels = [as_floats(channels_last(one.pixels.central_pixels().cpu())) for one in (own, self.images)]
+        pixels = [as_floats(channels_last(OnDisk(one.images).central_pixels())) for one in (own, self.images)]
         center = CenterPixel(pixels[0].shape[1], own.labels)
         center.fit([(pixels[0][train], targets)])
         mean = np.nanmean(targets.double().numpy(), axis=0)

@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
+from numpy.typing import NDArray
 
 from galaxy.data.splits import sample_rows
-from galaxy.reports.evaluation import trust as trust_files
 from galaxy.reports.evaluation.attention import MISSING, attention, has_captum
+from galaxy.reports.evaluation.calibration import Calibration, fit_calibration
 from galaxy.reports.evaluation.confusion import confusions
 from galaxy.reports.evaluation.contents import Report
 from galaxy.reports.evaluation.errors import measure_errors
@@ -24,22 +24,21 @@ from galaxy.reports.evaluation.gallery import (
     surprise_of_classes,
     surprise_of_intervals,
 )
+from galaxy.reports.evaluation.own import Own, read_own, without_fitted
 from galaxy.reports.evaluation.page import write_page
-from galaxy.reports.evaluation.probe import Probe, own_data
+from galaxy.reports.evaluation.probe import Probe
 from galaxy.reports.evaluation.properties import Trend, brightness_and_size, mean_agreement, trend
 from galaxy.reports.evaluation.sample import Array, Sample
 from galaxy.reports.evaluation.stability import stability
-from galaxy.reports.evaluation.trust import Trust, fit_trust
-from galaxy.reports.evaluation.unusual import Features
-from galaxy.runs.evaluate import Evaluation, evaluate
+from galaxy.runs.evaluate import Evaluation
+from galaxy.runs.evaluation_files import CALIBRATED, CALIBRATION, PAGE
 from galaxy.runs.folder import RunFolder
-from galaxy.runs.request import Request
+from galaxy.runs.request import device_for
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
 log = logging.getLogger(__name__)
 
-PAGE = "report.html"
 # Galaxies that are turned and mirrored, and galaxies of each gallery that are covered patch by patch.
 _TURNED, _COVERED = 400, 4
 # Columns of numbers of the user's table that the error is shown against.
@@ -53,11 +52,11 @@ def write_report(
     split: str,
     tta: int,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
-) -> None:
+) -> list[Path]:
     """Writes the report of an evaluation into its folder.
 
-    The page is `report.html`. What was fitted on the validation galaxies of the run is `trust.npz`, and what
-    it says about the evaluated galaxies is `trust.parquet`.
+    The page is `report.html`. What was fitted on the validation galaxies of the run is `calibration.npz`, and
+    what it says about the galaxies of the page is `calibration.parquet`.
 
     Args:
         found: The evaluation.
@@ -67,53 +66,23 @@ def write_report(
         tta: The number of views that were averaged.
         accelerator: Where to compute.
 
+    Returns:
+        The files that were written.
+
     Raises:
-        UserError: The galaxies have no labels, or a file cannot be written.
+        UserError: No galaxy has labels and an image, or a file cannot be written.
     """
-    predictions, folder = found.counted, found.folder
-    if predictions is None:
-        raise UserError(
-            "report=true compares predictions with labels, and none of these galaxies is both labelled and "
-            f"unseen; their predictions are in {folder}"
-        )
-    catalog = predictions.catalog.take(predictions.rows)
-    gpu = accelerator != "cpu" and torch.cuda.is_available()
-    probe = Probe(files[0], catalog, data, torch.device("cuda" if gpu else "cpu"))
-    notes = list(found.notes)
+    counted, notes = found.counted, list(found.notes)
+    if counted is None or not len(counted.rows):
+        raise UserError("report=true compares predictions with labels, and no galaxy has both")
     if len(files) > 1:
         notes.append(
-            f"Of these runs, the first ({probe.file}) shows where it looks, which galaxies are unusual to it "
+            f"Of these runs, the first ({files[0]}) shows where it looks, which galaxies are unusual to it "
             "and how turned images change what it says."
         )
-    validation = found if split == "val" else _validation(probe, files, tta, folder / "validation", notes)
-    if split == "val":
-        notes.append(
-            "These are the validation galaxies, on which calibration and intervals were fitted and the "
-            "checkpoint was chosen: all of this looks better here than it is."
-        )
-    sample, trust, features = Sample.of(predictions), None, None
-    if validation is not None and validation.counted is not None:
-        own = probe.own()
-        if own.labels.columns == sample.labels.columns:
-            sample = replace(sample, baselines=probe.baselines(own))
-        known = probe.known_features(own) if probe.has_features else None
-        features = probe.features() if probe.has_features else None
-        trust = fit_trust(Sample.of(validation.counted), known)
-        _write_trust(folder, trust, sample, features)
-    report = _gathered(found.title, _facts(probe), sample, trust, features, probe, catalog, notes)
-    write_page(folder / PAGE, report)
-
-
-def _validation(
-    probe: Probe, files: Sequence[Path], tta: int, folder: Path, notes: list[str]
-) -> Evaluation | None:
-    """Evaluates the validation galaxies of the run in the same way, in a folder of their own."""
-    run = RunFolder.of(probe.file)
-    choice = run.choices()["data"] if run.begun else "own"
-    accelerator: Literal["gpu", "cpu"] = "gpu" if probe.device.type == "cuda" else "cpu"
+    own = None
     try:
-        own = own_data(probe.file, probe.config)
-        return evaluate(Request(files, own, choice, "val", tta, folder, accelerator))
+        own = read_own(found, files, data, split, tta, accelerator)
     except UserError as error:
         reason = str(error).splitlines()[0]
         log.warning("the report lacks calibration and intervals: %s", reason)
@@ -121,15 +90,74 @@ def _validation(
             "Baselines, calibration, intervals and unusual galaxies need the data of the run, which cannot "
             f"be used: {reason}"
         )
-        return None
+    else:
+        counted, known = without_fitted(counted, own.validation)
+        notes += known
+    catalog = counted.catalog.take(counted.rows)
+    probe = Probe(files[0], catalog, data, device_for(accelerator))
+    report = _gathered(found.title, Sample.of(counted), own, probe, notes)
+    written = [found.folder / PAGE]
+    if report.calibration is not None:
+        written += _write_calibration(found.folder, report.calibration, report.sample, report.distances)
+    write_page(found.folder / PAGE, report)
+    return written
 
 
-def _write_trust(folder: Path, trust: Trust, sample: Sample, features: Features | None) -> None:
-    trust.write(folder / trust_files.FILE)
+def _write_calibration(
+    folder: Path, calibration: Calibration, sample: Sample, distances: Array | None
+) -> list[Path]:
+    files = [folder / CALIBRATION, folder / CALIBRATED]
+    calibration.write(files[0])
     ids = pd.DataFrame({"id": sample.names})
-    table = pd.concat([ids, trust.table(sample.predicted, features)], axis=1)
-    with replacing(folder / trust_files.TABLE) as temporary:
+    table = pd.concat([ids, calibration.table(sample.predicted, distances)], axis=1)
+    with replacing(files[1]) as temporary:
         table.to_parquet(temporary, index=False)
+    return files
+
+
+def _gathered(title: str, sample: Sample, own: Own | None, probe: Probe, notes: list[str]) -> Report:
+    """Asks for everything that the page shows, and adds what it lacks to the notes."""
+    calibration = distances = None
+    if own is not None:
+        if own.data.labels.columns == sample.labels.columns:
+            sample = replace(sample, baselines=probe.baselines(own.data))
+        calibration, distances = _fitted(Sample.of(own.validation), own, probe, notes)
+    ids = probe.catalog.ids
+    chosen = galleries(sample, ids, _surprises(sample, calibration), distances)
+    places = _places(chosen)
+    return Report(
+        title,
+        _facts(probe),
+        sample,
+        measure_errors(sample),
+        confusions(sample),
+        calibration,
+        distances,
+        chosen,
+        dict(zip(places.tolist(), probe.crops(places), strict=True)),
+        _maps(probe, chosen, notes),
+        stability(probe.labels, probe.views(sample_rows(ids, _TURNED))),
+        _trends(sample, probe),
+        notes,
+    )
+
+
+def _fitted(validation: Sample, own: Own, probe: Probe, notes: list[str]) -> tuple[Calibration, Array | None]:
+    """Fits the calibration, and measures how unlike the training galaxies those of the page are."""
+    if not probe.has_features:
+        notes.append(
+            "Galaxies unlike those of the training are not looked for: the model was fitted in one go and "
+            "has no features."
+        )
+        return fit_calibration(validation), None
+    calibration = fit_calibration(validation, probe.known_features(own.data))
+    if calibration.familiar is None:
+        notes.append(
+            "Galaxies unlike those of the training are not looked for: there are too few, or their features "
+            "are all alike."
+        )
+        return calibration, None
+    return calibration, calibration.familiar.distances(probe.features())
 
 
 def _facts(probe: Probe) -> dict[str, str]:
@@ -142,55 +170,18 @@ def _facts(probe: Probe) -> dict[str, str]:
     return facts
 
 
-def _gathered(
-    title: str,
-    facts: dict[str, str],
-    sample: Sample,
-    trust: Trust | None,
-    features: Features | None,
-    probe: Probe,
-    catalog: Any,
-    notes: list[str],
-) -> Report:
-    distances = None
-    if trust is not None and trust.familiar is not None and features is not None:
-        distances = trust.familiar.distances(features)
-    elif trust is not None:
-        notes.append(
-            "Galaxies unlike those of the training are not looked for: "
-            + (
-                "there are too few, or their features are all alike."
-                if probe.has_features
-                else "the model was fitted in one go and has no features."
-            )
-        )
-    chosen = galleries(sample, catalog.ids, _surprises(sample, trust), distances)
-    places = np.unique(np.concatenate([gallery.places for gallery in chosen] or [np.empty(0, np.int64)]))
-    crops = dict(zip(places.tolist(), probe.crops(places), strict=True)) if len(places) else {}
-    turned = sample_rows(catalog.ids, _TURNED)
-    return Report(
-        title,
-        facts,
-        sample,
-        measure_errors(sample),
-        confusions(sample),
-        trust,
-        distances,
-        chosen,
-        crops,
-        _maps(probe, chosen, notes),
-        stability(probe.labels, probe.views(turned)),
-        _trends(sample, probe, catalog),
-        notes,
-    )
+def _places(chosen: Sequence[Gallery], most: int | None = None) -> NDArray[np.int64]:
+    """Returns the places of the first galaxies of each gallery, each once."""
+    places = [gallery.places[:most] for gallery in chosen]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *places]))
 
 
-def _surprises(sample: Sample, trust: Trust | None) -> Array | None:
+def _surprises(sample: Sample, calibration: Calibration | None) -> Array | None:
     if sample.labels.kind == "classes":
         return surprise_of_classes(sample.predicted, sample.true)
-    if trust is None or trust.intervals is None:
+    if calibration is None or calibration.intervals is None:
         return None
-    return surprise_of_intervals(*trust.intervals.of(sample.predicted), sample.true)
+    return surprise_of_intervals(*calibration.intervals.of(sample.predicted), sample.true)
 
 
 def _maps(probe: Probe, chosen: Sequence[Gallery], notes: list[str]) -> dict[int, Array]:
@@ -199,7 +190,9 @@ def _maps(probe: Probe, chosen: Sequence[Gallery], notes: list[str]) -> dict[int
         log.warning("the report does not show where the model looks: %s", MISSING)
         notes.append(f"Where the model looks is not shown: {MISSING}")
         return {}
-    places = np.unique(np.concatenate([gallery.places[:_COVERED] for gallery in chosen]))
+    places = _places(chosen, _COVERED)
+    if not len(places):
+        return {}
     found = attention(probe.model, probe.tensor(places), probe.device)
     if not found.any():
         notes.append(
@@ -209,7 +202,7 @@ def _maps(probe: Probe, chosen: Sequence[Gallery], notes: list[str]) -> dict[int
     return dict(zip(places.tolist(), found, strict=True))
 
 
-def _trends(sample: Sample, probe: Probe, catalog: Any) -> list[Trend]:
+def _trends(sample: Sample, probe: Probe) -> list[Trend]:
     parts = [
         brightness_and_size(probe.crops(rows))
         for rows in np.array_split(np.arange(len(sample)), 1 + len(sample) // 256)
@@ -220,7 +213,7 @@ def _trends(sample: Sample, probe: Probe, catalog: Any) -> list[Trend]:
         "size: half-light radius in pixels of the crop": radius,
         "agreement of the volunteers": mean_agreement(sample),
     }
-    further = list(catalog.extra_numbers.items())[:_FURTHER]
+    further = list(probe.catalog.extra_numbers.items())[:_FURTHER]
     properties |= {name: values.astype(np.float64) for name, values in further}
     found = [trend(name, values, sample) for name, values in properties.items()]
     return [one for one in found if one is not None]

@@ -32,6 +32,7 @@ class Sample:
         true: (N, K) float64, NaN where the target is unknown.
         counts: (N, K) the number of votes for each answer; None if nobody knows.
         expected: (N, K) the probabilities that the votes were drawn from; None but for simulated galaxies.
+        weights: (N, K) how far each target can be trusted; None if all are alike.
         baselines: What simple models predict, (N, K) each, by their names.
     """
 
@@ -41,6 +42,7 @@ class Sample:
     true: Array
     counts: Array | None = None
     expected: Array | None = None
+    weights: Array | None = None
     baselines: Mapping[str, Array] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -52,18 +54,17 @@ class Sample:
         return np.isfinite(self.true)
 
     @classmethod
-    def of(cls, predictions: Predictions, baselines: Mapping[str, Array] | None = None) -> Sample:
+    def of(cls, predictions: Predictions) -> Sample:
         """Takes the predictions of a catalog that has targets."""
-        rows, catalog = predictions.rows, predictions.catalog
+        catalog = predictions.catalog.take(predictions.rows)
         assert catalog.known_targets is not None
+        further = (catalog.counts, catalog.expected, catalog.weights)
         return cls(
             predictions.labels,
-            catalog.identifiers[rows],
+            catalog.identifiers,
             predictions.fractions.astype(np.float64),
-            catalog.known_targets[rows].astype(np.float64),
-            None if catalog.counts is None else catalog.counts[rows].astype(np.float64),
-            None if catalog.expected is None else catalog.expected[rows].astype(np.float64),
-            baselines or {},
+            catalog.known_targets.astype(np.float64),
+            *(None if one is None else one.astype(np.float64) for one in further),
         )
 
 
@@ -95,6 +96,13 @@ def asked(sample: Sample) -> Mask:
         elif votes is not None:
             met[:, index] &= votes[:, index] >= ASKED * votes.max(axis=1)
     return met
+
+
+def asked_where(sample: Sample) -> str:
+    """Says in words where a question counts as asked; see `asked`."""
+    if sample.counts is None and not any(parent is not None for parent in sample.labels.questions.parents):
+        return "whose answer is known. These labels do not say how many volunteers were asked"
+    return f"for which at least {ASKED:.0%} of the volunteers were asked the question"
 
 
 def shares(values: Array, questions: Questions, index: int) -> Array:

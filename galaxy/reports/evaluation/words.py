@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from galaxy.reports.evaluation.calibration import disobedience, reliability
 from galaxy.reports.evaluation.contents import Report
 from galaxy.reports.evaluation.errors import LEVEL as SURE
 from galaxy.reports.evaluation.errors import Estimate
@@ -17,6 +16,8 @@ from galaxy.reports.evaluation.intervals import (
     coverage_of_sets,
     sets_of,
 )
+from galaxy.reports.evaluation.scaling import disobedience, reliability
+from galaxy.reports.evaluation.unusual import USUAL
 
 
 def estimate(one: Estimate) -> str:
@@ -26,13 +27,13 @@ def estimate(one: Estimate) -> str:
 
 def overall_coverage(report: Report) -> Coverage | None:
     """How often the intervals of fractions, or the sets of classes, held the truth; None without them."""
-    trust, sample = report.trust, report.sample
-    if trust is None:
+    calibration, sample = report.calibration, report.sample
+    if calibration is None:
         return None
-    if trust.intervals is not None:
-        return coverage_of_intervals(*trust.intervals.of(sample.predicted), sample.true)
-    assert trust.least is not None
-    return coverage_of_sets(sets_of(sample.predicted, trust.least), sample.true)
+    if calibration.intervals is not None:
+        return coverage_of_intervals(*calibration.intervals.of(sample.predicted), sample.true)
+    assert calibration.least is not None
+    return coverage_of_sets(sets_of(sample.predicted, calibration.least), sample.true)
 
 
 def sentences(report: Report) -> Iterator[str]:
@@ -44,8 +45,8 @@ def sentences(report: Report) -> Iterator[str]:
     if report.distances is not None:
         share = float((report.distances > 1).mean())
         yield (
-            f"{share:.1%} of these galaxies are unlike those of the training, against 1% of the validation "
-            "galaxies."
+            f"{share:.1%} of these galaxies are unlike those of the training, against {1 - USUAL:.0%} of the "
+            "validation galaxies."
         )
     if report.stability.spread > 0:
         yield (
@@ -102,11 +103,13 @@ def _of_calibration(report: Report) -> Iterator[str]:
         yield f"The {LEVEL:.0%} {kind} hold {found.share:.1%} {what}."
     bins = reliability(report.sample.predicted, report.sample.true)
     if bins is not None:
-        yield f"What comes differs from what was predicted by {bins.gap:.3f} on average (calibration)."
+        yield (
+            f"True fractions differ from predicted ones by {bins.gap:.3f} on average over bins (calibration)."
+        )
 
 
 def _of_the_tree(report: Report) -> Iterator[str]:
-    if report.trust is None or not report.trust.obeying:
+    if report.calibration is None or not report.calibration.obeying:
         return
     away = disobedience(report.sample.labels, report.sample.predicted)
     if away.worst < 1e-3 and away.outside == 0:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from galaxy.data.splits import SPLITS
 from galaxy.reports.explore.pictures import THUMBNAIL, Looked
 from galaxy.surveys import Catalog
+from galaxy.system.terminal import tracked
 
 # Thumbnails that are closer are taken for copies. On 3,976 images of the Kaggle challenge no two galaxies
 # were closer than 0.25 in any of eight orientations, on 700 of Galaxy Zoo 2 none than 0.33, and on 100 of
@@ -67,15 +68,16 @@ def nearest_pairs(thumbnails: NDArray[np.float32], digests: Sequence[bytes]) -> 
     search = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(upright)
     squares = upright.reshape(-1, THUMBNAIL, THUMBNAIL)
     closest: dict[tuple[int, int], float] = {}
-    for mirrored in (squares, squares[:, :, ::-1]):
-        for turns in range(4):
-            turned = np.rot90(mirrored, turns, axes=(1, 2)).reshape(len(places), -1)
-            distances, found = search.kneighbors(turned)
-            for one, (others, lengths) in enumerate(zip(found.tolist(), distances.tolist(), strict=True)):
-                # A symmetrical picture is nearest to itself.
-                place = 0 if others[0] != one else 1
-                key = (min(one, others[place]), max(one, others[place]))
-                closest[key] = min(closest.get(key, np.inf), lengths[place])
+    orientations = [
+        np.rot90(one, turns, (1, 2)) for one in (squares, squares[:, :, ::-1]) for turns in range(4)
+    ]
+    for turned in tracked(orientations, "Looking for copies"):
+        distances, found = search.kneighbors(turned.reshape(len(places), -1))
+        for one, (others, lengths) in enumerate(zip(found.tolist(), distances.tolist(), strict=True)):
+            # A symmetrical picture is nearest to itself.
+            place = 0 if others[0] != one else 1
+            key = (min(one, others[place]), max(one, others[place]))
+            closest[key] = min(closest.get(key, np.inf), lengths[place])
     pairs = [Pair(int(places[a]), int(places[b]), distance) for (a, b), distance in closest.items()]
     return sorted(pairs, key=lambda pair: (pair.distance, pair.first))
 

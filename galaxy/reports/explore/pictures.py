@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -123,10 +124,9 @@ def look_at(
     bad: list[str] = []
     digests: list[bytes] = []
     thumbnails: list[NDArray[np.float32]] = []
-    shapes: dict[tuple[int, int], int] = {}
+    shapes: Counter[tuple[int, int]] = Counter()
     frames = np.zeros((MEAN_SIDE, MEAN_SIDE, 3))
-    sums = [np.zeros((crop.size, crop.size, crop.channels)) for crop in crops.values()]
-    cuts: list[list[tuple[float, bool, bool]]] = [[] for _ in crops]
+    sums = [_CropSum(crop) for crop in crops.values()]
     with one_opencv_thread(), Decoder() as decode, ThreadPoolExecutor(workers or cpu_count()) as pool:
 
         def look(row: int) -> Look:
@@ -142,30 +142,44 @@ def look_at(
                 kept.append(row)
                 digests.append(seen.digest)
                 thumbnails.append(seen.thumbnail)
-                shapes[seen.shape] = shapes.get(seen.shape, 0) + 1
+                shapes[seen.shape] += 1
                 frames += seen.frame
-                for place, one in enumerate(seen.cuts):
-                    sums[place] += one.pixels
-                    cuts[place].append((one.share, one.whole, one.enlarged))
-    count = max(len(kept), 1)
+                for total, one in zip(sums, seen.cuts, strict=True):
+                    total.add(one)
     return Looked(
         np.array(kept, dtype=np.int64),
         tuple(digests),
         np.array(thumbnails, dtype=np.float32).reshape(len(kept), THUMBNAIL**2),
         shapes,
-        (frames / count).round().astype(np.uint8),
-        tuple(
-            _crop_row(name, crop, made, (total / count).round().astype(np.uint8))
-            for (name, crop), made, total in zip(crops.items(), cuts, sums, strict=True)
-        ),
+        _mean(frames, len(kept)),
+        tuple(total.row(name) for name, total in zip(crops, sums, strict=True)),
         tuple(bad),
     )
 
 
-def _crop_row(name: str, crop: Crop, cuts: list[tuple[float, bool, bool]], mean: Pixels) -> CropRow:
-    shares = np.array([share for share, _, _ in cuts])
-    whole, enlarged = sum(one for _, one, _ in cuts), sum(one for _, _, one in cuts)
-    return CropRow(name, crop.searches, crop.size, shares, whole, enlarged, mean)
+class _CropSum:
+    """Adds up what a crop makes of images."""
+
+    def __init__(self, crop: Crop) -> None:
+        self.crop = crop
+        self.shares: list[float] = []
+        self.whole = self.enlarged = 0
+        self.total = np.zeros((crop.size, crop.size, crop.channels))
+
+    def add(self, one: Cut) -> None:
+        self.shares.append(one.share)
+        self.whole += one.whole
+        self.enlarged += one.enlarged
+        self.total += one.pixels
+
+    def row(self, name: str) -> CropRow:
+        shares, mean = np.array(self.shares), _mean(self.total, len(self.shares))
+        crop = self.crop
+        return CropRow(name, crop.searches, crop.size, shares, self.whole, self.enlarged, mean)
+
+
+def _mean(total: NDArray[np.float64], count: int) -> Pixels:
+    return (total / max(count, 1)).round().astype(np.uint8)
 
 
 def _look(image: ImageSource, decode: Decoder, crops: Sequence[Crop]) -> Look:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,8 +63,21 @@ def write_report(
         UserError: The folder cannot be written.
     """
     check_writable(folder)
-    tables = tables_of(catalog)
     looked = look_at(sample_rows(catalog.ids, pictures), catalog.images, crops, workers)
+    report = _gathered(catalog, splits, crops, looked)
+    files = {_file_name(one.name): one.light for one in report.figures}
+    sheet = looked.rows[sample_rows(catalog.ids[looked.rows], count)]
+    if len(sheet):
+        files[SHEET] = _sheet(catalog, sheet, crops)
+    files[PAGE] = page_of(report).encode("utf-8", "replace")
+    about = {"survey": catalog.name, "galaxies": len(catalog), "pictures": len(looked.rows)}
+    write_folder(folder, {**about, "crops": list(crops)}, files)
+    return _in_words(report, folder)
+
+
+def _gathered(catalog: Catalog, splits: NDArray[np.int8], crops: dict[str, Crop], looked: Looked) -> Report:
+    """Makes the numbers and the figures of the page."""
+    tables = tables_of(catalog)
     copies, pairs = copies_among(catalog, splits, looked)
     shown = looked.rows[sample_rows(catalog.ids[looked.rows], _RANDOM)].tolist()
     highest = [] if tables is None else highest_of(catalog, tables)
@@ -71,7 +85,7 @@ def write_report(
     wanted = [*shown, *(row for one in highest for row in one.rows[:1])]
     wanted += [int(looked.rows[place]) for pair in pairs for place in (pair.first, pair.second)]
     made = Galleries(catalog, crops, side_of(cells), wanted)
-    report = Report(
+    return Report(
         catalog,
         tables,
         looked,
@@ -86,16 +100,14 @@ def write_report(
         made.pairs(looked, pairs),
         splits,
     )
-    files = {_file_name(one.name): one.light for one in report.figures}
-    sheet = looked.rows[sample_rows(catalog.ids[looked.rows], count)].tolist()
-    if sheet:
-        named = {str(catalog.identifiers[row]): catalog.images[row] for row in sheet}
-        contact_sheet(named, crops, folder / SHEET, "skip")
-        files[SHEET] = (folder / SHEET).read_bytes()
-    files[PAGE] = page_of(report).encode("utf-8", "replace")
-    about = {"survey": catalog.name, "galaxies": len(catalog), "pictures": len(looked.rows)}
-    write_folder(folder, {**about, "crops": list(crops)}, files)
-    return _in_words(report, folder)
+
+
+def _sheet(catalog: Catalog, rows: NDArray[np.int64], crops: dict[str, Crop]) -> bytes:
+    """Draws the contact sheet outside of the folder, whose first file marks it as an exploration."""
+    named = {str(catalog.identifiers[row]): catalog.images[row] for row in rows.tolist()}
+    with tempfile.TemporaryDirectory() as elsewhere:
+        contact_sheet(named, crops, Path(elsewhere) / SHEET, "skip")
+        return (Path(elsewhere) / SHEET).read_bytes()
 
 
 def _in_words(report: Report, folder: Path) -> str:

@@ -8,18 +8,26 @@ from numpy.typing import NDArray
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels, class_labels
-from galaxy.reports.evaluation.calibration import (
+from galaxy.reports.evaluation.confusion import confusions
+from galaxy.reports.evaluation.errors import bootstrap, galaxy_errors, measure_errors, scatter
+from galaxy.reports.evaluation.intervals import ends_of, fit_intervals, fit_least, held, sets_of
+from galaxy.reports.evaluation.properties import brightness_and_size, trend
+from galaxy.reports.evaluation.sample import (
+    Array,
+    Sample,
+    agreement,
+    asked,
+    asked_where,
+    follows_tree,
+    shares,
+)
+from galaxy.reports.evaluation.scaling import (
     disobedience,
     fit_temperatures,
     on_tree,
     reliability,
     scaled,
 )
-from galaxy.reports.evaluation.confusion import confusions
-from galaxy.reports.evaluation.errors import bootstrap, galaxy_errors, measure_errors, scatter
-from galaxy.reports.evaluation.intervals import ends_of, fit_intervals, fit_least, held, sets_of
-from galaxy.reports.evaluation.properties import brightness_and_size, trend
-from galaxy.reports.evaluation.sample import Array, Sample, agreement, asked, follows_tree, shares
 from galaxy.reports.evaluation.unusual import fit_familiar
 
 # Two questions: the second is asked of those who saw a disk.
@@ -49,7 +57,11 @@ def test_votes_tell_which_questions_were_asked_where_fractions_are_conditional()
     labels = Labels.from_plain({"questions": {"a": {"answers": ["x", "y"]}, "b": {"answers": ["z", "w"]}}})
     true = [[0.5, 0.5, 1.0, 0.0]] * 2
     counts = np.array([[20, 20, 20, 0], [20, 20, 19, 0]])
-    assert asked(sample(true, true, labels, counts=counts)).tolist() == [[True, True], [True, False]]
+    counted = sample(true, true, labels, counts=counts)
+    assert asked(counted).tolist() == [[True, True], [True, False]]
+    assert "at least 50%" in asked_where(counted)
+    assert asked(sample(true, true, labels)).all()
+    assert "do not say how many" in asked_where(sample(true, true, labels))
 
 
 def test_shares_are_those_of_the_volunteers_who_were_asked() -> None:
@@ -93,6 +105,13 @@ def test_errors_are_over_known_entries() -> None:
     np.testing.assert_allclose(galaxy_errors(one), [0.1, math.sqrt(0.025)])
 
 
+def test_errors_are_weighted_where_targets_are_not_trusted_alike() -> None:
+    predicted, true = [[0.5, 0.5, 0.2, 0.3]], [[0.6, 0.4, 0.4, NAN]]
+    overall, kind, bar = measure_errors(sample(predicted, true, weights=np.array([[1, 1, 0.5, 0]])))
+    assert (overall.weighted, kind.weighted, bar.weighted) == pytest.approx((math.sqrt(0.016), 0.1, 0.2))
+    assert measure_errors(sample(predicted, true, weights=np.array([[1, 1, 1, 0]])))[0].weighted is None
+
+
 def test_the_scatter_of_volunteers_is_the_noise_floor_on_average() -> None:
     rng = np.random.default_rng(0)
     votes = rng.multinomial(10, [0.2, 0.5, 0.3], size=20_000)
@@ -100,6 +119,19 @@ def test_the_scatter_of_volunteers_is_the_noise_floor_on_average() -> None:
     variances = scatter(votes / 10, votes.astype(float), labels.questions)
     p = np.array([0.2, 0.5, 0.3])
     np.testing.assert_allclose(variances.mean(axis=0), p * (1 - p) / 10, rtol=0.02)
+
+
+def test_targets_that_say_which_answer_won_have_no_scatter() -> None:
+    labels = class_labels(("a", "b"), "?")
+    votes = np.array([[7.0, 3.0], [1.0, 9.0]])
+    predicted = np.full((2, 2), 0.5)
+    names = np.arange(2)
+    shares, won = (
+        measure_errors(Sample(labels, names, predicted, true, counts=votes))[0].scatter
+        for true in (votes / 10, np.rint(votes / 10))
+    )
+    assert shares == pytest.approx(math.sqrt((0.7 * 0.3 + 0.1 * 0.9) / 18))
+    assert won is None
 
 
 def test_the_bootstrap_of_a_mean_is_that_of_the_textbook() -> None:

@@ -1,0 +1,93 @@
+"""The data of the run, on which is fitted what the report says about other galaxies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from galaxy.config.trust import check_trusted
+from galaxy.data.datamodule import GalaxyDataModule
+from galaxy.runs.evaluate import Evaluation, check_scored, evaluate
+from galaxy.runs.evaluation_files import VALIDATION, subject
+from galaxy.runs.experiment import build_data, load
+from galaxy.runs.folder import RunFolder
+from galaxy.runs.predict import Predictions
+from galaxy.runs.request import Request
+
+
+@dataclass(frozen=True)
+class Own:
+    """The galaxies of the run.
+
+    Attributes:
+        data: All of them, set up.
+        validation: The predictions of those that validated it, made as those that the report is about.
+    """
+
+    data: GalaxyDataModule
+    validation: Predictions
+
+
+def read_own(
+    found: Evaluation,
+    files: Sequence[Path],
+    data: dict[str, Any],
+    split: str,
+    tta: int,
+    accelerator: Literal["auto", "cpu", "gpu"],
+) -> Own:
+    """Reads the data of the first run, and predicts its validation galaxies in a folder of their own.
+
+    Args:
+        found: The evaluation that the report is about.
+        files: The checkpoints.
+        data: The node `data` of the evaluated galaxies.
+        split: Their split.
+        tta: The number of views that were averaged.
+        accelerator: Where to compute.
+
+    Raises:
+        UserError: The data would call what is not trusted, or cannot be used.
+    """
+    config, run = load(files[0]).config, RunFolder.of(files[0])
+    node: dict[str, Any] = config["data"] | (run.split_settings() if run.begun else {})
+    check_trusted({"data": node}, files[0])
+    module = build_data({**config, "data": node})
+    module.setup()
+    # The galaxies of the report may be these very ones.
+    if split != "val" or subject(data) != subject(node):
+        choice = run.choices()["data"] if run.begun else "own"
+        folder = found.folder / VALIDATION
+        request = Request(files, node, choice, "val", tta, folder, accelerator)
+        check_scored(request.galaxies)
+        found = evaluate(request)
+    assert found.counted is not None
+    return Own(module, found.counted)
+
+
+def without_fitted(counted: Predictions, validation: Predictions) -> tuple[Predictions, list[str]]:
+    """Leaves out galaxies on which the calibration was fitted, unless there are no others.
+
+    Returns:
+        The predictions that are left, and what there is to know about them, in sentences.
+    """
+    fitted = {str(name) for name in validation.catalog.identifiers[validation.rows].tolist()}
+    names = counted.catalog.identifiers[counted.rows].tolist()
+    others = np.array([str(name) not in fitted for name in names], dtype=bool)
+    if others.all():
+        return counted, []
+    if not others.any():
+        return counted, [
+            "These are the validation galaxies, on which calibration and intervals were fitted and the "
+            "checkpoint was chosen: all of this looks better here than it is."
+        ]
+    left = replace(counted, rows=counted.rows[others], fractions=counted.fractions[others])
+    out = len(others) - len(left.rows)
+    return left, [
+        f"This page is about {len(left.rows):,} galaxies. It leaves out {out:,} that validated the run, "
+        "because calibration and intervals were fitted on them."
+    ]
