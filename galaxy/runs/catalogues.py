@@ -92,14 +92,12 @@ def make_catalogue(request: Request, appraiser: Appraiser | None = None) -> Cata
         UserError: The data or the folder cannot be used, or no image can be read.
     """
     keep_freed_memory()
-    catalog = request.galaxies.catalog
-    if request.part is not None:
-        if request.galaxies.labelled and request.split != "all":
-            raise UserError(
-                "shard=K/N predicts all galaxies without scoring them, and these have labels: say split=all"
-            )
-        catalog = catalog.take(request.part.rows(len(catalog)))
-    rows = _Rows(request, catalog, appraiser)
+    if request.galaxies.labelled and request.split != "all":
+        raise UserError(
+            "shard=K/N predicts all galaxies without scoring them, and these have labels: say split=all"
+        )
+    rows = _Rows(request, appraiser)
+    catalog = rows.catalog
     places = _places(request)
     for path in places.tables:
         check_size(path, len(catalog), rows.columns)
@@ -144,35 +142,37 @@ class _Rows:
     """Makes the rows of a catalogue, and notes what there is to say about all of them.
 
     Args:
-        request: The models.
-        catalog: The galaxies.
+        request: The models and the galaxies.
         appraiser: See `make_catalogue`.
+
+    Attributes:
+        catalog: The galaxies of this part.
     """
 
-    def __init__(self, request: Request, catalog: Catalog, appraiser: Appraiser | None) -> None:
+    def __init__(self, request: Request, appraiser: Appraiser | None) -> None:
         self.labels = request.ensemble.labels
         self.appraiser = appraiser
         self.failures: list[tuple[str, str, str]] = []
         self.likeliest = np.zeros(self.labels.questions.size, np.int64)
         self.meanings = {**meanings(self.labels), **_MEANINGS, **_asked_meanings(self.labels)}
         self.meanings |= {} if appraiser is None else appraiser.meanings
-        first = request.part is None or request.part.number == 1
-        self._left_out = catalog.skipped if first else ()
-        self._catalog = self._renamed(catalog)
+        whole, part = self._renamed(request.galaxies.catalog), request.part
+        self.catalog = whole if part is None else whole.take(part.rows(len(whole)))
+        self._left_out = whole.skipped if part is None or part.number == 1 else ()
+        # The types of the user's columns are those of all rows, because a part may hold no text of a column.
+        extra = whole.extra_columns
+        self._types = [] if extra is None else list(pa.Schema.from_pandas(extra, preserve_index=False))
         self._frames = {member.frame for member in request.ensemble.members if member.frame is not None}
         self._others, self._other = 0, ""
         self._digest = blake2b(digest_size=16)
         self._facts = {**request.facts(), "split": request.galaxies.split}
         self._facts |= {} if appraiser is None else appraiser.facts
-        self._facts |= (
-            {} if request.part is None else {"shard": f"{request.part.number}/{request.part.count}"}
-        )
+        self._facts |= {} if part is None else {"shard": f"{part.number}/{part.count}"}
 
     @property
     def columns(self) -> int:
         """About how many columns there will be."""
-        extra = self._catalog.extra_columns
-        return len(self.meanings) + (0 if extra is None else extra.shape[1])
+        return len(self.meanings) + len(self._types)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -183,8 +183,8 @@ class _Rows:
         """Yields the batches, and notes their failures and what decides their predictions."""
         row = 0
         for batch in batches:
-            images, identifiers = self._catalog.images, self._catalog.ids
-            names = self._catalog.names
+            images, identifiers = self.catalog.images, self.catalog.ids
+            names = self.catalog.names
             for content in batch.contents:
                 name = str(identifiers[row]) if names is None else names[row]
                 self._digest.update(f"{name}\0{content}\n".encode())
@@ -198,7 +198,7 @@ class _Rows:
         rows = np.concatenate([batch.rows for batch in batches])
         fractions = np.concatenate([batch.fractions for batch in batches])
         self.likeliest += np.bincount(fractions.argmax(axis=1), minlength=fractions.shape[1])
-        some = self._catalog.take(rows)
+        some = self.catalog.take(rows)
         parts = [Predictions(self.labels, some, np.arange(len(rows)), fractions).table()]
         if self.appraiser is not None:
             features = [batch.features for batch in batches if batch.features is not None]
@@ -213,14 +213,13 @@ class _Rows:
             parts.append(pd.DataFrame({"other_frame": self._are_other(batches)}))
             others = rows[parts[-1]["other_frame"].to_numpy()]
             self._others += len(others)
-            self._other = self._other or (str(self._catalog.images[others[0]]) if len(others) else "")
+            self._other = self._other or (str(self.catalog.images[others[0]]) if len(others) else "")
         return pd.concat(parts, axis=1)
 
     def schema(self, frame: pd.DataFrame) -> pa.Schema:
-        """Returns the columns, with their meanings. The types of the user's are those of all his rows."""
+        """Returns the columns, with their meanings."""
         schema = pa.Schema.from_pandas(frame, preserve_index=False)
-        extra = self._catalog.extra_columns
-        own = {} if extra is None else {f.name: f for f in pa.Schema.from_pandas(extra, preserve_index=False)}
+        own = {field.name: field for field in self._types}
         fields = []
         for field in schema:
             if field.name in own:

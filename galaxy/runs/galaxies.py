@@ -131,7 +131,7 @@ def _without_clashes(survey: Catalog, labels: Labels, chosen: Sequence[str] | No
     if extra is None:
         return survey
     clashing = [name for name in labels.columns if name in extra]
-    if chosen is None:
+    if chosen in (None, "all"):
         return replace(survey, extra_columns=extra.drop(columns=clashing))
     if clashing:
         raise UserError(

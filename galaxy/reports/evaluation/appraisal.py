@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from galaxy.reports.evaluation.intervals import LEVEL
 from galaxy.reports.evaluation.calibration import Calibration
+from galaxy.reports.evaluation.intervals import LEVEL
 from galaxy.runs.evaluation_files import CALIBRATION, OUTPUTS, evaluations
 from galaxy.runs.request import Request
 
