@@ -182,8 +182,10 @@ def print_catalogue(made: Catalogue, appraised: bool) -> None:
     if made.labels.kind == "classes":
         console.print(Text(f"most probable class: {class_counts(made)}\n"))
     if made.failed:
-        images = "image" if made.failed == 1 else "images"
-        console.print(Text(f"{made.failed:,} {images} could not be read and have no row\n", style="yellow"))
+        lacking = (
+            "image could not be read and has" if made.failed == 1 else "images could not be read and have"
+        )
+        console.print(Text(f"{made.failed:,} {lacking} no row\n", style="yellow"))
     if not appraised:
         console.print(
             "There are no intervals: `galaxy evaluate run=RUN report=true`, once and with the same tta, fits "

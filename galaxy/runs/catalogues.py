@@ -125,7 +125,8 @@ def make_catalogue(request: Request, appraiser: Appraiser | None = None) -> Cata
             made += len(frame)
         for table in tables:
             table.close(rows.facts)
-    failed = rows.write_failures(places.failures)
+        # They come first: a part that is there is not made again.
+        failed = rows.write_failures(places.failures)
     if not made:
         raise UserError(
             f"none of the {len(catalog):,} images can be read; {places.failures} lists the reasons"
