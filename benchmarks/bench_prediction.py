@@ -5,7 +5,7 @@ pixels. Then it measures in turn, on the same cores: decoding and cropping the f
 predicting crops that are in memory (n), and `make_catalogue`, which does both. Work that shares the cores
 without loss makes 1 / (1/d + 1/n) of them. Each figure is that of a process of its own, without its start.
 
-The memory is that of `galaxy evaluate` over a table whose rows name the same files again and again.
+The memory is that of `galaxy evaluate` over a folder of links to the same files again and again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import pandas as pd
 
 from benchmarks.options import add_count, add_repeats
 from benchmarks.programs import run
@@ -31,14 +30,14 @@ BATCH = 64
 numbers = count()
 
 
-def speed(what: str, checkpoint: Path, table: Path, folder: Path) -> float:
+def speed(what: str, checkpoint: Path, images: Path, folder: Path) -> float:
     """Measures one thing in a process of its own; returns images in a second."""
-    arguments = ("-m", "benchmarks.bench_prediction", "--measure", what, checkpoint, table, folder)
+    arguments = ("-m", "benchmarks.bench_prediction", "--measure", what, checkpoint, images, folder)
     return float(run(*arguments).output.strip().splitlines()[-1])
 
 
-def measured(what: str, checkpoint: Path, table: Path, folder: Path) -> float:
-    """Does one thing with all images of a table, and returns how many it does in a second."""
+def measured(what: str, checkpoint: Path, images: Path, folder: Path) -> float:
+    """Does one thing with all images of a folder, and returns how many it does in a second."""
     import torch  # noqa: PLC0415  the process that starts the others needs none of this
     from joblib import cpu_count  # noqa: PLC0415
 
@@ -51,51 +50,41 @@ def measured(what: str, checkpoint: Path, table: Path, folder: Path) -> float:
     from galaxy.runs.request import Request  # noqa: PLC0415
 
     trained = load(checkpoint)
-    data = {
-        **trained.config["data"],
-        "root": str(table.parent),
-        "catalog": {
-            "_target_": "galaxy.surveys.table.read_table",
-            "_partial_": True,
-            "file": table.name,
-            "image_column": "image",
-            "id_column": "name",
-        },
-        "batch_size": BATCH,
-    }
-    request = Request([checkpoint], data, "table", out=folder / f"{time.time_ns()}.parquet")
-    images = request.galaxies.catalog.images
+    catalog = {"_target_": "galaxy.surveys.folder.read_folder", "_partial_": True}
+    data = {**trained.config["data"], "root": str(images), "catalog": catalog, "batch_size": BATCH}
+    request = Request([checkpoint], data, "folder", out=folder / f"{time.time_ns()}.parquet")
+    files = request.galaxies.catalog.images
     device = request.device
-    crops = [one.pixels for block in crop_images(images[:BATCH], trained.crop, (), 1) for one in block]
+    crops = [one.pixels for block in crop_images(files[:BATCH], trained.crop, (), 1) for one in block]
     pixels = channels_last(torch.from_numpy(np.stack(crops)))
     with predicting(trained.model, device):
         mean_of_views(trained.model, as_floats(pixels.to(device)), 1)  # the first batch is slow
         started = time.perf_counter()
         if what == "decode":
-            for _ in crop_images(images, trained.crop, (), cpu_count()):
+            for _ in crop_images(files, trained.crop, (), cpu_count()):
                 pass
         if what == "network":
-            for _ in range(0, len(images), BATCH):
+            for _ in range(0, len(files), BATCH):
                 mean_of_views(trained.model, as_floats(pixels.to(device)), 1)
         if what == "predict":
             make_catalogue(request)
-    return len(images) / (time.perf_counter() - started)
+    return len(files) / (time.perf_counter() - started)
 
 
-def write_table(root: Path, images: list[Path], rows: int) -> Path:
-    """Writes a table whose rows name the same images again and again."""
-    places = [images[row % len(images)].relative_to(root) for row in range(rows)]
-    path = root / f"rows{rows}.csv"
-    pd.DataFrame({"name": [f"g{row}" for row in range(rows)], "image": places}).to_csv(path, index=False)
-    return path
+def link(folder: Path, images: list[Path], number: int) -> Path:
+    """Makes a folder of so many links to images, which come again and again."""
+    folder = folder / f"{number}-links"
+    folder.mkdir()
+    for place in range(number):
+        (folder / f"g{place}.jpg").hardlink_to(images[place % len(images)])
+    return folder
 
 
-def evaluate(checkpoint: Path, table: Path, folder: Path) -> float:
+def evaluate(checkpoint: Path, images: Path, folder: Path) -> float:
     """Makes a catalogue as people do; returns the peak of its memory in MiB."""
-    data = ["data=table", f"data.root={table.parent}", f"data.catalog.file={table.name}"]
-    data += ["data.catalog.image_column=image", "data.catalog.id_column=name"]
     out = folder / f"{next(numbers)}.parquet"
-    return run("evaluate.py", f"checkpoint={checkpoint}", *data, f"out={out}").peak / 2**20
+    data = ["data=folder", f"data.root={images}", f"out={out}"]
+    return run("evaluate.py", f"checkpoint={checkpoint}", *data).peak / 2**20
 
 
 def measure(options: argparse.Namespace, folder: Path) -> Report:
@@ -114,10 +103,10 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
     )
     checkpoint = trained / "checkpoints" / "best.ckpt"
     paths = sorted((source / IMAGES).glob("*.jpg"))
-    table = write_table(source, paths, options.images)
+    images = link(folder, paths, options.images)
     names = ("decode", "network", "predict")
     d, n, p = interleaved(
-        [partial(speed, name, checkpoint, table, folder) for name in names], options.repeats
+        [partial(speed, name, checkpoint, images, folder) for name in names], options.repeats
     )
     best = [1 / (1 / one + 1 / other) for one, other in zip(d, n, strict=True)]
     report = Report(
@@ -138,7 +127,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Report:
     shares = spread(ratios(p, best), ".2f")
     report.rows.append(("prediction", f"{options.images:,}", str(rows), spread(p, ",.0f"), shares, ""))
     sizes = (1000, options.many)
-    programs = [partial(evaluate, checkpoint, write_table(source, paths, size), folder) for size in sizes]
+    (folder / "memory").mkdir()
+    folders = [link(folder / "memory", paths, size) for size in sizes]
+    programs = [partial(evaluate, checkpoint, images, folder) for images in folders]
     for size, peaks in zip(sizes, interleaved(programs, options.repeats), strict=True):
         row = ("galaxy evaluate", f"{size:,}", str(rows), "", "", spread(peaks, ",.0f"))
         report.rows.append(row)
