@@ -43,8 +43,9 @@ def print_groups(groups: Sequence[Group], test: bool = False) -> None:
         console.print(Text(f"\n{heading(group)}", style="bold"), soft_wrap=True)
         console.print(table_of(group, test, wide))
         for sentence in [*conclusions(group), *([Sentence(OF_SEARCHING)] if test else [])]:
-            # A path or a command is never broken, so that it can be copied.
-            text = textwrap.fill(sentence.text, console.width, break_long_words=False, break_on_hyphens=False)
+            text = sentence.text
+            if console.is_terminal:  # A path or a command is never broken, so that it can be copied.
+                text = textwrap.fill(text, console.width, break_long_words=False, break_on_hyphens=False)
             for line in (text, *(f"  {command}" for command in sentence.commands)):
                 console.print(Text(line), soft_wrap=True)
 

@@ -125,7 +125,7 @@ def _no_galaxy(members: Sequence[Member], split: str, within: NDArray[np.bool_])
 def _without_clashes(survey: Catalog, labels: Labels, chosen: Sequence[str] | None) -> Catalog:
     """Refuses extra columns that would share a name with a column of the predictions.
 
-    Columns that the user has not chosen are left out.
+    Columns that the user has not chosen by name are left out.
     """
     extra = survey.extra_columns
     if extra is None:

@@ -65,6 +65,7 @@ READY = {
     "heads": ("head", 3, 9),
     "augmentation": ("augment", 4, 12),
     "galaxy10_baselines": ("model", 8, 18),
+    "questions": ("target target.question", 11, 11),
     "grid": ("crop model loss", 27, 81),
 }
 

@@ -414,7 +414,7 @@ def test_the_comparison_is_written_as_markdown_and_json(tmp_path: Path) -> None:
     written = {name: tmp_path / f"all.{name}" for name in ("markdown", "json")}
     assert main([str(tmp_path), *(f"--{name}={path}" for name, path in written.items())]) == 0
     assert "| val rmse | ± seeds | runs |" in written["markdown"].read_text()
-    (group,) = json.loads(written["json"].read_text())
+    (group,) = json.loads(written["json"].read_text())["groups"]
     assert group["metric"] == "val/rmse"
     assert len(group["settings"][0]["values"]) == 2
 

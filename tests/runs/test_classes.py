@@ -89,11 +89,11 @@ def test_images_without_labels_are_classified_by_name(
         (["target=classes"], 1, "data=kaggle has fractions: use target=fractions or target=question1"),
         (["target=fractions", "model=logistic"], 2, "does not work with model=logistic"),
         (["head=sigmoid", "model=deep_cnn"], 2, "does not work with loss=cross_entropy"),
-        (["target.confident=2"], 1, "target.confident is 2"),
+        (["target.confident=2"], 2, "target.confident is 2"),
         (["target=fractions", "objective.metric=val/accuracy"], 1, "no run on cumulative labels logs"),
         (["data.split_file=/nowhere.csv"], 1, "there is no data.split_file /nowhere.csv"),
         (["data.split_file=OTHER"], 1, "lists none of the galaxies"),
-        (["data.split_seed=-1"], 1, "data.split_seed is -1"),
+        (["data.split_seed=-1"], 2, "data.split_seed is -1"),
         (["target=fractions", "data.stratify=true"], 1, "data.stratify is true"),
     ],
 )

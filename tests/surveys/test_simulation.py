@@ -380,7 +380,7 @@ def test_survey_that_does_not_fit_leaves_nothing(tmp_path, workers):
     survey = SimulatedSurvey(101, 0, 45)
     with (
         file_size_limit(1000),
-        pytest.raises(UserError, match="v1 cannot be written: File too large"),
+        pytest.raises(UserError, match="v2 cannot be written: File too large"),
     ):
         write_survey(tmp_path, survey, workers)
     assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]

@@ -58,13 +58,18 @@ class Sample:
         """Takes the predictions of a catalog that has targets."""
         catalog = predictions.catalog.take(predictions.rows)
         assert catalog.known_targets is not None
-        further = (catalog.counts, catalog.expected, catalog.weights)
+        counts, expected, weights = (
+            None if one is None else one.astype(np.float64)
+            for one in (catalog.counts, catalog.expected, catalog.weights)
+        )
         return cls(
             predictions.labels,
             catalog.identifiers,
             predictions.fractions.astype(np.float64),
             catalog.known_targets.astype(np.float64),
-            *(None if one is None else one.astype(np.float64) for one in further),
+            counts,
+            expected,
+            weights,
         )
 
 
