@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,7 +16,11 @@ from galaxy.config.paths import CONF
 from galaxy.images.views import check_views
 from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.folder import RunFolder
+from galaxy.runs.parts import Part
 from galaxy.system.errors import UserError
+
+if TYPE_CHECKING:
+    from galaxy.runs.request import Request
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="evaluate")
@@ -38,6 +42,7 @@ def evaluate_from_settings(
     report: bool = False,
     embeddings: bool = False,
     similar: list[str | int] | None = None,
+    shard: str | None = None,
 ) -> None:
     """Evaluates as `conf/evaluate.yaml` says, and prints what was found.
 
@@ -50,11 +55,12 @@ def evaluate_from_settings(
         checkpoint: A checkpoint, instead of a run.
         split: Which galaxies. Galaxies without labels are always all predicted.
         tta: The number of views whose predictions are averaged.
-        out: The folder of the results, or the file of a table of predictions.
+        out: The folder of the results, the file of a table of predictions, or the folder of its parts.
         accelerator: Where to compute.
         report: Whether to write a page about the evaluation.
         embeddings: Whether to write the features of the galaxies, and a page of the oddest.
         similar: The ids of galaxies whose nearest this page shows as well.
+        shard: The part of a catalogue that is made, as K/N; None for all of it.
     """
     try:
         check_views(tta)
@@ -70,26 +76,59 @@ def evaluate_from_settings(
     folder = None if out is None else Path(out).expanduser()
     if folder is not None and is_catalogue(folder):
         check_catalogue(folder)
+    part = None if shard is None else _part(shard, folder, report)
 
     # torch takes seconds to import; a mistake above is said at once.
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
+    from galaxy.runs.evaluate import check_scored  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
+    from galaxy.runs.request import Request  # noqa: PLC0415
 
+    request = Request(files, data, choice, split, tta, folder, accelerator, part)
+    if part is not None and folder is not None and part.is_made(folder, request.facts()):
+        print(f"{part.file(folder)} is there already, and is left as it is")
+        return
+    if report:
+        check_scored(request.galaxies)
     if embeddings or similar:
         from galaxy.reports.similar.similar import check_embeddings  # noqa: PLC0415
 
-        check_embeddings(files)
-    found = evaluate_once(files, data, choice, split, tta, folder, accelerator, needs_labels=report)
-    print_evaluation(found)
+        check_embeddings(request)
+    if part is not None or not request.galaxies.labelled:
+        _make_catalogue(request)
+    else:
+        found = evaluate_once(request)
+        print_evaluation(found)
     if embeddings or similar:
         from galaxy.reports.similar.similar import write_similar  # noqa: PLC0415
 
-        names = [str(name) for name in similar or []]
-        print(*write_similar(found, files[0], data, names, accelerator), sep="\n")
+        print(*write_similar(request, [str(name) for name in similar or []]), sep="\n")
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
         print(*write_report(found, files, data, split, tta, accelerator), sep="\n")
+
+
+def _make_catalogue(request: Request) -> None:
+    """Predicts galaxies without scoring them, and prints what there is to say."""
+    from galaxy.reports.evaluation.appraisal import find_appraisal  # noqa: PLC0415
+    from galaxy.reports.tables import print_catalogue  # noqa: PLC0415
+    from galaxy.runs.catalogues import make_catalogue  # noqa: PLC0415
+
+    appraiser = find_appraisal(request)
+    print_catalogue(make_catalogue(request, appraiser), appraised=appraiser is not None)
+
+
+def _part(shard: str, folder: Path | None, report: bool) -> Part:
+    """Reads `shard=K/N`, which needs `out=DIR`."""
+    part = Part.parse(shard)
+    if folder is None or is_catalogue(folder):
+        raise UserError(f"shard={shard} makes one file of a Parquet dataset: give its folder, out=DIR")
+    if report:
+        raise UserError(
+            "report=true compares predictions with labels, and shard=K/N predicts without scoring"
+        )
+    return part
 
 
 def _checkpoints_of(run: str | list[str] | None, checkpoint: str | None) -> list[Path]:

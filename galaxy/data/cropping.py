@@ -15,7 +15,8 @@ from typing import Any
 import cv2
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, ProgressColumn, Task
+from rich.text import Text
 
 from galaxy.images import BadImageError
 from galaxy.images.crops import Crop, Pixels
@@ -48,7 +49,11 @@ class Cropped:
 
 
 def crop_images(
-    images: Sequence[ImageSource], crop: Crop | None, known: Collection[str], threads: int
+    images: Sequence[ImageSource],
+    crop: Crop | None,
+    known: Collection[str],
+    threads: int,
+    title: str = "Decoding",
 ) -> Generator[list[Cropped], None, None]:
     """Crops every image whose content is not known yet.
 
@@ -57,6 +62,7 @@ def crop_images(
         crop: Makes the (size, size, channels) pictures; None to find out the contents alone.
         known: Digests of contents that need not be cropped; the caller may add to them meanwhile.
         threads: How many threads decode.
+        title: What is done with the images, for the progress bar.
 
     Yields:
         The results of up to `BLOCK` images, in the order of `images`.
@@ -68,10 +74,10 @@ def crop_images(
     with (
         one_opencv_thread(),
         Decoder() as decode,
-        Progress(console=Console(stderr=True)) as progress,
+        Progress(*Progress.get_default_columns(), _Speed(), console=Console(stderr=True)) as progress,
         ThreadPoolExecutor(threads) as pool,
     ):
-        task = progress.add_task(f"Decoding {len(images):,} images", total=len(images))
+        task = progress.add_task(f"{title} {len(images):,} images", total=len(images))
 
         def crop_block(start: int) -> list[Cropped]:
             return [_cropped(image, decode, crop, known) for image in images[start : start + BLOCK]]
@@ -90,6 +96,16 @@ def crop_images(
                 progress.advance(task, BLOCK)
         finally:
             pool.shutdown(cancel_futures=True)  # An interrupted run waits for the blocks at work alone.
+
+
+class _Speed(ProgressColumn):
+    """Shows how many images are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        """Returns the mean speed; nothing before there is one."""
+        seconds = task.finished_time or task.elapsed
+        speed = f"{min(task.completed, task.total or 0) / seconds:,.0f}/s" if seconds else ""
+        return Text(speed, style="progress.data.speed")
 
 
 def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Collection[str]) -> Cropped:

@@ -10,6 +10,9 @@ everyone meets the odd question, so it has no parent.
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from galaxy.labels.tree import Answer, Question, Questions
 
 # Each question: key, text, parent, beginning of its columns in `gz2_hart16.csv`, and its answers. Each
@@ -159,3 +162,65 @@ NEXT_QUESTION = tuple(following for *_, answers in _TREE for _, _, following in 
 def hart16_columns(suffix: str) -> tuple[str, ...]:
     """The 37 columns of `gz2_hart16.csv` with an ending, such as debiased, weighted_fraction or count."""
     return tuple(f"{stem}_{suffix}" for stem in HART16_STEMS)
+
+
+# What each answer adds to a class string, in the order of the answers, by the key of the question.
+_LETTERS = {
+    "q05": "dcba",
+    "q07": "ric",
+    "q08": "rldiomu",
+    "q09": "rbn",
+    "q10": "tml",
+    "q11": "1234+?",
+}
+
+
+def is_galaxy_zoo_2(questions: Questions) -> bool:
+    """Whether these are the questions of Galaxy Zoo 2; those of conditional labels have no parents."""
+    return questions in (GALAXY_ZOO_2, GALAXY_ZOO_2.unrelated)
+
+
+def class_strings(fractions: NDArray[np.floating]) -> NDArray[np.str_]:
+    """The likely class of each galaxy as one string, such as `SBc2m(r)`, by the grammar of `gz2_class`.
+
+    The string follows the likeliest answers through the tree; of equal ones the first counts. Willett et al.
+    2013 (MNRAS 435, 2835, appendix A) define it, and call it a quick reference only.
+
+    | part | stands for |
+    | --- | --- |
+    | `E` and `r`, `i`, `c` | smooth: round, in between, cigar shaped |
+    | `Se` and `r`, `b`, `n` | edge-on: the bulge is rounded, boxy, absent |
+    | `S`, `SB` and `d`, `c`, `b`, `a` | another disk, with a bar: no, noticeable, obvious, dominant bulge |
+    | `1` to `4`, `+`, `?`, then `t`, `m`, `l` | if spiral: the number of arms, tight, medium, loose |
+    | `(r)`, `(l)`, `(d)`, `(i)` | odd: a ring, a lens or arc, disturbed, irregular |
+    | `(o)`, `(m)`, `(u)` | odd: something else, a merger, a dust lane |
+    | `A` | a star or an artifact |
+
+    Args:
+        fractions: (N, 37), cumulative or conditional: only answers of the same question are compared.
+
+    Returns:
+        (N,) text.
+    """
+    answers = {
+        question.key: fractions[:, columns].argmax(axis=1)
+        for question, columns in zip(GALAXY_ZOO_2, GALAXY_ZOO_2.slices, strict=True)
+    }
+    letter = {key: np.array(list(letters))[answers[key]] for key, letters in _LETTERS.items()}
+    # Where a question has two answers, the first one wins a tie, except for bars and spirals.
+    bar, spiral = (_above(fractions, key) for key in ("q03", "q04"))
+    arms = np.where(spiral, np.char.add(letter["q11"], letter["q10"]), "")
+    face_on = np.char.add(np.char.add(np.where(bar, "SB", "S"), letter["q05"]), arms)
+    disk = np.where(answers["q02"] == 0, np.char.add("Se", letter["q09"]), face_on)
+    galaxy = np.where(answers["q01"] == 0, np.char.add("E", letter["q07"]), disk)
+    odd = np.char.add(np.char.add("(", letter["q08"]), ")")
+    galaxy = np.char.add(galaxy, np.where(answers["q06"] == 0, odd, ""))
+    return np.where(answers["q01"] == 2, "A", galaxy)
+
+
+def _above(fractions: NDArray[np.floating], key: str) -> NDArray[np.bool_]:
+    """Whether the first answer of a question of two is above the second, (N,)."""
+    columns = GALAXY_ZOO_2.slices[[question.key for question in GALAXY_ZOO_2].index(key)]
+    first, second = fractions[:, columns].T
+    above: NDArray[np.bool_] = first > second
+    return above

@@ -154,9 +154,20 @@ class Questions:
             (..., questions) float64. It is the cumulative value of the parent, and 1 where there is no
             parent.
         """
-        cumulative = self.cumulative(conditional)
-        ones = np.ones(cumulative.shape[:-1])
-        return np.stack([ones if p is None else cumulative[..., p] for p in self.parents], axis=-1)
+        return self.asked(self.cumulative(conditional))
+
+    def asked(self, cumulative: NDArray[np.floating]) -> NDArray[np.float64]:
+        """The probability that a volunteer is asked each question.
+
+        Args:
+            cumulative: (..., size) cumulative fractions.
+
+        Returns:
+            (..., questions) float64. It is the value of the parent, and 1 where there is no parent.
+        """
+        values = np.asarray(cumulative, dtype=np.float64)
+        ones = np.ones(values.shape[:-1])
+        return np.stack([ones if p is None else values[..., p] for p in self.parents], axis=-1)
 
     def conditional(self, cumulative: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Divides the answers of each question by their sum: the inverse of `cumulative` where there is one.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ from galaxy.reports.records import BASELINE_NAMES
 from galaxy.runs.confusion import class_names
 from galaxy.runs.evaluate import Evaluation
 from galaxy.runs.folder import RunFolder
-from galaxy.runs.predict import Predictions, values
+from galaxy.runs.predict import values
 from galaxy.runs.result import Result
+
+if TYPE_CHECKING:
+    from galaxy.runs.catalogues import Catalogue
 
 SPLIT_TITLES = {"test": "Test split", "val": "No test split; validation split"}
 METRIC_NAMES = {
@@ -138,11 +142,10 @@ def _members_table(found: Evaluation, together: float) -> Table:
     return table
 
 
-def class_counts(predictions: Predictions) -> str:
+def class_counts(made: Catalogue) -> str:
     """Returns how many galaxies have each class as the most probable one, in words."""
-    numbers = np.bincount(predictions.fractions.argmax(axis=1), minlength=len(predictions.labels.columns))
-    names = class_names(predictions.labels)
-    return ", ".join(f"{name} {number:,}" for name, number in zip(names, numbers.tolist(), strict=True))
+    names, numbers = class_names(made.labels), made.likeliest.tolist()
+    return ", ".join(f"{name} {number:,}" for name, number in zip(names, numbers, strict=True))
 
 
 def print_evaluation(found: Evaluation) -> None:
@@ -162,12 +165,41 @@ def print_evaluation(found: Evaluation) -> None:
             console.print(table)
             console.print()
     if found.scored is None:
-        unlabelled = predictions.catalog.targets is None
-        console.print(Text(f"{found.title}{', without labels' if unlabelled else ''}", style="bold"))
-        if predictions.labels.kind == "classes":
-            console.print(Text(f"most probable class: {class_counts(predictions)}\n"))
+        console.print(Text(found.title, style="bold"))
         _print_notes(console, found)
-    for file in found.files():
+    _print_files(console, found.files())
+
+
+def print_catalogue(made: Catalogue, appraised: bool) -> None:
+    """Prints what a catalogue holds, what it lacks, and the files that were written.
+
+    Args:
+        made: The catalogue.
+        appraised: Whether it says how far the predictions can be trusted.
+    """
+    console = Console()
+    console.print(Text(f"{made.title}, not scored", style="bold"))
+    if made.labels.kind == "classes":
+        console.print(Text(f"most probable class: {class_counts(made)}\n"))
+    if made.failed:
+        lacking = (
+            "image could not be read and has" if made.failed == 1 else "images could not be read and have"
+        )
+        console.print(Text(f"{made.failed:,} {lacking} no row\n", style="yellow"))
+    if not appraised:
+        console.print(
+            "There are no intervals: `galaxy evaluate run=RUN report=true`, once and with the same tta, fits "
+            "them on the validation galaxies of the run.\n",
+            style="yellow",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+    _print_files(console, made.files)
+
+
+def _print_files(console: Console, files: list[Path]) -> None:
+    for file in files:
         console.print(str(file), markup=False, highlight=False, soft_wrap=True)
 
 

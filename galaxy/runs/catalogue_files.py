@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # The formats that astropy writes, by its names.
 _ASTROPY = {".fits": "fits", ".vot": "votable", ".ecsv": "ascii.ecsv"}
 ENDINGS = (".csv", ".parquet", *_ASTROPY)
+# The keywords of FITS, 8 letters at most, for facts with longer names or ones that FITS has itself.
+_KEYWORDS = {"checkpoints": "CHECKPT", "fingerprint": "DATAHASH", "calibration": "CALIBRAT"}
 # Longer names of FITS columns, after a keyword and quotes, do not fit the 80 characters of a card.
 _LONGEST_NAME = 60
 
@@ -75,7 +77,8 @@ def write_catalogue(
         table: The table. Its columns are numbers, truth values or text, and any may be missing.
         path: The file, with one of `ENDINGS`.
         meanings: What columns mean, for the formats of astropy.
-        facts: Where the table comes from, for the formats of astropy: texts by keywords of 8 capital letters.
+        facts: Where the table comes from, for the formats of astropy: texts by names, which have 8 letters at
+            most or a shorter form in `_KEYWORDS`.
 
     Raises:
         UserError: The file cannot be written.
@@ -148,7 +151,7 @@ def _as_fits(table: pd.DataFrame, meanings: Mapping[str, str], facts: Mapping[st
         meaning = meanings.get(name, "")
         hdu.header[f"TCOMM{number}"] = _ascii(f"{name}: {meaning}" if meaning else name)
     for keyword, fact in facts.items():
-        hdu.header[keyword] = _ascii(fact)
+        hdu.header[_KEYWORDS.get(keyword, keyword.upper())] = _ascii(fact)
     # astropy raises errors of its own for a full disk, so it does not write to the disk itself.
     buffer = io.BytesIO()
     fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(buffer, checksum=True)

@@ -38,7 +38,7 @@ class Together:
 
     Attributes:
         predictions: The predictions.
-        one_view: Those of one view, where several were averaged and there are labels; else None.
+        one_view: Those of one view, where several were averaged; else None.
         members: The RMSE of each member on the galaxies that are scored; empty for a single member. That of a
             member that answers one question is on the galaxies for which somebody answered it.
     """
@@ -84,7 +84,7 @@ class Ensemble:
         return target
 
     def predict(self, galaxies: Galaxies, data: Config, tta: int, device: torch.device) -> Together:
-        """Predicts galaxies, one member after the other.
+        """Predicts labelled galaxies, one member after the other.
 
         Args:
             galaxies: The galaxies.
@@ -99,7 +99,7 @@ class Ensemble:
         shape = (len(galaxies.catalog), self.labels.questions.size)
         kept = np.ones(shape[0], bool)  # an image may be bad under one crop only
         # The sum over the members for each number of views.
-        sums = {count: np.zeros(shape) for count in ([tta, 1] if galaxies.labelled else [tta])}
+        sums = {count: np.zeros(shape) for count in (tta, 1)}
         skipped: dict[str, None] = {}
         errors: dict[int, float] = {}
         for number, images in self._with_images(galaxies, data, device):
@@ -116,11 +116,16 @@ class Ensemble:
             del model  # the next one is read before the loop would let this one go
         catalog = replace(galaxies.catalog, skipped=tuple(skipped))
         found = {
-            count: Predictions(self.labels, catalog, np.flatnonzero(kept), self._together(total[kept]))
+            count: Predictions(self.labels, catalog, np.flatnonzero(kept), self.together(total[kept]))
             for count, total in sums.items()
         }
-        one_view = found[1] if galaxies.labelled and tta > 1 else None
+        one_view = found[1] if tta > 1 else None
         return Together(found[tta], one_view, tuple(errors[number] for number in sorted(errors)))
+
+    def together(self, means: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Returns what the members predict together from the means of their predictions, (N, K)."""
+        together = self.labels.questions.cumulative(means) if self.along_tree else means
+        return together.astype(np.float32)
 
     def _check_compatible(self, member: Member, labels: Labels) -> None:
         """Refuses a member that answers other questions than the first one."""
@@ -186,11 +191,6 @@ class Ensemble:
             for number in numbers:
                 _warn_of_frames(self.members[number], images)
                 yield number, images
-
-    def _together(self, means: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Returns what the members predict together from the means of their predictions, (N, K) each."""
-        together = self.labels.questions.cumulative(means) if self.along_tree else means
-        return together.astype(np.float32)
 
     def _error(
         self, number: int, rows: NDArray[np.int64], predicted: NDArray[np.float32], galaxies: Galaxies

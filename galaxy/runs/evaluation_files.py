@@ -32,6 +32,7 @@ OUTPUTS = (
     "confusion.csv",
     "confusion.png",
     "skipped.txt",
+    "failures.csv",
     "submission.csv",
     PAGE,
     CALIBRATION,
@@ -64,17 +65,30 @@ def default_folder(members: Sequence[Member], choice: str, data: Config, galaxie
         tta: The number of views.
     """
     first, about = members[0], subject(data)
+    home = _home(members)
     trained = subject(first.config["data"])
     elsewhere = [Path(about["root"]).name] if about["root"] != trained["root"] else []
     if len(members) > 1:
         files = sorted(str(member.file.resolve()) for member in members)
         parts = [choice, *elsewhere, galaxies, f"{len(members)}runs", f"tta{tta}", _digest([about, files])]
-        return RUNS / "ensembles" / "-".join(parts)
-    home = first.run.path if first.run.begun else first.file.parent
+        return home / "-".join(parts)
     other = [first.file.stem] if first.file.name != first.run.best.name else []
     # The digest tells apart folders of one name, and other settings of the catalog.
     digest = [_digest(about)] if about != trained else []
-    return home / "evaluation" / "-".join([choice, *elsewhere, galaxies, *other, f"tta{tta}", *digest])
+    return home / "-".join([choice, *elsewhere, galaxies, *other, f"tta{tta}", *digest])
+
+
+def evaluations(members: Sequence[Member]) -> list[Path]:
+    """Returns the folders of evaluations of a model, or of several, that `default_folder` has named."""
+    return [path.parent for path in _home(members).glob(f"*/{OUTPUTS[0]}")]
+
+
+def _home(members: Sequence[Member]) -> Path:
+    """The folder of all evaluations of a model, or of several."""
+    first = members[0]
+    if len(members) > 1:
+        return RUNS / "ensembles"
+    return (first.run.path if first.run.begun else first.file.parent) / "evaluation"
 
 
 def make_folder(folder: Path) -> None:
@@ -92,6 +106,17 @@ def make_folder(folder: Path) -> None:
     check_writable(folder)
 
 
+def begin_folder(folder: Path, asked: dict[str, Any]) -> None:
+    """Removes all files of an earlier evaluation, and writes what is evaluated now."""
+    # An earlier evaluation may have had labels where this one has none. Its first file stays until it is
+    # replaced, because it tells the folder from others.
+    for name in OUTPUTS[1:]:
+        (folder / name).unlink(missing_ok=True)
+    if (folder / VALIDATION / OUTPUTS[0]).exists():
+        shutil.rmtree(folder / VALIDATION)
+    write_json(folder / OUTPUTS[0], asked)
+
+
 def write_files(folder: Path, asked: dict[str, Any], predictions: Predictions) -> None:
     """Writes the predictions in place of all files of an earlier evaluation.
 
@@ -100,22 +125,13 @@ def write_files(folder: Path, asked: dict[str, Any], predictions: Predictions) -
         asked: What was evaluated.
         predictions: The predictions.
     """
-    # An earlier evaluation may have had labels where this one has none. Its first file stays until it is
-    # replaced, because it tells the folder from others.
-    for name in OUTPUTS[1:]:
-        (folder / name).unlink(missing_ok=True)
-    if (folder / VALIDATION / OUTPUTS[0]).exists():
-        shutil.rmtree(folder / VALIDATION)
-    write_json(folder / OUTPUTS[0], asked)
+    begin_folder(folder, asked)
     for suffix in (".parquet", ".csv"):
         predictions.write(folder / f"predictions{suffix}")
     write_columns(folder / "columns.csv", predictions.labels)
     catalog = predictions.catalog
     if catalog.skipped:
         write_text(folder / "skipped.txt", "\n".join(catalog.skipped) + "\n")
-    if catalog.writer is not None:
-        ids = catalog.ids[predictions.rows]
-        catalog.writer(folder / "submission.csv", ids, predictions.labels, predictions.fractions)
 
 
 def write_metrics(folder: Path, facts: dict[str, Any], scored: Predictions, metrics: FractionMetrics) -> None:

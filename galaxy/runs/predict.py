@@ -58,14 +58,10 @@ class Predictions:
         kept = chosen[self.rows]
         return replace(self, rows=self.rows[kept], fractions=self.fractions[kept])
 
-    def write(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
-        """Writes one row a galaxy: see `prediction_table`. The extra columns of the catalog follow the id.
+    def table(self) -> pd.DataFrame:
+        """Returns one row a galaxy: see `prediction_table`. The extra columns of the catalog follow the id.
 
         Known targets are added as `true/<column>`. Unknown ones, whose weight is 0, are empty.
-
-        Args:
-            path: The file; see `write_catalogue`.
-            facts: Where the predictions come from; see `write_catalogue`.
         """
         rows, catalog = self.rows, self.catalog
         table = prediction_table(self.labels, catalog.identifiers[rows], self.fractions)
@@ -75,7 +71,16 @@ class Predictions:
         if (targets := catalog.known_targets) is not None:
             true = pd.DataFrame(targets[rows], columns=[f"true/{name}" for name in self.labels.columns])
             table = pd.concat([table, true], axis=1)
-        write_catalogue(table, path, _meanings(self.labels), facts or {})
+        return table
+
+    def write(self, path: Path, facts: Mapping[str, str] | None = None) -> None:
+        """Writes the table.
+
+        Args:
+            path: The file; see `write_catalogue`.
+            facts: Where the predictions come from; see `write_catalogue`.
+        """
+        write_catalogue(self.table(), path, meanings(self.labels), facts or {})
 
 
 def prediction_table(
@@ -96,13 +101,13 @@ def prediction_table(
     return table
 
 
-def _meanings(labels: Labels) -> dict[str, str]:
-    """What the columns of predictions mean, in words."""
-    meanings = {"id": "name of the galaxy"}
+def meanings(labels: Labels) -> dict[str, str]:
+    """Returns what the columns of predictions mean, in words."""
+    words = {"id": "name of the galaxy"}
     answers = [f"{q.text} {answer.text}" for q in labels.questions for answer in q.answers]
-    for name, words in zip(labels.columns, answers, strict=True):
-        meanings |= {name: f"{words} (predicted, {labels.meaning})", f"true/{name}": f"{words} (true)"}
-    return meanings | ({"class": "likeliest class"} if labels.kind == "classes" else {})
+    for name, answer in zip(labels.columns, answers, strict=True):
+        words |= {name: f"{answer} (predicted, {labels.meaning})", f"true/{name}": f"{answer} (true)"}
+    return words | ({"class": "likeliest class"} if labels.kind == "classes" else {})
 
 
 def write_columns(path: Path, labels: Labels) -> None:

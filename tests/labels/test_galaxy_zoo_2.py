@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS, NEXT_QUESTION, hart16_columns
+from galaxy.labels.galaxy_zoo_2 import (
+    GALAXY_ZOO_2,
+    KAGGLE_COLUMNS,
+    NEXT_QUESTION,
+    class_strings,
+    hart16_columns,
+)
 
 # GalaxyID 100008 of training_solutions_rev1.csv, verbatim.
 ROW_100008 = np.fromstring(
@@ -88,3 +94,35 @@ def test_a_question_nobody_met_is_masked_not_divided() -> None:
     assert met.sum() == 10
     assert conditional[25:28].tolist() == [0, 0, 0]
     assert np.isfinite(conditional).all()
+
+
+@pytest.mark.parametrize(
+    ("expected", "answers"),
+    [
+        ("Er", {"q01": 0, "q07": 0}),
+        ("Ec(u)", {"q01": 0, "q07": 2, "q06": 0, "q08": 6}),
+        ("Sen", {"q01": 1, "q02": 0, "q09": 2}),
+        ("Sb", {"q01": 1, "q05": 2}),
+        ("Sc1t", {"q01": 1, "q05": 1, "q04": 0, "q11": 0, "q10": 0}),
+        ("SBb3m(m)", {"q01": 1, "q03": 0, "q05": 2, "q04": 0, "q11": 2, "q10": 1, "q06": 0, "q08": 5}),
+        ("SBc+l(m)", {"q01": 1, "q03": 0, "q05": 1, "q04": 0, "q11": 4, "q10": 2, "q06": 0, "q08": 5}),
+        ("SBc?l(m)", {"q01": 1, "q03": 0, "q05": 1, "q04": 0, "q11": 5, "q10": 2, "q06": 0, "q08": 5}),
+        ("Sd3m(o)", {"q01": 1, "q05": 0, "q04": 0, "q11": 2, "q10": 1, "q06": 0, "q08": 4}),
+        ("A", {"q01": 2, "q06": 0, "q08": 0}),
+    ],
+)
+def test_class_strings_follow_the_likeliest_answers(expected: str, answers: dict[str, int]) -> None:
+    # Where nothing is said there is no edge-on disk, no bar, no spiral and nothing odd.
+    said = {"q02": 1, "q03": 1, "q04": 1, "q06": 1, **answers}
+    fractions = np.full((1, 37), 0.1)
+    for question, columns in zip(GALAXY_ZOO_2, GALAXY_ZOO_2.slices, strict=True):
+        if question.key in said:
+            fractions[0, columns.start + said[question.key]] = 0.8
+    assert class_strings(fractions).tolist() == [expected]
+
+
+def test_ties_of_class_strings_go_to_edge_on_and_odd_but_not_to_bars_and_spirals() -> None:
+    fractions = np.full((2, 37), 0.5)
+    fractions[:, 0] = 0
+    fractions[1, GALAXY_ZOO_2.slices[1].start] = 0.4
+    assert class_strings(fractions).tolist() == ["Ser(r)", "Sd(r)"]

@@ -50,7 +50,7 @@ def test_a_run_and_its_evaluations_keep_the_columns(
     unlabelled = "data=table", f"data.root={table}"
     catalogue = tmp_path / "out" / "unlabelled.fits"
     assert command("evaluate.py", f"run={run}", *unlabelled, f"out={catalogue}") == 0
-    assert Table.read(catalogue).colnames == ["id", "ra", "survey", "smooth"]
+    assert Table.read(catalogue).colnames == ["id", "ra", "survey", "smooth", "other_frame"]
     assert len(Table.read(catalogue)) == len(own)
     assert str(catalogue) in capsys.readouterr().out
     # The answer of the model is a column of the table that is not read as an answer here.

@@ -11,11 +11,12 @@ import numpy as np
 
 from galaxy.config.trust import check_trusted
 from galaxy.data.datamodule import GalaxyDataModule
-from galaxy.runs.evaluate import Evaluation, evaluate
+from galaxy.runs.evaluate import Evaluation, check_scored, evaluate
 from galaxy.runs.evaluation_files import VALIDATION, subject
 from galaxy.runs.experiment import build_data, load
 from galaxy.runs.folder import RunFolder
 from galaxy.runs.predict import Predictions
+from galaxy.runs.request import Request
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def read_own(
     if split != "val" or subject(data) != subject(node):
         choice = run.choices()["data"] if run.begun else "own"
         folder = found.folder / VALIDATION
-        found = evaluate(files, node, choice, "val", tta, folder, accelerator, needs_labels=True)
+        request = Request(files, node, choice, "val", tta, folder, accelerator)
+        check_scored(request.galaxies)
+        found = evaluate(request)
     assert found.counted is not None
     return Own(module, found.counted)
 

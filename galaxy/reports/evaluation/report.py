@@ -30,9 +30,10 @@ from galaxy.reports.evaluation.probe import Probe
 from galaxy.reports.evaluation.properties import Trend, brightness_and_size, mean_agreement, trend
 from galaxy.reports.evaluation.sample import Array, Sample
 from galaxy.reports.evaluation.stability import stability
-from galaxy.runs.evaluate import Evaluation, device_for
+from galaxy.runs.evaluate import Evaluation
 from galaxy.runs.evaluation_files import CALIBRATED, CALIBRATION, PAGE
 from galaxy.runs.folder import RunFolder
+from galaxy.runs.request import device_for
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 

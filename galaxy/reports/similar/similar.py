@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,8 +14,8 @@ from galaxy.reports.evaluation.pictures import galaxy_picture
 from galaxy.reports.evaluation.probe import Probe
 from galaxy.reports.page.environment import environment
 from galaxy.reports.similar.distances import NEIGHBOUR, Features, Neighbourhood
-from galaxy.runs.evaluate import Evaluation, device_for
 from galaxy.runs.experiment import load
+from galaxy.runs.request import Request
 from galaxy.system.errors import UserError, meant
 from galaxy.system.files import replacing, write_text
 
@@ -34,19 +33,22 @@ class Shown:
     distance: float | None
 
 
-def check_embeddings(files: Sequence[Path]) -> None:
-    """Refuses models that have no features in common, before anything is predicted.
-
-    Args:
-        files: The checkpoints.
+def check_embeddings(request: Request) -> None:
+    """Refuses what leaves no place for the features, or has none in common, before anything is predicted.
 
     Raises:
-        UserError: There are several, or the model has no encoder.
+        UserError: There are several models or one without an encoder, or no folder is written.
     """
+    files = [member.file for member in request.ensemble.members]
     if len(files) > 1:
         raise UserError(
             f"embeddings=true is given with {len(files)} runs, but each network has features of its own: "
             "give one run"
+        )
+    if request.part is not None or (request.catalogue is not None and not request.galaxies.labelled):
+        raise UserError(
+            "embeddings=true writes into the folder of an evaluation: leave out shard=K/N, or give a folder "
+            "as out=DIR"
         )
     if (model := load(files[0])).task is None:
         raise UserError(
@@ -55,24 +57,15 @@ def check_embeddings(files: Sequence[Path]) -> None:
         )
 
 
-def write_similar(
-    found: Evaluation,
-    file: Path,
-    data: dict[str, Any],
-    similar: Sequence[str],
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
-) -> list[Path]:
+def write_similar(request: Request, similar: Sequence[str]) -> list[Path]:
     """Writes the features of the encoder for all evaluated galaxies, and what their distances say.
 
     `embeddings.parquet` has the column `id` and a column for each feature. `oddities.csv` has all galaxies,
     the oddest first. `similar.html` shows the oddest, and the nearest to those that are asked about.
 
     Args:
-        found: The evaluation.
-        file: The checkpoint.
-        data: The node `data` of the evaluated galaxies.
+        request: The evaluation, whose predictions are written.
         similar: The ids of the galaxies that are asked about.
-        accelerator: Where to compute.
 
     Returns:
         The files.
@@ -80,19 +73,23 @@ def write_similar(
     Raises:
         UserError: A galaxy that is asked about is not there, or a file cannot be written.
     """
-    catalog = found.predictions.catalog.take(found.predictions.rows)
+    folder, (member,) = request.folder, request.ensemble.members
+    # A galaxy whose image cannot be read has no prediction.
+    predicted = pd.read_parquet(folder / "predictions.parquet", columns=["id"])["id"]
+    whole = request.galaxies.catalog
+    catalog = whole.take(np.flatnonzero(pd.Series(whole.identifiers).isin(predicted)))
     names = np.array([str(name) for name in catalog.identifiers.tolist()], object)
-    places = [_place(name, names, found.folder) for name in similar]
-    probe = Probe(file, catalog, data, device_for(accelerator))
+    places = [_place(name, names, folder) for name in similar]
+    probe = Probe(member.file, catalog, request.data, request.device)
     features = probe.features()
-    _write_features(found.folder / EMBEDDINGS, catalog.identifiers, features)
+    _write_features(folder / EMBEDDINGS, catalog.identifiers, features)
     try:
         near = Neighbourhood(features, catalog.ids)
     except ValueError as error:
-        raise UserError(f"{error}; the embeddings are in {found.folder / EMBEDDINGS}") from None
+        raise UserError(f"{error}; the embeddings are in {folder / EMBEDDINGS}") from None
     order = np.argsort(-near.oddities, kind="stable")
     oddities = pd.DataFrame({"id": catalog.identifiers[order], "oddity": near.oddities[order]})
-    with replacing(found.folder / ODDITIES) as temporary:
+    with replacing(folder / ODDITIES) as temporary:
         oddities.to_csv(temporary, index=False, float_format="%.4f")
 
     def show(chosen: NDArray[np.int64], distances: Sequence[float | None]) -> Iterator[Shown]:
@@ -107,15 +104,15 @@ def write_similar(
     oddest = order[:_ODDEST]
     page = environment("galaxy.reports.similar").get_template("similar.html")
     text = page.render(
-        title=found.title,
-        file=str(file),
+        title=f"{request.title}: {len(catalog):,} galaxies",
+        file=str(member.file),
         features=features.shape[1],
         neighbour=NEIGHBOUR,
         rows=rows,
         oddest=list(show(oddest, near.oddities[oddest].tolist())),
     )
-    write_text(found.folder / PAGE, text)
-    return [found.folder / name for name in (EMBEDDINGS, ODDITIES, PAGE)]
+    write_text(folder / PAGE, text)
+    return [folder / name for name in (EMBEDDINGS, ODDITIES, PAGE)]
 
 
 def _place(name: str, names: NDArray[np.object_], folder: Path) -> int:
