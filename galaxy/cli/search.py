@@ -100,7 +100,7 @@ def conclude(folder: Path, planned: int, resume: str) -> int:
         resume: The command that goes on with the search.
 
     Returns:
-        The number of trials that are not over, or of all if none is done.
+        The number of trials that nobody brings to their end, or of all if none is done.
 
     Raises:
         UserError: The file of the study is damaged.
@@ -115,10 +115,13 @@ def conclude(folder: Path, planned: int, resume: str) -> int:
     else:
         print("train.log in a trial's folder says more")
     total = max(planned, len(report.trials))
-    missing = total - sum(trial.status != "running" for trial in report.trials)
+    running = report.states.get("running", 0)
+    missing = total - running - sum(trial.status not in ("running", "interrupted") for trial in report.trials)
+    if running:
+        print(f"{running} of {total} trials still run, in other processes")
     if missing:
-        print(f"{missing} of {total} trials are not over, or still run elsewhere. Go on with: {resume}")
-    return missing if best is not None else total
+        print(f"{missing} of {total} trials are not over. Go on with: {resume}")
+    return total if best is None and not running else missing
 
 
 def _command(run: RunFolder) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from galaxy.config.objective import Direction
 from galaxy.config.search import STUDY_FILE
 from galaxy.system.errors import UserError
+from galaxy.system.files import is_locked
 
 # Shares of importance from fewer trials are little more than chance.
 FEW = 20
@@ -26,7 +27,8 @@ class SearchTrial:
 
     Attributes:
         number: Its number.
-        status: How it ended, in the words of result.json; "running" also if it was interrupted.
+        status: How it ended, in the words of result.json; "running" also where nobody can say whether its
+            process is gone.
         value: Its objective, that of the last epoch if it was pruned; None without one, as of a failed trial.
         best: The best objective of the trials up to this one that are done; None before there is one.
         settings: The settings that were drawn, by their keys.
@@ -171,7 +173,7 @@ def read_search(folder: Path) -> SearchReport | None:
         return None
     if find_spec("optuna") is None:
         raise UserError(f"{path} needs Optuna to be read: pip install 'galaxy-morphology[search]'")
-    from galaxy.runs.study import read_study  # noqa: PLC0415  Optuna is an extra
+    from galaxy.runs.study import lock_of_trial, read_study  # noqa: PLC0415  Optuna is an extra
 
     study, metric, mode = read_study(path)
     trials: list[SearchTrial] = []
@@ -179,6 +181,8 @@ def read_search(folder: Path) -> SearchReport | None:
     best: float | None = None
     for frozen in study.get_trials(deepcopy=False):
         status = frozen.user_attrs.get("status", "running") if frozen.state.is_finished() else "running"
+        if status == "running" and is_locked(lock_of_trial(folder, frozen.number)) is False:
+            status = "interrupted"
         value = None if frozen.value is None or not np.isfinite(frozen.value) else frozen.value
         if status == "done" and value is not None:
             best = value if best is None else min(best, value, key=lambda v: _to_minimise(v, mode))

@@ -176,10 +176,12 @@ class TrainsByGradients:
         """Says which setting leaves one step of an epoch."""
         trainer = self.trainer
         if data.batches_per_epoch(trainer.world_size) == 1:
-            galaxies = len(data.rows["train"])
+            galaxies, processes = len(data.rows["train"]), trainer.world_size
+            batch = "a batch" if processes == 1 else f"a batch of each of {processes} processes"
+            holds = "holds" if processes == 1 else "together hold"
             return (
-                f"a batch (data.batch_size={data.batch_size}) holds all {galaxies} training galaxies: use a "
-                "smaller data.batch_size"
+                f"{batch} (data.batch_size={data.batch_size}) {holds} all {galaxies} training galaxies: "
+                "use a smaller data.batch_size"
             )
         if (summed := trainer.accumulate_grad_batches) > 1:
             return f"it sums the gradients of trainer.accumulate_grad_batches={summed} batches: sum fewer"

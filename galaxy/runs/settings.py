@@ -43,6 +43,9 @@ def check_settings(config: dict[str, Any]) -> None:
         raise UserError(
             f"pictures is {config['pictures']}; it must be from 0 (none) to {MOST_PICTURED} galaxies"
         )
+    for name in ("lr", "weight_decay"):  # of every optimizer of torch
+        if isinstance(value := config["optimizer"].get(name), int | float) and value < 0:
+            raise UserError(f"optimizer.{name} is {value:g}; it must be 0 or more")
     node = config["trainer"]
     clip = node.get("gradient_clip_val") or 0
     if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):

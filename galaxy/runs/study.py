@@ -232,7 +232,12 @@ class Study:
         return self.study.get_trials(deepcopy=False)[number]
 
     def _lock_of(self, number: int) -> Path:
-        return self.folder / f".trial-{number}.lock"
+        return lock_of_trial(self.folder, number)
+
+
+def lock_of_trial(folder: Path, number: int) -> Path:
+    """Returns the file that the process which runs a trial keeps locked."""
+    return folder / f".trial-{number}.lock"
 
 
 def build_sampler(settings: SearchSettings, number: int) -> BaseSampler:

@@ -19,6 +19,7 @@ PROGRAMS = {
     "bench_gz2": "--repeats 1",
     "bench_loader": "--images 200 --repeats 1",
     "bench_memory": "--gigabytes 0.14 --repeats 1",
+    "bench_prediction": "--images 80 --many 1200 --repeats 1",
     "bench_startup": "--jobs 2 --repeats 1",
     "bench_step": "--epochs 2 --repeats 1",
     "bench_training": "--models deep_cnn --sizes 64 --galaxies 200 --epochs 2 --repeats 1",

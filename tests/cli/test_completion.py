@@ -32,7 +32,7 @@ def offer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 def test_commands_groups_options_and_keys_are_offered(offer: Offer) -> None:
     assert offer("galaxy ") == list(COMMANDS)
-    assert offer("galaxy ex") == ["explore"]
+    assert offer("galaxy ex") == ["explore", "export"]
     assert "model=" in offer("galaxy train mod")
     assert offer("galaxy train model=mlp crop=roi") == ["crop=roi128", "crop=roi64"]
     assert "optimizer.lr=" in offer("galaxy train -m optimizer.")

@@ -71,7 +71,11 @@ def section_of(search: Search) -> SearchSection:
         _curves(report),
         tuple(_against(searched, report, y) for searched in order) if values else (),
         bool(values) and shown != values,
-        frozenset(_style(trial, report) for trial in report.trials),
+        frozenset(
+            _style(trial, report)
+            for trial in report.trials
+            if trial.value is not None or trial.validated or trial.status == "failed"
+        ),
     )
 
 
