@@ -79,7 +79,7 @@ def test_images_without_labels_are_classified_by_name(
     (file,) = run.glob("evaluation/folder-images_training_rev1-unlabelled-tta1-*/predictions.csv")
     table = pd.read_csv(file)
     assert len(table) == 80
-    assert list(table) == ["id", "class", "Class1.1", "Class1.2", "Class1.3"]
+    assert list(table) == ["id", "class", "Class1.1", "Class1.2", "Class1.3", "other_frame"]
     assert (table["class"] == table[["Class1.1", "Class1.2", "Class1.3"]].idxmax(axis=1)).all()
 
 
