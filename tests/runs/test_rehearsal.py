@@ -202,7 +202,7 @@ def test_a_schedule_that_is_too_short_is_refused(attempt: Try, tmp_path: Path) -
 
 
 def test_a_callback_that_needs_what_is_not_there_is_named(attempt: Try) -> None:
-    status, said = attempt("+callbacks.mine={_target_:lightning.pytorch.callbacks.BackboneFinetuning}")
+    status, said = attempt("+callbacks.mine={_target_:lightning.pytorch.callbacks.BaseFinetuning}")
     assert status == 1
     assert "callbacks.mine makes the first step fail" in said
 
