@@ -49,7 +49,7 @@ def commands(mark: str, pages: Iterable[str] = PAGES) -> list[str]:
 
 RUN = [line for line in commands("", [page for page in PAGES if page not in OWN]) if "tiny_cnn" not in line]
 WORKED = [line for line in commands("") if "tiny_cnn" in line]
-# Sweeps, pages about surveys, and trainings that only the pages in docs/ show; README and the guides come first.
+# Sweeps, pages about surveys, and trainings that the pages in docs/ alone show.
 FIRST = commands("", [page for page in PAGES if page == "README.md" or page.startswith("docs/guides/")])
 SLOW = [
     line
