@@ -75,7 +75,7 @@ def test_a_search_is_killed_goes_on_and_says_what_it_has_found(
 
     # Nothing is lost or repeated, and the trial that was killed went on.
     assert [trial.number for trial in report.trials] == list(range(9))
-    assert before.trials[-1].status == "running"
+    assert before.trials[-1].status == "interrupted"
     assert report.trials[: len(before.trials) - 1] == before.trials[:-1]
     killed = report.trials[len(before.trials) - 1]
     assert killed.settings == before.trials[-1].settings
