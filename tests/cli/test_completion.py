@@ -18,7 +18,6 @@ Offer = Callable[[str], list[str]]
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Offer:
     """Asks as the function in the shell does: the command in the line with `-sc query=bash`."""
-
     for name in COMMANDS:  # runpy warns of a module that another test has imported
         monkeypatch.delitem(sys.modules, f"galaxy.cli.{name}", raising=False)
 
