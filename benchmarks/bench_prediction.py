@@ -11,6 +11,7 @@ The memory is that of `galaxy evaluate` over a folder of links to the same files
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 from functools import partial
@@ -33,7 +34,8 @@ numbers = count()
 def speed(what: str, checkpoint: Path, images: Path, folder: Path) -> float:
     """Measures one thing in a process of its own; returns images in a second."""
     arguments = ("-m", "benchmarks.bench_prediction", "--measure", what, checkpoint, images, folder)
-    return float(run(*arguments).output.strip().splitlines()[-1])
+    # A progress bar leaves codes of the terminal before the figure.
+    return float(re.findall(r"[\d.]+", run(*arguments).output)[-1])
 
 
 def measured(what: str, checkpoint: Path, images: Path, folder: Path) -> float:
