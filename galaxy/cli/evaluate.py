@@ -106,7 +106,7 @@ def evaluate_from_settings(
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
-        print(*write_report(found, files, data, split, tta, accelerator), sep="\n")
+        print(*write_report(found, request), sep="\n")
 
 
 def _make_catalogue(request: Request) -> None:

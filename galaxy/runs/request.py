@@ -57,7 +57,7 @@ class Request:
     ) -> None:
         self.data, self.choice, self.split = data, choice, split
         self.tta, self.out, self.part = tta, out, part
-        self.device = device_for(accelerator)
+        self.accelerator, self.device = accelerator, device_for(accelerator)
         self.catalogue = out if out is not None and is_catalogue(out) else None
         if self.catalogue is not None:
             check_catalogue(self.catalogue)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -32,39 +30,29 @@ class Own:
     validation: Predictions
 
 
-def read_own(
-    found: Evaluation,
-    files: Sequence[Path],
-    data: dict[str, Any],
-    split: str,
-    tta: int,
-    accelerator: Literal["auto", "cpu", "gpu"],
-) -> Own:
+def read_own(found: Evaluation, request: Request) -> Own:
     """Reads the data of the first run, and predicts its validation galaxies in a folder of their own.
 
     Args:
         found: The evaluation that the report is about.
-        files: The checkpoints.
-        data: The node `data` of the evaluated galaxies.
-        split: Their split.
-        tta: The number of views that were averaged.
-        accelerator: Where to compute.
+        request: What was asked of it.
 
     Raises:
         UserError: The data would call what is not trusted, or cannot be used.
     """
+    files = [member.file for member in request.ensemble.members]
     config, run = load(files[0]).config, RunFolder.of(files[0])
     node: dict[str, Any] = config["data"] | (run.split_settings() if run.begun else {})
     check_trusted({"data": node}, files[0])
     module = build_data({**config, "data": node})
     module.setup()
     # The galaxies of the report may be these very ones.
-    if split != "val" or subject(data) != subject(node):
+    if request.split != "val" or subject(request.data) != subject(node):
         choice = run.choices()["data"] if run.begun else "own"
         folder = found.folder / VALIDATION
-        request = Request(files, node, choice, "val", tta, folder, accelerator)
-        check_scored(request.galaxies)
-        found = evaluate(request)
+        own = Request(files, node, choice, "val", request.tta, folder, request.accelerator)
+        check_scored(own.galaxies)
+        found = evaluate(own)
     assert found.counted is not None
     return Own(module, found.counted)
 

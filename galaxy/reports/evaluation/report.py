@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -33,7 +32,7 @@ from galaxy.reports.evaluation.stability import stability
 from galaxy.runs.evaluate import Evaluation
 from galaxy.runs.evaluation_files import CALIBRATED, CALIBRATION, PAGE
 from galaxy.runs.folder import RunFolder
-from galaxy.runs.request import device_for
+from galaxy.runs.request import Request
 from galaxy.system.errors import UserError
 from galaxy.system.files import replacing
 
@@ -45,14 +44,7 @@ _TURNED, _COVERED = 400, 4
 _FURTHER = 4
 
 
-def write_report(
-    found: Evaluation,
-    files: Sequence[Path],
-    data: dict[str, Any],
-    split: str,
-    tta: int,
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
-) -> list[Path]:
+def write_report(found: Evaluation, request: Request) -> list[Path]:
     """Writes the report of an evaluation into its folder.
 
     The page is `report.html`. What was fitted on the validation galaxies of the run is `calibration.npz`, and
@@ -60,11 +52,7 @@ def write_report(
 
     Args:
         found: The evaluation.
-        files: The checkpoints. What cannot be asked of several models is asked of the first.
-        data: The node `data` of the evaluated galaxies.
-        split: Their split.
-        tta: The number of views that were averaged.
-        accelerator: Where to compute.
+        request: What was asked of it. What cannot be asked of several models is asked of the first.
 
     Returns:
         The files that were written.
@@ -75,14 +63,15 @@ def write_report(
     counted, notes = found.counted, list(found.notes)
     if counted is None or not len(counted.rows):
         raise UserError("report=true compares predictions with labels, and no galaxy has both")
-    if len(files) > 1:
+    first, *others = [member.file for member in request.ensemble.members]
+    if others:
         notes.append(
-            f"Of these runs, the first ({files[0]}) shows where it looks, which galaxies are unusual to it "
+            f"Of these runs, the first ({first}) shows where it looks, which galaxies are unusual to it "
             "and how turned images change what it says."
         )
     own = None
     try:
-        own = read_own(found, files, data, split, tta, accelerator)
+        own = read_own(found, request)
     except UserError as error:
         reason = str(error).splitlines()[0]
         log.warning("the report lacks calibration and intervals: %s", reason)
@@ -94,7 +83,7 @@ def write_report(
         counted, known = without_fitted(counted, own.validation)
         notes += known
     catalog = counted.catalog.take(counted.rows)
-    probe = Probe(files[0], catalog, data, device_for(accelerator))
+    probe = Probe(first, catalog, request.data, request.device)
     report = _gathered(found.title, Sample.of(counted), own, probe, notes)
     written = [found.folder / PAGE]
     if report.calibration is not None:
