@@ -33,7 +33,7 @@ from galaxy.reports.evaluation.scaling import (
     reliability,
 )
 from galaxy.reports.evaluation.unusual import NEIGHBOUR, USUAL
-from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences
+from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences, sums_of
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Chart
 from galaxy.reports.page.environment import environment
@@ -104,6 +104,7 @@ def write_page(path: Path, report: Report) -> None:
             asked_where=asked_where(report.sample),
             reliability=_reliability_chart(report),
             scaled=_scaled(report),
+            sums=sums_of(report.sample.labels.questions),
             tree=_tree(report) if calibration is not None and calibration.obeying else None,
             coverage=_coverage(report),
             level=f"{LEVEL:.0%}",

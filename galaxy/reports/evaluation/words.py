@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from galaxy.labels.tree import Questions
 from galaxy.reports.evaluation.contents import Report
 from galaxy.reports.evaluation.errors import LEVEL as SURE
 from galaxy.reports.evaluation.errors import Estimate
@@ -50,8 +51,8 @@ def sentences(report: Report) -> Iterator[str]:
         )
     if report.stability.spread > 0:
         yield (
-            f"Turning and mirroring an image moves the predicted fractions by {report.stability.spread:.3f} "
-            "(root mean square)."
+            "Turning and mirroring an image moves what the model predicts from one view by "
+            f"{report.stability.spread:.3f} (root mean square)."
         )
 
 
@@ -108,16 +109,24 @@ def _of_calibration(report: Report) -> Iterator[str]:
         )
 
 
+def sums_of(questions: Questions) -> str:
+    """To what the answers of a question sum, in words."""
+    return "their parent's fraction" if any(p is not None for p in questions.parents) else "1"
+
+
 def _of_the_tree(report: Report) -> Iterator[str]:
     if report.calibration is None or not report.calibration.obeying:
         return
-    away = disobedience(report.sample.labels, report.sample.predicted)
+    away, questions = (
+        disobedience(report.sample.labels, report.sample.predicted),
+        report.sample.labels.questions,
+    )
     if away.worst < 1e-3 and away.outside == 0:
-        if len(report.errors) > 1:
-            yield "All predictions obey the tree: the answers of a question sum to their parent's fraction."
+        if len(questions) > 1 and max(questions.sizes) > 1:
+            yield f"All predictions obey the tree: the answers of a question sum to {sums_of(questions)}."
     else:
         yield (
-            "The predictions do not obey the tree: sums of answers miss their parent's fraction by "
+            f"The predictions do not obey the tree: sums of answers miss {sums_of(questions)} by "
             f"{away.sums:.3f} (root mean square; {away.worst:.2f} at worst), and {away.outside:.1%} of the "
             "fractions are below 0 or above 1."
         )
