@@ -19,8 +19,8 @@ from benchmarks.table import Report, spread
 from galaxy.reports.evaluation.errors import bootstrap, root_mean_square
 from galaxy.reports.evaluation.intervals import fit_intervals, held
 from galaxy.reports.evaluation.sample import Sample
-from galaxy.runs.experiment import load
 from galaxy.runs.galaxies import Split
+from galaxy.runs.members import Member
 from galaxy.runs.request import Request
 
 VAL, TEST = 0.15, 0.45  # shares of the galaxies
@@ -67,7 +67,9 @@ def train(folder: Path, seed: int, options: argparse.Namespace) -> Path:
 
 def predicted(checkpoints: list[Path], split: Split) -> tuple[Sample, Sample]:
     """Predicts a split by one network or several together: from one view, and from `VIEWS`."""
-    request = Request(checkpoints, load(checkpoints[0]).config["data"], "simulated", split, VIEWS)
+    first = Member(checkpoints[0])
+    data = first.config["data"] | first.split_settings()
+    request = Request(checkpoints, data, "simulated", split, VIEWS)
     found = request.ensemble.predict(request.galaxies, request.data, VIEWS, request.device)
     assert found.one_view is not None
     return Sample.of(found.one_view), Sample.of(found.predictions)

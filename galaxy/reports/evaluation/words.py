@@ -39,8 +39,10 @@ def overall_coverage(report: Report) -> Coverage | None:
 
 def sentences(report: Report) -> Iterator[str]:
     """Says what matters most, first things first."""
-    yield from _of_errors(report)
-    yield from _of_answers(report)
+    of_classes = report.sample.labels.kind == "classes"
+    first = (_of_answers, _of_errors) if of_classes else (_of_errors, _of_answers)
+    for about in first:
+        yield from about(report)
     yield from _of_calibration(report)
     yield from _of_the_tree(report)
     if report.distances is not None:
@@ -93,20 +95,26 @@ def _of_answers(report: Report) -> Iterator[str]:
 
 
 def _of_calibration(report: Report) -> Iterator[str]:
-    found = overall_coverage(report)
-    if found is not None:
-        what = (
-            f"of the true fractions; they are {found.size:.3f} wide on average"
-            if report.sample.labels.kind != "classes"
-            else f"of the true classes; they have {found.size:.1f} classes on average"
-        )
-        kind = "sets" if report.sample.labels.kind == "classes" else "intervals"
-        yield f"The {LEVEL:.0%} {kind} hold {found.share:.1%} {what}."
+    of_classes = report.sample.labels.kind == "classes"
+    if (found := overall_coverage(report)) is not None:
+        if of_classes:
+            yield (
+                f"The {LEVEL:.0%} sets hold {found.share:.1%} of the true classes; they have "
+                f"{found.size:.1f} classes on average."
+            )
+        else:
+            yield (
+                f"The {LEVEL:.0%} intervals hold {found.share:.1%} of the true fractions; they are "
+                f"{found.size:.3f} wide on average."
+            )
     bins = reliability(report.sample.predicted, report.sample.true)
     if bins is not None:
-        yield (
-            f"True fractions differ from predicted ones by {bins.gap:.3f} on average over bins (calibration)."
+        what = (
+            "The share of galaxies of a class differs from its predicted probability"
+            if of_classes
+            else "True fractions differ from predicted ones"
         )
+        yield f"{what} by {bins.gap:.3f} on average over bins (calibration)."
 
 
 def sums_of(questions: Questions) -> str:
