@@ -123,9 +123,7 @@ def _in_words(report: Report, folder: Path) -> str:
         lines.append(f"{len(looked.bad):,} image(s) cannot be used:\n{listing(list(looked.bad))}")
     if len(looked.rows):
         sizes = most_of(looked.shapes)
-        lines.append(
-            f"{len(looked.rows):,} of {len(catalog):,} images looked at (pictures=N), {sizes} pixels"
-        )
+        lines.append(f"{len(looked.rows):,} of {len(catalog):,} images looked at (pictures=N): {sizes}")
     lines += [f"{row.name} kept the whole frame of {row.whole:,}" for row in looked.crops if row.searches]
     lines += report.copies.sentences
     lines.append(f"report: {folder / PAGE}")
