@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from galaxy.labels.galaxy_zoo_2 import class_strings, is_galaxy_zoo_2, probability_asked
 from galaxy.labels.labels import Labels
+from galaxy.runs.catalogue_files import described
 from galaxy.runs.evaluation_files import begin_folder, make_folder
 from galaxy.runs.predict import Predictions, meanings, write_columns
 from galaxy.runs.request import Request
@@ -219,17 +220,10 @@ class _Rows:
 
     def schema(self, frame: pd.DataFrame) -> pa.Schema:
         """Returns the columns, with their meanings."""
-        schema = pa.Schema.from_pandas(frame, preserve_index=False)
         own = {field.name: field for field in self._types}
-        fields = []
-        for field in schema:
-            if field.name in own:
-                fields.append(own[field.name])
-                continue
-            about = {"description": self.meanings.get(field.name, "")}
-            about |= {"unit": "1"} if pa.types.is_floating(field.type) else {}
-            fields.append(field.with_metadata(about))
-        return pa.schema(fields, metadata=schema.metadata)
+        schema = pa.Schema.from_pandas(frame, preserve_index=False)
+        fields = [own.get(field.name, field) for field in schema]
+        return described(pa.schema(fields, metadata=schema.metadata), self.meanings)
 
     def write_failures(self, path: Path) -> bool:
         """Writes a row for each image without a prediction, if there are any.
