@@ -9,9 +9,11 @@ hold the fractions of the latter.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import numpy as np
 
 from benchmarks.options import add_count, add_repeats
 from benchmarks.programs import run
@@ -25,7 +27,6 @@ from galaxy.runs.request import Request
 
 VAL, TEST = 0.15, 0.45  # shares of the galaxies
 VIEWS = 8
-SIZE = 32  # pixels
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,6 @@ def train(folder: Path, seed: int, options: argparse.Namespace) -> Path:
         f"data.val_fraction={VAL}",
         f"data.test_fraction={TEST}",
         f"model={options.model}",
-        f"crop.size={SIZE}",
         f"trainer.max_epochs={options.epochs}",
         f"seed={seed}",
         "pictures=0",
@@ -65,14 +65,19 @@ def train(folder: Path, seed: int, options: argparse.Namespace) -> Path:
     return trained / "checkpoints" / "best.ckpt"
 
 
-def predicted(checkpoints: list[Path], split: Split) -> tuple[Sample, Sample]:
-    """Predicts a split by one network or several together: from one view, and from `VIEWS`."""
-    first = Member(checkpoints[0])
-    data = first.config["data"] | first.split_settings()
-    request = Request(checkpoints, data, "simulated", split, VIEWS)
+def predicted(checkpoint: Path, split: Split) -> tuple[Sample, Sample]:
+    """Predicts a split by one network: from one view, and from `VIEWS`."""
+    member = Member(checkpoint)
+    data = member.config["data"] | member.split_settings()
+    request = Request([checkpoint], data, "simulated", split, VIEWS)
     found = request.ensemble.predict(request.galaxies, request.data, VIEWS, request.device)
     assert found.one_view is not None
     return Sample.of(found.one_view), Sample.of(found.predictions)
+
+
+def together(samples: list[Sample]) -> Sample:
+    """Puts the predictions of several networks together as `galaxy evaluate 'run=[A,B]'` does."""
+    return replace(samples[0], predicted=np.mean([one.predicted for one in samples], axis=0))
 
 
 def judged(known: Sample, test: Sample) -> Measured:
@@ -86,56 +91,59 @@ def judged(known: Sample, test: Sample) -> Measured:
     return Measured(error, float(value[0]), scatter, float((high - low).mean()))
 
 
-def measure(options: argparse.Namespace, folder: Path) -> Report:
-    """Measures each way to predict, in a row of the table each."""
-    checkpoints = [train(folder, seed, options) for seed in range(options.repeats)]
-    ensembles = {"one network": [[file] for file in checkpoints]}
-    if options.repeats > 1:
-        ensembles[f"{options.repeats} networks together"] = [checkpoints]
+def measure(checkpoints: list[Path], what: str) -> Report:
+    """Measures each way to predict, in a row of the table each.
+
+    Args:
+        checkpoints: The networks.
+        what: What they are, in words.
+    """
+    known, test = ([predicted(file, split) for file in checkpoints] for split in ("val", "test"))
     report = Report(
         program="bench_coverage",
         title="How often 90 % intervals hold the true fraction",
-        columns=("predicted by", "views", "n", "RMSE", "in their intervals", "scatter", "mean width"),
+        columns=("predicted by", "views", "n", "RMSE", "held", "scatter", "mean width"),
         packages=("torch", "numpy"),
-        notes=[],
+        notes=[
+            f"{what}, crop=center64, simulated galaxies. The intervals are fitted on {len(known[0][0]):,} "
+            f"validation galaxies, and counted on 37 fractions of each of {len(test[0][0]):,} test galaxies.",
+            "Held is the share of the fractions that are in their intervals: the mean (least..greatest) of n "
+            "networks or ensembles. The scatter is half of the range that holds 95 % of samples of these "
+            "test galaxies.",
+        ],
     )
-    sizes: tuple[int, int] = (0, 0)
-    for name, several in ensembles.items():
-        pairs = [(predicted(files, "val"), predicted(files, "test")) for files in several]
-        sizes = (len(pairs[0][0][0]), len(pairs[0][1][0]))
-        for place, views in enumerate((1, VIEWS)):
-            found = [judged(known[place], test[place]) for known, test in pairs]
-            report.rows.append(
-                (
-                    name,
-                    str(views),
-                    str(len(found)),
-                    spread([one.error for one in found], ".4f"),
-                    spread([one.share for one in found], ".1%"),
-                    f"{max(one.scatter for one in found):.1%}",
-                    spread([one.width for one in found], ".4f"),
-                )
-            )
-    report.notes += [
-        f"model={options.model}, crop.size={SIZE}, {options.epochs} epochs, simulated galaxies. "
-        f"Intervals are fitted on {sizes[0]:,} validation galaxies, and counted on 37 fractions of each "
-        f"of {sizes[1]:,} test galaxies.",
-        "n networks, or ensembles of them: mean (least..greatest). The scatter is half of the range that "
-        "holds 95 % of the samples of these test galaxies.",
-    ]
+    several = len(checkpoints) > 1
+    for place, views in enumerate((1, VIEWS)):
+        pairs = [(fitted[place], counted[place]) for fitted, counted in zip(known, test, strict=True)]
+        ways = {"one network": [judged(*pair) for pair in pairs]}
+        if several:
+            fitted, counted = (together(list(samples)) for samples in zip(*pairs, strict=True))
+            ways[f"{len(checkpoints)} networks together"] = [judged(fitted, counted)]
+        for name, found in ways.items():
+            report.rows.append((name, str(views), str(len(found)), *_cells(found)))
     return report
+
+
+def _cells(found: list[Measured]) -> tuple[str, ...]:
+    return (
+        spread([one.error for one in found], ".4f"),
+        spread([one.share for one in found], ".1%"),
+        f"{max(one.scatter for one in found):.1%}",
+        spread([one.width for one in found], ".4f"),
+    )
 
 
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add_count(parser, "galaxies", 9200, "simulated galaxies, of which 15 % validate and 45 % test", least=200)
-    add_count(parser, "epochs", 5, "epochs of each training")
+    add_count(parser, "epochs", 6, "epochs of each training")
     add_repeats(parser, 3)
-    parser.add_argument("--model", default="small_cnn", help="an option of conf/model (default small_cnn)")
+    parser.add_argument("--model", default="deep_cnn", help="an option of conf/model (default deep_cnn)")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
-        report = measure(options, Path(folder))
+        checkpoints = [train(Path(folder), seed, options) for seed in range(options.repeats)]
+        report = measure(checkpoints, f"model={options.model}, {options.epochs} epochs")
     report.publish()
 
 
