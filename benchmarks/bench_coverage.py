@@ -25,7 +25,7 @@ from galaxy.runs.galaxies import Split
 from galaxy.runs.members import Member
 from galaxy.runs.request import Request
 
-VAL, TEST = 0.15, 0.45  # shares of the galaxies
+VAL, TEST = 0.14, 0.5  # shares of the galaxies
 VIEWS = 8
 
 
@@ -136,7 +136,7 @@ def _cells(found: list[Measured]) -> tuple[str, ...]:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    add_count(parser, "galaxies", 9200, "simulated galaxies, of which 15 % validate and 45 % test", least=200)
+    add_count(parser, "galaxies", 8400, "simulated galaxies, of which 14 % validate and half test", least=200)
     add_count(parser, "epochs", 6, "epochs of each training")
     add_repeats(parser, 3)
     parser.add_argument("--model", default="deep_cnn", help="an option of conf/model (default deep_cnn)")
