@@ -113,7 +113,7 @@ def _sheet(catalog: Catalog, rows: NDArray[np.int64], crops: dict[str, Crop]) ->
 def _in_words(report: Report, folder: Path) -> str:
     """Says what was found, for the terminal."""
     tables, looked, catalog = report.tables, report.looked, report.catalog
-    lines = [f"{len(catalog):,} galaxies of {catalog.name} without labels"]
+    lines = [f"{len(catalog):,} galaxies of {catalog.name}, without labels"]
     if tables is not None:
         lines = [counts_in_words(tables), ""]
     if catalog.skipped:
