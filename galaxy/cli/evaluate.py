@@ -14,12 +14,11 @@ from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
 from galaxy.images.views import check_views
-from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.folder import RunFolder
-from galaxy.runs.parts import Part
 from galaxy.system.errors import UserError
 
 if TYPE_CHECKING:
+    from galaxy.runs.parts import Part
     from galaxy.runs.request import Request
 
 
@@ -72,9 +71,7 @@ def evaluate_from_settings(
             f"{files[0]} is not in a run folder, so give the data as well: data=... data.root=..."
         )
     choice = RunFolder.of(files[0]).choices()["data"] if choice is None else choice
-    place = None if out is None else Path(out).expanduser()
-    if place is not None and is_catalogue(place):
-        check_catalogue(place)
+    place = None if out is None else _checked(Path(out).expanduser())
     part = None if shard is None else _part(shard, place, report)
 
     # torch takes seconds to import; a mistake above is said at once.
@@ -131,8 +128,20 @@ def _make_catalogue(request: Request) -> None:
     print_catalogue(make_catalogue(request, appraiser), appraised=appraiser is not None)
 
 
+def _checked(out: Path) -> Path:
+    """Returns the place of the results, unless it is a table that cannot be written."""
+    from galaxy.runs.catalogue_files import check_catalogue, is_catalogue  # noqa: PLC0415  imports pandas
+
+    if is_catalogue(out):
+        check_catalogue(out)
+    return out
+
+
 def _part(shard: str, folder: Path | None, report: bool) -> Part:
     """Reads `shard=K/N`, which needs `out=DIR`."""
+    from galaxy.runs.catalogue_files import is_catalogue  # noqa: PLC0415  imports pandas
+    from galaxy.runs.parts import Part  # noqa: PLC0415
+
     part = Part.parse(shard)
     if folder is None or is_catalogue(folder):
         raise UserError(f"shard={shard} makes one file of a Parquet dataset: give its folder, out=DIR")

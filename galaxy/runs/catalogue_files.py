@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from galaxy.surveys.table_reader import is_table
 from galaxy.system.errors import UserError
@@ -111,8 +112,6 @@ def described(schema: pa.Schema, meanings: Mapping[str, str]) -> pa.Schema:
 def _write_parquet(
     table: pd.DataFrame, path: Path, meanings: Mapping[str, str], facts: Mapping[str, str]
 ) -> None:
-    import pyarrow.parquet as pq  # noqa: PLC0415  `galaxy evaluate --help` has no time for it
-
     made = pa.Table.from_pandas(table, preserve_index=False)
     schema = described(made.schema, meanings)
     pq.write_table(made.cast(schema.with_metadata({**schema.metadata, **facts})), path)
