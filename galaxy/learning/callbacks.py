@@ -10,7 +10,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F
 
 from galaxy.config.objective import SPEED
 
@@ -184,22 +183,20 @@ class ProgressiveResizing(pl.Callback):
         side = round(whole * scale / self.size_increment) * self.size_increment
         return min(whole, max(self.size_increment, side)) if scale < 1 else whole
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuses a training that has no number of epochs.
-
-        Raises:
-            ValueError: `max_epochs` is -1.
-        """
-        if (trainer.max_epochs or -1) < 0:
-            raise ValueError("max_epochs is -1; progressive resizing needs a number of epochs")
-
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Resizes the images of the batch, (B, C, S, S), after they were augmented."""
-        images = batch["image"]
-        assert trainer.max_epochs is not None  # as `setup` has seen
-        side = self.side(images.shape[-1], trainer.current_epoch, trainer.max_epochs)
-        if side < images.shape[-1]:
-            # By the area of pixels, as crops are made, so that the galaxies keep their brightness.
-            batch["image"] = F.interpolate(images, (side, side), mode="area")
+        """Tells the task how small the images of the batch are to be.
+
+        Raises:
+            ValueError: The training has no number of epochs.
+        """
+        epochs = trainer.max_epochs or -1
+        if epochs < 0:
+            raise ValueError("max_epochs is -1; progressive resizing needs a number of epochs")
+        whole = pl_module.input_size or batch["image"].shape[-1]
+        pl_module.training_size = self.side(whole, trainer.current_epoch, epochs)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leaves the task as it was."""
+        pl_module.training_size = None
