@@ -201,6 +201,8 @@ def shortened(words: list[str], quick: list[str], simulated: Path) -> list[str]:
     words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
     if not any(word.startswith(("data=", "experiment=")) for word in words):
         words += [f"data.root={simulated}", "data.catalog.count=60", "data.catalog.workers=1"]
+    if not any(word.startswith(("model", "experiment=")) for word in words):
+        words.append("model=deep_cnn")  # the weights of the default network fill a disk
     if "sweep=search" in words:
         words.append("hydra.sweeper.n_trials=2")
     return words
