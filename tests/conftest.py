@@ -105,7 +105,7 @@ def _equal_choices_are_checked_together() -> Iterator[None]:
         begin(self, *arguments)
         folders = [source.path for source in self.loader.get_sources() if source.scheme() == "file"]
         files = [state_of(file) for folder in folders for file in sorted(Path(folder).rglob("*.yaml"))]
-        self._composed = composed.setdefault((self.config_name, Path.cwd(), *folders, *files), {})
+        self._composed = composed.setdefault((self.config_name, *folders, *files), {})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Composer, "__init__", begin_with_earlier)
