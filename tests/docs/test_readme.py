@@ -204,7 +204,7 @@ def shortened(words: list[str], quick: list[str], simulated: Path) -> list[str]:
     words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
     if not any(word.startswith(("data=", "experiment=")) for word in words):
         words += [f"data.root={simulated}", "data.catalog.count=60", "data.catalog.workers=1"]
-    if not any(word.startswith(("model", "experiment=")) for word in words):
+    if not any(word.startswith(("model", "experiment=", "callbacks=")) for word in words):
         words.append("model=deep_cnn")  # the default has many more weights
     if "model=small_cnn" in words:
         words.append("model.filters=[4,4]")  # it has 60 million weights

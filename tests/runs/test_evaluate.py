@@ -381,7 +381,7 @@ def test_a_checkpoint_cannot_call_somebody_elses_code(
     assert not written.exists()
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.text(alphabet="ab'\\\"é ,=[]{}$:./~", max_size=12))
 def test_every_path_survives_hydras_notation(text: str) -> None:
     assume("${" not in text)  # an interpolation, in any notation
