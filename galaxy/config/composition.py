@@ -73,6 +73,7 @@ class Composer:
         problems: list[Problem | None] = []
         groups: list[str] = []
         values: list[Override] = []
+        unchosen: list[str] = []
         for argument in arguments:
             override, problem = _parsed(argument)
             if override is not None and problem is not None and override.is_sweep_override():
@@ -82,6 +83,7 @@ class Composer:
                 if options and not isinstance(override.value(), dict):
                     problem = _wrong_choice(override, argument, options)
                     groups += [] if problem else [argument]
+                    unchosen += [f"{override.key_or_group.replace('/', '.')}."] if problem else []
                 elif override.key_or_group == "hydra.searchpath":
                     groups.append(argument)
                 else:
@@ -91,7 +93,9 @@ class Composer:
         if isinstance(config, Problem):
             problems.append(config)
             return None, [problem for problem in problems if problem]
-        problems += [self._apply(config, override) for override in values]
+        # Which keys a group has depends on its option.
+        settable = [one for one in values if not one.key_or_group.startswith(tuple(unchosen))]
+        problems += [self._apply(config, override) for override in settable]
         problems += check_objective(config)
         return config, [problem for problem in problems if problem]
 

@@ -15,6 +15,7 @@ PROGRAMS = {
     "bench_cache": "--images 80 --repeats 1",
     "bench_checkpointing": "--models deep_cnn --epochs 2 --repeats 1",
     "bench_comparison": "--galaxies 100 --repeats 2",
+    "bench_coverage": "--galaxies 200 --epochs 1 --repeats 1",
     "bench_gz2": "--repeats 1",
     "bench_loader": "--images 200 --repeats 1",
     "bench_memory": "--gigabytes 0.14 --repeats 1",

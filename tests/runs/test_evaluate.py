@@ -292,6 +292,7 @@ def test_a_mistake_does_not_wait_for_torch(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "not a run folder" in done.stderr or "give one of run=DIR" in done.stderr
         assert " torch\n" not in done.stderr
+        assert " pandas\n" not in done.stderr
 
 
 def test_a_lone_checkpoint_needs_its_data_named(

@@ -11,8 +11,7 @@ from galaxy.config.trust import check_trusted
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.runs.evaluate import Evaluation, check_scored, evaluate
 from galaxy.runs.evaluation_files import VALIDATION, subject
-from galaxy.runs.experiment import build_data, load
-from galaxy.runs.folder import RunFolder
+from galaxy.runs.experiment import build_data
 from galaxy.runs.predict import Predictions
 from galaxy.runs.request import Request
 
@@ -41,14 +40,14 @@ def read_own(found: Evaluation, request: Request) -> Own:
         UserError: The data would call what is not trusted, or cannot be used.
     """
     files = [member.file for member in request.ensemble.members]
-    config, run = load(files[0]).config, RunFolder.of(files[0])
-    node: dict[str, Any] = config["data"] | (run.split_settings() if run.begun else {})
-    check_trusted({"data": node}, files[0])
-    module = build_data({**config, "data": node})
+    first = request.ensemble.members[0]
+    node: dict[str, Any] = first.config["data"] | first.split_settings()
+    check_trusted({"data": node}, first.file)
+    module = build_data({**first.config, "data": node})
     module.setup()
     # The galaxies of the report may be these very ones.
     if request.split != "val" or subject(request.data) != subject(node):
-        choice = run.choices()["data"] if run.begun else "own"
+        choice = first.run.choices()["data"] if first.run.begun else "own"
         folder = found.folder / VALIDATION
         own = Request(files, node, choice, "val", request.tta, folder, request.accelerator)
         check_scored(own.galaxies)
