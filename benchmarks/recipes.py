@@ -95,9 +95,15 @@ STUDIES = {
                 "published: 61,578 images, 507 epochs; here 16 epochs",
             ),
             Recipe("fast", ("experiment=fast",)),
+            Recipe(
+                "best_cpu, 20 epochs",
+                ("experiment=best_cpu", "trainer.max_epochs=20", "seed=1"),
+                differs="20 epochs for 50, and another seed",
+            ),
             Recipe("best_cpu", ("experiment=best_cpu",)),
-            Recipe("best_cpu, seed 1", ("experiment=best_cpu", "seed=1")),
-            Recipe("ensemble", members=("best_cpu", "best_cpu, seed 1")),
+            Recipe(
+                "ensemble", differs="the mean of the two above", members=("best_cpu, 20 epochs", "best_cpu")
+            ),
         ),
         views=(8, 60),
     ),

@@ -40,6 +40,7 @@ NOISE_FLOOR = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", {recipe.settings for study in STUDIES.values() for recipe in study.recipes}
 )
