@@ -66,13 +66,16 @@ def measure(galaxies: int, seen: int, new: int, views: int, folder: Path, data: 
     run("evaluate.py", f"run={folder}", *where, f"data.catalog.seed={SEED}", f"data.catalog.count={new}",
         "split=all", f"tta={views}", f"out={out}")  # fmt: skip
     survey, known = read_simulated(data, count=new, seed=SEED), read_simulated(data, count=count)
+    true, trained = survey.known_targets, known.known_targets
+    assert true is not None
+    assert trained is not None
     assert survey.expected is not None
     return Point(
         galaxies,
         epochs,
         rmse=json.loads((out / "metrics.json").read_text())["metrics"]["rmse"],
-        mean=_rmse(known.targets.mean(axis=0), survey.targets),
-        floor=_rmse(survey.expected, survey.targets),
+        mean=_rmse(trained.mean(axis=0), true),
+        floor=_rmse(survey.expected, true),
     )
 
 

@@ -95,9 +95,15 @@ STUDIES = {
                 "published: 61,578 images, 507 epochs; here 16 epochs",
             ),
             Recipe("fast", ("experiment=fast",)),
+            Recipe(
+                "best_cpu, 20 epochs",
+                ("experiment=best_cpu", "trainer.max_epochs=20", "seed=1"),
+                differs="20 epochs for 50, and another seed",
+            ),
             Recipe("best_cpu", ("experiment=best_cpu",)),
-            Recipe("best_cpu, seed 1", ("experiment=best_cpu", "seed=1")),
-            Recipe("ensemble", members=("best_cpu", "best_cpu, seed 1")),
+            Recipe(
+                "ensemble", differs="the mean of the two above", members=("best_cpu, 20 epochs", "best_cpu")
+            ),
         ),
         views=(8, 60),
     ),
@@ -116,8 +122,9 @@ STUDIES = {
             _changed("quarter turns", "augment=rotate90", "no free angle, shift or zoom"),
             _changed("colour", "augment=colour", "brightness and colours change as well"),
             _changed("progressive", "callbacks=progressive", "48, then 56, then 64 pixels"),
-            _changed("80 px", "crop.size=80", "more pixels at the same number of epochs"),
-            _changed("48 px", "crop.size=48", "fewer pixels at the same number of epochs"),
+            _changed("crop of 64 px", "crop.size=64", "turned and zoomed at the size that the network sees"),
+            _changed("80 px", "crop.size=160 model.input_size=80", "more pixels, as many epochs"),
+            _changed("48 px", "crop.size=96 model.input_size=48", "fewer pixels, as many epochs"),
         ),
         baseline="fast",
     ),
@@ -146,7 +153,6 @@ STUDIES = {
                             "objective.metric=val/accuracy", "data.limit=1000"), "",
                    "the same 1,000 galaxies, 64 pixels"),
         ),
-        settings=("data.cache=cache",),
         folds=5,
     ),
 }  # fmt: skip

@@ -33,6 +33,8 @@ from galaxy.system.errors import nearest, pasteable
 # What the grammar of the command line allows, in short.
 OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"", "'key=[a, b]'")
 
+_PARSER = OverridesParser.create()
+
 # A group cannot be given a mapping of one's own.
 NO_MAPPING = (
     "takes the name of an option: set keys of an option one by one, or write an option of your own into a "
@@ -282,7 +284,7 @@ def _searchpath(loader: ConfigLoaderImpl, config_name: str, arguments: Sequence[
 
 def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
     try:
-        override = OverridesParser.create().parse_override(argument)
+        override = _PARSER.parse_override(argument)
     except HydraException as error:
         text = f"is not an override: {str(error).splitlines()[0]}"
         return None, Problem(argument, text, OVERRIDES, source=argument)

@@ -1,7 +1,6 @@
 """Each benchmark runs, on as little as it can, and fills its table."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,15 +45,6 @@ def test_a_count_that_makes_no_sense_is_refused(name: str) -> None:
     done = subprocess.run(command, cwd=PROJECT, timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "argument --repeats: must be 1 or more" in done.stderr
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """This project, with a folder of its own for the tables."""
-    for name in ("conf", "galaxy", "tests", "train.py", "evaluate.py"):
-        (tmp_path / name).symlink_to(PROJECT / name)
-    shutil.copytree(PROJECT / "benchmarks", tmp_path / "benchmarks", ignore=shutil.ignore_patterns("*.md"))
-    return tmp_path
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ MISTAKES = {
     ),
     "names that the program gives itself, with a plus": (
         ["model=partial", "+model.widht=3"],
-        ["did you mean width?", "dropout, frozen_epochs, ignores, kernel, layer_decay, name,"],
+        ["did you mean width?", "dropout, frozen_epochs, ignores, input_size, kernel,"],
     ),
     "names of keys that do not exist": (
         ["+model.ignores=[los,loss,model.width,model.wide]"],
