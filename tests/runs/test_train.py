@@ -163,6 +163,16 @@ def test_a_schedule_may_differ_for_the_two_groups_of_parameters(
     assert command("train.py", *quick, *settings) == 0
 
 
+def test_a_network_may_see_fewer_pixels_than_the_crop_has(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [*quick, "model=mlp", "model.pixels=8", "trainer.max_epochs=1", f"hydra.run.dir={tmp_path}/run"]
+    assert command("train.py", *small, "model.input_size=16") == 0
+    assert command("evaluate.py", f"run={tmp_path}/run", "tta=4", f"out={tmp_path}/out") == 0
+    assert command("train.py", *small, "model.input_size=33") == 2
+    assert "model.input_size is 33; it must be 1 or more and at most crop.size=32" in capsys.readouterr().err
+
+
 def test_what_does_not_learn_by_steps_needs_no_optimizer(
     command: Command, quick: list[str], tmp_path: Path
 ) -> None:
