@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from galaxy.config.trust import check_trusted
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.runs.evaluate import Evaluation, check_scored, evaluate
 from galaxy.runs.evaluation_files import VALIDATION, subject
-from galaxy.runs.experiment import build_data, load
+from galaxy.runs.experiment import Config, build_data, load
 from galaxy.runs.folder import RunFolder
 from galaxy.runs.predict import Predictions
 from galaxy.runs.request import Request
@@ -41,11 +41,7 @@ def read_own(found: Evaluation, request: Request) -> Own:
         UserError: The data would call what is not trusted, or cannot be used.
     """
     files = [member.file for member in request.ensemble.members]
-    config, run = load(files[0]).config, RunFolder.of(files[0])
-    node: dict[str, Any] = config["data"] | (run.split_settings() if run.begun else {})
-    check_trusted({"data": node}, files[0])
-    module = build_data({**config, "data": node})
-    module.setup()
+    run, node, module = RunFolder.of(files[0]), *read_data(files[0])
     # The galaxies of the report may be these very ones.
     if request.split != "val" or subject(request.data) != subject(node):
         choice = run.choices()["data"] if run.begun else "own"
@@ -55,6 +51,23 @@ def read_own(found: Evaluation, request: Request) -> Own:
         found = evaluate(own)
     assert found.counted is not None
     return Own(module, found.counted)
+
+
+def read_data(file: Path) -> tuple[Config, GalaxyDataModule]:
+    """Reads the data that the model of a checkpoint was trained on.
+
+    Returns:
+        The node `data` of its configuration, and the data, set up.
+
+    Raises:
+        UserError: The data would call what is not trusted, or cannot be used.
+    """
+    config, run = load(file).config, RunFolder.of(file)
+    node: Config = config["data"] | (run.split_settings() if run.begun else {})
+    check_trusted({"data": node}, file)
+    module = build_data({**config, "data": node})
+    module.setup()
+    return node, module
 
 
 def without_fitted(counted: Predictions, validation: Predictions) -> tuple[Predictions, list[str]]:
