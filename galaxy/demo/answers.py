@@ -133,7 +133,9 @@ def _says(gallery: Gallery, model: DemoModel, seen: Seen) -> dict[str, Any]:
     for index in gallery.navigation.walk(questions, chosen):
         text = answer_texts(questions, index)[chosen[index]]
         share = float(shares(fractions, questions, index)[0, chosen[index]])
-        walk.append({"question": questions.questions[index].key, "answer": text, "share": round(share, _DIGITS)})
+        walk.append(
+            {"question": questions.questions[index].key, "answer": text, "share": round(share, _DIGITS)}
+        )
     says: dict[str, Any] = {"fractions": _by_column(gallery, seen.fractions), "walk": walk}
     if labels.kind == "classes":
         says["class"] = labels.texts[int(seen.fractions.argmax())]
@@ -160,8 +162,6 @@ def _by_column(gallery: Gallery, values: NDArray[np.float64]) -> dict[str, float
     return dict(zip(gallery.labels.columns, numbers, strict=True))
 
 
-def _nearest(
-    gallery: Gallery, found: tuple[NDArray[np.int64], NDArray[np.float64]]
-) -> list[dict[str, Any]]:
+def _nearest(gallery: Gallery, found: tuple[NDArray[np.int64], NDArray[np.float64]]) -> list[dict[str, Any]]:
     pairs = zip(*(values.tolist() for values in found), strict=True)
     return [{"id": gallery.names[place], "distance": round(distance, 3)} for place, distance in pairs]

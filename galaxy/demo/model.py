@@ -143,7 +143,7 @@ class DemoModel:
 
 
 def _validation(run: RunFolder, probe: Probe) -> Sample | None:
-    """Reads what the best checkpoint of a run predicted for its validation galaxies; None if it is not known."""
+    """Reads what the best checkpoint of a run predicted for its validation galaxies; None if unknown."""
     path, labels = run.predictions_files["val"], probe.labels
     if not run.begun or not path.exists() or probe.file.resolve() != run.best.resolve():
         return None

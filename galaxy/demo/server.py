@@ -45,8 +45,8 @@ Say: TypeAlias = Callable[[Gallery, Pixels], dict[str, Any]]
 # Visitors that may wait for the models, and for pictures, before others are sent away for some seconds.
 _PLACES, _PICTURE_PLACES, _RETRY_AFTER = 16, 64, "2"
 _CAREFUL = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",

@@ -371,11 +371,11 @@ function walkOfPeople() {
 }
 
 function barsOf(question, series) {
-  const rows = question.answers.map((answer) => {
+  const answers = question.answers.map((answer) => {
     const bars = series.map((one) => barOf(one, answer.column));
-    return element("tr", {}, element("th", { scope: "row" }, answer.text), element("td", {}, ...bars));
+    return element("li", {}, element("p", { class: "answer" }, answer.text), ...bars);
   });
-  return element("table", { class: "bars" }, element("caption", {}, question.text), element("tbody", {}, ...rows));
+  return element("section", { class: "bars" }, element("h3", {}, question.text), element("ul", {}, ...answers));
 }
 
 function barOf(one, column) {
@@ -479,6 +479,12 @@ find("guess").addEventListener("change", () => {
   if (find("guess").checked) showRandom();
   else if (now.answer) { now.guesses = null; reveal(true); }
 });
+
+// On small screens the further ways to choose are folded, so that the galaxy is seen at once.
+const wide = matchMedia("(min-width: 60rem)");
+const unfold = () => { find("more").open = wide.matches; };
+wide.addEventListener("change", unfold);
+unfold();
 
 function dragging(event) {
   if (![...event.dataTransfer.types].includes("Files")) return;
