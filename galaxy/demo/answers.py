@@ -28,32 +28,13 @@ _DIGITS = 4
 def about(gallery: Gallery) -> dict[str, Any]:
     """Returns what is the same for all galaxies: models, questions and limits."""
     labels, models = gallery.labels, gallery.models
-    answers = [
-        {"column": column, "text": text, "leads_to": list(following), "galaxies": len(places)}
-        for column, text, following, places in zip(
-            labels.columns, labels.texts, gallery.navigation.following, gallery.of_answer, strict=True
-        )
-    ]
-    questions = [
-        {
-            "key": question.key,
-            "text": question.text,
-            "answers": answers[columns],
-            "denial": answer_texts(labels.questions, index)[-1] if question_is_single else None,
-            "parent": None if parent is None else labels.columns[parent],
-        }
-        for index, (question, columns, parent) in enumerate(
-            zip(labels.questions, labels.questions.slices, labels.questions.parents, strict=True)
-        )
-        for question_is_single in [len(question.answers) == 1]
-    ]
     return {
         "format": FORMAT,
         "software": f"Galaxy {__version__}",
         "models": [_model(model) for model in models],
         "labels": {"kind": labels.kind, "meaning": labels.meaning},
         "galaxy_zoo_2": is_galaxy_zoo_2(labels.questions),
-        "questions": questions,
+        "questions": [_question(gallery, index) for index in range(len(labels.questions))],
         "first": list(gallery.navigation.first),
         "data": gallery.choice,
         "split": gallery.split,
@@ -94,8 +75,9 @@ def about_image(gallery: Gallery, frame: Pixels, for_page: bool) -> dict[str, An
     if not for_page:
         return answer
     near, features = gallery.models[0].neighbours, seen[0].features
-    found = [] if near is None or features is None else near.nearest_to(features, _NEAREST)
-    answer["nearest"] = _nearest(gallery, found) if found else []
+    answer["nearest"] = []
+    if near is not None and features is not None:
+        answer["nearest"] = _nearest(gallery, near.nearest_to(features, _NEAREST))
     answer["picture"] = galaxy_picture(frame, SIDE)
     return answer
 
@@ -114,6 +96,28 @@ def _model(model: DemoModel) -> dict[str, Any]:
     choices = {key: model.choices[key] for key in ("model", "crop", "loss", "data") if key in model.choices}
     frame = None if model.frame is None else {"height": model.frame[0], "width": model.frame[1]}
     return {"name": model.name, "fingerprint": model.fingerprint, "choices": choices, "frame": frame}
+
+
+def _question(gallery: Gallery, index: int) -> dict[str, Any]:
+    labels = gallery.labels
+    question, columns = labels.questions.questions[index], labels.questions.slices[index]
+    parent = labels.questions.parents[index]
+    answers = [
+        {
+            "column": labels.columns[column],
+            "text": labels.texts[column],
+            "leads_to": list(gallery.navigation.following[column]),
+            "galaxies": len(gallery.of_answer[column]),
+        }
+        for column in range(columns.start, columns.stop)
+    ]
+    return {
+        "key": question.key,
+        "text": question.text,
+        "answers": answers,
+        "denial": answer_texts(labels.questions, index)[1] if len(answers) == 1 else None,
+        "parent": None if parent is None else labels.columns[parent],
+    }
 
 
 def _all_say(gallery: Gallery, seen: list[Seen], with_crops: bool) -> list[dict[str, Any]]:

@@ -102,8 +102,10 @@ def _check_picture(content: bytes) -> None:
 
 
 def _for_visitors(reason: str) -> str:
-    """Says what can be done about a bad image by somebody who has no settings."""
-    if "data.catalog." not in reason:
-        return reason
-    what = reason.partition("data.catalog.")[0].rpartition(": ")[0]
-    return f"{what}: send it as an 8-bit picture (JPEG or PNG), or as a FITS file with one image of two axes"
+    """Makes a sentence of what is wrong with an image, for somebody who has no settings."""
+    what = reason
+    if "data.catalog." in reason:
+        what = reason.partition("data.catalog.")[0].rpartition(": ")[0]
+        what += ": send an 8-bit picture (JPEG or PNG), or a FITS file with one image of two axes"
+    first = what.partition(" ")[0]
+    return f"the file {what}" if first in ("has", "holds", "is", "cannot") else what

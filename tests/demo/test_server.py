@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 from pathlib import Path
 
 import httpx2
@@ -17,6 +18,8 @@ from galaxy.demo.gallery import Gallery
 from galaxy.demo.server import build_app
 from galaxy.demo.uploads import LARGEST_REQUEST, MOST_IMAGES
 from galaxy.images.decode import Decoder
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
+from tests.conftest import PROJECT
 from tests.demo.conftest import gallery_of
 from tests.demo.hostile import HOSTILE, SECRET, picture
 
@@ -268,3 +271,13 @@ def test_two_models_are_shown_side_by_side_also_one_without_features(
         looks = client.get(f"/api/attention/{gallery.names[0]}").json()["attention"]
         assert looks[0] is None
         assert looks[1] is not None
+
+
+def test_every_word_of_the_page_is_there_and_used() -> None:
+    folder = PROJECT / "galaxy" / "demo" / "page"
+    words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    script, page = ((folder / name).read_text(encoding="utf-8") for name in ("demo.js", "demo.html"))
+    assert set(re.findall(r"\btalk\.(\w+)", script)) == set(words["talk"])
+    used = re.findall(r"\bpage\.(\w+)", script) + re.findall(r"\bwords\.(\w+)", page)
+    assert set(used) == set(words["page"])
+    assert len(words["phrases"]) == GALAXY_ZOO_2.size

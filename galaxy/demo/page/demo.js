@@ -345,9 +345,8 @@ function renderBars() {
   find("legend").replaceChildren(
     ...series.map((one) => element("li", {}, element("span", { class: `swatch ${one.style}` }), one.name)),
   );
-  const hint = about.labels.kind === "classes" ? page.bars_hint_shares : page.bars_hint_plain;
-  const ranged = series.some((one) => one.intervals);
-  find("bars-hint").textContent = ranged ? fill(page.bars_hint, { level }) : hint;
+  const range = series.some((one) => one.intervals) ? fill(page.bars_range, { level }) : "";
+  find("bars-hint").textContent = `${meaning()} ${range}`;
   const asked = new Set(answer.models.flatMap((model) => model.walk.map((step) => step.question)));
   if (answer.people) walkOfPeople().forEach((key) => asked.add(key));
   const order = [...asked].map((key) => questions.get(key));
@@ -355,6 +354,13 @@ function renderBars() {
   find("bars").replaceChildren(...order.map((question) => barsOf(question, series)));
   find("other-bars").replaceChildren(...others.map((question) => barsOf(question, series)));
   find("others").hidden = !others.length;
+}
+
+// What the bars are, in words. Fractions of one question, and cumulative ones, are of all who look.
+function meaning() {
+  if (about.labels.kind === "classes") return page.bars_classes;
+  const ofAll = about.questions.length === 1 || about.questions.some((question) => question.parent !== null);
+  return ofAll ? page.bars_people : page.bars_shares;
 }
 
 function walkOfPeople() {
