@@ -41,7 +41,3 @@ class Queue:
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
-
-    def close(self) -> None:
-        """Ends the thread after what it is doing."""
-        self._thread.shutdown(cancel_futures=True)

@@ -260,10 +260,11 @@ function renderViews(what) {
   const views = [{ label: talk.view_whole, alt: fill(talk.alt_whole, { what }), source: whole }];
   answer.models.forEach((model, index) => {
     const name = several ? about.models[index].name : talk.the_model;
-    const label = several ? fill(talk.view_crop_of, { name }) : talk.view_crop;
+    const letter = { name: "AB"[index] };
+    const label = several ? fill(talk.view_crop_of, letter) : talk.view_crop;
     views.push({ label, alt: fill(talk.alt_crop, { name }), source: model.crop, pixels: true });
     if (!about.attention) return;
-    const looks = several ? fill(talk.view_looks_of, { name }) : talk.view_looks;
+    const looks = several ? fill(talk.view_looks_of, letter) : talk.view_looks;
     views.push({ label: looks, alt: fill(talk.alt_looks, { name }), source: null, model: index, pixels: true });
   });
   const buttons = views.map((view) => {
@@ -336,7 +337,7 @@ function renderBars() {
   const { answer } = now;
   const series = answer.models.map((model, index) => ({
     who: several ? "AB"[index] : talk.model,
-    name: several ? about.models[index].name : talk.model,
+    name: several ? `${"AB"[index]}: ${about.models[index].name}` : talk.model,
     style: `series-${index}`,
     values: model.fractions,
     intervals: model.intervals,
@@ -456,7 +457,7 @@ function finishGame() {
   result.hidden = !given.length;
   result.textContent = judged.length ? fill(text, { you, model: right, count: judged.length }) : talk.guess_none;
   reveal(true);
-  find("answers").focus();
+  find("answers").focus({ preventScroll: true });
 }
 
 function renderScore() {
