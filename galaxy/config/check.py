@@ -33,6 +33,7 @@ RESERVED = ("_target_", "_partial_", "_recursive_", "_convert_", "_args_", "requ
 # The program reads these keys of a node, whose constructor does not know them. The values are their types.
 READ_BY_PROGRAM = {
     "model": {
+        "input_size": "int",
         "weights": "str | None",
         "normalisation": "Literal['training', 'pretrained']",
         "frozen_epochs": "int",

@@ -124,3 +124,79 @@ class Pruning(pl.Callback):
         given_up = self.should_prune(epoch, float(value)) and epoch < (trainer.max_epochs or math.inf)
         self.pruned = self.pruned or given_up
         trainer.should_stop |= self.pruned
+
+
+class ProgressiveResizing(pl.Callback):
+    """Trains on small images at first, which is faster, and on whole ones at the end.
+
+    The side of the training images grows evenly in between. It depends on the number of the epoch alone, so
+    that a resumed training sees the same sizes. Validation always sees whole images. The names are those of
+    Composer, whose documentation describes the method (docs.mosaicml.com, "Progressive Image Resizing").
+
+    Args:
+        initial_scale: The side of the first images divided by that of whole ones, above 0 and at most 1.
+        delay_fraction: The share of the epochs before the images begin to grow.
+        finetune_fraction: The share of the epochs at the end that sees whole images.
+        size_increment: Sides are multiples of this many pixels.
+
+    Raises:
+        ValueError: A parameter is out of its range.
+    """
+
+    def __init__(
+        self,
+        initial_scale: float = 0.5,
+        delay_fraction: float = 0.5,
+        finetune_fraction: float = 0.2,
+        size_increment: int = 8,
+    ) -> None:
+        if not 0 < initial_scale <= 1:
+            raise ValueError(f"initial_scale is {initial_scale}; it must be above 0 and at most 1")
+        for name, share in (("delay_fraction", delay_fraction), ("finetune_fraction", finetune_fraction)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} is {share}; it must be between 0 and 1")
+        if delay_fraction + finetune_fraction > 1:
+            raise ValueError(
+                f"delay_fraction is {delay_fraction} and finetune_fraction is {finetune_fraction}; they must "
+                "not exceed 1 together"
+            )
+        if size_increment < 1:
+            raise ValueError(f"size_increment is {size_increment}; it must be 1 or more")
+        self.initial_scale = initial_scale
+        self.delay_fraction = delay_fraction
+        self.finetune_fraction = finetune_fraction
+        self.size_increment = size_increment
+
+    def side(self, whole: int, epoch: int, epochs: int) -> int:
+        """Returns the side of the training images in pixels.
+
+        Args:
+            whole: The side of whole images in pixels.
+            epoch: The number of the epoch, from 0 on.
+            epochs: The number of all epochs.
+        """
+        growing = 1 - self.delay_fraction - self.finetune_fraction
+        # The epoch counts from its end, so that the last one is whole even without a share of its own.
+        past = (epoch + 1) / epochs - self.delay_fraction
+        grown = min(1.0, max(0.0, past / growing)) if growing > 0 else float(past > 0)
+        scale = self.initial_scale + (1 - self.initial_scale) * grown
+        side = round(whole * scale / self.size_increment) * self.size_increment
+        return min(whole, max(self.size_increment, side)) if scale < 1 else whole
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Tells the task how small the images of the batch are to be.
+
+        Raises:
+            ValueError: The training has no number of epochs.
+        """
+        epochs = trainer.max_epochs or -1
+        if epochs < 0:
+            raise ValueError("max_epochs is -1; progressive resizing needs a number of epochs")
+        whole = pl_module.input_size or batch["image"].shape[-1]
+        pl_module.training_size = self.side(whole, trainer.current_epoch, epochs)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leaves the task as it was."""
+        pl_module.training_size = None

@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torchmetrics import MeanMetric
@@ -72,6 +73,7 @@ class GalaxyTask(LeanModule):
         optimizer: A function from parameter groups to an optimizer; None for AdamW with torch's settings.
         schedule: The schedule of the learning rate; None keeps it constant.
         channels: The number C of channels of the images.
+        input_size: The side in pixels that images are reduced to, by pixel area; None for images as they are.
         seed: The seed of the dropout.
         transfer: How gently the encoder learns; None lets all weights learn alike.
         weight_decay_exclude_1d: Whether biases and the weights of norms get no weight decay.
@@ -80,6 +82,7 @@ class GalaxyTask(LeanModule):
         mean: (C, 1, 1) mean of the training images, or the one that pretrained weights expect; the task
             subtracts it from the encoder's input.
         std: (C, 1, 1) standard deviation likewise; the task divides by it.
+        training_size: The side that takes the place of `input_size` while the task trains; None for the same.
         steps_per_epoch: The number of the optimizer's steps in an epoch; None until it is measured.
 
     Raises:
@@ -98,6 +101,7 @@ class GalaxyTask(LeanModule):
         optimizer: Callable[..., Optimizer] | None = None,
         schedule: Schedule | None = None,
         channels: int = 3,
+        input_size: int | None = None,
         seed: int = 0,
         transfer: Transfer | None = None,
         weight_decay_exclude_1d: bool = False,
@@ -110,6 +114,8 @@ class GalaxyTask(LeanModule):
         self.labels = labels
         self.optimizer = optimizer or partial(torch.optim.AdamW, fused=True)
         self.schedule = schedule or Schedule()
+        self.input_size = input_size
+        self.training_size: int | None = None
         self.seed = seed
         self.transfer = transfer or Transfer()
         self.transfer.check(encoder)
@@ -127,17 +133,21 @@ class GalaxyTask(LeanModule):
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""
-        images = self._normalised(images)
+        images = self._prepared(images)
         if self._compiled is not None and self.training and len(images) == self._compiled_batch:
             return self._compiled(images)
         return self._network(images)
 
     def features(self, images: Tensor) -> Tensor:
         """Encodes images (B, C, H, W) float32 in [0, 1] as features (B, F)."""
-        features: Tensor = self.encoder(self._normalised(images))
+        features: Tensor = self.encoder(self._prepared(images))
         return features
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Reduces the images to what the encoder sees, and normalises them."""
+        side = (self.training_size if self.training else None) or self.input_size
+        if side is not None and side < images.shape[-1]:
+            images = F.interpolate(images, (side, side), mode="area")
         images = (images.to(self.mean.dtype) - self.mean) / self.std
         return images.contiguous(memory_format=torch.channels_last)
 

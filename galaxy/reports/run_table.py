@@ -106,4 +106,4 @@ def _differing(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _leaf(name: str) -> str:
-    return name.rpartition(".")[2]
+    return name.rpartition(".")[2].removeprefix("input_")

@@ -229,10 +229,12 @@ def _instantiate_model(config: Config) -> Any:
     try:
         model = instantiate(config["model"], "model")
     except UserError as error:
-        # conf/model copies the size from the crop, so the crop's is the one to be changed.
-        if config["model"].get("size") != config["crop"]["size"]:
+        # conf/model copies the size, so another key is the one to be changed.
+        seen = config["model"]["input_size"]
+        if config["model"].get("size") != seen:
             raise
-        raise UserError(re.sub("^model.size is", "crop.size is", str(error))) from error
+        key = "crop.size" if seen == config["crop"]["size"] else "model.input_size"
+        raise UserError(re.sub("^model.size is", f"{key} is", str(error))) from error
     if not isinstance(model, Encoder | partial):
         raise UserError(
             f"model._target_ is {config['model']['_target_']}, which is neither a galaxy.models.Encoder nor, "
@@ -276,7 +278,8 @@ def _completed(model: Any, config: Config, labels: Labels, loss: Loss | None) ->
             return model(labels=labels)
     assert loss is not None
     head = instantiate(config["head"], "head", in_features=model.num_features, questions=labels.questions)
-    return GalaxyTask(model, labels, head, loss, channels=config["crop"]["channels"])
+    channels, size = config["crop"]["channels"], config["model"]["input_size"]
+    return GalaxyTask(model, labels, head, loss, channels=channels, input_size=size)
 
 
 def build_data(config: Config) -> GalaxyDataModule:

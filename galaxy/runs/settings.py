@@ -47,6 +47,9 @@ def check_settings(config: dict[str, Any]) -> None:
         if isinstance(value := config["optimizer"].get(name), int | float) and value < 0:
             raise UserError(f"optimizer.{name} is {value:g}; it must be 0 or more")
     node = config["trainer"]
+    seen, size = config["model"]["input_size"], config["crop"].get("size")
+    if seen < 1 or (size is not None and seen > size):
+        raise UserError(f"model.input_size is {seen}; it must be 1 or more and at most crop.size={size}")
     clip = node.get("gradient_clip_val") or 0
     if clip and node["precision"] == "16-mixed" and config["optimizer"].get("fused"):
         raise UserError(

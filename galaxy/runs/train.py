@@ -172,8 +172,11 @@ class TrainingRun:
     def _fit(self, experiment: Experiment, result: Result, loggers: Sequence[Logger]) -> Model:
         """Reads the images and trains; says in the folder on what, and in the result how far it came."""
         run, data, learner = self.run, experiment.data, experiment.learner
+        started = time.perf_counter()
         experiment.read_images()
         run.record_data(data.description())
+        if "reading_seconds" not in run.meta():  # a resumed run finds all images in the cache
+            run.add_meta(reading_seconds=round(time.perf_counter() - started, 3))
         weights = experiment.weights
         if weights is not None:
             run.record_weights(weights.description())

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from galaxy.learning.callbacks import ProgressiveResizing
 from galaxy.learning.losses import Loss
 from galaxy.learning.losses.weighted_mse import WeightedMSE
 from galaxy.learning.optim import Schedule, one_cycle
@@ -223,3 +224,61 @@ def test_the_encoder_sees_images_centred_and_divided(channels: int) -> None:
     ):
         torch.testing.assert_close(inputs, wanted)
         assert inputs.is_contiguous(memory_format=torch.channels_last)
+
+
+class Sides(TinyEncoder):
+    """Notes the sides of the images that it trains on, and of those that it validates."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained: list[int] = []
+        self.validated: list[int] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        (self.trained if self.training else self.validated).append(images.shape[-1])
+        return super().forward(images)
+
+
+def test_the_encoder_sees_images_reduced_by_area() -> None:
+    encoder = Sides()
+    task = GalaxyTask(encoder, LABELS, input_size=4).eval()
+    images = torch.rand(2, 3, 8, 8)
+    coarse = images.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(-1, -2))
+    torch.testing.assert_close(task(images).fractions, task(coarse).fractions)
+    assert encoder.validated == [4, 4]
+
+
+def test_training_images_grow_and_validation_sees_whole_ones(fit: Callable[..., pl.Trainer]) -> None:
+    encoder, task = Sides(), tiny_task()
+    task.encoder, task.input_size = encoder, 6
+    fit(task, 4, ProgressiveResizing(initial_scale=0.5, delay_fraction=0.25, size_increment=1))
+    assert encoder.trained[::4] == [3, 4, 6, 6]
+    assert set(encoder.validated) == {6}
+    task.train()(torch.rand(2, 3, 8, 8))
+    assert encoder.trained[-1] == 6  # the callback has left the task as it was
+
+
+@pytest.mark.parametrize(
+    ("settings", "sides"),
+    [
+        ({"initial_scale": 0.75, "delay_fraction": 0.4, "finetune_fraction": 0.3}, [48, 48, 56, 64, 64]),
+        ({"initial_scale": 0.5, "delay_fraction": 0.6, "finetune_fraction": 0.4}, [32, 32, 32, 64, 64]),
+        ({"initial_scale": 1.0}, [64] * 5),
+    ],
+)
+def test_the_side_depends_on_the_epoch_alone(settings: dict[str, float], sides: list[int]) -> None:
+    assert [ProgressiveResizing(**settings).side(64, epoch, 5) for epoch in range(5)] == sides
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"initial_scale": 0}, "initial_scale is 0; it must be above 0 and at most 1"),
+        ({"delay_fraction": 2}, "delay_fraction is 2; it must be between 0 and 1"),
+        ({"delay_fraction": 0.6, "finetune_fraction": 0.6}, "they must not exceed 1 together"),
+        ({"size_increment": 0}, "size_increment is 0; it must be 1 or more"),
+    ],
+)
+def test_progressive_resizing_names_what_is_wrong(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ProgressiveResizing(**settings)

@@ -24,6 +24,7 @@ OTHERS = {
     "scheduler": ["scheduler=step"],
     "trainer": ["trainer.max_epochs=7"],
     "callbacks": ["callbacks=ema"],
+    "model.input_size": ["model.input_size=16"],
     "model.normalisation": ["model.normalisation=pretrained"],
     "model.frozen_epochs": ["model.frozen_epochs=1"],
     "model.trained_layers": ["model.trained_layers=1"],

@@ -1,0 +1,334 @@
+"""Trains published recipes and Galaxy's own on the same galaxies, and puts their errors side by side.
+
+`python -m benchmarks.recipes kaggle --root DIR` trains every recipe of one table that is not trained yet,
+scores each on the same test split, and writes the table to `benchmarks/results`. The runs stay in `--runs`, so
+a table is written again in seconds, and a new recipe costs only its own training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.programs import run
+from benchmarks.table import Report
+from galaxy.reports.scores import Score, arrays, score
+from galaxy.runs.folder import RunFolder
+from galaxy.system.files import write_text
+
+# The half-width of a 95 % interval in standard deviations.
+WIDTH = 1.96
+# Every multiple of time is one of this recipe.
+REFERENCE = "default"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row of a table.
+
+    Attributes:
+        name: The name of the row, and of its folder.
+        settings: What `train.py` is told beside the data.
+        published: The published figure; empty if there is none.
+        differs: What differs from the publication, or from the recipe that this one changes.
+        members: Recipes whose runs are an ensemble. It has no settings of its own.
+    """
+
+    name: str
+    settings: tuple[str, ...] = ()
+    published: str = ""
+    differs: str = ""
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """One table: recipes whose labels mean the same.
+
+    Attributes:
+        title: The title of the table.
+        metric: What the recipes are scored by, on the test split.
+        recipes: The rows.
+        settings: What `train.py` is told of every recipe.
+        views: The numbers of views that each network predicts with, beside a single one.
+        folds: The number of folds, each of which is tested once; 0 for one test split.
+        baseline: The recipe that the differences of an ablation are from; None for no such column.
+    """
+
+    title: str
+    metric: str
+    recipes: tuple[Recipe, ...]
+    settings: tuple[str, ...] = ()
+    views: tuple[int, ...] = (8,)
+    folds: int = 0
+    baseline: str | None = None
+
+
+def _changed(name: str, change: str, differs: str) -> Recipe:
+    return Recipe(name, ("experiment=fast", *change.split()), differs=differs)
+
+
+STUDIES = {
+    "kaggle": Study(
+        "Kaggle's 37 cumulative fractions: RMSE",
+        "rmse",
+        (
+            Recipe("mean", ("data=kaggle", "model=mean"), "0.1639 (Speidell)"),
+            Recipe("center_pixel", ("data=kaggle", "model=center_pixel"), "0.16194 (Kaggle's benchmark)"),
+            Recipe(REFERENCE, ("data=kaggle",)),
+            Recipe("sirressi", ("experiment=sirressi",), "0.22", "published: 8,000 of Kaggle's images"),
+            Recipe("speidell", ("experiment=speidell",), "0.11025", "published: 61,578 images"),
+            Recipe(
+                "dieleman",
+                ("experiment=dieleman", "trainer.max_epochs=16", "scheduler.scheduler.milestones=[11,14]"),
+                "0.07693 (60 views)",
+                "published: 61,578 images, 507 epochs; here 16 epochs",
+            ),
+            Recipe("fast", ("experiment=fast",)),
+            Recipe("best_cpu", ("experiment=best_cpu",)),
+            Recipe("best_cpu, seed 1", ("experiment=best_cpu", "seed=1")),
+            Recipe("ensemble", members=("best_cpu", "best_cpu, seed 1")),
+        ),
+        views=(8, 60),
+    ),
+    "ablations": Study(
+        "What each part of experiment=fast is worth: RMSE on Kaggle's fractions",
+        "rmse",
+        (
+            Recipe("fast", ("experiment=fast",)),
+            _changed("seed", "seed=1", "another seed: what chance alone does"),
+            _changed("random weights", "model.weights=null model.normalisation=training", "no ImageNet"),
+            _changed("no average", "~callbacks.ema", "the last weights themselves"),
+            _changed("cosine", "scheduler=cosine", "no warm-up"),
+            _changed("sigmoid", "head=sigmoid", "no tree of questions"),
+            _changed("one rate", "model.body_lr_factor=1 optimizer.lr=1e-3",
+                     "the head learns as slowly as the encoder"),
+            _changed("quarter turns", "augment=rotate90", "no free angle, shift or zoom"),
+            _changed("colour", "augment=colour", "brightness and colours change as well"),
+            _changed("progressive", "callbacks=progressive", "48, then 56, then 64 pixels"),
+            _changed("80 px", "crop.size=80", "more pixels at the same number of epochs"),
+            _changed("48 px", "crop.size=48", "fewer pixels at the same number of epochs"),
+        ),
+        baseline="fast",
+    ),
+    "gz2": Study(
+        "Galaxy Zoo 2's 37 debiased fractions (Hart et al. 2016): RMSE",
+        "rmse",
+        (
+            Recipe("mean", ("experiment=gz2_keras", "model=mean")),
+            Recipe("gz2_keras", ("experiment=gz2_keras", "data.batch_size=64"), "0.2265",
+                   "published: 239,267 galaxies, batches of 2,000"),
+            Recipe("default", ("data=gz2", "data.catalog.labels=debiased", "data.catalog.weights=null",
+                               "data.stratify=true")),
+            Recipe("fast", ("experiment=fast", "data=gz2", "data.catalog.labels=debiased",
+                            "data.catalog.weights=null", "data.stratify=true", "head=sigmoid")),
+        ),
+        folds=5,
+    ),
+    "question1": Study(
+        "The first question as three classes: accuracy",
+        "accuracy",
+        (
+            Recipe("mean", ("experiment=sirressi_question1", "model=mean")),
+            Recipe("logistic", ("experiment=sirressi_question1", "model=logistic"), "72 %"),
+            Recipe("sirressi_cnn", ("experiment=sirressi_question1",), "75 % of 100"),
+            Recipe("fast", ("experiment=fast", "target=question1", "target.hard=true", "loss=cross_entropy",
+                            "objective.metric=val/accuracy", "data.limit=1000"), "",
+                   "the same 1,000 galaxies, 64 pixels"),
+        ),
+        settings=("data.cache=cache",),
+        folds=5,
+    ),
+}  # fmt: skip
+
+
+@dataclass
+class Outcome:
+    """What a recipe has come to.
+
+    Attributes:
+        tables: The predictions of the test galaxies, by the number of views.
+        seconds: The time of training, validation and scoring, for all folds together. The time to read the
+            images into the cache is left out.
+        views_seconds: The time of predicting with more views, by their number.
+        epochs: The number of epochs, of all folds together.
+        parameters: The number of weights.
+    """
+
+    tables: dict[int, pd.DataFrame] = field(default_factory=dict)
+    seconds: float = 0.0
+    views_seconds: dict[int, float] = field(default_factory=dict)
+    epochs: int = 0
+    parameters: int | None = None
+
+
+class Bench:
+    """Trains and scores the recipes of a study in one folder.
+
+    Args:
+        study: The table to make.
+        folder: Where the runs go.
+        data: Settings of the data, such as their root.
+    """
+
+    def __init__(self, study: Study, folder: Path, data: Sequence[str]) -> None:
+        self.study = study
+        self.folder = folder
+        self.data = data
+
+    def outcome(self, recipe: Recipe) -> Outcome:
+        """Trains a recipe unless that is done, and scores it."""
+        print(f"{recipe.name} ...", flush=True)
+        if recipe.members:
+            return self._ensemble(recipe)
+        found, tables = Outcome(), []
+        for path, fold in self._runs(recipe):
+            folder = RunFolder(path)
+            # A run that is done is not trained again.
+            settings = [*recipe.settings, *self.study.settings, *self.data, *fold]
+            run("train.py", *settings, f"hydra.run.dir={path}", "resume=auto")
+            result = folder.result()
+            found.seconds += result.seconds - folder.meta()["reading_seconds"]
+            found.parameters, found.epochs = result.parameters, found.epochs + result.epochs
+            tables.append(folder.predictions_files["test"])
+        found.tables[1] = pd.concat([pd.read_parquet(file) for file in tables])
+        if found.parameters is not None and not self.study.folds:
+            for views in self.study.views:
+                self._evaluate(found, views, str(self._runs(recipe)[0][0]), recipe.name)
+        return found
+
+    def _runs(self, recipe: Recipe) -> list[tuple[Path, tuple[str, ...]]]:
+        """Returns the folders of a recipe's runs, and what each is told of its fold."""
+        name = _folder_name(recipe.name)
+        if not self.study.folds:
+            return [(self.folder / name, ())]
+        folds = range(self.study.folds)
+        return [
+            (self.folder / f"{name}-fold{fold}", (f"data.folds={self.study.folds}", f"data.fold={fold}"))
+            for fold in folds
+        ]
+
+    def _evaluate(self, found: Outcome, views: int, which: str, name: str) -> None:
+        """Predicts the test galaxies with several views, unless that is done."""
+        out = self.folder / f"{_folder_name(name)}-tta{views}"
+        clock = out / "seconds.json"
+        if not clock.exists():
+            done = run("evaluate.py", f"run={which}", f"tta={views}", f"out={out}", *self.data)
+            write_text(clock, json.dumps(done.seconds))
+        found.views_seconds[views] = json.loads(clock.read_text())
+        found.tables[views] = pd.read_parquet(out / "predictions.parquet")
+
+    def _ensemble(self, recipe: Recipe) -> Outcome:
+        """Predicts with several recipes together."""
+        members = [self.outcome(other) for other in self.study.recipes if other.name in recipe.members]
+        found = Outcome(seconds=sum(member.seconds for member in members))
+        found.parameters = sum(member.parameters or 0 for member in members)
+        which = ",".join(str(self.folder / _folder_name(name)) for name in recipe.members)
+        for views in (1, *self.study.views):
+            self._evaluate(found, views, f"[{which}]", recipe.name)
+        return found
+
+
+def _folder_name(name: str) -> str:
+    return name.replace(", ", "-").replace(" ", "_")
+
+
+def _scored(table: pd.DataFrame, metric: str) -> Score:
+    predicted, true = arrays(table)
+    scored = score(metric, predicted, true, {})
+    assert scored is not None
+    return scored
+
+
+def _half_width(influence: np.ndarray) -> float:
+    return WIDTH * float(np.sqrt(np.square(influence).sum()))
+
+
+def _with_interval(scored: Score) -> str:
+    half = _half_width(scored.influence)
+    return f"{scored.value:.4f} ({scored.value - half:.4f}..{scored.value + half:.4f})"
+
+
+def _difference(table: pd.DataFrame, baseline: pd.DataFrame, metric: str) -> str:
+    """Compares two recipes on the same galaxies, each of which is as hard for one as for the other."""
+    both = table.index.intersection(baseline.index)
+    ours, other = _scored(table.loc[both], metric), _scored(baseline.loc[both], metric)
+    change, half = ours.value - other.value, _half_width(ours.influence - other.influence)
+    return f"{change:+.4f} ({change - half:+.4f}..{change + half:+.4f})"
+
+
+def make_table(study: Study, name: str, outcomes: dict[str, Outcome], epoch: float | None) -> Report:
+    """Makes the table of a study.
+
+    Args:
+        study: The study.
+        name: The name of its file.
+        outcomes: What each recipe has come to, by its name.
+        epoch: The seconds of an epoch of the default recipe; None if it was not trained here.
+    """
+    views = () if study.folds else study.views
+    columns = ["recipe", "one view", *(f"tta={count}" for count in views)]
+    columns += ["difference"] if study.baseline else []
+    columns += ["seconds", "default epochs", "weights", "published", "what differs"]
+    galaxies = {len(outcome.tables[1]) for outcome in outcomes.values()}
+    notes = [
+        f"Scored on {min(galaxies):,} test galaxies"
+        + (f", each tested once in {study.folds} folds" if study.folds else "")
+        + "; in brackets the 95 % interval over galaxies. One seed.",
+        "Seconds: training, validation and scoring with one view; building the cache of images is left out. "
+        "A default epoch is one of `galaxy train data=kaggle` on the same machine, validation included.",
+    ]
+    last = outcomes[study.recipes[-1].name]
+    notes += [
+        f"{count} views: {seconds:,.0f} s for the last row, with the start of the program."
+        for count, seconds in last.views_seconds.items()
+        if count > 1
+    ]
+    report = Report(f"recipes_{name}", study.title, tuple(columns), ("torch", "lightning", "timm"), notes)
+    for recipe in study.recipes:
+        found = outcomes[recipe.name]
+        tables = {count: table.set_index("id") for count, table in found.tables.items()}
+        cells = [recipe.name, *(_with_interval(_scored(tables[n], study.metric)) if n in tables else ""
+                                for n in (1, *views))]  # fmt: skip
+        if study.baseline:
+            baseline = outcomes[study.baseline].tables[1].set_index("id")
+            same = recipe.name == study.baseline
+            cells.append("" if same else _difference(tables[1], baseline, study.metric))
+        cells += [f"{found.seconds:,.0f}", "" if epoch is None else f"{found.seconds / epoch:.2f}"]
+        cells += ["" if found.parameters is None else f"{found.parameters:,}"]
+        report.rows.append((*cells, recipe.published, recipe.differs))
+    return report
+
+
+def main() -> None:
+    """Trains the recipes of one table and writes it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=STUDIES, help="the table to make")
+    parser.add_argument("--root", help="the folder of the survey, as data.root of train.py", required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/recipes"), help="where the runs go")
+    parser.add_argument("--cache", default="cache", help="the folder of the image cache, as data.cache")
+    parser.add_argument("--only", nargs="+", help="the names of the rows to make, without writing the table")
+    arguments = parser.parse_args()
+    study = STUDIES[arguments.study]
+    data = (f"data.root={arguments.root}", f"data.cache={arguments.cache}")
+    bench = Bench(study, arguments.runs / arguments.study, data)
+    wanted = [recipe for recipe in study.recipes if not arguments.only or recipe.name in arguments.only]
+    outcomes = {recipe.name: bench.outcome(recipe) for recipe in wanted}
+    if arguments.only:
+        return
+    reference = RunFolder(arguments.runs / "kaggle" / REFERENCE)
+    epoch = None
+    if (reference.path / "result.json").exists():
+        result = reference.result()
+        epoch = (result.seconds - reference.meta()["reading_seconds"]) / result.epochs
+    make_table(study, arguments.study, outcomes, epoch).publish()
+
+
+if __name__ == "__main__":
+    main()
