@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.resources import files
 from typing import Any, TypeAlias
@@ -115,7 +116,8 @@ class _Server:
 
     async def page(self, request: Request) -> Response:
         """Returns the page; it finds the galaxy in its address by itself."""
-        known = request.path_params.get("id", "") in ("", *self._gallery.places)
+        name = request.path_params.get("id")
+        known = name is None or name in self._gallery.places
         return Response(self._page, 200 if known else 404, media_type="text/html")
 
     async def static(self, request: Request) -> Response:
@@ -176,14 +178,10 @@ class _Server:
     async def predict(self, request: Request) -> Response:
         """Returns what the models say about one image, or about each of several."""
         say = partial(answers.about_image, for_page=request.query_params.get("details") == "1")
-        found = [await self._of_image(request, say)] if not is_batch(request) else []
-        if not found:
-            with self._models.place() as call:
-                for upload in await read_batch(request):
-                    try:
-                        found.append({"name": upload.name} | await call(self._say, say, upload))
-                    except BadImageError as error:
-                        found.append({"name": upload.name, "error": str(error)})
+        if is_batch(request):
+            found = await self._of_batch(request, say)
+        else:
+            found = [await self._of_image(request, say)]
         models = self._about["models"]
         return _json({"format": answers.FORMAT, "models": models, "predictions": found})
 
@@ -196,6 +194,18 @@ class _Server:
             except BadImageError as error:
                 raise RefusedError(422, str(error)) from None
         return answer
+
+    async def _of_batch(self, request: Request, say: Say) -> list[dict[str, Any]]:
+        """Answers about each of several images; others go on where one is bad."""
+        found = []
+        with self._models.place() as call:
+            for upload in await read_batch(request):
+                try:
+                    answer = await call(self._say, say, upload)
+                except BadImageError as error:
+                    answer = {"error": str(error)}
+                found.append({"name": upload.name} | answer)
+        return found
 
     def _say(self, say: Say, upload: Upload) -> dict[str, Any]:
         return say(self._gallery, read_upload(upload.content, self._gallery.models[0].stretch, self._decode))
@@ -251,7 +261,8 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 
 async def _busy(request: Request, error: Exception) -> Response:
-    await drop(request)
+    with suppress(RefusedError, ClientDisconnect):
+        await drop(request)
     reason = "many people are asking at the moment: try again in some seconds"
     return _error(429, reason, {"Retry-After": _RETRY_AFTER})
 
