@@ -17,7 +17,7 @@ from tests.conftest import quick_settings, run_program
 def runs(tmp_path_factory: pytest.TempPathFactory, survey: Path, cache: Path) -> dict[str, Path]:
     """The folders of a run of a network, and of one of the training mean."""
     folder = tmp_path_factory.mktemp("demo")
-    settings = [one for one in quick_settings(survey, cache) if not one.startswith(("model=", "crop.size="))]
+    settings = [one for one in quick_settings(survey, cache) if not one.startswith("model=")]
     with pytest.MonkeyPatch.context() as patch:
         for model in ("mlp", "mean"):
             short = [
