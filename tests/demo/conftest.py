@@ -20,12 +20,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, survey: Path, cache: Path) ->
     settings = [one for one in quick_settings(survey, cache) if not one.startswith("model=")]
     with pytest.MonkeyPatch.context() as patch:
         for model in ("mlp", "mean"):
-            short = [
-                "crop.size=16",
-                f"model={model}",
-                "trainer.max_epochs=1",
-                f"hydra.run.dir={folder / model}",
-            ]
+            short = [f"model={model}", "trainer.max_epochs=1", f"hydra.run.dir={folder / model}"]
             assert run_program(patch, "train.py", *settings, *short) == 0
     return {model: folder / model for model in ("mlp", "mean")}
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 SECRET = "root:x:0:0"
 _RNG = np.random.default_rng(0)
-_PIXELS = _RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+PIXELS = _RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)
 
 
-def picture(kind: str, pixels: np.ndarray = _PIXELS, **settings: object) -> bytes:
+def picture(kind: str, pixels: np.ndarray = PIXELS, **settings: object) -> bytes:
     """A file of a picture."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, kind, **settings)  # type: ignore[arg-type]
@@ -84,8 +84,8 @@ def others() -> Iterator[tuple[str, bytes]]:
     yield "gif", picture("GIF")
     yield "bmp", picture("BMP")
     yield "webp", picture("WEBP")
-    yield "animated webp", picture("WEBP", save_all=True, append_images=[Image.fromarray(255 - _PIXELS)])
-    yield "animated gif", picture("GIF", save_all=True, append_images=[Image.fromarray(255 - _PIXELS)])
+    yield "animated webp", picture("WEBP", save_all=True, append_images=[Image.fromarray(255 - PIXELS)])
+    yield "animated gif", picture("GIF", save_all=True, append_images=[Image.fromarray(255 - PIXELS)])
     yield "ico", picture("ICO")
     yield "ppm bomb", b"P6\n99999 99999\n255\n"
     yield "exr", b"\x76\x2f\x31\x01" + bytes(100)
@@ -97,13 +97,13 @@ def others() -> Iterator[tuple[str, bytes]]:
     yield "zip", archive.getvalue()
     yield "gzip bomb", gzip.compress(bytes(10_000_000))
     yield "bzip2 bomb", bz2.compress(bytes(10_000_000))
-    yield "gzipped fits", gzip.compress(fits_file(_PIXELS[..., 0].astype(np.float32)))
+    yield "gzipped fits", gzip.compress(fits_file(PIXELS[..., 0].astype(np.float32)))
 
 
 def damaged() -> Iterator[tuple[str, bytes]]:
     """Images of which parts are missing or changed."""
     whole = {kind: picture(kind) for kind in ("JPEG", "PNG", "TIFF")}
-    whole["FITS"] = fits_file(_PIXELS[..., 0].astype(np.float32))
+    whole["FITS"] = fits_file(PIXELS[..., 0].astype(np.float32))
     for kind, content in whole.items():
         # The last pixels of a TIFF or a FITS file may be padding, so that most of it is kept.
         for kept in (4, 12, 40, len(content) // 4, len(content) // 2):
@@ -145,8 +145,8 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     loop = bytearray(tiff_of_size(16, 16))
     loop[-4:] = struct.pack("<I", 8)
     yield "TIFF whose pages go round", bytes(loop)
-    yield "TIFF of two pages", picture("TIFF", save_all=True, append_images=[Image.fromarray(_PIXELS)])
-    yield "animated PNG", picture("PNG", save_all=True, append_images=[Image.fromarray(255 - _PIXELS)])
+    yield "TIFF of two pages", picture("TIFF", save_all=True, append_images=[Image.fromarray(PIXELS)])
+    yield "animated PNG", picture("PNG", save_all=True, append_images=[Image.fromarray(255 - PIXELS)])
     for size in (10**9, 2**40, -5):
         yield f"FITS of {size} squared", fits_header(BITPIX=-32, NAXIS=2, NAXIS1=size, NAXIS2=size)
     yield "FITS of 999 axes", fits_header(BITPIX=8, NAXIS=999)
@@ -166,10 +166,10 @@ def odd() -> Iterator[tuple[str, bytes]]:
     yield "FITS of two planes", fits_file(_RNG.normal(size=(2, 64, 64)).astype(np.float32))
     yield "FITS of one axis", fits_file(np.zeros(64, np.float32))
     yield "FITS without an image", fits_file(None)
-    yield "PNG of 12 bits", picture("PNG", (_PIXELS[..., 0].astype(np.uint16) * 16))
-    yield "TIFF of floats", picture("TIFF", _PIXELS[..., 0].astype(np.float32))
-    yield "seven pixels high", picture("PNG", _PIXELS[:7])
-    yield "one column", picture("JPEG", _PIXELS[:, :1])
+    yield "PNG of 12 bits", picture("PNG", (PIXELS[..., 0].astype(np.uint16) * 16))
+    yield "TIFF of floats", picture("TIFF", PIXELS[..., 0].astype(np.float32))
+    yield "seven pixels high", picture("PNG", PIXELS[:7])
+    yield "one column", picture("JPEG", PIXELS[:, :1])
 
 
 HOSTILE = {name: content for part in (others, damaged, bombs, odd) for name, content in part()}

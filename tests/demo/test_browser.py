@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import PROJECT
-from tests.demo.hostile import picture
+from tests.demo.hostile import PIXELS, fits_file, picture
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 playwright = pytest.importorskip("playwright.sync_api")
@@ -74,7 +75,7 @@ def test_another_galaxy_comes_and_its_link_shows_it_again(page, served: str) -> 
             page.get_by_role("button", name=name).click()
         page.wait_for_function("document.querySelector('#main').getAttribute('aria-busy') === 'false'")
     name = shown(page)
-    page.goto(page.locator("#permalink").get_attribute("href").join((served, "")))
+    page.goto(served + page.locator("#permalink").get_attribute("href"))
     page.wait_for_selector("#models article")
     assert shown(page) == name
     assert name in page.get_by_role("status").first.inner_text()
@@ -91,13 +92,14 @@ def test_a_visitor_guesses_first_by_keyboard_and_gets_a_score(page) -> None:
     assert page.locator("#models article").count() == 2
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "FITS"])
 def test_an_own_image_gets_answers(page, kind: str, tmp_path: Path) -> None:
     file = tmp_path / f"mine.{kind.lower()}"
-    file.write_bytes(picture(kind))
+    content = fits_file(np.asarray(PIXELS[..., 0], np.float32)) if kind == "FITS" else picture(kind)
+    file.write_bytes(content)
     page.set_input_files("#own", file)
     page.wait_for_function("document.querySelector('#name').textContent.includes('mine')")
-    assert page.locator("#hero").evaluate("image => image.complete && image.naturalWidth") == 64
+    page.wait_for_function("document.querySelector('#hero').naturalWidth === 64")
     page.get_by_role("button", name="Where A looks").click()
     page.wait_for_selector("#views li:nth-child(3) button[aria-pressed=true]")
     assert page.locator("#trouble").is_hidden()

@@ -31,7 +31,7 @@ def test_mistakes_are_said_at_once(demo, runs: dict[str, Path], monkeypatch: pyt
     mlp, mean = (f"{folder}" for folder in runs.values())
     assert "give one of run=DIR" in demo()[1]
     assert "port is 70000; it must be from 0 to 65535" in demo(f"run={mlp}", "port=70000")[1]
-    assert "host=nowhere.invalid port=8000" in demo(f"run={mlp}", "host=nowhere.invalid")[1]
+    assert "host=192.0.2.1 port=8000: Cannot assign" in demo(f"run={mlp}", "host=192.0.2.1")[1]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, shown = demo(f"run={mlp}", f"port={port}")
@@ -39,5 +39,5 @@ def test_mistakes_are_said_at_once(demo, runs: dict[str, Path], monkeypatch: pyt
     assert f"the page cannot be offered at host=127.0.0.1 port={port}: Address already in use" in shown
     checkpoint = f"checkpoint={mlp}/checkpoints/best.ckpt"
     assert "both are given" in demo(f"run={mean}", checkpoint)[1]
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("galaxy.demo.serve._PACKAGES", {"starlette": "galaxy_has_no_such_package"})
     assert "pip install 'galaxy-morphology[demo]'" in demo(f"run={mlp}", "port=0")[1]

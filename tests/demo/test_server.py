@@ -105,7 +105,7 @@ def test_every_format_is_taken_also_in_a_batch(client: TestClient, gallery: Gall
         ("e.fits", stretched.getvalue()),
         ("cmyk.jpg", cmyk(pixels)),
         ("grey.png", picture("PNG", pixels[..., 0])),
-        ("deep.png", picture("PNG", pixels[..., 0].astype(np.uint16) * 257)),
+        ("deep.png", picture("PNG", (255 - pixels[..., 0]).astype(np.uint16) * 257)),
         ("bad.jpg", b"no image"),
     ]
     files = [("image", (name, content)) for name, content in sent]
@@ -195,7 +195,7 @@ def test_there_are_a_hundred_hostile_files() -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_refused_in_words(
-    client: TestClient, name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    client: TestClient, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     answer = client.post("/api/predict", content=HOSTILE[name])
     assert answer.status_code == 422, (name, answer.text[:300])
