@@ -215,6 +215,7 @@ function card(model, index) {
     model.unusual ? element("p", { class: "warning" }, talk.unusual) : null,
     element("p", { class: "sure" }, suretyOf(model)),
   );
+  if (model.class) made.append(...classOfPeople());
   if (model.possible?.length > 1) {
     made.append(element("p", { class: "hint" }, fill(talk.possible, { level, classes: model.possible.join(", ") })));
   }
@@ -223,6 +224,12 @@ function card(model, index) {
     made.append(element("p", { class: "hint" }, `${talk.class_string}: `, element("code", {}, model.gz2_class)));
   }
   return made;
+}
+
+function classOfPeople() {
+  const [question] = about.questions;
+  const shares = now.answer.people && sharesOf(question, now.answer.people);
+  return shares ? [element("p", {}, fill(talk.class_people, { answer: textOf(question, best(shares)) }))] : [];
 }
 
 function stepOf(step, index) {
