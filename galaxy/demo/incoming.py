@@ -78,9 +78,11 @@ async def read_batch(request: Request) -> list[Upload]:
                 raise RefusedError(413, reason) from None
             raise RefusedError(400, "the request is no form with files (multipart/form-data)") from None
     files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
-    if not files:
+    uploads = [Upload(_shown(file.filename or ""), await file.read()) for file in files]
+    await form.close()
+    if not uploads:
         raise RefusedError(400, "the form holds no file")
-    return [Upload(_shown(file.filename or ""), await file.read()) for file in files]
+    return uploads
 
 
 async def drop(request: Request) -> None:
