@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # Connections beyond this number are answered with 503.
 _MOST_CONNECTIONS = 256
+# The bytes of a request's headers that are waited for.
+_LARGEST_HEADERS = 2**14
 _PACKAGES = {"starlette": "starlette", "uvicorn": "uvicorn", "python-multipart": "python_multipart"}
 
 
@@ -70,7 +72,8 @@ def serve(gallery: Gallery, listener: socket.socket) -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # about damage, which is answered
         config = uvicorn.Config(
             build_app(gallery, decode, hosts(listener)),
-            http="h11",  # it limits the size of headers
+            http="h11",
+            h11_max_incomplete_event_size=_LARGEST_HEADERS,
             ws="none",
             lifespan="off",
             log_level="warning",
