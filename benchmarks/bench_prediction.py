@@ -50,7 +50,9 @@ def measured(what: str, checkpoint: Path, images: Path, folder: Path) -> float:
     from galaxy.runs.experiment import load  # noqa: PLC0415
     from galaxy.runs.predict import mean_of_views, predicting  # noqa: PLC0415
     from galaxy.runs.request import Request  # noqa: PLC0415
+    from galaxy.system.machine import keep_freed_memory  # noqa: PLC0415
 
+    keep_freed_memory()  # as `make_catalogue` does
     trained = load(checkpoint)
     catalog = {"_target_": "galaxy.surveys.folder.read_folder", "_partial_": True}
     data = {**trained.config["data"], "root": str(images), "catalog": catalog, "batch_size": BATCH}
@@ -66,8 +68,9 @@ def measured(what: str, checkpoint: Path, images: Path, folder: Path) -> float:
             for _ in crop_images(files, trained.crop, (), cpu_count()):
                 pass
         if what == "network":
-            for _ in range(0, len(files), BATCH):
-                mean_of_views(trained.model, as_floats(pixels.to(device)), 1)
+            for start in range(0, len(files), BATCH):
+                some = pixels[: len(files) - start]
+                mean_of_views(trained.model, as_floats(some.to(device)), 1)
         if what == "predict":
             make_catalogue(request)
     return len(files) / (time.perf_counter() - started)

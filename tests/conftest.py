@@ -22,6 +22,7 @@ from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.plugins import Plugins
 from numpy.typing import NDArray
 
+from galaxy.config.composition import Composer
 from galaxy.data.cache import CachedImages
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 
@@ -75,7 +76,7 @@ def pixels_of(cached: CachedImages) -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _each_option_is_parsed_once() -> Iterator[None]:
-    """Hydra would parse the same fifty files three times in each command, in a third of the time of most."""
+    """Hydra would parse the same fifty files twice in each command, in a third of the time of most."""
     Plugins.instance()  # This registers the sources of files.
     source = SourcesRegistry.instance().resolve("file")
     load = source.load_config
@@ -85,8 +86,7 @@ def _each_option_is_parsed_once() -> Iterator[None]:
         file = Path(self.path, self._normalize_file_name(config_path))
         if not file.exists():
             return load(self, config_path)
-        state = file.stat()
-        key = (self.provider, file, state.st_ino, state.st_size, state.st_mtime_ns)
+        key = (self.provider, *state_of(file))
         if key not in parsed:
             parsed[key] = pickle.dumps(load(self, config_path))
         return pickle.loads(parsed[key])
@@ -94,6 +94,29 @@ def _each_option_is_parsed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "load_config", load_once)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _equal_choices_are_checked_together() -> Iterator[None]:
+    """The check composes the chosen options once for all jobs of a sweep; here for all commands."""
+    begin = Composer.__init__
+    composed: dict[tuple[Any, ...], dict[tuple[str, ...], bytes]] = {}
+
+    def begin_with_earlier(self: Composer, *arguments: Any) -> None:
+        begin(self, *arguments)
+        folders = [source.path for source in self.loader.get_sources() if source.scheme() == "file"]
+        files = [state_of(file) for folder in folders for file in sorted(Path(folder).rglob("*.yaml"))]
+        self._composed = composed.setdefault((self.config_name, *folders, *files), {})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Composer, "__init__", begin_with_earlier)
+        yield
+
+
+def state_of(file: Path) -> tuple[Any, ...]:
+    """What changes when a file does."""
+    state = file.stat()
+    return file, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 @pytest.fixture(scope="session")
@@ -148,3 +171,18 @@ def quick_settings(survey: Path, cache: Path) -> list[str]:
         "trainer.enable_progress_bar=false",
         "pictures=0",
     ]
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what the first test that needs it makes, for the other tests of its process to read."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture
+def finished(command: Command, quick: list[str], shared: Path) -> Path:
+    """A finished run of the settings `quick`. A test that changes it copies it first."""
+    run = shared / "run"
+    if not run.exists():
+        assert command("train.py", *quick, f"hydra.run.dir={run}") == 0
+    return run

@@ -14,12 +14,11 @@ from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
 from galaxy.images.views import check_views
-from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.folder import RunFolder
-from galaxy.runs.parts import Part
 from galaxy.system.errors import UserError
 
 if TYPE_CHECKING:
+    from galaxy.runs.parts import Part
     from galaxy.runs.request import Request
 
 
@@ -72,37 +71,47 @@ def evaluate_from_settings(
             f"{files[0]} is not in a run folder, so give the data as well: data=... data.root=..."
         )
     choice = RunFolder.of(files[0]).choices()["data"] if choice is None else choice
-
-    folder = None if out is None else Path(out).expanduser()
-    if folder is not None and is_catalogue(folder):
-        check_catalogue(folder)
-    part = None if shard is None else _part(shard, folder, report)
+    place = None if out is None else _checked(Path(out).expanduser())
+    part = None if shard is None else _part(shard, place, report)
 
     # torch takes seconds to import; a mistake above is said at once.
+    from galaxy.runs.request import Request  # noqa: PLC0415
+
+    request = Request(files, data, choice, split, tta, place, accelerator, part)
+    if part is not None and place is not None and part.is_made(place, request.facts()):
+        print(f"{part.file(place)} is there already, and is left as it is")
+        return
+    names = None if not (embeddings or similar) else [str(name) for name in similar or []]
+    _carry_out(request, report, names)
+
+
+def _carry_out(request: Request, report: bool, similar: list[str] | None) -> None:
+    """Evaluates or makes a catalogue, writes the pages that are asked for, and prints what was found.
+
+    Args:
+        request: What is asked.
+        report: Whether to write the page about the evaluation.
+        similar: The ids of the galaxies whose nearest are shown; None without embeddings.
+    """
     from galaxy.reports.tables import print_evaluation  # noqa: PLC0415
     from galaxy.runs.evaluate import check_scored  # noqa: PLC0415
     from galaxy.runs.evaluate import evaluate as evaluate_once  # noqa: PLC0415
-    from galaxy.runs.request import Request  # noqa: PLC0415
 
-    request = Request(files, data, choice, split, tta, folder, accelerator, part)
-    if part is not None and folder is not None and part.is_made(folder, request.facts()):
-        print(f"{part.file(folder)} is there already, and is left as it is")
-        return
     if report:
         check_scored(request.galaxies)
-    if embeddings or similar:
-        from galaxy.reports.similar.similar import check_embeddings  # noqa: PLC0415
+    if similar is not None:
+        from galaxy.reports.similar.similar import check_similar  # noqa: PLC0415
 
-        check_embeddings(request)
-    if part is not None or not request.galaxies.labelled:
+        check_similar(request, similar)
+    if request.part is not None or not request.galaxies.labelled:
         _make_catalogue(request)
     else:
         found = evaluate_once(request)
         print_evaluation(found)
-    if embeddings or similar:
+    if similar is not None:
         from galaxy.reports.similar.similar import write_similar  # noqa: PLC0415
 
-        print(*write_similar(request, [str(name) for name in similar or []]), sep="\n")
+        print(*write_similar(request, similar), sep="\n")
     if report:
         from galaxy.reports.evaluation.report import write_report  # noqa: PLC0415
 
@@ -119,8 +128,20 @@ def _make_catalogue(request: Request) -> None:
     print_catalogue(make_catalogue(request, appraiser), appraised=appraiser is not None)
 
 
+def _checked(out: Path) -> Path:
+    """Returns the place of the results, unless it is a table that cannot be written."""
+    from galaxy.runs.catalogue_files import check_catalogue, is_catalogue  # noqa: PLC0415  imports pandas
+
+    if is_catalogue(out):
+        check_catalogue(out)
+    return out
+
+
 def _part(shard: str, folder: Path | None, report: bool) -> Part:
     """Reads `shard=K/N`, which needs `out=DIR`."""
+    from galaxy.runs.catalogue_files import is_catalogue  # noqa: PLC0415  imports pandas
+    from galaxy.runs.parts import Part  # noqa: PLC0415
+
     part = Part.parse(shard)
     if folder is None or is_catalogue(folder):
         raise UserError(f"shard={shard} makes one file of a Parquet dataset: give its folder, out=DIR")

@@ -31,6 +31,7 @@ _COLUMN_KEY = re.compile(r"(.*\.)?\w+_column")
 _BRACKETED = re.compile(r"\[[^\[\],'\"]+\]")
 # A shell leaves these as they are within single quotes.
 _VARIABLE = re.compile(r"\$(\{)?([A-Z_][A-Z0-9_]*)(?(1)\})")
+_PARSER = OverridesParser.create()
 _HOME = re.compile(r"(^|(?<=[\[,]))~(?=/|$)")
 
 
@@ -196,6 +197,6 @@ def _exists(path: str) -> bool:
 
 def _parsed(argument: str) -> Override | None:
     try:
-        return OverridesParser.create().parse_override(argument)
+        return _PARSER.parse_override(argument)
     except HydraException:
         return None

@@ -33,6 +33,8 @@ from galaxy.system.errors import nearest, pasteable
 # What the grammar of the command line allows, in short.
 OVERRIDES = ("key=value", "+key=value", "~key", "\"key='a, b'\"", "'key=[a, b]'")
 
+_PARSER = OverridesParser.create()
+
 # A group cannot be given a mapping of one's own.
 NO_MAPPING = (
     "takes the name of an option: set keys of an option one by one, or write an option of your own into a "
@@ -71,6 +73,7 @@ class Composer:
         problems: list[Problem | None] = []
         groups: list[str] = []
         values: list[Override] = []
+        unchosen: list[str] = []
         for argument in arguments:
             override, problem = _parsed(argument)
             if override is not None and problem is not None and override.is_sweep_override():
@@ -80,6 +83,7 @@ class Composer:
                 if options and not isinstance(override.value(), dict):
                     problem = _wrong_choice(override, argument, options)
                     groups += [] if problem else [argument]
+                    unchosen += [f"{override.key_or_group.replace('/', '.')}."] if problem else []
                 elif override.key_or_group == "hydra.searchpath":
                     groups.append(argument)
                 else:
@@ -89,7 +93,9 @@ class Composer:
         if isinstance(config, Problem):
             problems.append(config)
             return None, [problem for problem in problems if problem]
-        problems += [self._apply(config, override) for override in values]
+        # Which keys a group has depends on its option.
+        settable = [one for one in values if not one.key_or_group.startswith(tuple(unchosen))]
+        problems += [self._apply(config, override) for override in settable]
         problems += check_objective(config)
         return config, [problem for problem in problems if problem]
 
@@ -278,7 +284,7 @@ def _searchpath(loader: ConfigLoaderImpl, config_name: str, arguments: Sequence[
 
 def _parsed(argument: str) -> tuple[Override | None, Problem | None]:
     try:
-        override = OverridesParser.create().parse_override(argument)
+        override = _PARSER.parse_override(argument)
     except HydraException as error:
         text = f"is not an override: {str(error).splitlines()[0]}"
         return None, Problem(argument, text, OVERRIDES, source=argument)

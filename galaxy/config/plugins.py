@@ -7,8 +7,10 @@ found here, not imported.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +42,7 @@ class Plugin:
 
 def plugins() -> list[Plugin]:
     """Finds the plugins that are installed, sorted by their names."""
-    return [_plugin(package) for package in sorted({point.value for point in entry_points(group=GROUP)})]
+    return [_plugin(package) for package in _packages(tuple(sys.path))]
 
 
 def notes() -> Iterator[str]:
@@ -70,6 +72,12 @@ class PluginSearchPath(SearchPathPlugin):
         for plugin in plugins():
             if plugin.conf is not None:
                 search_path.append(plugin.package, f"file://{plugin.conf}")
+
+
+@cache
+def _packages(path: tuple[str, ...]) -> list[str]:
+    """Asks once for each of Python's search paths: all installed packages are read for the answer."""
+    return sorted({point.value for point in entry_points(group=GROUP)})
 
 
 def _plugin(package: str) -> Plugin:

@@ -129,7 +129,7 @@ class DemoModel:
         features = None
         if self._probe.has_features:
             try:
-                features = self._probe.known_features(read_data(member.file)[1])
+                features = self._probe.known_features(read_data(member)[1])
             except UserError as error:
                 log.warning("nobody can say which images are unlike the training's: %s", error)
         return fit_calibration(validation, features)

@@ -180,6 +180,26 @@ def is_galaxy_zoo_2(questions: Questions) -> bool:
     return questions in (GALAXY_ZOO_2, GALAXY_ZOO_2.unrelated)
 
 
+def probability_asked(questions: Questions, fractions: NDArray[np.floating]) -> NDArray[np.float64] | None:
+    """The probability that a volunteer is asked each question, as far as fractions tell it.
+
+    Args:
+        questions: The questions. If some have parents, the fractions are cumulative. If they are those of
+            Galaxy Zoo 2 without parents, the fractions are conditional, and are multiplied along its tree.
+        fractions: (N, K), of which those beyond 0 and 1 count as 0 and 1, and unknown ones (NaN) as 0.
+
+    Returns:
+        (N, questions); None for questions without a tree.
+    """
+    within = np.nan_to_num(fractions).clip(0, 1)
+    if any(parent is not None for parent in questions.parents):
+        return questions.asked(within)
+    if questions == GALAXY_ZOO_2.unrelated:
+        shares, _ = GALAXY_ZOO_2.conditional(within)
+        return GALAXY_ZOO_2.reach(shares)
+    return None
+
+
 def class_strings(fractions: NDArray[np.floating]) -> NDArray[np.str_]:
     """The likely class of each galaxy as one string, such as `SBc2m(r)`, by the grammar of `gz2_class`.
 

@@ -12,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 
 from galaxy.config.objective import SPEED
+from galaxy.learning.task import GalaxyTask
 
 
 class Throughput(pl.Callback):
@@ -194,9 +195,11 @@ class ProgressiveResizing(pl.Callback):
         epochs = trainer.max_epochs or -1
         if epochs < 0:
             raise ValueError("max_epochs is -1; progressive resizing needs a number of epochs")
+        assert isinstance(pl_module, GalaxyTask)
         whole = pl_module.input_size or batch["image"].shape[-1]
         pl_module.training_size = self.side(whole, trainer.current_epoch, epochs)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leaves the task as it was."""
+        assert isinstance(pl_module, GalaxyTask)
         pl_module.training_size = None

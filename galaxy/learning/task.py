@@ -28,6 +28,7 @@ from galaxy.learning.metrics import FractionMetrics, RunningMean, metrics_for
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.learning.transfer import Transfer
 from galaxy.models import Encoder, Output
+from galaxy.models.heads.head import Head
 from galaxy.models.heads.tree import TreeHead
 from galaxy.system.errors import UserError
 
@@ -82,6 +83,7 @@ class GalaxyTask(LeanModule):
         mean: (C, 1, 1) mean of the training images, or the one that pretrained weights expect; the task
             subtracts it from the encoder's input.
         std: (C, 1, 1) standard deviation likewise; the task divides by it.
+        starts_at_mean: Whether the head predicts the training galaxies' mean before it learns.
         training_size: The side that takes the place of `input_size` while the task trains; None for the same.
         steps_per_epoch: The number of the optimizer's steps in an epoch; None until it is measured.
 
@@ -116,6 +118,7 @@ class GalaxyTask(LeanModule):
         self.schedule = schedule or Schedule()
         self.input_size = input_size
         self.training_size: int | None = None
+        self.starts_at_mean = True
         self.seed = seed
         self.transfer = transfer or Transfer()
         self.transfer.check(encoder)
@@ -188,7 +191,11 @@ class GalaxyTask(LeanModule):
             mean, std = self.transfer.statistics(self.encoder, len(mean))
         self.mean.copy_(mean)
         self.std.copy_(std)
-        self.loss.prepare(torch.from_numpy(data.targets[data.nonempty_rows("train")]), data.labels)
+        targets = torch.from_numpy(data.targets[data.nonempty_rows("train")])
+        if self.starts_at_mean and isinstance(self.head, Head):
+            self.head.start_at(targets.nanmean(dim=0))
+            self.starts_at_mean = False  # a second fit goes on with what the first has learned
+        self.loss.prepare(targets, data.labels)
         self.steps_per_epoch = count_steps(trainer, data)
         # A short epoch is logged at least once.
         interval = min(trainer.log_every_n_steps, self.steps_per_epoch)  # type: ignore[attr-defined]

@@ -31,21 +31,35 @@ class TimmEncoder(Encoder):
             or `convnext_nano.in12k_ft_in1k`. `timm.list_models()` lists them.
         channels: The channels of the images.
         size: The side of the images in pixels; the network says which it takes.
+        drop_rate: The share of the features that is dropped in training.
+        drop_path_rate: The share of the residual blocks that is skipped in training (stochastic depth), at
+            the last block; at earlier ones it is less.
 
     Raises:
         UserError: timm is not installed.
     """
 
-    def __init__(self, name: str, channels: int, size: int) -> None:
+    def __init__(
+        self, name: str, channels: int, size: int, drop_rate: float = 0.0, drop_path_rate: float = 0.0
+    ) -> None:
         super().__init__()
         _check_name(name)
+        for key, rate in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
+            if not 0 <= rate < 1:
+                raise ValueError(f"{key} is {rate}; it must be 0 or more and less than 1")
         self.name = name
         # Networks of any size do not know the argument.
         published = _timm().get_pretrained_cfg(name)  # None for networks that other packages add without one
         self._fixed = {"img_size": size} if published and published.fixed_input_size else {}
+        rates = {"drop_rate": drop_rate, "drop_path_rate": drop_path_rate}
+        given = {key: rate for key, rate in rates.items() if rate}  # not every network knows them
         try:
-            self.body: nn.Module = _timm().create_model(name, num_classes=0, in_chans=channels, **self._fixed)
-        except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+            self.body: nn.Module = _timm().create_model(
+                name, num_classes=0, in_chans=channels, **self._fixed, **given
+            )
+        except TypeError as error:
+            raise ValueError(f"name is {name}, which does not take {' and '.join(given)}: {error}") from error
+        except (AssertionError, RuntimeError, ValueError) as error:
             raise ValueError(f"size is {size}, which {name} does not take: {error}") from error
         _spare_depthwise(self.body)
         self.num_features = self._width(channels, size)

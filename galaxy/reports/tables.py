@@ -144,8 +144,8 @@ def _members_table(found: Evaluation, together: float) -> Table:
 
 def class_counts(made: Catalogue) -> str:
     """Returns how many galaxies have each class as the most probable one, in words."""
-    names, numbers = class_names(made.labels), made.likeliest.tolist()
-    return ", ".join(f"{name} {number:,}" for name, number in zip(names, numbers, strict=True))
+    pairs = zip(made.labels.texts, made.likeliest.tolist(), strict=True)
+    return ", ".join(f"{text} {number:,}" for text, number in pairs)
 
 
 def print_evaluation(found: Evaluation) -> None:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from galaxy.surveys.table_reader import is_table
 from galaxy.system.errors import UserError
@@ -67,7 +69,7 @@ def check_catalogue(path: Path) -> None:
 def write_catalogue(
     table: pd.DataFrame, path: Path, meanings: Mapping[str, str], facts: Mapping[str, str]
 ) -> None:
-    """Writes a table, whole or not at all. CSV and Parquet hold the columns alone.
+    """Writes a table, whole or not at all. CSV holds the columns alone.
 
     FITS allows neither signs nor accents in the names of columns. There `true/Class1.1` is `true_Class1_1`;
     see `fits_names`. The comment of the column (TCOMM) begins with the name that it had. Text in FITS is
@@ -76,9 +78,9 @@ def write_catalogue(
     Args:
         table: The table. Its columns are numbers, truth values or text, and any may be missing.
         path: The file, with one of `ENDINGS`.
-        meanings: What columns mean, for the formats of astropy.
-        facts: Where the table comes from, for the formats of astropy: texts by names, which have 8 letters at
-            most or a shorter form in `_KEYWORDS`.
+        meanings: What columns mean.
+        facts: Where the table comes from: texts by names, which have 8 letters at most or a shorter form in
+            `_KEYWORDS`.
 
     Raises:
         UserError: The file cannot be written.
@@ -88,12 +90,31 @@ def write_catalogue(
         if ending == ".csv":
             table.to_csv(temporary, index=False)
         elif ending == ".parquet":
-            table.to_parquet(temporary, index=False)
+            _write_parquet(table, temporary, meanings, facts)
         else:
             with warnings.catch_warnings():
                 # Astropy warns of names that are no identifiers, which these formats allow.
                 warnings.filterwarnings("ignore", module=r"astropy\.|galaxy\.")
                 _write_by_astropy(table, temporary, _ASTROPY[ending], meanings, facts)
+
+
+def described(schema: pa.Schema, meanings: Mapping[str, str]) -> pa.Schema:
+    """Adds to the metadata of columns what they mean, and that numbers have no unit."""
+    fields = []
+    for field in schema:
+        about = {"description": meanings[field.name]} if field.name in meanings else {}
+        if about and pa.types.is_floating(field.type):
+            about["unit"] = "1"
+        fields.append(field.with_metadata(about) if about else field)
+    return pa.schema(fields, metadata=schema.metadata)
+
+
+def _write_parquet(
+    table: pd.DataFrame, path: Path, meanings: Mapping[str, str], facts: Mapping[str, str]
+) -> None:
+    made = pa.Table.from_pandas(table, preserve_index=False)
+    schema = described(made.schema, meanings)
+    pq.write_table(made.cast(schema.with_metadata({**schema.metadata, **facts})), path)
 
 
 def fits_names(names: Sequence[str]) -> list[str]:

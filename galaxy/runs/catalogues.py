@@ -17,8 +17,9 @@ import pyarrow.parquet
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, class_strings, is_galaxy_zoo_2
+from galaxy.labels.galaxy_zoo_2 import class_strings, is_galaxy_zoo_2, probability_asked
 from galaxy.labels.labels import Labels
+from galaxy.runs.catalogue_files import described
 from galaxy.runs.evaluation_files import begin_folder, make_folder
 from galaxy.runs.predict import Predictions, meanings, write_columns
 from galaxy.runs.request import Request
@@ -205,7 +206,7 @@ class _Rows:
             features = [batch.features for batch in batches if batch.features is not None]
             known = np.concatenate(features) if features else None
             parts.append(self.appraiser.table(fractions.astype(np.float64), known))
-        if (asked := _asked(self.labels, fractions)) is not None:
+        if (asked := probability_asked(self.labels.questions, fractions)) is not None:
             names = [f"asked/{question.key}" for question in self.labels.questions]
             parts.append(pd.DataFrame(asked.astype(np.float32), columns=names))
         if is_galaxy_zoo_2(self.labels.questions):
@@ -219,17 +220,10 @@ class _Rows:
 
     def schema(self, frame: pd.DataFrame) -> pa.Schema:
         """Returns the columns, with their meanings."""
-        schema = pa.Schema.from_pandas(frame, preserve_index=False)
         own = {field.name: field for field in self._types}
-        fields = []
-        for field in schema:
-            if field.name in own:
-                fields.append(own[field.name])
-                continue
-            about = {"description": self.meanings.get(field.name, "")}
-            about |= {"unit": "1"} if pa.types.is_floating(field.type) else {}
-            fields.append(field.with_metadata(about))
-        return pa.schema(fields, metadata=schema.metadata)
+        schema = pa.Schema.from_pandas(frame, preserve_index=False)
+        fields = [own.get(field.name, field) for field in schema]
+        return described(pa.schema(fields, metadata=schema.metadata), self.meanings)
 
     def write_failures(self, path: Path) -> bool:
         """Writes a row for each image without a prediction, if there are any.
@@ -281,17 +275,6 @@ _MEANINGS = {
 
 def _asked_meanings(labels: Labels) -> dict[str, str]:
     return {f"asked/{q.key}": f"{q.text} (probability that a volunteer is asked)" for q in labels.questions}
-
-
-def _asked(labels: Labels, fractions: NDArray[np.float32]) -> NDArray[np.float64] | None:
-    """The probability (N, questions) that each question is asked; None where the labels have no tree."""
-    questions, within = labels.questions, fractions.clip(0, 1)
-    if any(parent is not None for parent in questions.parents):
-        return questions.asked(within)
-    if is_galaxy_zoo_2(questions):  # conditional
-        shares, _ = GALAXY_ZOO_2.conditional(within)
-        return GALAXY_ZOO_2.reach(shares)
-    return None
 
 
 def _places(request: Request) -> _Places:

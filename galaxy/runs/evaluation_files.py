@@ -92,10 +92,20 @@ def _home(members: Sequence[Member]) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder of an evaluation, unless something else than an evaluation is in it.
+    """Makes the folder of an evaluation.
 
     Raises:
-        UserError: The folder holds something else, or cannot be made.
+        UserError: The folder holds something else than an evaluation, or cannot be made.
+    """
+    check_folder(folder)
+    check_writable(folder)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that holds something else than an evaluation.
+
+    Raises:
+        UserError: It does.
     """
     if RunFolder(folder).begun:
         raise UserError(f"out={folder} is a run folder, whose files have the same names: give another folder")
@@ -103,7 +113,6 @@ def make_folder(folder: Path) -> None:
     if held and OUTPUTS[0] not in held:
         shown = ", ".join(held[:3]) + (", ..." if len(held) > 3 else "")
         raise UserError(f"out={folder} holds {shown}, which no evaluation has written: give a new folder")
-    check_writable(folder)
 
 
 def begin_folder(folder: Path, asked: dict[str, Any]) -> None:

@@ -145,7 +145,7 @@ class Experiment:
         model.weight_decay_exclude_1d = config["optimizer"]["weight_decay_exclude_1d"]
         model.hparams.update(recipe)
         if self.weights is not None:
-            self.weights.load_head(model, config["head"])
+            model.starts_at_mean = not self.weights.load_head(model, config["head"])
         self.learner = TrainsByGradients(model, training.trainer, checkpoints / "last.ckpt", progress)
         self.learner.check_lengths(self.data)
         # Further processes would wait for each other, and a run that goes on has trained before.
@@ -290,6 +290,7 @@ def build_data(config: Config) -> GalaxyDataModule:
         target=instantiate(config["target"], "target"),
         crop=instantiate(config["crop"], "crop"),
         augment=instantiate(config["augment"], "augment"),
+        input_size=config["model"]["input_size"],
         seed=config["seed"],
     )
     return data

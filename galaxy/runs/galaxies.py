@@ -149,13 +149,17 @@ def _check_same_labels(labels: Labels, survey: Catalog) -> None:
         return
     known = set(labels.columns) >= set(there.columns)
     classes = ",".join(f'"{name}"' for name in labels.columns)
+    differ = (
+        f"The first are the model's labels, the second the data's: {labels.difference(there)}"
+        if labels.texts == there.texts
+        else f"The model's: {_shown(labels)}\nThe data's: {_shown(there)}"
+    )
     advice = f"\nIf the data lack a class of the model: '+data.catalog.classes=[{classes}]'"
     raise UserError(
         f"the model predicts {len(labels.columns)} {labels.kind} (labels: {labels.meaning}), but "
         f"data={survey.name} has {len(there.columns)} {there.kind} (labels: {there.meaning}). These are not "
         "the same answers, in the same order of the same tree: they do not compare.\n"
-        f"The model's: {_shown(labels)}\nThe data's: {_shown(there)}\n"
-        "data=folder predicts the images without scoring them"
+        f"{differ}\ndata=folder predicts the images without scoring them"
         + advice
         * (labels.kind == there.kind == "classes" and known)
     )

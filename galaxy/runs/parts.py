@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from galaxy.system.errors import UserError
@@ -94,9 +96,6 @@ class Part:
 
 def _check_alike(path: Path, facts: Mapping[str, str]) -> None:
     """Refuses to put parts beside those of another catalogue."""
-    import pyarrow as pa  # noqa: PLC0415  `galaxy evaluate --help` has no time for it
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
     try:
         metadata = pq.read_metadata(path).metadata or {}
     except (OSError, pa.ArrowException) as error:

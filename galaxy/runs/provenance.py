@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def _gpu() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
+@cache  # what a process has imported stays as it is, so all jobs of a sweep have the same answer
 def _git(*command: str) -> str | None:
     checkout = Path(__file__).parents[2]
     if not (checkout / ".git").exists():

@@ -14,7 +14,7 @@ import torch
 from galaxy import __version__
 from galaxy.runs.catalogue_files import check_catalogue, is_catalogue
 from galaxy.runs.ensembles import Ensemble
-from galaxy.runs.evaluation_files import default_folder, subject
+from galaxy.runs.evaluation_files import check_folder, default_folder, subject
 from galaxy.runs.experiment import Config
 from galaxy.runs.galaxies import Galaxies, Split, choose_galaxies
 from galaxy.runs.members import Member
@@ -61,6 +61,8 @@ class Request:
         self.catalogue = out if out is not None and is_catalogue(out) else None
         if self.catalogue is not None:
             check_catalogue(self.catalogue)
+        elif out is not None and part is None:
+            check_folder(out)
         self.ensemble = Ensemble([Member(file) for file in files])
 
     @cached_property

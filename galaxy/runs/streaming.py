@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -74,40 +75,45 @@ def predict_as_read(
         UserError: A model cannot be read, or a disk or the system failed.
     """
     crops = _EachCrop([instantiate(member.config["crop"], "crop") for member in ensemble.members])
+    answers = ensemble.labels.questions.size
     with ExitStack() as stack:
         models = [member.load() for member in ensemble.members]
         for model in models:
             stack.enter_context(predicting(model, device))
         seen = stack.enter_context(first_features(models[0])) if with_features else None
 
-        def predicted(batch: list[tuple[int, Cropped]], bad: dict[int, str], contents: list[str]) -> Batch:
-            means = np.zeros((len(batch), ensemble.labels.questions.size))
-            if batch:
-                pixels = np.stack([cropped.pixels for _, cropped in batch])
-                for model, columns, part in zip(models, ensemble.columns, crops.split(pixels), strict=True):
-                    images = as_floats(channels_last(torch.from_numpy(part).to(device)))
-                    means[:, columns] += mean_of_views(model, images, tta) / ensemble.columns.count(columns)
-            rows = np.array([row for row, _ in batch], np.int64)
-            frames = np.array([cropped.frame for _, cropped in batch], np.int64).reshape(-1, 2)
-            features = seen.pop().float().cpu().numpy() if seen else None
-            return Batch(rows, ensemble.together(means), features, frames, bad, contents)
+        def predicted(pixels: Pixels) -> NDArray[np.float32]:
+            means = np.zeros((len(pixels), answers))
+            for model, columns, part in zip(models, ensemble.columns, crops.split(pixels), strict=True):
+                images = as_floats(channels_last(torch.from_numpy(part).to(device)))
+                means[:, columns] += mean_of_views(model, images, tta) / ensemble.columns.count(columns)
+            return ensemble.together(means)
 
-        batch: list[tuple[int, Cropped]] = []
-        bad: dict[int, str] = {}
-        contents: list[str] = []
-        images = (
-            one for block in crop_images(catalog.images, crops, (), threads, "Predicting") for one in block
-        )
-        for row, cropped in enumerate(images):
-            contents.append(cropped.content)
-            if cropped.reason:
-                bad[row] = cropped.reason
-            else:
-                batch.append((row, cropped))
-            if len(batch) == batch_size:
-                yield predicted(batch, bad, contents)
-                batch, bad, contents = [], {}, []
-        yield predicted(batch, bad, contents)
+        blocks = crop_images(catalog.images, crops, (), threads, "Predicting")
+        for first, images in _batches(blocks, batch_size):
+            good = [place for place, one in enumerate(images) if not one.reason]
+            pixels = [images[place].pixels for place in good]
+            yield Batch(
+                first + np.array(good, np.int64),
+                predicted(np.stack(pixels)) if good else np.empty((0, answers), np.float32),
+                seen.pop().float().cpu().numpy() if seen else None,
+                np.array([images[place].frame for place in good], np.int64).reshape(-1, 2),
+                {first + place: one.reason for place, one in enumerate(images) if one.reason},
+                [one.content for one in images],
+            )
+
+
+def _batches(blocks: Iterable[list[Cropped]], size: int) -> Iterator[tuple[int, list[Cropped]]]:
+    """Puts images together until so many of them can be predicted; yields also the row of the first one."""
+    first, batch, good = 0, list[Cropped](), 0
+    for image in chain.from_iterable(blocks):
+        batch.append(image)
+        good += not image.reason
+        if good == size:
+            yield first, batch
+            first, batch, good = first + len(batch), [], 0
+    if batch:
+        yield first, batch
 
 
 class _EachCrop(Crop):

@@ -120,12 +120,15 @@ class StartingWeights:
                 f"{without}data.split_file={self._splits_file} gives each galaxy the split that it had there"
             )
 
-    def load_head(self, task: GalaxyTask, head: dict[str, Any]) -> None:
+    def load_head(self, task: GalaxyTask, head: dict[str, Any]) -> bool:
         """Takes the head where it is the same and answers the same questions, and says what was taken.
 
         Args:
             task: The network of the run.
             head: The node `head` of the configuration of the run.
+
+        Returns:
+            Whether the head was taken.
 
         Raises:
             UserError: The head's weights are not those that the checkpoint describes.
@@ -148,6 +151,7 @@ class StartingWeights:
         parts = "the encoder and the head" if "head" in self.parts else f"the encoder (a new head: {why})"
         log.info("starts from %s: %s", self.key, parts)
         self._state = {}  # a large network is not held twice
+        return "head" in self.parts
 
     @cached_property
     def trained_on(self) -> frozenset[str]:

@@ -1,7 +1,6 @@
 """Each benchmark runs, on as little as it can, and fills its table."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ PROGRAMS = {
     "bench_cache": "--images 80 --repeats 1",
     "bench_checkpointing": "--models deep_cnn --epochs 2 --repeats 1",
     "bench_comparison": "--galaxies 100 --repeats 2",
+    "bench_coverage": "--galaxies 200 --epochs 1 --repeats 1",
     "bench_gz2": "--repeats 1",
     "bench_loader": "--images 200 --repeats 1",
     "bench_memory": "--gigabytes 0.14 --repeats 1",
@@ -45,15 +45,6 @@ def test_a_count_that_makes_no_sense_is_refused(name: str) -> None:
     done = subprocess.run(command, cwd=PROJECT, timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "argument --repeats: must be 1 or more" in done.stderr
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """This project, with a folder of its own for the tables."""
-    for name in ("conf", "galaxy", "tests", "train.py", "evaluate.py"):
-        (tmp_path / name).symlink_to(PROJECT / name)
-    shutil.copytree(PROJECT / "benchmarks", tmp_path / "benchmarks", ignore=shutil.ignore_patterns("*.md"))
-    return tmp_path
 
 
 @pytest.mark.slow

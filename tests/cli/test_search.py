@@ -45,6 +45,47 @@ def stays_pruned(command: Command, run: RunFolder, capsys: pytest.CaptureFixture
     assert run.result_file.read_bytes() == content
 
 
+def kill_at(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kills the program in the training step of that number, counted over all trials and rehearsals."""
+    original, steps = GalaxyTask.training_step, 0
+
+    def step(self: GalaxyTask, *arguments: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == number:
+            raise Killed
+        return original(self, *arguments)
+
+    monkeypatch.setattr(GalaxyTask, "training_step", step)
+
+
+def test_a_search_goes_on_after_a_kill(
+    command: Command,
+    quick: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "search"
+    space = ["sweep=search", "optimizer.lr=tag(log,interval(1e-4,1e-1))", "hydra.sweeper.n_trials=3"]
+    kill_at(7, monkeypatch)  # in the second trial
+    with pytest.raises(Killed):
+        command("train.py", *quick, *space, "trainer.max_epochs=1", f"hydra.sweep.dir={folder}")
+    before = read_search(folder)
+    assert before is not None
+    assert [trial.status for trial in before.trials] == ["done", "interrupted"]
+    assert command("train.py", f"resume={folder}") == 0
+    report = read_search(folder)
+    assert report is not None
+    assert [trial.status for trial in report.trials] == ["done", "done", "done"]
+    assert report.trials[0] == before.trials[0]
+    assert report.trials[1].settings == before.trials[1].settings
+    assert report.best is not None
+    best = f"Best trial: {report.best.number}, val/rmse {report.best.value:.5f}"
+    assert best in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_a_search_is_killed_goes_on_and_says_what_it_has_found(
     command: Command,
     quick: list[str],
@@ -52,16 +93,7 @@ def test_a_search_is_killed_goes_on_and_says_what_it_has_found(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    original, steps = GalaxyTask.training_step, 0
-
-    def step(self: GalaxyTask, *arguments: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        if steps == 11:
-            raise Killed
-        return original(self, *arguments)
-
-    monkeypatch.setattr(GalaxyTask, "training_step", step)
+    kill_at(11, monkeypatch)
     folder = tmp_path / "search"
     with pytest.raises(Killed):
         command("train.py", *quick, *SEARCH, f"hydra.sweep.dir={folder}")

@@ -167,7 +167,7 @@ MISTAKES = {
     ),
     "names that the program gives itself, with a plus": (
         ["model=partial", "+model.widht=3"],
-        ["did you mean width?", "dropout, frozen_epochs, ignores, kernel, layer_decay, name,"],
+        ["did you mean width?", "dropout, frozen_epochs, ignores, input_size, kernel,"],
     ),
     "names of keys that do not exist": (
         ["+model.ignores=[los,loss,model.width,model.wide]"],
@@ -197,6 +197,7 @@ MISTAKES = {
         ["data.on_bad=skipp"],
         ["data.on_bad is skipp, but must be error or skip; did you mean skip?"],
     ),
+    "a key of an unknown option": (["loss=msee", "loss.delta=1"], ["has a mistake", "no option msee"]),
     "unknown option": (["loss=msee"], ["loss has no option msee", "did you mean mse?", "counts, mse"]),
     "unknown option in an experiment": (["experiment=options"], ["no option msee", "options.yaml, line 3"]),
     "unknown group": (["los=mse"], ["los does not exist", "did you mean loss?"]),

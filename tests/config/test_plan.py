@@ -102,7 +102,7 @@ def test_a_ready_sweep_has_so_many_jobs(name: str) -> None:
         (["sweep=losses", "model=mean,mlp", "seed=0"], 5),
         (["sweep=[heads,losses]", "seed=0", "loss=mse,huber"], 6),
         (["sweep=losses", "data=gz2", "data.counts=true", "loss=mse,dirichlet_multinomial", "seed=0"], 2),
-        (["sweep=grid", "crop=center64", "seed=0"], 9),
+        pytest.param(["sweep=grid", "crop=center64", "seed=0"], 9, marks=SLOW),
         (["sweep=models", "model=deep_cnn,mlp", "optimizer.lr=1e-3,1e-4", "seed=0"], 4),
     ],
 )

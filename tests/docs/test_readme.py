@@ -147,7 +147,7 @@ def write_classes(root: Path, survey: Path) -> None:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `ready` copies; the first test fills it."""
+    """The folder of what `ready` copies or links; the first test fills it."""
     return tmp_path_factory.mktemp("prepared") / "work"
 
 
@@ -165,10 +165,13 @@ def ready(
     if not prepared.exists():
         fill(prepared, command, quick, survey, monkeypatch)
     folder = tmp_path / "work"
-    shutil.copytree(prepared, folder, symlinks=True)
+    shutil.copytree(prepared / "runs", folder / "runs")
+    (folder / "data").mkdir()
+    for data in (prepared / "data").iterdir():
+        (folder / "data" / data.name).symlink_to(data)
     (folder / "cache").symlink_to(cache)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("TORCH_HOME", str(folder / "torch"))
+    monkeypatch.setenv("TORCH_HOME", str(prepared / "torch"))
     return folder
 
 
@@ -206,6 +209,10 @@ def shortened(words: list[str], quick: list[str], simulated: Path) -> list[str]:
     words += ["trainer.max_epochs=1", "trainer.limit_train_batches=1"]
     if not any(word.startswith(("data=", "experiment=")) for word in words):
         words += [f"data.root={simulated}", "data.catalog.count=60", "data.catalog.workers=1"]
+    if not any(word.startswith(("model", "experiment=", "callbacks=")) for word in words):
+        words.append("model=deep_cnn")  # the default has many more weights
+    if "model=small_cnn" in words:
+        words.append("model.filters=[4,4]")  # it has 60 million weights
     if "sweep=search" in words:
         words.append("hydra.sweeper.n_trials=2")
     return words

@@ -9,7 +9,9 @@ from galaxy.labels.galaxy_zoo_2 import (
     NEXT_QUESTION,
     class_strings,
     hart16_columns,
+    probability_asked,
 )
+from galaxy.labels.tree import Questions
 
 # GalaxyID 100008 of training_solutions_rev1.csv, verbatim.
 ROW_100008 = np.fromstring(
@@ -126,3 +128,15 @@ def test_ties_of_class_strings_go_to_edge_on_and_odd_but_not_to_bars_and_spirals
     fractions[:, 0] = 0
     fractions[1, GALAXY_ZOO_2.slices[1].start] = 0.4
     assert class_strings(fractions).tolist() == ["Ser(r)", "Sd(r)"]
+
+
+def test_who_is_asked_is_the_same_of_cumulative_and_conditional_fractions() -> None:
+    cumulative = probability_asked(GALAXY_ZOO_2, ROW_100008[None])
+    conditional, _ = GALAXY_ZOO_2.conditional(ROW_100008[None])
+    conditional[0, 25:28] = np.nan  # nobody was asked this, so nobody knows it
+    product = probability_asked(GALAXY_ZOO_2.unrelated, conditional)
+    assert cumulative is not None
+    assert product is not None
+    np.testing.assert_allclose(product, cumulative, atol=1e-6)
+    assert cumulative[0, 2] == pytest.approx(0.616853)
+    assert probability_asked(Questions(GALAXY_ZOO_2.unrelated.questions[:3]), conditional[:, :7]) is None

@@ -6,6 +6,7 @@ import torch
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from galaxy.labels.tree import Answer, Question, Questions
+from galaxy.models.heads.head import Head
 from galaxy.models.heads.linear import LinearHead
 from galaxy.models.heads.sigmoid import SigmoidHead
 from galaxy.models.heads.tree import TreeHead
@@ -73,3 +74,34 @@ def test_tree_learns_any_fractions_that_obey_the_tree() -> None:
         (tree.fractions(logits) - target).square().sum().backward()
         optimizer.step()
     assert (tree.fractions(logits) - target).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("head", [LinearHead, SigmoidHead, TreeHead])
+def test_an_untrained_head_predicts_the_mean(head: type[Head]) -> None:
+    torch.manual_seed(0)
+    votes = torch.rand(6, GALAXY_ZOO_2.size).double().numpy() + 0.01
+    mean = torch.from_numpy(GALAXY_ZOO_2.cumulative(GALAXY_ZOO_2.conditional(votes)[0])).float().mean(dim=0)
+    module = head(4, GALAXY_ZOO_2)
+    module.start_at(mean)
+    fractions = module(torch.randn(3, 4)).fractions
+    torch.testing.assert_close(fractions, mean.expand(3, -1), atol=1e-5, rtol=1e-4)
+
+
+def test_a_single_answer_may_be_denied_from_the_start() -> None:
+    only = Questions(
+        (Question("odd", "", (Answer("yes"),)), Question("how", "", (Answer("very"),), parent=("odd", 0)))
+    )
+    head = TreeHead(2, only)
+    head.start_at(torch.tensor([0.3, 0.1]))
+    torch.testing.assert_close(head(torch.randn(1, 2)).fractions, torch.tensor([[0.3, 0.1]]))
+
+
+def test_a_head_that_does_not_tell_its_logits_stays_random() -> None:
+    class Own(Head):
+        def fractions(self, logits: torch.Tensor) -> torch.Tensor:
+            return logits.tanh()
+
+    head = Own(4, GALAXY_ZOO_2)
+    before = head.linear.weight.clone()
+    head.start_at(torch.full((GALAXY_ZOO_2.size,), torch.nan))
+    assert torch.equal(head.linear.weight, before)

@@ -43,7 +43,8 @@ SMALLER = {
 
 def encoder(name: str, channels: int, size: int) -> Encoder:
     torch.manual_seed(0)
-    config = OmegaConf.create({"model": OPTIONS[name], "crop": {"channels": channels, "size": size}})
+    node = OmegaConf.merge(OPTIONS[name], {"input_size": size})
+    config = OmegaConf.create({"model": node, "crop": {"channels": channels, "size": size}})
     arguments = {**config.model, **SMALLER.get(name, {})}
     for key in READ_BY_PROGRAM["model"]:
         arguments.pop(key, None)

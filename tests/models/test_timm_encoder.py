@@ -162,3 +162,26 @@ def test_depthwise_convolutions_compute_in_float32_on_cpus() -> None:
     exact = F.conv2d(maps.float(), weight, padding=1, groups=layers[0].groups)
     assert torch.equal(found, exact.bfloat16())
     assert layers[0].double()(maps.double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize("rate", ["drop_rate", "drop_path_rate"])
+def test_features_and_blocks_are_dropped_in_training_alone(rate: str) -> None:
+    encoder = TimmEncoder("tf_efficientnet_lite0", 3, 32, **{rate: 0.5})
+    images = torch.rand(2, 3, 32, 32)
+    assert not torch.equal(encoder(images), encoder(images))
+    encoder.eval()
+    assert torch.equal(encoder(images), encoder(images))
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "said"),
+    [
+        ("resnet10t", {"drop_rate": 1.0}, "drop_rate is 1.0; it must be 0 or more and less than 1"),
+        ("vgg11", {"drop_path_rate": 0.1}, "name is vgg11, which does not take drop_path_rate"),
+    ],
+)
+def test_rates_that_a_network_does_not_take_are_refused(
+    name: str, rates: dict[str, float], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        TimmEncoder(name, 3, 64, **rates)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.io.votable import parse_single_table
@@ -45,6 +46,16 @@ def test_a_fits_table_has_plain_names_all_digits_and_what_columns_mean(tmp_path:
         assert header["TCOMM6"] == "true/Class1.1: Is it smooth? (true)"
         assert header["CHECKPT"].startswith(r"/donn\xe9es/long/")
         assert header["CHECKPT"].endswith("best.ckpt")
+
+
+def test_parquet_says_what_columns_mean_and_where_they_come_from(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    write_catalogue(TABLE, path, MEANINGS, FACTS)
+    assert pq.read_metadata(path).metadata[b"CHECKPT"].decode() == FACTS["CHECKPT"]
+    schema = pq.read_schema(path)
+    about = {b"description": b"Is it smooth? (true)", b"unit": b"1"}
+    assert schema.field("true/Class1.1").metadata == about
+    assert schema.field("RA").metadata is None
 
 
 @pytest.mark.parametrize("ending", [".csv", ".parquet", ".vot", ".ecsv", ".FITS"])

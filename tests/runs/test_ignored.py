@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from galaxy.config import plain
 from galaxy.runs import experiment as room
 from galaxy.runs.experiment import Experiment
 from galaxy.runs.predict import predict
@@ -37,7 +36,7 @@ def fitted(
     overrides: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[list[torch.Tensor], set[str], list[str]]:
     """Returns the predictions of a fitted model, the nodes that were built, and what its file ignores."""
-    config: dict[str, Any] = plain(composed(*overrides))
+    config = composed(*overrides)
     built: set[str] = set()
     original = room.instantiate
 

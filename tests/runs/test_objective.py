@@ -27,8 +27,9 @@ def validated(run: RunFolder, metric: str) -> pd.Series:
     ("average", "network"),  # without and with batch norm
     [
         (OWN_AVERAGE, "deep_cnn"),
-        (EMA, "resnet18"),
+        ([*EMA, "model.filters=[4,8]"], "small_cnn"),
         pytest.param(EMA, "deep_cnn", marks=pytest.mark.slow),
+        pytest.param(EMA, "resnet18", marks=pytest.mark.slow),
         pytest.param(OWN_AVERAGE, "resnet18", marks=pytest.mark.slow),
         pytest.param([*EMA, "+trainer.val_check_interval=0.5"], "resnet18", marks=pytest.mark.slow),
     ],

@@ -135,7 +135,7 @@ def surveys(draw: st.DrawFn) -> tuple[dict[int, bool], list[tuple[int, int]], se
     return rows, mapping, draw(st.sets(st.integers(1, 14)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(surveys())
 def test_the_join_keeps_the_intersection_and_reports_the_rest(
     survey: tuple[dict[int, bool], list[tuple[int, int]], set[int]],
@@ -293,7 +293,7 @@ def fractions(draw: st.DrawFn) -> np.ndarray:
     return np.array(draw(st.lists(st.lists(value, min_size=37, max_size=37), min_size=1, max_size=4)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(fractions())
 def test_labels_convert_into_each_other(values: np.ndarray) -> None:
     labels, mapping = complete(len(values))

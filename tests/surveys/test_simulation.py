@@ -335,12 +335,19 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.fixture
+def _small_pieces(monkeypatch):
+    """A few galaxies are work for two."""
+    monkeypatch.setattr("galaxy.surveys.simulated.survey.CHUNK", 4)
+
+
+@pytest.mark.usefixtures("_small_pieces")
 def test_survey_is_the_same_whatever_the_number_of_workers(tmp_path):
-    survey = SimulatedSurvey(count=101, seed=3, volunteers=45)  # two pieces of work
+    survey = SimulatedSurvey(count=6, seed=3, volunteers=45)
     alone = write_survey(tmp_path / "alone", survey, workers=1)
     together = write_survey(tmp_path / "together", survey, workers=2)
     files = files_of(alone)
-    assert len([name for name in files if name.startswith(IMAGES)]) == 101
+    assert len([name for name in files if name.startswith(IMAGES)]) == 6
     assert {SOLUTIONS, VOTES, PROBABILITIES} < set(files)
     assert files_of(together) == files
 
@@ -375,9 +382,10 @@ def test_survey_cut_short_is_written_again(tmp_path):
     assert not part.exists()
 
 
+@pytest.mark.usefixtures("_small_pieces")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_survey_that_does_not_fit_leaves_nothing(tmp_path, workers):
-    survey = SimulatedSurvey(101, 0, 45)
+    survey = SimulatedSurvey(6, 0, 45)
     with (
         file_size_limit(1000),
         pytest.raises(UserError, match="v2 cannot be written: File too large"),

@@ -24,7 +24,7 @@ class Output(NamedTuple):
 
 
 class Head(nn.Module, ABC):
-    """A linear layer followed by `fractions`, which a new head must write.
+    """A linear layer followed by `fractions`, which a new head must write. It may also write `logits`.
 
     Both run in float32 under any autocast, because bfloat16 has three digits and the sums of a tree must hold
     to six.
@@ -47,3 +47,25 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def fractions(self, logits: Tensor) -> Tensor:
         """Turns logits (B, K) float32 into fractions (B, K) float32."""
+
+    def logits(self, fractions: Tensor) -> Tensor | None:
+        """Returns logits (K,) that `fractions` turns into given fractions (K,), all in (0, 1).
+
+        None, as here, if the head does not tell them.
+        """
+        return None
+
+    @torch.no_grad()
+    def start_at(self, mean: Tensor) -> None:
+        """Makes an untrained head predict the mean for every galaxy, whatever the features are.
+
+        So the first steps do not disturb the encoder by errors of a head that knows nothing yet. A head that
+        does not tell its logits keeps its random weights.
+
+        Args:
+            mean: (K,) mean targets of the training galaxies; NaN where none is known.
+        """
+        logits = self.logits(mean.nan_to_num(0.5).clamp(1e-4, 1 - 1e-4))
+        if logits is not None:
+            self.linear.weight.zero_()
+            self.linear.bias.copy_(logits)

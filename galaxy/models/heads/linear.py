@@ -13,3 +13,7 @@ class LinearHead(Head):
     def fractions(self, logits: Tensor) -> Tensor:
         """Returns the logits (B, K) unchanged."""
         return logits
+
+    def logits(self, fractions: Tensor) -> Tensor:
+        """Returns the fractions (K,) unchanged."""
+        return fractions

@@ -13,3 +13,7 @@ class SigmoidHead(Head):
     def fractions(self, logits: Tensor) -> Tensor:
         """Turns logits (B, K) into fractions (B, K) in (0, 1)."""
         return logits.sigmoid()
+
+    def logits(self, fractions: Tensor) -> Tensor:
+        """Turns fractions (K,) into their log odds."""
+        return fractions.logit()

@@ -34,3 +34,15 @@ class TreeHead(Head):
                 question, answer = parent
                 answers[i] = answers[i] * answers[question][:, answer : answer + 1]
         return torch.cat(answers, dim=1)
+
+    def logits(self, fractions: Tensor) -> Tensor:
+        """Turns fractions (K,) into the logarithms of their shares among the answers to a question."""
+        answers = [question.squeeze(0) for question in self.layout.by_question(fractions[None])]
+        found = []
+        for own, parent in zip(answers, self.layout.parent_answers, strict=True):
+            if len(own) > 1:
+                found.append(own.log() - own.sum().log())
+            else:  # its only answer may be denied
+                whole = 1.0 if parent is None else answers[parent[0]][parent[1]]
+                found.append((own / whole).clamp(max=1 - 1e-4).logit())
+        return torch.cat(found)

@@ -93,11 +93,18 @@ def cards(report: Report) -> dict[int, Card]:
     return made
 
 
+def truth(report: Report) -> str:
+    """What predictions are compared with, in words."""
+    return "truth" if report.sample.labels.kind == "classes" else "people"
+
+
 def _bars(report: Report, place: int, ends: Array | None) -> Iterator[Bar]:
     sample = report.sample
     for column, text in enumerate(sample.labels.texts):
         predicted, true = float(sample.predicted[place, column]), float(sample.true[place, column])
-        said = f"{text}: model {predicted:.3f}, people {'unknown' if np.isnan(true) else f'{true:.3f}'}"
+        said = (
+            f"{text}: model {predicted:.3f}, {truth(report)} {'unknown' if np.isnan(true) else f'{true:.3f}'}"
+        )
         low = high = None
         if ends is not None:
             low, high = (round(100 * float(end), 1) for end in ends[column])

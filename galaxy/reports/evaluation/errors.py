@@ -59,7 +59,7 @@ def measure_errors(sample: Sample) -> list[Errors]:
         uneven = None
     questions = sample.labels.questions
     groups = [slice(0, questions.size)]
-    names = [("", "all questions")]
+    names = [("", "all questions" if len(questions) > 1 else next(iter(questions)).text)]
     if len(questions) > 1:
         groups += questions.slices
         names += [(question.key, question.text) for question in questions]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from galaxy.config.trust import check_trusted
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.runs.evaluate import Evaluation, check_scored, evaluate
 from galaxy.runs.evaluation_files import VALIDATION, subject
-from galaxy.runs.experiment import Config, build_data, load
-from galaxy.runs.folder import RunFolder
+from galaxy.runs.experiment import Config, build_data
+from galaxy.runs.members import Member
 from galaxy.runs.predict import Predictions
 from galaxy.runs.request import Request
 
@@ -41,10 +40,11 @@ def read_own(found: Evaluation, request: Request) -> Own:
         UserError: The data would call what is not trusted, or cannot be used.
     """
     files = [member.file for member in request.ensemble.members]
-    run, node, module = RunFolder.of(files[0]), *read_data(files[0])
+    first = request.ensemble.members[0]
+    node, module = read_data(first)
     # The galaxies of the report may be these very ones.
     if request.split != "val" or subject(request.data) != subject(node):
-        choice = run.choices()["data"] if run.begun else "own"
+        choice = first.run.choices()["data"] if first.run.begun else "own"
         folder = found.folder / VALIDATION
         own = Request(files, node, choice, "val", request.tta, folder, request.accelerator)
         check_scored(own.galaxies)
@@ -53,8 +53,8 @@ def read_own(found: Evaluation, request: Request) -> Own:
     return Own(module, found.counted)
 
 
-def read_data(file: Path) -> tuple[Config, GalaxyDataModule]:
-    """Reads the data that the model of a checkpoint was trained on.
+def read_data(member: Member) -> tuple[Config, GalaxyDataModule]:
+    """Reads the data that a model was trained on.
 
     Returns:
         The node `data` of its configuration, and the data, set up.
@@ -62,10 +62,9 @@ def read_data(file: Path) -> tuple[Config, GalaxyDataModule]:
     Raises:
         UserError: The data would call what is not trusted, or cannot be used.
     """
-    config, run = load(file).config, RunFolder.of(file)
-    node: Config = config["data"] | (run.split_settings() if run.begun else {})
-    check_trusted({"data": node}, file)
-    module = build_data({**config, "data": node})
+    node: Config = member.config["data"] | member.split_settings()
+    check_trusted({"data": node}, member.file)
+    module = build_data({**member.config, "data": node})
     module.setup()
     return node, module
 

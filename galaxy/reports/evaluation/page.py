@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from galaxy.labels.tree import Question
-from galaxy.reports.evaluation.cards import cards
+from galaxy.reports.evaluation.cards import cards, truth
 from galaxy.reports.evaluation.confusion import CONFIDENT, Accuracy, Confusion
 from galaxy.reports.evaluation.contents import Report
 from galaxy.reports.evaluation.errors import LEVEL as SURE
@@ -33,7 +34,7 @@ from galaxy.reports.evaluation.scaling import (
     reliability,
 )
 from galaxy.reports.evaluation.unusual import NEIGHBOUR, USUAL
-from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences
+from galaxy.reports.evaluation.words import estimate, overall_coverage, sentences, sums_of
 from galaxy.reports.page import charts
 from galaxy.reports.page.charts import Chart
 from galaxy.reports.page.environment import environment
@@ -92,6 +93,7 @@ def write_page(path: Path, report: Report) -> None:
         .render(
             report=report,
             labels=report.sample.labels,
+            truth=truth(report),
             sentences=list(sentences(report)),
             heads=heads,
             errors=rows,
@@ -104,6 +106,7 @@ def write_page(path: Path, report: Report) -> None:
             asked_where=asked_where(report.sample),
             reliability=_reliability_chart(report),
             scaled=_scaled(report),
+            sums=sums_of(report.sample.labels.questions),
             tree=_tree(report) if calibration is not None and calibration.obeying else None,
             coverage=_coverage(report),
             level=f"{LEVEL:.0%}",
@@ -184,8 +187,11 @@ def _reliability_chart(report: Report) -> Chart | None:
     known = {name: one for name, one in lines.items() if one is not None}
     if not known:
         return None
-    x = charts.axis("predicted fraction", (0, 1), charts.LEFT, charts.WIDTH - charts.RIGHT)
-    y = charts.axis("mean true fraction", (0, 1), charts.HEIGHT - charts.BOTTOM, charts.TOP)
+    across, up = "predicted fraction", "mean true fraction"
+    if sample.labels.kind == "classes":
+        across, up = "predicted probability", "share that is true"
+    x = charts.axis(across, (0, 1), charts.LEFT, charts.WIDTH - charts.RIGHT)
+    y = charts.axis(up, (0, 1), charts.HEIGHT - charts.BOTTOM, charts.TOP)
     diagonal = f"{x.place(0)},{y.place(0)} {x.place(1)},{y.place(1)}"
     drawn = [charts.Line(diagonal, "", "as it should be", charts.GREY)]
     points = []
@@ -193,7 +199,7 @@ def _reliability_chart(report: Report) -> Chart | None:
         drawn.append(charts.Line(_corners(one, x, y), "", name, f"c{colour}"))
         for predicted, true, error, count in zip(one.predicted, one.true, one.error, one.count, strict=True):
             said = f"{name}: {predicted:.3f} predicted, {true:.3f} came ({int(count):,} fractions)"
-            ends = y.place(true + 2 * error), y.place(true - 2 * error)
+            ends = y.place(min(true + 2 * error, 1)), y.place(max(true - 2 * error, 0))
             points.append(charts.Point(x.place(predicted), y.place(true), *ends, said, f"c{colour}"))
     return Chart("Reliability", x, y, tuple(drawn), tuple(points))
 
@@ -235,36 +241,26 @@ def _coverage(report: Report) -> list[tuple[str, list[tuple[str, Coverage]]]]:
         return []
     if calibration.intervals is None:
         assert calibration.least is not None
-        sets, classes = (
-            sets_of(sample.predicted, calibration.least),
-            np.nan_to_num(sample.true).argmax(axis=1),
-        )
-        rows = [
+        sets = sets_of(sample.predicted, calibration.least)
+        classes = np.nan_to_num(sample.true).argmax(axis=1)
+        of_classes = [
             (text, coverage_of_sets(sets, sample.true, classes == index))
             for index, text in enumerate(sample.labels.texts)
         ]
-        return [("class", [("all classes", overall), *_known(rows)])]
+        return [("class", [("all classes", overall), *_known(of_classes)])]
     low, high = calibration.intervals.of(sample.predicted)
     of_questions = [
         (question.text, coverage_of_intervals(low[:, columns], high[:, columns], sample.true[:, columns]))
         for question, columns in _questions(report)
     ]
+    together = [("all questions", overall)] if len(of_questions) > 1 else []
     edges = (0.0, 0.02, 0.1, 0.3, 0.7, 0.9, 0.98, 1.0)
     place = np.searchsorted(edges[1:-1], sample.predicted, side="right")
     of_sizes = [
-        (
-            f"{edges[index]:g} to {edges[index + 1]:g}",
-            coverage_of_intervals(low, high, sample.true, place == index),
-        )
-        for index in range(len(edges) - 1)
+        (f"{least:g} to {most:g}", coverage_of_intervals(low, high, sample.true, place == index))
+        for index, (least, most) in enumerate(pairwise(edges))
     ]
-    return [
-        (
-            "question",
-            [("all questions", overall), *_known(of_questions)],
-        ),
-        ("predicted fraction", _known(of_sizes)),
-    ]
+    return [("question", [*together, *_known(of_questions)]), ("predicted fraction", _known(of_sizes))]
 
 
 def _known(rows: Sequence[tuple[str, Coverage | None]]) -> list[tuple[str, Coverage]]:

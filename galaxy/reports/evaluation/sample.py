@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from galaxy.labels.galaxy_zoo_2 import probability_asked
 from galaxy.labels.labels import Labels
 from galaxy.labels.tree import Questions
 from galaxy.runs.predict import Predictions
@@ -87,25 +88,22 @@ def follows_tree(labels: Labels, true: Array) -> bool:
 def asked(sample: Sample) -> Mask:
     """Which questions the volunteers were asked about each galaxy, (N, Q).
 
-    A question with a parent is asked where at least half of the volunteers gave its parent's answer. Without
-    a parent, but with votes, it is asked where it got at least half as many as the question with the most.
+    A question counts as asked where its answers are known and at least half of the volunteers met it. The
+    tree tells this; without a tree the votes do, compared with those of the question that has the most.
+    Without votes, every question with known answers counts.
     """
     questions = sample.labels.questions
     met = np.stack([sample.known[:, columns].all(axis=1) for columns in questions.slices], axis=1)
-    votes = None
-    if sample.counts is not None:
+    share = probability_asked(questions, sample.true)
+    if share is None and sample.counts is not None:
         votes = np.stack([sample.counts[:, columns].sum(axis=1) for columns in questions.slices], axis=1)
-    for index, parent in enumerate(questions.parents):
-        if parent is not None:
-            met[:, index] &= sample.true[:, parent] >= ASKED
-        elif votes is not None:
-            met[:, index] &= votes[:, index] >= ASKED * votes.max(axis=1)
-    return met
+        share = votes / np.maximum(votes.max(axis=1, keepdims=True), 1)
+    return met if share is None else met & (share >= ASKED)
 
 
 def asked_where(sample: Sample) -> str:
     """Says in words where a question counts as asked; see `asked`."""
-    if sample.counts is None and not any(parent is not None for parent in sample.labels.questions.parents):
+    if sample.counts is None and probability_asked(sample.labels.questions, sample.true) is None:
         return "whose answer is known. These labels do not say how many volunteers were asked"
     return f"for which at least {ASKED:.0%} of the volunteers were asked the question"
 

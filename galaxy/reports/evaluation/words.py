@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from galaxy.labels.tree import Questions
 from galaxy.reports.evaluation.contents import Report
 from galaxy.reports.evaluation.errors import LEVEL as SURE
 from galaxy.reports.evaluation.errors import Estimate
@@ -38,8 +39,10 @@ def overall_coverage(report: Report) -> Coverage | None:
 
 def sentences(report: Report) -> Iterator[str]:
     """Says what matters most, first things first."""
-    yield from _of_errors(report)
-    yield from _of_answers(report)
+    of_classes = report.sample.labels.kind == "classes"
+    first = (_of_answers, _of_errors) if of_classes else (_of_errors, _of_answers)
+    for about in first:
+        yield from about(report)
     yield from _of_calibration(report)
     yield from _of_the_tree(report)
     if report.distances is not None:
@@ -50,8 +53,8 @@ def sentences(report: Report) -> Iterator[str]:
         )
     if report.stability.spread > 0:
         yield (
-            f"Turning and mirroring an image moves the predicted fractions by {report.stability.spread:.3f} "
-            "(root mean square)."
+            "Turning and mirroring an image moves what the model predicts from one view by "
+            f"{report.stability.spread:.3f} (root mean square)."
         )
 
 
@@ -92,32 +95,46 @@ def _of_answers(report: Report) -> Iterator[str]:
 
 
 def _of_calibration(report: Report) -> Iterator[str]:
-    found = overall_coverage(report)
-    if found is not None:
-        what = (
-            f"of the true fractions; they are {found.size:.3f} wide on average"
-            if report.sample.labels.kind != "classes"
-            else f"of the true classes; they have {found.size:.1f} classes on average"
-        )
-        kind = "sets" if report.sample.labels.kind == "classes" else "intervals"
-        yield f"The {LEVEL:.0%} {kind} hold {found.share:.1%} {what}."
+    of_classes = report.sample.labels.kind == "classes"
+    if (found := overall_coverage(report)) is not None:
+        if of_classes:
+            yield (
+                f"The {LEVEL:.0%} sets hold {found.share:.1%} of the true classes; they have "
+                f"{found.size:.1f} classes on average."
+            )
+        else:
+            yield (
+                f"The {LEVEL:.0%} intervals hold {found.share:.1%} of the true fractions; they are "
+                f"{found.size:.3f} wide on average."
+            )
     bins = reliability(report.sample.predicted, report.sample.true)
     if bins is not None:
-        yield (
-            f"True fractions differ from predicted ones by {bins.gap:.3f} on average over bins (calibration)."
+        what = (
+            "The share of galaxies of a class differs from its predicted probability"
+            if of_classes
+            else "True fractions differ from predicted ones"
         )
+        yield f"{what} by {bins.gap:.3f} on average over bins (calibration)."
+
+
+def sums_of(questions: Questions) -> str:
+    """To what the answers of a question sum, in words."""
+    return "their parent's fraction" if any(p is not None for p in questions.parents) else "1"
 
 
 def _of_the_tree(report: Report) -> Iterator[str]:
     if report.calibration is None or not report.calibration.obeying:
         return
-    away = disobedience(report.sample.labels, report.sample.predicted)
+    away, questions = (
+        disobedience(report.sample.labels, report.sample.predicted),
+        report.sample.labels.questions,
+    )
     if away.worst < 1e-3 and away.outside == 0:
-        if len(report.errors) > 1:
-            yield "All predictions obey the tree: the answers of a question sum to their parent's fraction."
+        if len(questions) > 1 and max(questions.sizes) > 1:
+            yield f"All predictions obey the tree: the answers of a question sum to {sums_of(questions)}."
     else:
         yield (
-            "The predictions do not obey the tree: sums of answers miss their parent's fraction by "
+            f"The predictions do not obey the tree: sums of answers miss {sums_of(questions)} by "
             f"{away.sums:.3f} (root mean square; {away.worst:.2f} at worst), and {away.outside:.1%} of the "
             "fractions are below 0 or above 1."
         )

@@ -120,7 +120,7 @@ def copies_among(catalog: Catalog, splits: NDArray[np.int8], looked: Looked) -> 
     def named(places: Sequence[int]) -> str:
         return " and ".join(f"{names[place]} ({SPLITS[split_of[place]]})" for place in places)
 
-    looked_at, total = len(looked.rows), len(catalog)
+    looked_at, total = len(looked.rows), len(catalog) - len(looked.bad)
     sentences = [
         f"{sum(map(len, equal)):,} of {looked_at:,} galaxies have exactly the pixels of another one, in "
         f"{sum(map(across, equal)):,} case(s) across splits."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -255,8 +254,11 @@ def fitted(picture: Pixels, side: int) -> Pixels:
 
 
 def most_of(shapes: Mapping[tuple[int, int], int], limit: int = 3) -> str:
-    """Says how large frames are, the most common size first."""
+    """Says how large frames are, and of several sizes how many have each, the most common first."""
     common = sorted(shapes.items(), key=lambda item: -item[1])
-    words = [f"{width} x {height} ({count:,})" for (height, width), count in common[:limit]]
-    others = math.fsum(count for _, count in common[limit:])
-    return ", ".join(words) + (f", and other sizes ({others:,.0f})" if others else "")
+    words = [
+        f"{width} x {height} pixels" + f" ({count:,})" * (len(common) > 1)
+        for (height, width), count in common[:limit]
+    ]
+    others = sum(count for _, count in common[limit:])
+    return ", ".join(words) + (f", and other sizes ({others:,})" if others else "")

@@ -113,7 +113,7 @@ def _sheet(catalog: Catalog, rows: NDArray[np.int64], crops: dict[str, Crop]) ->
 def _in_words(report: Report, folder: Path) -> str:
     """Says what was found, for the terminal."""
     tables, looked, catalog = report.tables, report.looked, report.catalog
-    lines = [f"{len(catalog):,} galaxies of {catalog.name} without labels"]
+    lines = [f"{len(catalog):,} galaxies of {catalog.name}, without labels"]
     if tables is not None:
         lines = [counts_in_words(tables), ""]
     if catalog.skipped:
@@ -123,9 +123,7 @@ def _in_words(report: Report, folder: Path) -> str:
         lines.append(f"{len(looked.bad):,} image(s) cannot be used:\n{listing(list(looked.bad))}")
     if len(looked.rows):
         sizes = most_of(looked.shapes)
-        lines.append(
-            f"{len(looked.rows):,} of {len(catalog):,} images looked at (pictures=N), {sizes} pixels"
-        )
+        lines.append(f"{len(looked.rows):,} of {len(catalog):,} images looked at (pictures=N): {sizes}")
     lines += [f"{row.name} kept the whole frame of {row.whole:,}" for row in looked.crops if row.searches]
     lines += report.copies.sentences
     lines.append(f"report: {folder / PAGE}")

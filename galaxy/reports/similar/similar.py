@@ -33,11 +33,16 @@ class Shown:
     distance: float | None
 
 
-def check_embeddings(request: Request) -> None:
-    """Refuses what leaves no place for the features, or has none in common, before anything is predicted.
+def check_similar(request: Request, similar: Sequence[str]) -> None:
+    """Refuses what `write_similar` could not do, before anything is predicted.
+
+    Args:
+        request: The evaluation.
+        similar: The ids of the galaxies that are asked about.
 
     Raises:
-        UserError: There are several models or one without an encoder, or no folder is written.
+        UserError: There are several models or one without an encoder, no folder is written, or a galaxy is
+            not there.
     """
     files = [member.file for member in request.ensemble.members]
     if len(files) > 1:
@@ -55,6 +60,14 @@ def check_embeddings(request: Request) -> None:
             f"embeddings=true: {type(model.model).__name__} was fitted in one go, so it has no features; a "
             "network has them"
         )
+    names = [str(name) for name in request.galaxies.catalog.identifiers.tolist()]
+    for name in similar:
+        if name not in names:
+            more = " (split=all takes those of the other splits too)" * (request.galaxies.split != "all")
+            raise UserError(
+                f"similar: no galaxy called {name} is among the {len(names):,} evaluated ones"
+                f"{meant(name, names)}{more}"
+            )
 
 
 def write_similar(request: Request, similar: Sequence[str]) -> list[Path]:
@@ -79,7 +92,7 @@ def write_similar(request: Request, similar: Sequence[str]) -> list[Path]:
     whole = request.galaxies.catalog
     catalog = whole.take(np.flatnonzero(pd.Series(whole.identifiers).isin(predicted)))
     names = np.array([str(name) for name in catalog.identifiers.tolist()], object)
-    places = [_place(name, names, folder) for name in similar]
+    places = [_place(name, names) for name in similar]
     probe = Probe(member.file, catalog, request.data, request.device)
     features = probe.features()
     _write_features(folder / EMBEDDINGS, catalog.identifiers, features)
@@ -115,14 +128,11 @@ def write_similar(request: Request, similar: Sequence[str]) -> list[Path]:
     return [folder / name for name in (EMBEDDINGS, ODDITIES, PAGE)]
 
 
-def _place(name: str, names: NDArray[np.object_], folder: Path) -> int:
-    """Returns the place of a galaxy among the evaluated ones."""
+def _place(name: str, names: NDArray[np.object_]) -> int:
+    """Returns the place of a galaxy among those that have a prediction."""
     found = np.flatnonzero(names == name)
     if not len(found):
-        raise UserError(
-            f"similar: no galaxy called {name} is among the {len(names):,} evaluated ones"
-            f"{meant(name, names.tolist())} (split=all evaluates all; the predictions are in {folder})"
-        )
+        raise UserError(f"similar: the image of {name} could not be read, so it has no features")
     return int(found[0])
 
 

@@ -78,8 +78,10 @@ def test_embeddings_are_the_features_of_the_model(
     assert page.index("Nearest to 100003") < page.index("Nearest to 100010") < page.index("The oddest")
     assert page.count("<img") == 2 * 12 + 48
 
+    written = (out / "predictions.parquet").stat().st_mtime_ns
     assert command(*again, "similar=[100004]") == 1
     assert "similar: no galaxy called 100004 is among the 80 evaluated ones" in capsys.readouterr().err
+    assert (out / "predictions.parquet").stat().st_mtime_ns == written
     assert command(*again) == 0
     assert not (out / "similar.html").exists()  # an evaluation takes the place of an earlier one
 
