@@ -278,7 +278,7 @@ def _completed(model: Any, config: Config, labels: Labels, loss: Loss | None) ->
             return model(labels=labels)
     assert loss is not None
     head = instantiate(config["head"], "head", in_features=model.num_features, questions=labels.questions)
-    channels, size = config["crop"]["channels"], config["model"]["input_size"]
+    channels, size = config["crop"]["channels"], config["model"].get("input_size")
     return GalaxyTask(model, labels, head, loss, channels=channels, input_size=size)
 
 
@@ -290,7 +290,7 @@ def build_data(config: Config) -> GalaxyDataModule:
         target=instantiate(config["target"], "target"),
         crop=instantiate(config["crop"], "crop"),
         augment=instantiate(config["augment"], "augment"),
-        input_size=config["model"]["input_size"],
+        input_size=config["model"].get("input_size"),
         seed=config["seed"],
     )
     return data
