@@ -59,6 +59,8 @@ def read_upload(content: bytes, stretch: Stretch, decode: Decoder) -> Pixels:
     except BadImageError as error:
         raise BadImageError(_for_visitors(str(error))) from error
     except (UserError, MemoryError) as error:
+        if isinstance(error.__cause__, ImportError):  # astropy is optional
+            raise BadImageError("FITS files are not read here: send a JPEG, PNG or TIFF image") from error
         raise BadImageError("the image cannot be decoded in the memory that is left here") from error
     height, width = pixels.shape[:2]
     _check_size(width, height)

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import httpx2
@@ -21,7 +22,7 @@ from galaxy.images.decode import Decoder
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
 from tests.conftest import PROJECT
 from tests.demo.conftest import gallery_of
-from tests.demo.hostile import HOSTILE, SECRET, picture
+from tests.demo.hostile import HOSTILE, SECRET, fits_file, picture
 
 # What must not be read off a refusal: our code, our files, and those of others.
 _PRIVATE = ("Traceback", "site-packages", "galaxy/", "/tmp", "data.catalog", SECRET)
@@ -220,6 +221,15 @@ def test_requests_that_are_too_large_or_no_form_are_refused(client: TestClient) 
         answer = client.post("/api/predict", content=b"--y\r\nnothing", headers={"Content-Type": kind})
         assert answer.status_code == 400
         assert "form" in answer.json()["error"]
+
+
+def test_fits_files_are_refused_where_astropy_is_missing(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = fits_file(np.zeros((64, 64), np.float32))
+    monkeypatch.setitem(sys.modules, "astropy.io", None)
+    answer = client.post("/api/predict", content=content)
+    assert answer.json() == {"error": "FITS files are not read here: send a JPEG, PNG or TIFF image"}
 
 
 def test_uploads_never_touch_the_disk(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
