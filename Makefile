@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-all lint format bench clean
+.PHONY: help setup train demo test test-all lint format bench clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ setup: .venv/done ## make the environment .venv with the pinned packages
 
 train: setup ## train the default network on simulated galaxies
 	$(BIN)/python train.py
+
+demo: setup ## show galaxies on a web page, with the run that finished last
+	$(BIN)/galaxy demo run=latest
 
 test: setup ## run the tests, without the slow ones
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"

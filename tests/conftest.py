@@ -6,6 +6,7 @@ import pickle
 import runpy
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -133,21 +134,27 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Calls `train.py` or `evaluate.py` as the shell would; returns the exit status."""
+    return partial(run_program, monkeypatch)
 
-    def call(program: str, *arguments: str) -> int:
-        monkeypatch.setattr(sys, "argv", [str(PROJECT / program), *arguments])
-        try:
-            runpy.run_path(str(PROJECT / program), run_name="__main__")
-        except SystemExit as stop:
-            return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        return 0
 
-    return call
+def run_program(patch: pytest.MonkeyPatch, program: str, *arguments: str) -> int:
+    """Calls a program as the fixture `command` does."""
+    patch.setattr(sys, "argv", [str(PROJECT / program), *arguments])
+    try:
+        runpy.run_path(str(PROJECT / program), run_name="__main__")
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
 
 
 @pytest.fixture
 def quick(survey: Path, cache: Path) -> list[str]:
     """Overrides that make a run take a second or two."""
+    return quick_settings(survey, cache)
+
+
+def quick_settings(survey: Path, cache: Path) -> list[str]:
+    """Returns what the fixture `quick` does."""
     return [
         "data=kaggle",
         f"data.root={survey}",

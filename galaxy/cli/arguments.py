@@ -222,6 +222,26 @@ def with_inherited_data(arguments: list[str]) -> tuple[list[str], None]:
     return [*arguments[:first], *inherited, *arguments[first:]], None
 
 
+def checkpoints_of(run: str | list[str] | None, checkpoint: str | None, command: str) -> list[Path]:
+    """Returns the checkpoints that `run=DIR`, `run=[DIR,...]` or `checkpoint=FILE` names.
+
+    Args:
+        run: The value of `run`.
+        checkpoint: The value of `checkpoint`.
+        command: The command, such as evaluate, whose help says more.
+
+    Raises:
+        UserError: Both or neither are given, or a run has no best checkpoint.
+    """
+    if (run is None) == (checkpoint is None):
+        both = "both are given" if run is not None else f"galaxy {command} --help says more"
+        raise UserError(f"give one of run=DIR (a run folder, or latest) and checkpoint=FILE: {both}")
+    if run is None:
+        return [Path(str(checkpoint)).expanduser()]
+    folders = run if isinstance(run, list) else [run]
+    return [RunFolder(Path(folder).expanduser()).best_checkpoint() for folder in folders]
+
+
 def _check_same_galaxies(
     first: RunFolder, own: dict[str, Any], other: RunFolder, data: dict[str, Any], arguments: list[str]
 ) -> None:

@@ -9,7 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from galaxy.cli.arguments import with_inherited_data
+from galaxy.cli.arguments import checkpoints_of, with_inherited_data
 from galaxy.cli.program import reporting, run
 from galaxy.config import plain
 from galaxy.config.paths import CONF
@@ -65,7 +65,7 @@ def evaluate_from_settings(
         check_views(tta)
     except ValueError as error:
         raise UserError(str(error)) from None
-    files = _checkpoints_of(run, checkpoint)
+    files = checkpoints_of(run, checkpoint, "evaluate")
     if data is None:
         raise UserError(
             f"{files[0]} is not in a run folder, so give the data as well: data=... data.root=..."
@@ -150,21 +150,6 @@ def _part(shard: str, folder: Path | None, report: bool) -> Part:
             "report=true compares predictions with labels, and shard=K/N predicts without scoring"
         )
     return part
-
-
-def _checkpoints_of(run: str | list[str] | None, checkpoint: str | None) -> list[Path]:
-    """Returns the checkpoints that `run=DIR`, `run=[DIR,...]` or `checkpoint=FILE` names.
-
-    Raises:
-        UserError: Both or neither are given, or a run has no best checkpoint.
-    """
-    if (run is None) == (checkpoint is None):
-        both = "both are given" if run is not None else "galaxy evaluate --help says more"
-        raise UserError(f"give one of run=DIR (a run folder, or latest) and checkpoint=FILE: {both}")
-    if run is None:
-        return [Path(str(checkpoint)).expanduser()]
-    folders = run if isinstance(run, list) else [run]
-    return [RunFolder(Path(folder).expanduser()).best_checkpoint() for folder in folders]
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "score a trained model, or predict galaxies without labels",
     "compare": "print one table of all runs in some folders",
     "explore": "write a report on a survey, or a picture of crops",
+    "demo": "show galaxies and predictions on a web page",
     "fetch": "download a survey",
     "cache": "list the caches of cropped images, and remove old ones",
     "export": "write the network of a run as ONNX",

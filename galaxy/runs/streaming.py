@@ -80,7 +80,7 @@ def predict_as_read(
         models = [member.load() for member in ensemble.members]
         for model in models:
             stack.enter_context(predicting(model, device))
-        seen = stack.enter_context(_first_features(models[0])) if with_features else None
+        seen = stack.enter_context(first_features(models[0])) if with_features else None
 
         def predicted(pixels: Pixels) -> NDArray[np.float32]:
             means = np.zeros((len(pixels), answers))
@@ -146,7 +146,7 @@ class _EachCrop(Crop):
 
 
 @contextmanager
-def _first_features(model: Model) -> Iterator[list[Tensor]]:
+def first_features(model: Model) -> Iterator[list[Tensor]]:
     """Yields a list that takes the features of the first view whenever a model predicts, at no cost."""
     seen: list[Tensor] = []
     if not isinstance(model, GalaxyTask):

@@ -26,7 +26,7 @@ from galaxy.surveys.kaggle import LABELS
 from galaxy.system.terminal import quieten_libraries
 
 CLASSES = class_labels(("a", "b", "c"), "Which?")
-PRIMARY = ("train", "evaluate", "explore")
+PRIMARY = ("train", "evaluate", "explore", "demo")
 # Options that only work beside others say so in `requires`; these are the others.
 COMPANIONS = {
     "loss=dirichlet_multinomial": ["head=tree", "data.counts=true"],

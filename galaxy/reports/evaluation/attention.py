@@ -52,7 +52,8 @@ def attention(model: Model, images: Tensor, device: torch.device) -> Array:
     maps = []
     with predicting(model, device), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum warns of its own use of torch
-        for image in tracked(images.split(1), "Where the model looks"):
+        single = images.split(1)
+        for image in tracked(single, "Where the model looks") if len(single) > 1 else single:
             whole = image.to(device)
             before = model(whole).fractions
 

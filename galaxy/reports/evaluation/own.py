@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -11,7 +10,8 @@ from galaxy.config.trust import check_trusted
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.runs.evaluate import Evaluation, check_scored, evaluate
 from galaxy.runs.evaluation_files import VALIDATION, subject
-from galaxy.runs.experiment import build_data
+from galaxy.runs.experiment import Config, build_data
+from galaxy.runs.members import Member
 from galaxy.runs.predict import Predictions
 from galaxy.runs.request import Request
 
@@ -41,10 +41,7 @@ def read_own(found: Evaluation, request: Request) -> Own:
     """
     files = [member.file for member in request.ensemble.members]
     first = request.ensemble.members[0]
-    node: dict[str, Any] = first.config["data"] | first.split_settings()
-    check_trusted({"data": node}, first.file)
-    module = build_data({**first.config, "data": node})
-    module.setup()
+    node, module = read_data(first)
     # The galaxies of the report may be these very ones.
     if request.split != "val" or subject(request.data) != subject(node):
         choice = first.run.choices()["data"] if first.run.begun else "own"
@@ -54,6 +51,22 @@ def read_own(found: Evaluation, request: Request) -> Own:
         found = evaluate(own)
     assert found.counted is not None
     return Own(module, found.counted)
+
+
+def read_data(member: Member) -> tuple[Config, GalaxyDataModule]:
+    """Reads the data that a model was trained on.
+
+    Returns:
+        The node `data` of its configuration, and the data, set up.
+
+    Raises:
+        UserError: The data would call what is not trusted, or cannot be used.
+    """
+    node: Config = member.config["data"] | member.split_settings()
+    check_trusted({"data": node}, member.file)
+    module = build_data({**member.config, "data": node})
+    module.setup()
+    return node, module
 
 
 def without_fitted(counted: Predictions, validation: Predictions) -> tuple[Predictions, list[str]]:

@@ -17,9 +17,14 @@ _SIDE = 160
 _CELLS = 32
 
 
-def galaxy_picture(crop: NDArray[np.uint8]) -> str:
-    """Returns a crop (S, S, C) uint8 as the address of an image."""
-    return _address(_fitting(crop), "JPEG")
+def galaxy_picture(pixels: NDArray[np.uint8], side: int = _SIDE) -> str:
+    """Returns pixels (H, W, C) uint8 as the address of an image whose longer side has `side` at most."""
+    return _address(_fitting(pixels, side), "JPEG")
+
+
+def jpeg_of(pixels: NDArray[np.uint8], side: int) -> bytes:
+    """Returns the same as a JPEG file."""
+    return _written(_fitting(pixels, side), "JPEG")
 
 
 def attention_picture(crop: NDArray[np.uint8], weights: Array) -> str:
@@ -54,13 +59,17 @@ def density_picture(predicted: Array, true: Array) -> str | None:
     return _address(Image.fromarray((colours * 255).round().astype(np.uint8)), "PNG")
 
 
-def _fitting(pixels: NDArray[np.uint8]) -> Image.Image:
+def _fitting(pixels: NDArray[np.uint8], side: int = _SIDE) -> Image.Image:
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
-    image.thumbnail((_SIDE, _SIDE), Image.Resampling.BOX)
+    image.thumbnail((side, side), Image.Resampling.BOX)
     return image
 
 
 def _address(image: Image.Image, written_as: str) -> str:
+    return f"data:image/{written_as.lower()};base64,{base64.b64encode(_written(image, written_as)).decode()}"
+
+
+def _written(image: Image.Image, written_as: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, written_as, **({"quality": 90} if written_as == "JPEG" else {}))
-    return f"data:image/{written_as.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()

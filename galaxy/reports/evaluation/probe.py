@@ -49,7 +49,7 @@ class Probe:
     """
 
     def __init__(self, file: Path, catalog: Catalog, data: dict[str, Any], device: torch.device) -> None:
-        trained = load(file)
+        self.trained = trained = load(file)
         self.model, self.labels = trained.model, trained.labels
         self.has_features = trained.task is not None
         self.file, self.catalog, self.device = file, catalog, device

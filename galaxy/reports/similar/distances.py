@@ -47,10 +47,11 @@ class Neighbourhood:
         changing = std > 1e-6 * (1 + np.abs(mean))
         if not changing.any():
             raise ValueError("all galaxies have the same features, so none is nearer than another")
-        scaled = (features[:, changing] - mean[changing]) / std[changing]
-        components = min(_COMPONENTS, len(sample), scaled.shape[1])
-        analysis = PCA(components, svd_solver="randomized", random_state=0).fit(scaled[sample])
-        self._places: Features = analysis.transform(scaled).astype(np.float32)
+        self._changing, self._mean, self._std = changing, mean[changing], std[changing]
+        scaled = self._scaled(features[sample])
+        components = min(_COMPONENTS, *scaled.shape)
+        self._analysis = PCA(components, svd_solver="randomized", random_state=0).fit(scaled)
+        self._places = self._placed(features)
         # One more than the neighbours, because the sample holds some of the galaxies themselves.
         search = NearestNeighbors(n_neighbors=NEIGHBOUR + 1, algorithm="brute").fit(self._places[sample])
         distances = search.kneighbors(self._places)[0].astype(np.float64)
@@ -61,7 +62,23 @@ class Neighbourhood:
 
     def nearest(self, place: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Returns the places and the distances (count,) of the galaxies nearest to one, which is left out."""
-        distances = np.linalg.norm(self._places - self._places[place], axis=1).astype(np.float64)
-        distances[place] = np.inf
-        order = np.argsort(distances, kind="stable")[: min(count, len(distances) - 1)]
+        order, distances = self._around(self._places[place], count + 1)
+        others = order != place
+        return order[others][:count], distances[others][:count]
+
+    def nearest_to(self, features: Features, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Returns the same for a further galaxy with features (F,)."""
+        return self._around(self._placed(features[None])[0], count)
+
+    def _around(self, place: Features, count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        distances = np.linalg.norm(self._places - place, axis=1).astype(np.float64)
+        order = np.argsort(distances, kind="stable")[:count]
         return order, distances[order] / self._usual
+
+    def _placed(self, features: Features) -> Features:
+        places: Features = self._analysis.transform(self._scaled(features)).astype(np.float32)
+        return places
+
+    def _scaled(self, features: Features) -> Features:
+        scaled: Features = (features[:, self._changing] - self._mean) / self._std
+        return scaled

@@ -27,6 +27,9 @@ def test_the_nearest_are_those_of_the_same_kind_and_the_lonely_one_is_the_oddest
         assert set(kinds[nearest]) == {kinds[place]}
         assert place not in nearest
         assert (np.diff(distances) >= 0).all()
+        again, zero = near.nearest_to(features[place].astype(np.float32), 12)
+        assert again.tolist() == [place, *nearest.tolist()]
+        assert zero[0] == pytest.approx(0, abs=1e-4)
 
 
 def test_features_that_never_change_do_not_count() -> None:
