@@ -112,7 +112,10 @@ STUDIES = {
             ),
             Recipe("best_cpu", ("experiment=best_cpu",), views=(60,)),
             Recipe(
-                "ensemble", differs="the mean of the two above", members=("best_cpu, 20 epochs", "best_cpu"), views=(60,)
+                "ensemble",
+                differs="the mean of the two above",
+                members=("best_cpu, 20 epochs", "best_cpu"),
+                views=(60,),
             ),
         ),
     ),
