@@ -62,7 +62,6 @@ class Study:
         metric: What the recipes are scored by, on the test split.
         recipes: The rows.
         views: The numbers of views that each network predicts with, beside a single one.
-        folds: The number of folds, each of which is tested once; 0 for one test split.
         baseline: The recipe that the differences of an ablation are from; None for no such column.
     """
 
@@ -70,7 +69,6 @@ class Study:
     metric: str
     recipes: tuple[Recipe, ...]
     views: tuple[int, ...] = (8,)
-    folds: int = 0
     baseline: str | None = None
 
 
@@ -155,11 +153,12 @@ STUDIES = {
             Recipe("mean", ("experiment=sirressi_question1", "model=mean")),
             Recipe("logistic", ("experiment=sirressi_question1", "model=logistic"), "72 %"),
             Recipe("sirressi_cnn", ("experiment=sirressi_question1",), "75 % of 100"),
+            Recipe("resnet18", ("experiment=sirressi_question1", "model=resnet18", "crop.size=128",
+                                "crop.fraction=0.5", "trainer.max_epochs=20"), "", "128 pixels, 20 epochs"),
             Recipe("fast", ("experiment=fast", "target=question1", "target.hard=true", "loss=cross_entropy",
                             "objective.metric=val/accuracy", "data.limit=1000"), "",
                    "the same 1,000 galaxies, 64 pixels"),
         ),
-        folds=5,
     ),
 }  # fmt: skip
 
@@ -170,10 +169,10 @@ class Outcome:
 
     Attributes:
         tables: The predictions of the test galaxies, by the number of views.
-        seconds: The time of training, validation and scoring, for all folds together. The time to read the
-            images into the cache is left out.
+        seconds: The time of training, validation and scoring, without that of reading the images into the
+            cache.
         views_seconds: The time of predicting with more views, by their number.
-        epochs: The number of epochs, of all folds together.
+        epochs: The number of epochs.
         parameters: The number of weights.
     """
 
@@ -203,32 +202,20 @@ class Bench:
         print(f"{recipe.name} ...", flush=True)
         if recipe.members:
             return self._ensemble(recipe)
-        found, tables = Outcome(), []
-        for path, fold in self._runs(recipe):
-            folder = RunFolder(path)
-            # A run that is done is not trained again.
-            settings = [*recipe.settings, *self.data, *fold]
-            run("train.py", *settings, f"hydra.run.dir={path}", "resume=auto")
-            result = folder.result()
-            found.seconds += result.seconds - folder.meta()["reading_seconds"]
-            found.parameters, found.epochs = result.parameters, found.epochs + result.epochs
-            tables.append(folder.predictions_files["test"])
-        found.tables[1] = pd.concat([pd.read_parquet(file) for file in tables])
-        if found.parameters is not None and not self.study.folds:
+        folder = RunFolder(self.folder / _folder_name(recipe.name))
+        # A run that is done is not trained again.
+        run("train.py", *recipe.settings, *self.data, f"hydra.run.dir={folder.path}", "resume=auto")
+        result = folder.result()
+        found = Outcome(
+            {1: pd.read_parquet(folder.predictions_files["test"])},
+            seconds=result.seconds - folder.meta()["reading_seconds"],
+            epochs=result.epochs,
+            parameters=result.parameters,
+        )
+        if found.parameters is not None:
             for views in (*self.study.views, *recipe.views):
-                self._evaluate(found, views, str(self._runs(recipe)[0][0]), recipe.name)
+                self._evaluate(found, views, str(folder.path), recipe.name)
         return found
-
-    def _runs(self, recipe: Recipe) -> list[tuple[Path, tuple[str, ...]]]:
-        """Returns the folders of a recipe's runs, and what each is told of its fold."""
-        name = _folder_name(recipe.name)
-        if not self.study.folds:
-            return [(self.folder / name, ())]
-        folds = range(self.study.folds)
-        return [
-            (self.folder / f"{name}-fold{fold}", (f"data.folds={self.study.folds}", f"data.fold={fold}"))
-            for fold in folds
-        ]
 
     def _evaluate(self, found: Outcome, views: int, which: str, name: str) -> None:
         """Predicts the test galaxies with several views, unless that is done."""
@@ -288,17 +275,13 @@ def make_table(study: Study, name: str, outcomes: dict[str, Outcome], epoch: flo
         outcomes: What each recipe has come to, by its name.
         epoch: The seconds of an epoch of the default recipe; None if it was not trained here.
     """
-    views = (
-        () if study.folds else sorted({*study.views, *(n for recipe in study.recipes for n in recipe.views)})
-    )
+    views = sorted({*study.views, *(count for recipe in study.recipes for count in recipe.views)})
     columns = ["recipe", "one view", *(f"tta={count}" for count in views)]
     columns += ["difference"] if study.baseline else []
     columns += ["seconds", "default epochs", "weights", "published", "what differs"]
     galaxies = {len(outcome.tables[1]) for outcome in outcomes.values()}
     notes = [
-        f"Scored on {min(galaxies):,} test galaxies"
-        + (f", each tested once in {study.folds} folds" if study.folds else "")
-        + "; in brackets the 95 % interval over galaxies. One seed.",
+        f"Scored on {galaxies.pop():,} test galaxies; in brackets the 95 % interval over galaxies. One seed.",
         "Seconds: training, validation and scoring with one view; building the cache of images is left out. "
         "A default epoch is one of `galaxy train data=kaggle` on the same machine, validation included.",
     ]
@@ -387,7 +370,7 @@ def main() -> None:
         result = reference.result()
         epoch = (result.seconds - reference.meta()["reading_seconds"]) / result.epochs
     make_table(study, arguments.study, outcomes, epoch).publish()
-    if epoch is not None and REFERENCE in outcomes and not study.folds:
+    if epoch is not None and REFERENCE in outcomes and arguments.study == "kaggle":
         write_times(bench, outcomes, epoch)
 
 
