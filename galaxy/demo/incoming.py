@@ -19,6 +19,7 @@ _SECONDS = 30
 # would not read the answer.
 _DROPPED = 4 * LARGEST_REQUEST
 _LONGEST_NAME = 100
+_NO_FORM = "the request is no form with files (multipart/form-data)"
 
 
 class RefusedError(Exception):
@@ -76,7 +77,9 @@ async def read_batch(request: Request) -> list[Upload]:
             if "Too many" in error.message:
                 reason = f"a batch has at most {MOST_IMAGES} images, and nothing but files"
                 raise RefusedError(413, reason) from None
-            raise RefusedError(400, "the request is no form with files (multipart/form-data)") from None
+            raise RefusedError(400, _NO_FORM) from None
+        except UnicodeError:  # the sender may name any encoding of Python's, and some raise it
+            raise RefusedError(400, _NO_FORM) from None
     files = [file for _, file in form.multi_items() if isinstance(file, UploadFile)]
     uploads = [Upload(_shown(file.filename or ""), await file.read()) for file in files]
     await form.close()

@@ -1,4 +1,4 @@
-"""One thread that works for all visitors, and a queue of few places before it."""
+"""A thread that works for all visitors, and queues of few places before it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ class BusyError(Exception):
 
 
 class Queue:
-    """A thread with a queue. Only the event loop may use it.
+    """A queue before a thread. Only the event loop may use it.
 
     Args:
         places: How many visitors may wait or be served at a time, 1 or more.
+        thread: The thread; several queues may lead to it.
     """
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, thread: ThreadPoolExecutor) -> None:
         self._free = places
-        self._thread = ThreadPoolExecutor(1)
+        self._thread = thread
 
     @contextmanager
     def place(self) -> Iterator[Callable[..., Awaitable[Any]]]:

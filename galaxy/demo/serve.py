@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import socket
-import warnings
 from typing import TYPE_CHECKING
 
 from galaxy.system.errors import UserError
@@ -69,7 +68,6 @@ def serve(gallery: Gallery, listener: socket.socket) -> None:
     from galaxy.images.decode import Decoder  # noqa: PLC0415
 
     with Decoder() as decode:
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # about damage, which is answered
         config = uvicorn.Config(
             build_app(gallery, decode, hosts(listener)),
             http="h11",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib.resources import files
@@ -43,7 +44,8 @@ from galaxy.reports.evaluation.attention import MISSING
 # Answers about an image.
 Say: TypeAlias = Callable[[Gallery, Pixels], dict[str, Any]]
 
-# Visitors that may wait for the models, and for pictures, before others are sent away for some seconds.
+# Visitors that may wait for galaxies, as many with uploads, and those that may wait for pictures. Others are
+# sent away for some seconds.
 _PLACES, _PICTURE_PLACES, _RETRY_AFTER = 16, 64, "2"
 _CAREFUL = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -97,13 +99,16 @@ def build_app(gallery: Gallery, decode: Decoder, hosts: Sequence[str]) -> ASGIAp
 class _Server:
     """Answers requests about a gallery.
 
-    The models work in one thread and images are read in another. Both have a queue of few places, so the
-    memory in use is bounded.
+    The models work in one thread and the images of galaxies are read in another. The queues before them have
+    few places, so the memory in use is bounded. An upload keeps its place while it comes, however slowly.
+    Uploads have a queue of their own, so that galaxies are shown meanwhile.
     """
 
     def __init__(self, gallery: Gallery, decode: Decoder) -> None:
         self._gallery, self._decode = gallery, decode
-        self._models, self._pictures = Queue(_PLACES), Queue(_PICTURE_PLACES)
+        models, pictures = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+        self._galaxies, self._uploads = Queue(_PLACES, models), Queue(_PLACES, models)
+        self._pictures = Queue(_PICTURE_PLACES, pictures)
         folder = files("galaxy.demo") / "page"
         words = json.loads((folder / "words.json").read_text(encoding="utf-8"))
         template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
@@ -167,7 +172,7 @@ class _Server:
         """Returns where the models look in a galaxy."""
         place = self._place(request)
         self._check_attention()
-        with self._models.place() as call:
+        with self._galaxies.place() as call:
             return _json(await call(answers.attention_of_galaxy, self._gallery, place))
 
     async def attention_of_image(self, request: Request) -> Response:
@@ -187,7 +192,7 @@ class _Server:
 
     async def _of_image(self, request: Request, say: Say) -> dict[str, Any]:
         """Answers about the only image of a request. The place is taken before the image is read."""
-        with self._models.place() as call:
+        with self._uploads.place() as call:
             upload = await read_image(request)
             try:
                 answer: dict[str, Any] = await call(self._say, say, upload)
@@ -198,8 +203,10 @@ class _Server:
     async def _of_batch(self, request: Request, say: Say) -> list[dict[str, Any]]:
         """Answers about each of several images; others go on where one is bad."""
         found = []
-        with self._models.place() as call:
+        with self._uploads.place() as call:
             for upload in await read_batch(request):
+                if await request.is_disconnected():
+                    raise ClientDisconnect
                 try:
                     answer = await call(self._say, say, upload)
                 except BadImageError as error:
@@ -211,7 +218,7 @@ class _Server:
         return say(self._gallery, read_upload(upload.content, self._gallery.models[0].stretch, self._decode))
 
     async def _tell(self, place: int) -> Response:
-        with self._models.place() as call:
+        with self._galaxies.place() as call:
             return _json(await call(answers.about_galaxy, self._gallery, place))
 
     def _place(self, request: Request) -> int:

@@ -52,7 +52,7 @@ _TAIL = 1024
 _MOST_TAGS = 1000
 # The largest number of pixels that OpenCV decodes. A damaged size must not take all memory.
 _LARGEST = 2**30
-_MORE_THAN_ONE = "holds more than one picture: save the right one as a file of its own"
+MORE_THAN_ONE = "holds more than one picture: save the right one as a file of its own"
 # EXIF data begin with these bytes. They may say that a JPEG is to be turned.
 _EXIF = b"Exif\0\0"
 
@@ -211,7 +211,7 @@ def _tiff_tags(data: bytes) -> dict[int, tuple[int, int]]:
             )
             for place in places
         }
-    except struct.error:
+    except (struct.error, OverflowError):  # the latter where a place has 64 bits
         return {}
 
 
@@ -235,7 +235,7 @@ def _only_picture(data: bytes) -> Pixels | None:
     for flags in (_BGR, cv2.IMREAD_UNCHANGED):
         _, pictures = cv2.imdecodemulti(buffer, flags, range=(0, 2))
         if len(pictures) > 1:
-            raise BadImageError(_MORE_THAN_ONE)
+            raise BadImageError(MORE_THAN_ONE)
         if pictures:
             picture: Pixels = pictures[0]
             return picture
@@ -320,5 +320,5 @@ def _check_png(data: bytes) -> None:
             raise BadImageError("the file is damaged: a chunk of the PNG does not have its checksum")
         # The chunk of an animation begins with the number of pictures. OpenCV would show one of them.
         if kind == b"acTL" and int.from_bytes(data[start + 8 : start + 12]) > 1:
-            raise BadImageError(_MORE_THAN_ONE)
+            raise BadImageError(MORE_THAN_ONE)
         start = end

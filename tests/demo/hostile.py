@@ -43,12 +43,18 @@ def png_of_size(width: int, height: int, content: bytes = b"") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def tiff_of_size(width: int, height: int) -> bytes:
-    """A TIFF that claims a size."""
+def tiff_of_size(width: int, height: int, *more: tuple[int, int, int, int], tail: bytes = b"") -> bytes:
+    """A TIFF that claims a size, with further tags."""
     tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1)]
-    tags += [(273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, height), (279, 4, 1, min(width * height, 2**32 - 1))]
+    tags += [
+        (273, 4, 1, 8),
+        (277, 3, 1, 1),
+        (278, 4, 1, height),
+        (279, 4, 1, min(width * height, 2**32 - 1)),
+        *more,
+    ]
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + tail
 
 
 def fits_header(**cards: object) -> bytes:
@@ -142,6 +148,13 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "JPEG of ten thousand scans", progressive[:-2] + 10_000 * scan[:40] + b"\xff\xd9"
     text = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50_000_000)))
     yield "text bomb in a PNG", picture("PNG")[:33] + text + picture("PNG")[33:60]
+    chunks = 20_000 * png_chunk(b"prVt", b"")
+    yield "PNG of twenty thousand chunks", picture("PNG")[:33] + chunks + picture("PNG")[33:]
+    shared = [(40_000 + i, 7, 1_000_000, 8) for i in range(100)]
+    yield "TIFF of a hundred large tags", tiff_of_size(16, 16, *shared, tail=bytes(1_000_000))
+    yield "TIFF of fractions", tiff_of_size(16, 16, (282, 5, 1_000_000, 8), tail=bytes(8_000_000))
+    tile = [(322, 4, 1, 2**14), (323, 4, 1, 2**14)]
+    yield "TIFF of a tile larger than the picture", tiff_of_size(16, 16, *tile, tail=bytes(1000))
     loop = bytearray(tiff_of_size(16, 16))
     loop[-4:] = struct.pack("<I", 8)
     yield "TIFF whose pages go round", bytes(loop)
@@ -152,7 +165,11 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "FITS of 999 axes", fits_header(BITPIX=8, NAXIS=999)
     parts = [fits.ImageHDU(np.zeros((2, 2), np.uint8)) for _ in range(100)]
     yield "FITS of a hundred parts", fits_file(None, *parts)
-    yield "compressed FITS", fits_file(None, fits.CompImageHDU(np.zeros((512, 512), np.int16)))
+    compressed = fits_file(None, fits.CompImageHDU(np.zeros((512, 512), np.int16)))
+    yield "compressed FITS", compressed
+    usual = b"ZIMAGE  =                    T"
+    for card in (b"ZIMAGE= T", b"zimage  = T", b"HIERARCH ZIMAGE = T"):
+        yield f"compressed FITS with {card.decode()}", compressed.replace(usual, card.ljust(len(usual)))
 
 
 def odd() -> Iterator[tuple[str, bytes]]:

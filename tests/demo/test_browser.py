@@ -102,8 +102,10 @@ def test_an_own_image_gets_answers(page, kind: str, tmp_path: Path) -> None:
     page.set_input_files("#own", file)
     playwright.expect(page.locator("#name")).to_contain_text("mine")
     playwright.expect(page.locator("#hero")).to_have_js_property("naturalWidth", 64)
-    page.get_by_role("button", name="Where A looks").click()
+    looks = page.get_by_role("button", name="Where A looks")
+    looks.press("Enter")
     page.wait_for_selector("#views li:nth-child(3) button[aria-pressed=true]")
+    playwright.expect(looks).to_be_focused()
     assert page.locator("#trouble").is_hidden()
 
 
@@ -118,6 +120,15 @@ def test_what_is_no_image_is_refused_in_words_and_the_page_goes_on(page, tmp_pat
     playwright.expect(page.locator("#trouble")).to_contain_text("nobody")
     page.get_by_role("button", name="Another galaxy").click()
     page.wait_for_selector("#trouble", state="hidden")
+
+
+@pytest.mark.parametrize("name", ["nobody", "%zz", "a/../b"])
+def test_a_link_to_no_galaxy_is_answered_in_words(page, served: str, name: str) -> None:
+    page.goto(f"{served}/galaxy/{name.replace('/', '%2F')}")
+    playwright.expect(page.locator("#trouble")).to_contain_text(f"no galaxy here is called {name}")
+    assert page.locator("#loading").is_hidden()
+    page.get_by_role("button", name="Another galaxy").click()
+    page.wait_for_selector("#models article")
 
 
 @pytest.mark.parametrize("width", [320, 768, 1440])

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx2
@@ -13,6 +14,7 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 from starlette.testclient import TestClient
+from starlette.types import ASGIApp, Message
 
 import galaxy
 from galaxy.demo.gallery import Gallery
@@ -26,6 +28,10 @@ from tests.demo.hostile import HOSTILE, SECRET, fits_file, picture
 
 # What must not be read off a refusal: our code, our files, and those of others.
 _PRIVATE = ("Traceback", "site-packages", "galaxy/", "/tmp", "data.catalog", SECRET)
+
+# A batch of one file that is no image.
+_BATCH = b'--x\r\nContent-Disposition: form-data; name="a"; filename="b"\r\n\r\nc\r\n--x--\r\n'
+_FORM = (b"content-type", b"multipart/form-data; boundary=x")
 
 
 def image_of(survey: Path, name: str) -> Path:
@@ -221,6 +227,8 @@ def test_requests_that_are_too_large_or_no_form_are_refused(client: TestClient) 
         answer = client.post("/api/predict", content=b"--y\r\nnothing", headers={"Content-Type": kind})
         assert answer.status_code == 400
         assert "form" in answer.json()["error"]
+    kind = "multipart/form-data; boundary=x; charset=undefined"
+    assert client.post("/api/predict", content=_BATCH, headers={"Content-Type": kind}).status_code == 400
 
 
 def test_fits_files_are_refused_where_astropy_is_missing(
@@ -258,6 +266,58 @@ def test_a_flood_is_answered_with_429_and_nothing_worse(gallery: Gallery, survey
     assert set(statuses) == {200, 429}
     assert statuses.count(200) >= 16
     assert all(int(one.headers["retry-after"]) > 0 for one in answers if one.status_code == 429)
+
+
+async def asked(
+    app: ASGIApp, method: str, path: str, body: bytes, then: Callable[[], Awaitable[Message]]
+) -> int:
+    """Sends the first part of a request; `then` makes what the server receives next. Returns the status."""
+    parts = [{"type": "http.request", "body": body, "more_body": True}]
+    statuses = []
+
+    async def receive() -> Message:
+        return parts.pop() if parts else await then()
+
+    async def send(message: Message) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": [_FORM]}
+    await app(scope, receive, send)
+    return int(statuses[0])
+
+
+def test_slow_uploads_keep_nobody_from_the_galaxies(gallery: Gallery) -> None:
+    async def ask(app: ASGIApp) -> tuple[int, list[int]]:
+        ended = asyncio.Event()
+
+        async def slowly() -> Message:
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        posts = [asyncio.create_task(asked(app, "POST", "/api/predict", b"--x", slowly)) for _ in range(17)]
+        galaxy = await asked(app, "GET", "/api/random", b"", slowly)
+        assert not any(post.done() for post in posts)
+        ended.set()
+        return galaxy, await asyncio.gather(*posts)
+
+    with Decoder() as decode:
+        galaxy, uploads = asyncio.run(ask(build_app(gallery, decode, ["*"])))
+    assert galaxy == 200
+    assert sorted(uploads) == [400] * 16 + [429]
+
+
+def test_nothing_is_computed_for_a_batch_whose_sender_has_gone(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("galaxy.demo.server.read_upload", lambda *arguments: pytest.fail("it was read"))
+    messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b""}]
+
+    async def gone() -> Message:
+        return messages.pop()
+
+    with Decoder() as decode:
+        app = build_app(gallery, decode, ["*"])
+        assert asyncio.run(asked(app, "POST", "/api/predict", _BATCH, gone)) == 400
 
 
 def test_two_models_are_shown_side_by_side_also_one_without_features(

@@ -86,6 +86,12 @@ def test_a_tiff_is_not_multiplied_by_its_alpha(tmp_path: Path) -> None:
         np.testing.assert_array_equal(decode(tmp_path / name), picture())
 
 
+def test_a_tiff_whose_tags_are_at_an_impossible_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "1.tiff").write_bytes(b"II+\0\x08\0\0\0" + 8 * b"\xff")
+    with pytest.raises(BadImageError, match="damaged"):
+        decode(tmp_path / "1.tiff")
+
+
 def test_a_deep_tiff_in_which_0_is_white_is_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((20, 30), 60000, np.uint16)).save(tmp_path / "1.tiff")
     data = bytearray((tmp_path / "1.tiff").read_bytes())

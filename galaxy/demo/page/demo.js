@@ -8,8 +8,8 @@ const columns = about.questions.flatMap((question) => question.answers.map((answ
 const questions = new Map(about.questions.map((question) => [question.key, question]));
 const RETRIES = 4;
 
-// What is shown: the answer of the server, the file of an own image, and the guesses of the visitor.
-const now = { answer: null, file: null, guesses: null, rank: 0, asked: 0 };
+// What is shown: the answer of the server, the file of an own image, the chosen view, and the guesses of the visitor.
+const now = { answer: null, file: null, view: null, guesses: null, rank: 0, asked: 0 };
 const score = { you: 0, model: 0, count: 0 };
 
 const fill = (text, values) => text.replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? whole);
@@ -75,6 +75,7 @@ async function show(request, { file = null, address = null } = {}) {
     if (turn !== now.asked) return;
     if (!(error instanceof Refused)) throw error;
     say("");
+    find("loading").hidden = true;
     complain(error.message);
   } finally {
     if (turn === now.asked) find("main").setAttribute("aria-busy", "false");
@@ -283,8 +284,7 @@ function renderViews(what) {
     return button;
   });
   find("views").replaceChildren(...buttons.map((button) => element("li", {}, button)));
-  find("view-note").textContent = "";
-  put(views[0], buttons[0]);
+  choose(views[0], buttons[0]);
 }
 
 function put(view, button) {
@@ -299,27 +299,31 @@ function put(view, button) {
   }
 }
 
+// Shows a view; of several that are asked for, the last one stays.
 async function choose(view, button) {
-  if (view.source) return put(view, button);
+  now.view = view;
   const { answer, file } = now;
-  find("view-note").textContent = talk.looking;
-  button.disabled = true;
+  const note = (text) => { if (view === now.view) find("view-note").textContent = text; };
+  note(view.source ? view.note ?? "" : talk.looking);
+  if (view.source) return put(view, button);
+  // A button that is disabled would lose the focus of the keyboard.
+  button.setAttribute("aria-busy", "true");
   try {
     answer.looks ??= file
       ? ask("/api/attention", { method: "POST", body: file })
       : ask(`/api/attention/${encodeURIComponent(answer.id)}`);
     const source = (await answer.looks).attention[view.model];
-    if (answer !== now.answer) return;
-    find("view-note").textContent = source ? "" : talk.looks_nowhere;
+    view.note = source ? "" : talk.looks_nowhere;
     view.source = source ?? answer.models[view.model].crop;
     button.firstChild.replaceWith(element("img", { src: view.source, alt: "", class: "pixels" }));
-    put(view, button);
+    note(view.note);
+    if (view === now.view) put(view, button);
   } catch (error) {
     answer.looks = undefined;
     if (!(error instanceof Refused)) throw error;
-    find("view-note").textContent = error.message;
+    note(error.message);
   } finally {
-    button.disabled = false;
+    button.removeAttribute("aria-busy");
   }
 }
 
@@ -518,10 +522,19 @@ document.addEventListener("drop", (event) => {
   else if (files.length) showOwn(files[0]);
 });
 
+// A part of an address in words; one that somebody has typed may hold a % of its own.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 // The galaxy in the address, or a random one.
 function showAddress() {
   const name = location.pathname.match(/^\/galaxy\/(.+)$/);
-  return name ? showGalaxy(decodeURIComponent(name[1]), null) : showRandom(null);
+  return name ? showGalaxy(decoded(name[1]), null) : showRandom(null);
 }
 window.addEventListener("popstate", showAddress);
 showAddress();
