@@ -34,6 +34,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
+    except socket.gaierror:
+        raise UserError(
+            f"host={host} is no address of this machine: use 127.0.0.1 for this machine alone, or 0.0.0.0 for "
+            "everybody who can reach it"
+        ) from None
     except OSError as error:
         raise UserError(
             f"the page cannot be offered at host={host} port={port}: {error.strerror or error}. Give another "
