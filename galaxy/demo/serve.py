@@ -36,8 +36,8 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except socket.gaierror:
         raise UserError(
-            f"host={host} is no address of this machine: use 127.0.0.1 for this machine alone, or 0.0.0.0 for "
-            "everybody who can reach it"
+            f"host={host} is no address of this machine: use 127.0.0.1 for this machine alone, or 0.0.0.0 "
+            "for everybody who can reach it"
         ) from None
     except OSError as error:
         raise UserError(
