@@ -96,12 +96,6 @@ STUDIES = {
             Recipe(REFERENCE, ("data=kaggle",)),
             Recipe("sirressi", ("experiment=sirressi",), "0.22", "published: 8,000 of Kaggle's images"),
             Recipe("speidell", ("experiment=speidell",), "0.11025", "published: 61,578 images"),
-            Recipe(
-                "dieleman",
-                ("experiment=dieleman", "trainer.max_epochs=6", "scheduler.scheduler.milestones=[4,5]"),
-                "0.07693 (60 views)",
-                "published: 61,578 images, 507 epochs; here 6 epochs",
-            ),
             Recipe("fast", ("experiment=fast",)),
             Recipe(
                 "best_cpu, 20 epochs",
@@ -122,15 +116,8 @@ STUDIES = {
         "rmse",
         (
             Recipe("fast", ("experiment=fast",)),
-            _changed("seed", "seed=1", "another seed: what chance alone does"),
             _changed("random weights", "model.weights=null model.normalisation=training", "no ImageNet"),
-            _changed("no average", "~callbacks.ema", "the last weights themselves"),
-            _changed("sigmoid", "head=sigmoid", "no tree of questions"),
-            _changed("quarter turns", "augment=rotate90", "no free angle, shift or zoom"),
-            _changed("colour", "augment=colour", "brightness and colours change as well"),
-            _changed("progressive", "callbacks=progressive", "48, then 56, then 64 pixels"),
             _changed("crop of 64 px", "crop.size=64", "turned and zoomed at the size that the network sees"),
-            _changed("48 px", "crop.size=96 model.input_size=48", "fewer pixels, as many epochs"),
         ),
         views=(),
         baseline="fast",
