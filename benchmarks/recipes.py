@@ -41,7 +41,6 @@ class Recipe:
         settings: What `train.py` is told beside the data.
         published: The published figure; empty if there is none.
         differs: What differs from the publication, or from the recipe that this one changes.
-        members: Recipes whose runs are an ensemble. It has no settings of its own.
         views: Numbers of views that it predicts with beside those of the study.
     """
 
@@ -49,7 +48,6 @@ class Recipe:
     settings: tuple[str, ...] = ()
     published: str = ""
     differs: str = ""
-    members: tuple[str, ...] = ()
     views: tuple[int, ...] = ()
 
 
@@ -97,18 +95,7 @@ STUDIES = {
             Recipe("sirressi", ("experiment=sirressi",), "0.22", "published: 8,000 of Kaggle's images"),
             Recipe("speidell", ("experiment=speidell",), "0.11025", "published: 61,578 images"),
             Recipe("fast", ("experiment=fast",)),
-            Recipe(
-                "best_cpu, 20 epochs",
-                ("experiment=best_cpu", "trainer.max_epochs=20", "seed=1"),
-                differs="20 epochs for 50, and another seed",
-            ),
             Recipe("best_cpu", ("experiment=best_cpu",), views=(60,)),
-            Recipe(
-                "ensemble",
-                differs="the mean of the two above",
-                members=("best_cpu, 20 epochs", "best_cpu"),
-                views=(60,),
-            ),
         ),
     ),
     "ablations": Study(
@@ -187,8 +174,6 @@ class Bench:
     def outcome(self, recipe: Recipe) -> Outcome:
         """Trains a recipe unless that is done, and scores it."""
         print(f"{recipe.name} ...", flush=True)
-        if recipe.members:
-            return self._ensemble(recipe)
         folder = RunFolder(self.folder / _folder_name(recipe.name))
         # A run that is done is not trained again.
         run("train.py", *recipe.settings, *self.data, f"hydra.run.dir={folder.path}", "resume=auto")
@@ -201,28 +186,18 @@ class Bench:
         )
         if found.parameters is not None:
             for views in (*self.study.views, *recipe.views):
-                self._evaluate(found, views, str(folder.path), recipe.name)
+                self._evaluate(found, views, folder.path)
         return found
 
-    def _evaluate(self, found: Outcome, views: int, which: str, name: str) -> None:
+    def _evaluate(self, found: Outcome, views: int, run_folder: Path) -> None:
         """Predicts the test galaxies with several views, unless that is done."""
-        out = self.folder / f"{_folder_name(name)}-tta{views}"
+        out = run_folder.with_name(f"{run_folder.name}-tta{views}")
         clock = out / "seconds.json"
         if not clock.exists():
-            done = run("evaluate.py", f"run={which}", f"tta={views}", f"out={out}", *self.data)
+            done = run("evaluate.py", f"run={run_folder}", f"tta={views}", f"out={out}", *self.data)
             write_text(clock, json.dumps(done.seconds))
         found.views_seconds[views] = json.loads(clock.read_text())
         found.tables[views] = pd.read_parquet(out / "predictions.parquet")
-
-    def _ensemble(self, recipe: Recipe) -> Outcome:
-        """Predicts with several recipes together."""
-        members = [self.outcome(other) for other in self.study.recipes if other.name in recipe.members]
-        found = Outcome(seconds=sum(member.seconds for member in members))
-        found.parameters = sum(member.parameters or 0 for member in members)
-        which = ",".join(str(self.folder / _folder_name(name)) for name in recipe.members)
-        for views in (1, *self.study.views, *recipe.views):
-            self._evaluate(found, views, f"[{which}]", recipe.name)
-        return found
 
 
 def _folder_name(name: str) -> str:
@@ -270,7 +245,8 @@ def make_table(study: Study, name: str, outcomes: dict[str, Outcome], epoch: flo
     notes = [
         f"Scored on {galaxies.pop():,} test galaxies; in brackets the 95 % interval over galaxies. One seed.",
         "Seconds: training, validation and scoring with one view; building the cache of images is left out. "
-        "A default epoch is one of `galaxy train data=kaggle` on the same machine, validation included.",
+        "A default epoch is one of `galaxy train data=kaggle` on the same machine, validation included. "
+        "Other programs ran beside these, so times are good to a third.",
     ]
     last = outcomes[study.recipes[-1].name]
     notes += [
@@ -313,7 +289,7 @@ def write_times(bench: Bench, outcomes: dict[str, Outcome], epoch: float) -> Non
     )
     for recipe in bench.study.recipes:
         found = outcomes[recipe.name]
-        if found.parameters is None or recipe.members:
+        if found.parameters is None:
             continue
         metrics = pd.read_csv(bench.folder / _folder_name(recipe.name) / "metrics.csv")
         errors = metrics.dropna(subset="val/rmse").groupby("epoch")["val/rmse"].last()
