@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -133,6 +133,13 @@ class GalaxyTask(LeanModule):
         self.running_loss = RunningMean()
         self._compiled: Callable[[Tensor], Output] | None = None
         self._compiled_batch = 0
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Loads all weights, as torch does. A fit then goes on with the head that was loaded."""
+        self.starts_at_mean = False
+        return super().load_state_dict(state_dict, strict, assign)
 
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]."""

@@ -193,6 +193,13 @@ def test_loss_weights_travel_with_the_checkpoint(tmp_path: Path) -> None:
     assert torch.equal(other.state_dict()["loss.weights"], loss.weights)
 
 
+def test_a_loaded_head_is_not_started_again() -> None:
+    task = tiny_task()
+    assert task.starts_at_mean
+    task.load_state_dict(task.state_dict())
+    assert not task.starts_at_mean
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_encoder_sees_images_centred_and_divided(channels: int) -> None:
     seen: list[Tensor] = []
