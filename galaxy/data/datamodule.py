@@ -60,8 +60,6 @@ class GalaxyDataModule(pl.LightningDataModule):
             are.
         crop: Cuts the galaxy out of its frame; None for `CenterCrop(64)`.
         augment: Changes training images at random; None for `AFFINE`, and `Augment()` for no change.
-        input_size: The side in pixels of the images that the network sees, at most that of the crop; None for
-            that of the crop. Images that the augmentation warps have it, and the network reduces others.
         batch_size: The number of galaxies in a batch, in one process.
         seed: The seed of the order and the augmentation.
         limit: The number of galaxies to use; None for all.
@@ -96,7 +94,6 @@ class GalaxyDataModule(pl.LightningDataModule):
         target: Callable[[Catalog], Catalog] | None = None,
         crop: Crop | None = None,
         augment: Augment | None = None,
-        input_size: int | None = None,
         batch_size: int = 64,
         seed: int = 0,
         limit: int | None = None,
@@ -129,7 +126,6 @@ class GalaxyDataModule(pl.LightningDataModule):
         self.target = target or AsLabelled()
         self.crop = crop or CenterCrop(64)
         self.augment = augment or AFFINE
-        self.input_size = input_size
         self.batch_size = batch_size
         self.seed = seed
         self.limit = limit
@@ -429,7 +425,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Turns pixels into float32 in [0, 1] and augments, a whole batch at once and on the device."""
-        batch["image"] = self.augment.batch(batch["image"], batch, self.input_size)
+        batch["image"] = self.augment.batch(batch["image"], batch)
         return batch
 
     def _process(self) -> dict[str, int]:

@@ -139,21 +139,20 @@ class Augment:
             planned["gains"] = self._gains(draws)
         return planned
 
-    def batch(self, images: Tensor, plan: dict[str, Tensor], size: int | None = None) -> Tensor:
+    def batch(self, images: Tensor, plan: dict[str, Tensor]) -> Tensor:
         """Changes a batch; what happens to a sample depends on its own row of the plan only.
 
         Args:
             images: (B, C, S, S) uint8, where C is 1 or 3.
             plan: The samples' rows of the columns that `plan` returned, on the images' device. Other columns
                 are ignored.
-            size: The side in pixels that warped images are sampled at; None for S.
 
         Returns:
-            (B, C, S, S) float32 in [0, 1], or (B, C, size, size) of warped images.
+            (B, C, S, S) float32 in [0, 1].
         """
         if "warp" in plan:
             # With trainer.precision=64-true, Lightning has converted the plan to float64.
-            floats = resampled(as_floats(images), plan["warp"].float(), size)
+            floats = resampled(as_floats(images), plan["warp"].float())
         elif "quarters" in plan:
             floats = as_floats(_turned(images, plan["quarters"], plan["mirror"]))
         else:
@@ -225,7 +224,7 @@ def turned(angle: Tensor, mirror: Tensor, zoom: Tensor) -> Tensor:
     return torch.stack([mirror * cos, -mirror * sin, sin, cos], dim=1).view(-1, 2, 2)
 
 
-def resampled(images: Tensor, inverse: Tensor, size: int | None = None) -> Tensor:
+def resampled(images: Tensor, inverse: Tensor) -> Tensor:
     """Takes each pixel from another place of its image, bilinearly.
 
     The grid is computed element by element, because the matrix product of `F.affine_grid` may round a sample
@@ -235,12 +234,11 @@ def resampled(images: Tensor, inverse: Tensor, size: int | None = None) -> Tenso
         images: (B, C, S, S) float32.
         inverse: (B, 2, 3) float32, or (1, 2, 3) for all images; it takes each point of a result to its place
             in the image, both spanning [-1, 1].
-        size: The side of the result in pixels; None for S.
 
     Returns:
-        (B, C, size, size) float32, channels_last.
+        (B, C, S, S) float32, channels_last.
     """
-    side = size or images.shape[-1]
+    side = images.shape[-1]
     centres = (2 * torch.arange(side, device=images.device, dtype=torch.float32) + 1) / side - 1
     a = inverse[:, :, :, None, None]
     # (B, 2, S, S). Along a row only the first term changes.

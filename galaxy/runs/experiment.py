@@ -290,7 +290,6 @@ def build_data(config: Config) -> GalaxyDataModule:
         target=instantiate(config["target"], "target"),
         crop=instantiate(config["crop"], "crop"),
         augment=instantiate(config["augment"], "augment"),
-        input_size=config["model"].get("input_size"),
         seed=config["seed"],
     )
     return data

@@ -80,8 +80,8 @@ FILES = {
 
 
         class Dim(Augment):
-            def batch(self, images, plan, size=None):
-                return super().batch(images, plan, size) * 0.5
+            def batch(self, images, plan):
+                return super().batch(images, plan) * 0.5
     """,
     "surveys.py": """
         from dataclasses import replace

@@ -290,10 +290,3 @@ def test_draws_are_splitmix64() -> None:
         expected.append([(mixed(state + j * 0x9E3779B97F4A7C15) >> 40) / 2**24 for j in range(3)])
     draws = uniforms(seed=1, epoch=2, ids=np.array([100008, 100023]), count=3)
     np.testing.assert_array_equal(draws, np.array(expected, np.float32))
-
-
-def test_half_the_pixels_are_the_means_of_four() -> None:
-    images = torch.rand(2, 3, 8, 8)
-    as_it_is = torch.tensor([[[1.0, 0, 0], [0, 1, 0]]])
-    found = resampled(images, as_it_is, 4)
-    torch.testing.assert_close(found, torch.nn.functional.avg_pool2d(images, 2))
