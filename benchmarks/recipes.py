@@ -44,6 +44,7 @@ class Recipe:
         published: The published figure; empty if there is none.
         differs: What differs from the publication, or from the recipe that this one changes.
         views: Numbers of views that it predicts with beside those of the study.
+        members: The names of the rows above that predict together; such a row is not trained.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Recipe:
     published: str = ""
     differs: str = ""
     views: tuple[int, ...] = ()
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,9 @@ STUDIES = {
                    "0.07693 (60 views)", "published: 61,578 images and 507 epochs"),
             Recipe("fast", ("experiment=fast",)),
             Recipe("best_cpu", ("experiment=best_cpu",), views=(60,)),
+            Recipe("best_cpu, seed 1", ("experiment=best_cpu", "seed=1"), views=(60,)),
+            Recipe("both", differs="the mean of the two above", views=(60,),
+                   members=("best_cpu", "best_cpu, seed 1")),
         ),
     ),
     "ablations": Study(
@@ -111,12 +116,13 @@ STUDIES = {
             _changed("random weights", "model.weights=null model.normalisation=training", "no ImageNet"),
             _changed("crop of 64 px", "crop.size=64", "turned and zoomed at the size that the network sees"),
             _changed("seed 1", "seed=1", "only the draw of weights, order and augmentation"),
-            _changed("no EMA", "callbacks=default callbacks.early_stopping=null", "the weights of the last step"),
+            _changed("no EMA", "callbacks=default callbacks.early_stopping=null",
+                     "the weights of the last step"),
             _changed("sigmoid head", "head=sigmoid", "37 sigmoids, without the tree"),
             _changed("colour", "augment=colour", "brightness and colour change too"),
             _changed("quarter turns", "augment=rotate90", "turns by 90 degrees and mirror images only"),
-            _changed("progressive", "callbacks=progressive callbacks.ema.decay=0.99 callbacks.early_stopping=null",
-                     "48 px at first, 64 px at the end"),
+            _changed("progressive", "callbacks=progressive callbacks.ema.decay=0.99 "
+                     "callbacks.early_stopping=null", "48 px at first, 64 px at the end"),
             _changed("48 px", "model.input_size=48", "the network sees 48 x 48 pixels"),
             _changed("80 px", "model.input_size=80", "the network sees 80 x 80 pixels"),
             _changed("one rate", "model.body_lr_factor=1", "encoder and head learn equally fast"),
@@ -191,6 +197,8 @@ class Bench:
     def outcome(self, recipe: Recipe) -> Outcome:
         """Trains a recipe unless that is done, and scores it."""
         print(f"{recipe.name} ...", flush=True)
+        if recipe.members:
+            return self._ensemble(recipe)
         folder = RunFolder(self.folder / _folder_name(recipe.name))
         # A run that is done is not trained again.
         run("train.py", *recipe.settings, *self.data, f"hydra.run.dir={folder.path}", "resume=auto")
@@ -203,15 +211,28 @@ class Bench:
         )
         if found.parameters is not None:
             for views in (*self.study.views, *recipe.views):
-                self._evaluate(found, views, folder.path)
+                self._evaluate(found, views, str(folder.path), folder.path)
         return found
 
-    def _evaluate(self, found: Outcome, views: int, run_folder: Path) -> None:
+    def _ensemble(self, recipe: Recipe) -> Outcome:
+        """Scores several recipes together, which are trained."""
+        members = [RunFolder(self.folder / _folder_name(name)) for name in recipe.members]
+        found = Outcome(
+            seconds=sum(one.result().seconds - one.meta()["reading_seconds"] for one in members),
+            epochs=sum(one.result().epochs for one in members),
+            parameters=sum(one.result().parameters or 0 for one in members),
+        )
+        runs = f"[{','.join(str(one.path) for one in members)}]"
+        for views in (1, *self.study.views, *recipe.views):
+            self._evaluate(found, views, runs, self.folder / _folder_name(recipe.name))
+        return found
+
+    def _evaluate(self, found: Outcome, views: int, runs: str, folder: Path) -> None:
         """Predicts the test galaxies with several views, unless that is done."""
-        out = run_folder.with_name(f"{run_folder.name}-tta{views}")
+        out = folder.with_name(f"{folder.name}-tta{views}")
         clock = out / "seconds.json"
         if not clock.exists():
-            done = run("evaluate.py", f"run={run_folder}", f"tta={views}", f"out={out}", *self.data)
+            done = run("evaluate.py", f"run={runs}", f"tta={views}", f"out={out}", *self.data)
             write_text(clock, json.dumps(done.seconds))
         found.views_seconds[views] = json.loads(clock.read_text())
         found.tables[views] = pd.read_parquet(out / "predictions.parquet")
@@ -306,7 +327,7 @@ def write_times(bench: Bench, outcomes: dict[str, Outcome], epoch: float) -> Non
     )
     for recipe in bench.study.recipes:
         found = outcomes[recipe.name]
-        if found.parameters is None:
+        if found.parameters is None or recipe.members:
             continue
         metrics = pd.read_csv(bench.folder / _folder_name(recipe.name) / "metrics.csv")
         errors = metrics.dropna(subset="val/rmse").groupby("epoch")["val/rmse"].last()
