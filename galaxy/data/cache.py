@@ -139,7 +139,7 @@ def open_cache(
             with locked(opening.folder) as alone:
                 cached = opening.load_or_build(images, files, any_frame, alone)
     if not len(cached.kept):
-        reasons = listing(list(cached.skipped))
+        reasons = listing(cached.skipped)
         raise UserError(f"None of the {len(images):,} images can be used:\n{reasons}")
     if cached.skipped and on_bad == "error":
         raise bad_images_error(cached.skipped)

@@ -154,7 +154,7 @@ def bad_images_error(lines: Sequence[str]) -> UserError:
         lines: One line for each bad image, with the reason.
     """
     return UserError(
-        f"{len(lines):,} image(s) cannot be used:\n{listing(list(lines))}\n"
+        f"{len(lines):,} image(s) cannot be used:\n{listing(lines)}\n"
         "Get these files again, set the key that is named, or leave these galaxies out with data.on_bad=skip."
     )
 

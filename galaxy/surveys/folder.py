@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels
-from galaxy.surveys.band_files import refuse_bands, stacked
+from galaxy.surveys.band_files import Stacks, refuse_bands, stacked
 from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, is_fits
 from galaxy.surveys.ids import identify, written
@@ -78,67 +79,23 @@ def read_folder(
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}; data.root must be a folder of images.")
-    paths = list(image_files(root))
-    if band_files is None:
-        refuse_bands(paths, str(root), _KEY)
-    stacks = stacked(paths, band_files) if band_files else None
-    if stacks is not None:
-        others = [path for path in paths if not is_fits(path)]
-        if others:
-            _log.warning(
-                "%d images are left out, such as %s: %s.band_files is for FITS files",
-                len(others),
-                others[0],
-                _KEY,
-            )
-        paths = sorted([*stacks.files, *stacks.strays])
-    check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
-    if stacks is not None:
-        strays = stacks.strays
-        check.report(
-            f"FITS file(s) that are no part of a galaxy with all {_KEY}.band_files",
-            [path in strays for path in paths],
-            lambda row: strays[paths[row]],
-        )
-    no_text = [not _is_text(path) for path in paths]
-    check.report("file name(s) that are not UTF-8", no_text, lambda row: "rename it")
-    first = {written(path): row for row, path in reversed(list(enumerate(paths)))}
-    check.report(
-        "file name(s) that differ from another in how an accented letter is written",
-        [first[written(path)] != row for row, path in enumerate(paths)],
-        lambda row: "remove or rename it",
-    )
+    files, strays = _files_of_galaxies(root, band_files)
+    paths = sorted([*files, *strays])
+    check = _check_files(paths, strays)
     labels, codes = _classes(check, paths, root, classes) if classes_from_folders and paths else (None, None)
     skipped = raise_or_list(check.mistakes, on_bad, f"The images in {root}")
     good = np.flatnonzero(~check.bad)
     paths = [paths[row] for row in good.tolist()]
     if not paths:
-        raise UserError(
-            f"No image in {root} or the folders below it: {contents(root)}.\n"
-            + (f"{listing(list(skipped))}\n" if skipped else "")
-            + f"Images are files that end in {', '.join(PICTURE_ENDINGS)}, and FITS files (.fits, .fit, "
-            ".fts, also with .gz, .fz or .bz2)."
-        )
-    names, files = names_by_path(paths), file_names(paths)
-    if names != files:
-        counts = Counter(files)
-        changed = [name for name, file in zip(names, files, strict=True) if name != file or counts[file] > 1]
-        _log.warning(
-            "%d images have the file name of another, such as %s and %s: they have names with the folder or "
-            "the ending, and share a split",
-            len(changed),
-            *changed[:2],
-        )
+        raise _no_image(root, skipped)
+    names = names_by_path(paths)
     ids, named = identify(names)
     catalog = Catalog(
         name="folder",
         ids=ids,
-        images=tuple(
-            stretch.source(*(root / file for file in ([path] if stacks is None else stacks.files[path])))
-            for path in paths
-        ),
+        images=tuple(stretch.source(*(root / file for file in files[path])) for path in paths),
         names=named,
-        groups=None if names == files else identify(files)[0],
+        groups=_groups(names, file_names(paths)),
         any_frame=True,
         label_advice=_label_advice(root),
         skipped=skipped,
@@ -149,6 +106,65 @@ def read_folder(
     warn_of_rare(labels, codes)
     targets = np.eye(len(labels.columns), dtype=np.float32)[codes]
     return replace(catalog, labels=labels, targets=targets, strata=codes)
+
+
+def _files_of_galaxies(root: Path, band_files: Sequence[str] | None) -> Stacks:
+    """The images in a folder, each a galaxy of its own, or a file for each of its bands."""
+    paths = image_files(root)
+    if not band_files:
+        if band_files is None:
+            refuse_bands(paths, str(root), _KEY)
+        return Stacks({path: (path,) for path in paths}, {})
+    if others := [path for path in paths if not is_fits(path)]:
+        _log.warning(
+            "%d images are left out, such as %s: %s.band_files is for FITS files",
+            len(others),
+            others[0],
+            _KEY,
+        )
+    return stacked(paths, band_files)
+
+
+def _check_files(paths: Sequence[str], strays: Mapping[str, str]) -> RowCheck:
+    """Checks what needs no look into the files; `strays` says what is wrong with some of the paths."""
+    check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
+    check.report(
+        f"FITS file(s) that are no part of a galaxy with all {_KEY}.band_files",
+        [path in strays for path in paths],
+        lambda row: strays[paths[row]],
+    )
+    no_text = [not _is_text(path) for path in paths]
+    check.report("file name(s) that are not UTF-8", no_text, lambda row: "rename it")
+    check.report(
+        "file name(s) that differ from another in how an accented letter is written",
+        pd.Index([written(path) for path in paths], dtype=object).duplicated(),
+        lambda row: "remove or rename it",
+    )
+    return check
+
+
+def _no_image(root: Path, skipped: Sequence[str]) -> UserError:
+    return UserError(
+        f"No image in {root} or the folders below it: {contents(root)}.\n"
+        + (f"{listing(skipped)}\n" if skipped else "")
+        + f"Images are files that end in {', '.join(PICTURE_ENDINGS)}, and FITS files (.fits, .fit, "
+        ".fts, also with .gz, .fz or .bz2)."
+    )
+
+
+def _groups(names: Sequence[str], files: Sequence[str]) -> NDArray[np.int64] | None:
+    """The id of each galaxy's group (N,), that of its file's name; None if no two files share a name."""
+    if names == files:
+        return None
+    counts = Counter(files)
+    changed = [name for name, file in zip(names, files, strict=True) if name != file or counts[file] > 1]
+    _log.warning(
+        "%d images have the file name of another, such as %s and %s: they have names with the folder or "
+        "the ending, and share a split",
+        len(changed),
+        *changed[:2],
+    )
+    return identify(files)[0]
 
 
 def _label_advice(root: Path) -> str:
@@ -163,9 +179,20 @@ def _classes(
     check: RowCheck, paths: Sequence[str], root: Path, classes: Sequence[str] | Sequence[int] | None
 ) -> tuple[Labels, NDArray[np.int64]]:
     """The classes, and the number of each image's class (N,), which is 0 for bad files."""
-    texts = [path.partition("/")[0] if "/" in path else "" for path in paths]
-    texts = [text if _is_text(text) else "" for text in texts]
+    parts = [path.partition("/") for path in paths]
+    texts = [folder if inside and _is_text(folder) else "" for folder, inside, _ in parts]
     folders = sorted(set(texts) - {""})
+    _refuse_other_folders(folders, paths, root, may_be_one=classes is not None)
+    check.report(
+        "image(s) in no folder of a class",
+        [not text for text in texts],
+        lambda row: f"it lies in {root} itself; the folders are {', '.join(folders[:5])}",
+    )
+    return classes_of(check, texts, "folder", classes, f"data.root={root}", _KEY)
+
+
+def _refuse_other_folders(folders: Sequence[str], paths: Sequence[str], root: Path, may_be_one: bool) -> None:
+    """Raises a UserError if the folders in `root` are no classes: none, one, or splits."""
     advice = (
         f"{_KEY}.classes_from_folders takes the folders in data.root for the classes of their images, as in "
         f"{root}/spiral/ngc1300.png"
@@ -181,20 +208,15 @@ def _classes(
             f"classes.\n{advice}. Give one of them, data.root={root / splits[0]}, or put all images of a "
             "class into one folder."
         )
+    if may_be_one or len(folders) > 1:
+        return
     inner = sorted({path.split("/")[1] for path in paths if path.count("/") > 1 and _is_text(path)})
-    if classes is None and len(folders) == 1 and len(inner) > 1:
+    if len(inner) > 1:
         raise UserError(
             f"{root} holds the single folder {folders[0]}, which holds {', '.join(inner[:5])}"
             f"{', ...' * (len(inner) > 5)}.\n{advice}. Give data.root={root / folders[0]}."
         )
-    if classes is None and len(folders) == 1:
-        raise UserError(f"{root} holds one folder of images, {folders[0]}.\n{advice}.{table}")
-    check.report(
-        "image(s) in no folder of a class",
-        [not text for text in texts],
-        lambda row: f"it lies in {root} itself; the folders are {', '.join(folders[:5])}",
-    )
-    return classes_of(check, texts, "folder", classes, f"data.root={root}", _KEY)
+    raise UserError(f"{root} holds one folder of images, {folders[0]}.\n{advice}.{table}")
 
 
 def _is_text(name: str) -> bool:

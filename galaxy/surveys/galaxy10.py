@@ -80,7 +80,7 @@ def read_galaxy10(
     skipped = raise_or_list(check.mistakes, on_bad, f"The galaxies of {path}")
     rows = np.flatnonzero(~check.bad)
     if not len(rows):
-        raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}".rstrip())
+        raise UserError(f"No usable galaxy in {path}.\n{listing(skipped)}".rstrip())
     classes = columns["ans"][rows].astype(np.int64)
     warn_of_rare(LABELS, classes)
     groups = sky = None

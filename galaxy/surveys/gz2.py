@@ -120,7 +120,7 @@ def read_gz2(
     skipped = raise_or_list(mistakes, on_bad, f"The Galaxy Zoo 2 data in {root}")
     rows = join.rows
     if not len(rows):
-        raise UserError(f"No usable galaxy in {root}.\n{listing(list(skipped))}\n{_LAYOUT}")
+        raise UserError(f"No usable galaxy in {root}.\n{listing(skipped)}\n{_LAYOUT}")
     values = {kind: columns[rows] for kind, columns in table.values.items()}
     return Catalog(
         name="gz2",

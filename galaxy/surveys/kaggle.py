@@ -73,7 +73,7 @@ def read_kaggle(
         ids, targets = np.array(sorted(images), dtype=np.int64), None
     skipped = raise_or_list(mistakes, on_bad, f"The Kaggle data in {root}")
     if not len(ids):
-        raise UserError(f"No usable galaxy in {root}.\n{listing(list(skipped))}\n{_LAYOUT}")
+        raise UserError(f"No usable galaxy in {root}.\n{listing(skipped)}\n{_LAYOUT}")
     return Catalog(
         name="kaggle",
         ids=ids,

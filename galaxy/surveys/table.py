@@ -276,7 +276,7 @@ def _good_rows(
     skipped = raise_or_list(rows.mistakes, on_bad, owner, "The images are opened once all rows can be used.")
     good = np.flatnonzero(~rows.bad)
     if not len(good):
-        raise UserError(f"No usable galaxy in {path}.\n{listing(list(skipped))}")
+        raise UserError(f"No usable galaxy in {path}.\n{listing(skipped)}")
     return good, skipped
 
 

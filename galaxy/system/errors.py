@@ -2,7 +2,7 @@
 
 import difflib
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -13,7 +13,7 @@ class UserError(Exception):
     """
 
 
-def listing(items: list[str], limit: int = 10) -> str:
+def listing(items: Sequence[str], limit: int = 10) -> str:
     """Writes one item a line. Items beyond `limit` are only counted."""
     lines = [f"  {item}" for item in items[:limit]]
     if len(items) > limit:

@@ -117,10 +117,10 @@ def _in_words(report: Report, folder: Path) -> str:
     if tables is not None:
         lines = [counts_in_words(tables), ""]
     if catalog.skipped:
-        skipped = listing(list(catalog.skipped))
+        skipped = listing(catalog.skipped)
         lines.append(f"{len(catalog.skipped):,} rows or files of the survey left out:\n{skipped}")
     if looked.bad:
-        lines.append(f"{len(looked.bad):,} image(s) cannot be used:\n{listing(list(looked.bad))}")
+        lines.append(f"{len(looked.bad):,} image(s) cannot be used:\n{listing(looked.bad)}")
     if len(looked.rows):
         sizes = most_of(looked.shapes)
         lines.append(f"{len(looked.rows):,} of {len(catalog):,} images looked at (pictures=N): {sizes}")
