@@ -106,13 +106,12 @@ def plain_bands(paths: Iterable[str]) -> tuple[list[str], tuple[str, ...]] | Non
     return list(bands), tuple(example[band] for band in bands)
 
 
-def refuse_bands(paths: Iterable[str], owner: str, key: str) -> None:
+def refuse_bands(paths: Iterable[str], owner: str) -> None:
     """Refuses files each of which plainly is one band of a galaxy.
 
     Args:
         paths: The files.
         owner: What holds them, for the message.
-        key: The key of the catalog, for the message.
 
     Raises:
         UserError: The names of the files are so.
@@ -122,8 +121,8 @@ def refuse_bands(paths: Iterable[str], owner: str, key: str) -> None:
     bands, files = found
     raise UserError(
         f"{owner} seems to hold one file for each band of a galaxy, such as {', '.join(files)}. Say so with "
-        f"{key}.band_files=[{','.join(bands)}], from blue to red; or with {key}.band_files=[] that each "
-        "file is a galaxy of its own."
+        f"data.catalog.band_files=[{','.join(bands)}], from blue to red; or with data.catalog.band_files=[] "
+        "that each file is a galaxy of its own."
     )
 
 

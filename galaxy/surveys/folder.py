@@ -26,7 +26,6 @@ from galaxy.surveys.table_files import LABEL_KEYS, table_names
 from galaxy.surveys.table_targets import classes_of
 from galaxy.system.errors import UserError, listing
 
-_KEY = "data.catalog"
 _log = logging.getLogger(__name__)
 
 
@@ -113,14 +112,13 @@ def _files_of_galaxies(root: Path, band_files: Sequence[str] | None) -> Stacks:
     paths = image_files(root)
     if not band_files:
         if band_files is None:
-            refuse_bands(paths, str(root), _KEY)
+            refuse_bands(paths, str(root))
         return Stacks({path: (path,) for path in paths}, {})
     if others := [path for path in paths if not is_fits(path)]:
         _log.warning(
-            "%d images are left out, such as %s: %s.band_files is for FITS files",
+            "%d images are left out, such as %s: data.catalog.band_files is for FITS files",
             len(others),
             others[0],
-            _KEY,
         )
     return stacked(paths, band_files)
 
@@ -129,7 +127,7 @@ def _check_files(paths: Sequence[str], strays: Mapping[str, str]) -> RowCheck:
     """Checks what needs no look into the files; `strays` says what is wrong with some of the paths."""
     check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
     check.report(
-        f"FITS file(s) that are no part of a galaxy with all {_KEY}.band_files",
+        "FITS file(s) that are no part of a galaxy with all data.catalog.band_files",
         [path in strays for path in paths],
         lambda row: strays[paths[row]],
     )
@@ -171,7 +169,7 @@ def _label_advice(root: Path) -> str:
     """Says which settings give labels to the images of a folder."""
     if tables := table_names(root):
         return f"if they are in {tables[0]}, which lies there, use data=table with {LABEL_KEYS}"
-    folders = f"{_KEY}.classes_from_folders=true takes them from the names of folders"
+    folders = "data.catalog.classes_from_folders=true takes them from the names of folders"
     return f"data=table takes them from a table, and {folders}"
 
 
@@ -188,14 +186,14 @@ def _classes(
         [not text for text in texts],
         lambda row: f"it lies in {root} itself; the folders are {', '.join(folders[:5])}",
     )
-    return classes_of(check, texts, "folder", classes, f"data.root={root}", _KEY)
+    return classes_of(check, texts, "folder", classes, f"data.root={root}")
 
 
 def _refuse_other_folders(folders: Sequence[str], paths: Sequence[str], root: Path, may_be_one: bool) -> None:
     """Raises a UserError if the folders in `root` are no classes: none, one, or splits."""
     advice = (
-        f"{_KEY}.classes_from_folders takes the folders in data.root for the classes of their images, as in "
-        f"{root}/spiral/ngc1300.png"
+        "data.catalog.classes_from_folders takes the folders in data.root for the classes of their images, "
+        f"as in {root}/spiral/ngc1300.png"
     )
     tables = table_names(root)
     table = f" If the labels are in {tables[0]}, use data=table." if tables else ""

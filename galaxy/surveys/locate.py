@@ -82,7 +82,7 @@ def images_by_path(
 
 
 def images_by_name(
-    check: RowCheck, names: Sequence[str], root: Path, images: Path, key: str, listed: Listing = image_files
+    check: RowCheck, names: Sequence[str], root: Path, images: Path, listed: Listing = image_files
 ) -> list[str]:
     """The image of each row according to the galaxy's name.
 
@@ -95,7 +95,6 @@ def images_by_name(
         names: The names.
         root: The folder of the table.
         images: The folder of images.
-        key: The key of the catalog, for the messages.
         listed: Lists the images in a folder.
 
     Returns:
@@ -106,7 +105,7 @@ def images_by_name(
     """
     if not images.is_dir() and images != root / "images":  # the user has chosen it
         what = "is a file, not a folder" if images.exists() else "does not exist"
-        raise UserError(f"The folder of the images, {images}, {what} ({key}.images).")
+        raise UserError(f"The folder of the images, {images}, {what} (data.catalog.images).")
     folder = images if images.is_dir() else root
     index = _Index(folder, listed=listed)
     paths = [_listed(name, (root, images)) if re.search(r"[\\/]", name) else "" for name in names]
@@ -122,12 +121,13 @@ def images_by_name(
             what = f"{where} holds no image ({', '.join(IMAGE_ENDINGS)})"
         raise UserError(
             f"{what}, and there is no image in {root} ({contents(root)}).\nSay where the images are, "
-            f"{key}.images=DIR, or which column of the table names the files, {key}.image_column=..."
+            "data.catalog.images=DIR, or which column of the table names the files, "
+            "data.catalog.image_column=..."
         )
     first = next((name for name, there in zip(names, found, strict=True) if name and not there), "")
     check.report(
         f"row(s) without an image in {folder} ({index.description(first)}; "
-        f"{key}.image_column names a column of files, {key}.images their folder)",
+        f"data.catalog.image_column names a column of files, data.catalog.images their folder)",
         [bool(name) and not there for name, there in zip(names, found, strict=True)],
         lambda row: f"no {folder.name}/{names[row]}{'' if is_image(names[row]) else '.*'}",
         anyway=True,

@@ -40,17 +40,17 @@ def splits_of_files(names: Iterable[str]) -> list[str]:
     return told if len(told) == len(splits) and len(set(told)) > 1 else []
 
 
-def read_splits_of(check: RowCheck, texts: Sequence[str], column: str, key: str) -> NDArray[np.str_]:
+def read_splits_of(check: RowCheck, texts: Sequence[str], column: str) -> NDArray[np.str_]:
     """The split of each row, as `Catalog.splits` has it.
 
     Args:
         check: Where other words are reported.
         texts: The column, (N,), "" where it says nothing.
         column: The name of the column.
-        key: The key of the catalog, for the message.
     """
     check.report(
-        f"row(s) whose {column} is none of {', '.join(WORDS)} ({key}.split_column=null ignores the column)",
+        f"row(s) whose {column} is none of {', '.join(WORDS)} (data.catalog.split_column=null ignores the "
+        "column)",
         [text != "" and text.lower() not in WORDS for text in texts],
         lambda row: f"{column} is {texts[row]}",
     )

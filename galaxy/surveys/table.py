@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galaxy.labels.labels import Labels
-from galaxy.surveys.catalog import Catalog, ImageSource
+from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.extra import other_columns, read_extra
 from galaxy.surveys.files import Stretch
 from galaxy.surveys.ids import id_of, identify
-from galaxy.surveys.name_column import name_column_of
 from galaxy.surveys.problems import raise_or_list, warn_of_rare
-from galaxy.surveys.ready_splits import SPLIT, read_splits_of
+from galaxy.surveys.ready_splits import read_splits_of
 from galaxy.surveys.several_tables import open_table
+from galaxy.surveys.table_columns import find_roles
 from galaxy.surveys.table_files import LABEL_KEYS, find_table
-from galaxy.surveys.table_images import images_of_rows, only_picture
+from galaxy.surveys.table_images import images_of_rows
 from galaxy.surveys.table_rows import Rows, check_names, read_rows
 from galaxy.surveys.table_targets import (
     Scale,
@@ -37,7 +37,6 @@ from galaxy.surveys.text_table import TextStyle
 from galaxy.surveys.written_numbers import is_nothing
 from galaxy.system.errors import UserError, listing
 
-_KEY = "data.catalog"
 _log = logging.getLogger(__name__)
 
 
@@ -139,44 +138,26 @@ def read_table(
     stretch = Stretch(bands, softening, hdu, plane_axis, white, band_files)
     style = TextStyle(separator, decimal, encoding, header_line)
     labels = _number_labels(columns, class_column, classes, questions, meaning, votes, percent)
+    key = "data.catalog.questions" if questions else "data.catalog.columns"
+    numbers = {} if labels is None else dict.fromkeys(labels.columns, key)
     root = Path(root).expanduser()
-    table = open_table(find_table(root, file, _KEY), style)
-    parquet = table.parquet
-    image_column = image_column or (None if parquet is None else only_picture(parquet))
-    pictures = image_column if parquet is not None and image_column in parquet.picture_columns else None
-    numbers = () if labels is None else labels.columns
-    others = {"class_column": class_column, "group_column": group_column}
-    if split_column == "auto":
-        taken = {id_column, image_column, *others.values(), *numbers}
-        split_column = next((n for n in table.header if n.lower() == SPLIT and n not in taken), None)
-    others["split_column"] = split_column
-    name_column = id_column or name_column_of(table, image_column, [*others.values(), *numbers], _KEY)
-    roles = {"id_column": name_column, "image_column": image_column, **others}
-    used = [name_column, pictures, split_column, *numbers]
+    table = open_table(find_table(root, file), style)
+    roles = find_roles(table, numbers, id_column, image_column, class_column, group_column, split_column)
+    used = {roles.id_column, roles.split_column, *numbers, *table.picture_columns}
     extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
-    table.check(dict.fromkeys(extra, f"{_KEY}.extra_columns"))
-    key = f"{_KEY}.questions" if questions else f"{_KEY}.columns"
-    rows = read_rows(table, roles, labels, key, pictures)
-    check_names(rows, name_column, id_column is not None)
+    table.check(dict.fromkeys(extra, "data.catalog.extra_columns"))
+    rows = read_rows(table, roles, numbers)
+    check_names(rows, roles.id_column, id_column is not None)
     splits = None
-    if split_column is not None:
-        splits = read_splits_of(rows, rows.frame[split_column].tolist(), split_column, _KEY)
+    if roles.split_column is not None:
+        splits = read_splits_of(rows, rows.frame[roles.split_column].tolist(), roles.split_column)
     targets, codes = None, None
     if labels is not None:
         scale: Scale = "votes" if votes else "percent" if percent else "fractions"
-        targets = read_targets(rows, rows.file, rows.frame[list(labels.columns)], labels, scale, _KEY)
-    sources: Sequence[ImageSource]
-    if parquet is not None and pictures is not None:
-        sources = parquet.pictures(pictures, white)
-    else:
-        folders, folder = [root, table.path.parent], root / Path(images).expanduser()
-        sources = images_of_rows(rows, name_column, image_column, folders, folder, stretch)
+        targets = read_targets(rows, rows.file, rows.frame[list(labels.columns)], labels, scale)
+    sources = images_of_rows(rows, table, roles, root, root / Path(images).expanduser(), stretch)
     if class_column is not None:  # rows without an image make no classes
-        where = f"{rows.file}: {_KEY}.class_column={class_column}"
-        texts = rows.frame[class_column].tolist()
-        if classes is None:
-            report_missing_words(rows, texts, class_column, _KEY)
-        labels, codes = classes_of(rows, texts, class_column, classes, where, _KEY)
+        labels, codes = _class_labels(rows, class_column, classes)
         targets = Targets(np.eye(labels.questions.size, dtype=np.float32)[codes])
         if extra_columns == "all":  # the predictions have columns of the names of the classes
             extra = [name for name in extra if name not in labels.columns]
@@ -253,15 +234,25 @@ def _number_labels(
     if not columns or len(set(columns)) < len(columns):
         raise ValueError(f"columns is {columns}; it must name one column or more, each once")
     if votes:
-        return _tree_labels("columns", vote_questions(columns, _KEY), meaning)
+        return _tree_labels("columns", vote_questions(columns), meaning)
     return _tree_labels("columns", {column: {"answers": [column]} for column in columns}, meaning)
+
+
+def _class_labels(
+    rows: Rows, column: str, classes: list[str] | list[int] | None
+) -> tuple[Labels, NDArray[np.int64]]:
+    """The classes, and the number of each row's class (N,)."""
+    texts = rows.frame[column].tolist()
+    if classes is None:
+        report_missing_words(rows, texts, column)
+    return classes_of(rows, texts, column, classes, f"{rows.file}: data.catalog.class_column={column}")
 
 
 def _tree_labels(parameter: str, questions: Mapping[str, Any], meaning: str | None) -> Labels:
     try:
         return Labels.from_plain({"questions": questions, "meaning": meaning})
     except ValueError as error:
-        raise UserError(f"{_KEY}.{parameter}: {error}") from error
+        raise UserError(f"data.catalog.{parameter}: {error}") from error
 
 
 def _good_rows(
@@ -311,12 +302,10 @@ def _groups(
     if together := [name for name, group in members.items() if counts[group] > 1]:
         _log.warning(
             "%d images have the file name of another, such as %s and %s. They have names with the folder and "
-            "share a split, as views of one galaxy must. %s.id_column names a column of other names, "
-            "%s.group_column one of other groups.",
+            "share a split, as views of one galaxy must. data.catalog.id_column names a column of other "
+            "names, data.catalog.group_column one of other groups.",
             len(together),
             *together[:2],
-            _KEY,
-            _KEY,
         )
     return identify([groups_of_rows[row] for row in good.tolist()])[0]
 

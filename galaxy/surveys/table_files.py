@@ -28,7 +28,7 @@ _OTHERS = {
 LABEL_KEYS = "data.catalog.columns, data.catalog.questions or data.catalog.class_column"
 
 
-def find_table(root: Path, file: str | None, key: str) -> list[Path]:
+def find_table(root: Path, file: str | None) -> list[Path]:
     """Finds the only table in a folder, or else in the folders in it.
 
     Tables with names such as train.csv, val.csv and test.csv are one, if there is no other.
@@ -36,7 +36,6 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
     Args:
         root: The folder.
         file: The table, inside `root` or absolute, or a pattern for its parts; None to look for it.
-        key: The key of the catalog, for the messages.
 
     Returns:
         The file, or the parts of the table in order.
@@ -53,7 +52,7 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
             return [path]
         found = sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207  the pattern may be absolute
         if not found:
-            raise UserError(f"No file is called {path} ({key}.file).")
+            raise UserError(f"No file is called {path} (data.catalog.file).")
         for parts in _tables(found):
             _check_parts(parts)
         return found
@@ -70,14 +69,14 @@ def find_table(root: Path, file: str | None, key: str) -> list[Path]:
         if tables:
             names = [_pattern(parts, root) for parts in tables]
             raise UserError(
-                f"{root} holds {len(names)} tables; choose one with {key}.file:\n{listing(names)}"
+                f"{root} holds {len(names)} tables; choose one with data.catalog.file:\n{listing(names)}"
             )
     names = [path.name.lower() for path in root.iterdir()]
     advice = [text for ending, text in _OTHERS.items() if any(name.endswith(ending) for name in names)]
     raise UserError(
         f"{root} holds no table (.csv, .tsv, .parquet and so on); {contents(root)}.\n"
         + (f"If that is the table, {' or '.join(advice)}; otherwise say" if advice else "Say")
-        + f" where the table is: {key}.file=..."
+        + " where the table is: data.catalog.file=..."
     )
 
 

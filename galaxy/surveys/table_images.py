@@ -7,72 +7,59 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from galaxy.surveys.band_files import BandFiles, refuse_bands
-from galaxy.surveys.binary_table import ParquetTable
 from galaxy.surveys.catalog import ImageSource
 from galaxy.surveys.files import Stretch, image_files
 from galaxy.surveys.locate import images_by_name, images_by_path
+from galaxy.surveys.table_columns import Roles
+from galaxy.surveys.table_reader import Table
 from galaxy.surveys.table_rows import Rows
-from galaxy.system.errors import UserError
-
-_KEY = "data.catalog"
-
-
-def only_picture(parquet: ParquetTable) -> str | None:
-    """The column that holds pictures, if there is one and the user names no other."""
-    columns = parquet.picture_columns
-    if len(columns) > 1:
-        raise UserError(
-            f"{parquet.paths[0]} holds pictures in the columns {' and '.join(columns)}: choose one with "
-            f"{_KEY}.image_column"
-        )
-    return columns[0] if columns else None
 
 
 def images_of_rows(
-    rows: Rows,
-    name_column: str,
-    image_column: str | None,
-    folders: Sequence[Path],
-    images: Path,
-    stretch: Stretch,
-) -> list[ImageSource]:
-    """The image of each row: a file, or one for each band; `folders` are where paths begin.
+    rows: Rows, table: Table, roles: Roles, root: Path, images: Path, stretch: Stretch
+) -> Sequence[ImageSource]:
+    """The image of each row: a picture in the table, a file, or a file for each band.
+
+    Args:
+        rows: The rows, where mistakes are reported.
+        table: Their table.
+        roles: Its columns.
+        root: The folder of the data. Paths begin in it, in the folder of the table, or in that of the images.
+        images: The folder of the images.
+        stretch: How files become pictures.
 
     Raises:
         UserError: Each file plainly is one band of a galaxy, and `stretch` does not say what that means.
     """
+    if table.parquet is not None and roles.image_column in table.picture_columns:
+        return table.parquet.pictures(roles.image_column, stretch.white)
+    folders = list(dict.fromkeys([root, table.path.parent, images]))
     by_band = BandFiles(stretch.band_files) if stretch.band_files else None
-    paths = _paths(rows, name_column, image_column, folders, images, by_band)
+    paths = _paths(rows, roles, folders, images, by_band)
     if stretch.band_files is None:
-        refuse_bands(_without_common_folder(paths), rows.file, _KEY)
+        refuse_bands(_without_common_folder(paths), rows.file)
     files = [(Path(path),) if by_band is None or not path else by_band.files(path) for path in paths]
     return [stretch.source(*several) for several in files]
 
 
 def _paths(
-    rows: Rows,
-    name_column: str,
-    image_column: str | None,
-    folders: Sequence[Path],
-    images: Path,
-    by_band: BandFiles | None,
+    rows: Rows, roles: Roles, folders: Sequence[Path], images: Path, by_band: BandFiles | None
 ) -> list[str]:
     """The path of each row's image, "" in bad rows; `folders` are where paths begin."""
     listed = image_files if by_band is None else by_band.list
-    if image_column is None:
-        paths = images_by_name(rows, rows.frame[name_column].tolist(), folders[0], images, _KEY, listed)
+    if roles.image_column is None:
+        paths = images_by_name(rows, rows.frame[roles.id_column].tolist(), folders[0], images, listed)
     else:
-        texts = rows.frame[image_column].tolist()
-        paths = images_by_path(rows, texts, list(dict.fromkeys([*folders, images])), image_column, listed)
+        texts = rows.frame[roles.image_column].tolist()
+        paths = images_by_path(rows, texts, folders, roles.image_column, listed)
     if by_band is not None:
         if any(path and not by_band.shared(path) for path in paths):
-            # Paths that are right have been looked for in no folder.
-            for folder in dict.fromkeys([*folders, images]):
-                if folder.is_dir():
-                    by_band.list(folder)
+            # No folder is listed for paths that are right as they are.
+            for folder in filter(Path.is_dir, folders):
+                by_band.list(folder)
         found, paths = paths, [by_band.shared(path) for path in paths]
         rows.report(
-            f"row(s) whose image is none of several files, one for each of {_KEY}.band_files",
+            "row(s) whose image is none of several files, one for each of data.catalog.band_files",
             [not path for path in paths],
             lambda row: found[row],
         )

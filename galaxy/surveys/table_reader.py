@@ -136,6 +136,11 @@ class Table:
         """The files, if they are Parquet."""
         return self._file if isinstance(self._file, ParquetTable) else None
 
+    @property
+    def picture_columns(self) -> list[str]:
+        """The columns that hold pictures, which only Parquet files do."""
+        return [] if self.parquet is None else self.parquet.picture_columns
+
     def check(self, wanted: Mapping[str, str], known: Collection[str] = ()) -> None:
         """Checks that the table has each of some columns once.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import pandas as pd
 
-from galaxy.labels.labels import Labels
 from galaxy.surveys.files import is_image
 from galaxy.surveys.ids import is_float, is_id, lost_digits, refuse_floats, written
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.problems import RowCheck
+from galaxy.surveys.table_columns import Roles
 from galaxy.surveys.table_reader import Table
 
-_KEY = "data.catalog"
 _log = logging.getLogger(__name__)
 
 
@@ -53,36 +53,31 @@ class Rows(RowCheck):
         return ", ".join(part for part in (self.file, self.place(row), self.names[row]) if part)
 
 
-def read_rows(
-    table: Table, roles: dict[str, str | None], labels: Labels | None, key: str, pictures: str | None
-) -> Rows:
+def read_rows(table: Table, roles: Roles, numbers: Mapping[str, str]) -> Rows:
     """Reads the columns that are needed.
 
     Args:
         table: The table.
-        roles: The columns of text; the first holds the names. Each has the last part of its key.
-        labels: The labels whose columns are numbers, if there are any.
-        key: The key that names these columns.
-        pictures: A column that holds pictures, and so is not read here.
+        roles: The columns of text. Pictures are read later.
+        numbers: The columns of numbers, each with the setting that asks for it.
     """
-    text = {column: f"{_KEY}.{role}" for role, column in roles.items() if column is not None}
-    numbers = dict.fromkeys(labels.columns if labels else (), key)
-    table.check(numbers | text)
+    text = {column: f"data.catalog.{role}" for role, column in asdict(roles).items() if column is not None}
+    table.check({**numbers, **text})
+    pictures = roles.image_column if roles.image_column in table.picture_columns else None
     frame = table.read([column for column in text if column != pictures], list(numbers))
-    name_column = next(iter(text))
-    if table.parquet is not None and name_column == pictures:
-        names = table.parquet.picture_names(name_column)
+    if table.parquet is not None and roles.id_column == pictures:
+        names = table.parquet.picture_names(roles.id_column)
     else:
-        names = frame[name_column].tolist()
+        names = frame[roles.id_column].tolist()
     # A name leads to the image where no column does. Elsewhere 4038/9 is no path.
-    of_files = roles["image_column"] in (None, name_column)
+    of_files = roles.image_column in (None, roles.id_column)
     return Rows(table.name, frame, names, [of_files or is_image(name) for name in names])
 
 
 def check_names(rows: Rows, column: str, chosen: bool) -> None:
     """Reports galaxies without a name, or with the name of another; `chosen` says who chose the column."""
     names = rows.names
-    advice = "" if chosen else f" (another column may hold the names: {_KEY}.id_column)"
+    advice = "" if chosen else " (another column may hold the names: data.catalog.id_column)"
     refuse_floats(names, column, rows.file, advice)
     if lost_digits([int(name) for name in names if is_id(name)]):
         _log.warning(

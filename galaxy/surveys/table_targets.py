@@ -46,9 +46,7 @@ class Targets(NamedTuple):
     counts: NDArray[np.float32] | None = None
 
 
-def read_targets(
-    check: RowCheck, file: str, table: pd.DataFrame, labels: Labels, scale: Scale, key: str
-) -> Targets:
+def read_targets(check: RowCheck, file: str, table: pd.DataFrame, labels: Labels, scale: Scale) -> Targets:
     """Turns columns of numbers into targets.
 
     An empty number is an unknown answer. A row is bad if it has no known answer, or only some answers of a
@@ -60,7 +58,6 @@ def read_targets(
         table: The K columns of the labels, (N, K).
         labels: What they mean.
         scale: Whether they are fractions, percent or votes.
-        key: The key of the catalog, for the messages.
 
     Raises:
         UserError: The numbers are of another scale, or a column is empty.
@@ -75,7 +72,7 @@ def read_targets(
         "votes": "votes that are no whole numbers from 0",
     }[scale]
     check.report(
-        f"row(s) with {what}{_hint(table, scale, key)}",
+        f"row(s) with {what}{_hint(table, scale)}",
         wrong.any(axis=1),
         lambda row: describe_fractions(table.iloc[row], wrong[row]),
     )
@@ -90,7 +87,7 @@ def read_targets(
     if empty := [labels.columns[column] for column in np.flatnonzero(missing.all(axis=0)).tolist()]:
         raise UserError(
             f"{file}: no row has a number in the column(s) {', '.join(empty)}; leave them out of "
-            f"{key}.columns or {key}.questions."
+            f"data.catalog.columns or data.catalog.questions."
         )
     if missing[~check.bad].any():
         _log.info("%s", _unknown(missing[~check.bad], labels, scale))
@@ -98,10 +95,9 @@ def read_targets(
         return _of_votes(np.where(np.isnan(values), 0, values), labels)
     if scale == "percent" and np.nanmax(values) <= 1:
         _log.warning(
-            "%s: no number is above 1, although %s.percent=true says percent; if the numbers are fractions, "
-            "leave it out",
+            "%s: no number is above 1, although data.catalog.percent=true says percent; if the numbers are "
+            "fractions, leave it out",
             file,
-            key,
         )
     values /= most
     _check_tree(check, values, labels)
@@ -110,7 +106,7 @@ def read_targets(
     return Targets(np.where(known, values, 0).astype(np.float32), weights)
 
 
-def _hint(table: pd.DataFrame, scale: Scale, key: str) -> str:
+def _hint(table: pd.DataFrame, scale: Scale) -> str:
     """What the numbers may be instead, and the key that says so; "" if they give no sign of it."""
     numbers = table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     known = numbers[np.isfinite(numbers)]
@@ -119,16 +115,16 @@ def _hint(table: pd.DataFrame, scale: Scale, key: str) -> str:
         return f" (if {min(below):g} stands for a missing value, empty these cells)"
     texts = [str(value) for value in table.select_dtypes(exclude="number").to_numpy().ravel().tolist()]
     if any(re.fullmatch(r"\s*[\d.]+\s*%\s*", text) for text in texts):
-        return f" (take away the % signs; {key}.percent=true reads percent)"
+        return " (take away the % signs; data.catalog.percent=true reads percent)"
     commas = [text for text in texts if re.fullmatch(r"\s*\d+(,\d+)+\s*", text)]
     if scale == "votes" and commas and all(re.fullmatch(r"\s*\d{1,3}(,\d{3})+\s*", t) for t in commas):
         return " (write 1,000 as 1000, without a sign between the thousands)"
     if any(text.count(",") == 1 for text in commas):
-        return f" (commas: are they decimal signs? {key}.decimal=comma)"
+        return " (commas: are they decimal signs? data.catalog.decimal=comma)"
     if scale != "fractions" or not len(known) or known.max() <= 1 or known.min() < 0:
         return ""
-    hints = [f"votes? {key}.votes=true"] if (known == np.floor(known)).all() else []
-    hints += [f"percent? {key}.percent=true"] if known.max() <= 100 else []
+    hints = ["votes? data.catalog.votes=true"] if (known == np.floor(known)).all() else []
+    hints += ["percent? data.catalog.percent=true"] if known.max() <= 100 else []
     return f" (are they {' or '.join(hints)})" if hints else ""
 
 
@@ -191,7 +187,7 @@ def _check_tree(check: RowCheck, values: NDArray[np.float64], labels: Labels) ->
     )
 
 
-def vote_questions(columns: Sequence[str], key: str) -> dict[str, dict[str, list[str]]]:
+def vote_questions(columns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """The question whose votes are in some columns.
 
     Raises:
@@ -207,28 +203,26 @@ def vote_questions(columns: Sequence[str], key: str) -> dict[str, dict[str, list
         tree = ", ".join(f"{name}: {{answers: [{', '.join(names)}]}}" for name, names in groups.items())
         raise ValueError(
             f"columns is {list(columns)}; with votes these are the answers of one question. If there are "
-            f"several questions, say so: '{key}.questions={{{tree}}}'"
+            f"several questions, say so: 'data.catalog.questions={{{tree}}}'"
         )
     _log.info(
-        "the %d columns are taken for the answers of one question; %s.questions describes several",
+        "the %d columns are taken for the answers of one question; data.catalog.questions describes several",
         len(columns),
-        key,
     )
     return {"votes": {"answers": list(columns)}}
 
 
-def report_missing_words(check: RowCheck, texts: Sequence[str], column: str, key: str) -> None:
+def report_missing_words(check: RowCheck, texts: Sequence[str], column: str) -> None:
     """Reports classes that may be missing values.
 
     Args:
         check: Where they are reported.
         texts: The class of each galaxy, (N,).
         column: The column of the classes.
-        key: The key of the catalog, for the message.
     """
     check.report(
         f"row(s) whose {column} may be a missing value (empty these cells, or name all classes with "
-        f"{key}.classes if it is one of them)",
+        f"data.catalog.classes if it is one of them)",
         # People write none for a class, and Python writes None for a missing value.
         [bool(text) and text.lower() + text != "nonenone" and is_nothing(text) for text in texts],
         lambda row: f"{column} is {texts[row]}",
@@ -241,7 +235,6 @@ def classes_of(
     column: str,
     classes: Sequence[str] | Sequence[int] | None,
     where: str,
-    key: str,
 ) -> tuple[Labels, NDArray[np.int64]]:
     """Makes labels of the class of each galaxy.
 
@@ -251,7 +244,6 @@ def classes_of(
         column: The question that the classes answer, such as the column of a table.
         classes: All classes, in order; None for those in `texts`, without the rows that are bad.
         where: Where the classes come from, for the messages.
-        key: The key of the catalog, for the messages.
 
     Returns:
         The labels, and the number of each row's class (N,), which is 0 in bad rows.
@@ -264,7 +256,7 @@ def classes_of(
     found = set(kept)
     names = tuple(sorted(found, key=_natural) if classes is None else (class_name(str(c)) for c in classes))
     if len(set(names)) < max(2, len(names)):
-        source = f"{where} holds" if classes is None else f"{key}.classes is"
+        source = f"{where} holds" if classes is None else "data.catalog.classes is"
         what = ", ".join(names) or "nothing"
         cases = [case for mistake in check.mistakes for case in mistake.cases] if classes is None else []
         without = f" (without the rows that cannot be used:\n{listing(cases)})" if cases else ""
@@ -273,13 +265,13 @@ def classes_of(
         if len(names) > MAX_CLASSES or (len(names) > FEW_CLASSES and 2 * len(names) > len(kept)):
             raise UserError(
                 f"{where} has {len(names):,} different values in {len(kept):,} rows: that is no column of "
-                f"classes. For fractions, give {key}.columns"
+                f"classes. For fractions, give data.catalog.columns"
             )
-        _refuse_twins(kept, names, where, key)
+        _refuse_twins(kept, names, where)
     number = {name: i for i, name in enumerate(names)}
     check.report(f"row(s) without a {column}", [not text for text in texts], lambda _: f"{column} is empty")
     check.report(
-        f"row(s) whose {column} is none of {key}.classes",
+        f"row(s) whose {column} is none of data.catalog.classes",
         [text not in number for text in texts],
         lambda row: f"{column} is {texts[row]}{meant(texts[row], names)}",
     )
@@ -290,14 +282,13 @@ def classes_of(
     return labels, np.array([number.get(text, 0) for text in texts], dtype=np.int64)
 
 
-def _refuse_twins(texts: Sequence[str], names: Sequence[str], where: str, key: str) -> None:
+def _refuse_twins(texts: Sequence[str], names: Sequence[str], where: str) -> None:
     """Refuses classes whose names differ in capitals, spaces, hyphens or underscores only.
 
     Args:
         texts: The class of each galaxy.
         names: The classes.
         where: Where they come from.
-        key: The key of the catalog, for the message.
 
     Raises:
         UserError: There are some.
@@ -317,7 +308,8 @@ def _refuse_twins(texts: Sequence[str], names: Sequence[str], where: str, key: s
         quoted = ",".join(name if re.fullmatch(r"[\w.+-]+", name) else f'"{name}"' for name in names)
         raise UserError(
             f"{where} has classes that may be one, written in two ways:\n{listing(cases)}\n"
-            f"Mend the spelling. If they are different classes, name all of them: '{key}.classes=[{quoted}]'"
+            "Mend the spelling. If they are different classes, name all of them: "
+            f"'data.catalog.classes=[{quoted}]'"
         )
 
 

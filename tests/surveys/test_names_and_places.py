@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from galaxy.surveys.catalog import Catalog
 from galaxy.surveys.ids import id_of
-from galaxy.surveys.name_column import name_column_of
 from galaxy.surveys.names import file_names, names_by_path
 from galaxy.surveys.several_tables import open_table
 from galaxy.surveys.table import read_table
+from galaxy.surveys.table_columns import name_column_of
 from galaxy.surveys.text_table import TextStyle
 from galaxy.system.errors import UserError
 
@@ -98,8 +98,8 @@ def test_the_row_numbers_of_reset_index_are_no_names(tmp_path: Path, index: str)
 def test_equal_values_do_not_choose_the_column_of_names(tmp_path: Path, values: list[str]) -> None:
     write(tmp_path, {"index": [7, 8], "kind": values, "name": ["a", "b"]}, "7.png", "8.png")
     table = open_table([tmp_path / "labels.csv"], TextStyle())
-    assert name_column_of(table, None, [], "data.catalog") == "kind"
-    assert name_column_of(table, None, ["kind"], "data.catalog") == "name"
+    assert name_column_of(table, None, []) == "kind"
+    assert name_column_of(table, None, ["kind"]) == "name"
 
 
 def test_ids_that_count_the_rows_are_kept_with_a_warning(

@@ -1,12 +1,14 @@
-"""Which column of a table holds the names of the galaxies."""
+"""Which column of a table is for what, where the user does not say it."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from galaxy.surveys.ids import is_float
+from galaxy.surveys.ready_splits import SPLIT
 from galaxy.surveys.table_reader import Table, is_index
 from galaxy.system.errors import UserError
 
@@ -18,7 +20,68 @@ _CANDIDATES = 8
 _log = logging.getLogger(__name__)
 
 
-def name_column_of(table: Table, image_column: str | None, others: Collection[str | None], key: str) -> str:
+@dataclass(frozen=True)
+class Roles:
+    """Which column of a table is for what. The attributes are settings of `data.catalog`; None is no column.
+
+    Attributes:
+        id_column: The names of the galaxies.
+        image_column: The files of the images, or pictures.
+        class_column: The classes.
+        group_column: The groups that share a split.
+        split_column: The ready-made splits.
+    """
+
+    id_column: str
+    image_column: str | None
+    class_column: str | None
+    group_column: str | None
+    split_column: str | None
+
+
+def find_roles(
+    table: Table,
+    numbers: Collection[str],
+    id_column: str | None,
+    image_column: str | None,
+    class_column: str | None,
+    group_column: str | None,
+    split_column: str | None,
+) -> Roles:
+    """Finds the columns that the user has not named: that of the names, a single one of pictures, and "auto".
+
+    Args:
+        table: The table.
+        numbers: The columns of numbers, which have no other meaning.
+        id_column: See `Roles`, like all that follow; None if it is to be found.
+        image_column: None if it is to be found.
+        class_column: None if there is none.
+        group_column: None if there is none.
+        split_column: "auto" if it is to be found.
+
+    Raises:
+        UserError: Several columns hold pictures.
+    """
+    image_column = image_column or _only_picture(table)
+    others = {class_column, group_column, *numbers}
+    if split_column == "auto":
+        free = [name for name in table.header if name not in {id_column, image_column, *others}]
+        split_column = next((name for name in free if name.lower() == SPLIT), None)
+    id_column = id_column or name_column_of(table, image_column, {*others, split_column})
+    return Roles(id_column, image_column, class_column, group_column, split_column)
+
+
+def _only_picture(table: Table) -> str | None:
+    columns = table.picture_columns
+    if len(columns) > 1:
+        raise UserError(
+            f"{table.path} holds pictures in the columns {' and '.join(columns)}: choose one with "
+            "data.catalog.image_column"
+        )
+    return columns[0] if columns else None
+
+
+def name_column_of(table: Table, image_column: str | None, others: Collection[str | None]) -> str:
     """Chooses the column of the galaxies' names, if the user does not say which it is.
 
     Whether the values differ does not decide, because a part of the table would then get other ids.
@@ -27,17 +90,15 @@ def name_column_of(table: Table, image_column: str | None, others: Collection[st
         table: The table.
         image_column: The column of the images.
         others: Columns that have another meaning, such as those of the labels.
-        key: The key of the catalog, for the messages.
     """
     first = next((name for name in table.header if not is_index(name)), table.header[0])
     if table.header.count(first) > 1:
         return first
-    pictures = () if table.parquet is None else table.parquet.picture_columns
     following = table.header[table.header.index(first) + 1 :]
     candidates = [
         name
         for name in following
-        if name not in others and name not in pictures and table.header.count(name) == 1
+        if name not in others and name not in table.picture_columns and table.header.count(name) == 1
     ]
     if image_column is None and _RESET_INDEX.fullmatch(first):  # coordinates may stand before the names
         candidates = [name for name in candidates[:_CANDIDATES] if _are_words(_texts(table, name))]
@@ -47,21 +108,19 @@ def name_column_of(table: Table, image_column: str | None, others: Collection[st
     if second is not None and _RESET_INDEX.fullmatch(first) and first != second:
         _log.warning(
             "%s: the galaxies have the names in the column %s, because %s is what pandas calls row numbers; "
-            "%s.id_column chooses another column",
+            "data.catalog.id_column chooses another column",
             table.path,
             second,
             first,
-            key,
         )
         return second
-    if first not in pictures and _counts(_texts(table, first)):
+    if first not in table.picture_columns and _counts(_texts(table, first)):
         _log.warning(
             "%s: the ids of the galaxies, in the column %s, are the numbers of the rows. If they change when "
             "rows are added or left out, galaxies that were trained on may be tested: give a column of names "
-            "that stay, %s.id_column=%s",
+            "that stay, data.catalog.id_column=%s",
             table.path,
             first,
-            key,
             second or "...",
         )
     return first
