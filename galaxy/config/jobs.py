@@ -103,11 +103,10 @@ def check_command_line(
         if space is not None:
             return _search(composer, config, space, refuse)
         check_launcher(config)
-    planned = single or config is None or str(config.hydra.sweeper._target_).endswith(".BasicSweeper")
-    checked = check_jobs(composer, jobs, refuse) if planned else []
-    if single:
-        return None
-    return distinct(checked) if planned else Plan(jobs, complete=False)
+        if not str(config.hydra.sweeper._target_).endswith(".BasicSweeper"):
+            return Plan(jobs, complete=False)  # this sweeper makes the jobs as it goes
+    checked = check_jobs(composer, jobs, refuse)
+    return None if single else distinct(checked)
 
 
 @contextmanager

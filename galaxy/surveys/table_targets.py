@@ -29,6 +29,12 @@ FEW_CLASSES = 20
 # The largest number of votes: float32 holds every whole number up to 2^24.
 MOST_VOTES = 2**24
 Scale = Literal["fractions", "percent", "votes"]
+# The largest number of each scale, from 0, and how messages call numbers that are not of it.
+_SCALES: dict[Scale, tuple[float, str]] = {
+    "fractions": (1, "labels that are not fractions in [0, 1]"),
+    "percent": (100, "labels that are not in [0, 100] percent"),
+    "votes": (MOST_VOTES, "votes that are no whole numbers from 0"),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -62,17 +68,41 @@ def read_targets(check: RowCheck, file: str, table: pd.DataFrame, labels: Labels
     Raises:
         UserError: The numbers are of another scale, or a column is empty.
     """
-    most = {"fractions": 1.0, "percent": 100.0, "votes": float(MOST_VOTES)}[scale]
+    values, missing = _numbers(check, table, scale)
+    _report_halves(check, missing, labels)
+    if empty := [labels.columns[column] for column in np.flatnonzero(missing.all(axis=0)).tolist()]:
+        raise UserError(
+            f"{file}: no row has a number in the column(s) {', '.join(empty)}; leave them out of "
+            "data.catalog.columns or data.catalog.questions."
+        )
+    if missing[~check.bad].any():
+        _log.info("%s", _unknown(missing[~check.bad], labels, scale))
+    if scale == "votes":
+        return _of_votes(np.where(np.isnan(values), 0, values), labels)
+    if scale == "percent":
+        if np.nanmax(values) <= 1:
+            _log.warning(
+                "%s: no number is above 1, although data.catalog.percent=true says percent; if the numbers "
+                "are fractions, leave it out",
+                file,
+            )
+        values /= 100
+    _check_tree(check, values, labels)
+    known = ~np.isnan(values)
+    weights = None if known[~check.bad].all() else known.astype(np.float32)
+    return Targets(np.where(known, values, 0).astype(np.float32), weights)
+
+
+def _numbers(
+    check: RowCheck, table: pd.DataFrame, scale: Scale
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The numbers (N, K), NaN where there is none of the scale, and whether each is missing (N, K)."""
+    most, others = _SCALES[scale]
     values, missing, wrong = fractions(table, most)
     if scale == "votes":
         wrong |= ~missing & (values != np.floor(values))
-    what = {
-        "fractions": "labels that are not fractions in [0, 1]",
-        "percent": "labels that are not in [0, 100] percent",
-        "votes": "votes that are no whole numbers from 0",
-    }[scale]
     check.report(
-        f"row(s) with {what}{_hint(table, scale)}",
+        f"row(s) with {others}{_hint(table, scale)}",
         wrong.any(axis=1),
         lambda row: describe_fractions(table.iloc[row], wrong[row]),
     )
@@ -83,27 +113,7 @@ def read_targets(check: RowCheck, file: str, table: pd.DataFrame, labels: Labels
         nobody,
         lambda row: describe_fractions(table.iloc[row], np.ones(table.shape[1], dtype=bool)),
     )
-    _report_halves(check, missing, labels)
-    if empty := [labels.columns[column] for column in np.flatnonzero(missing.all(axis=0)).tolist()]:
-        raise UserError(
-            f"{file}: no row has a number in the column(s) {', '.join(empty)}; leave them out of "
-            f"data.catalog.columns or data.catalog.questions."
-        )
-    if missing[~check.bad].any():
-        _log.info("%s", _unknown(missing[~check.bad], labels, scale))
-    if scale == "votes":
-        return _of_votes(np.where(np.isnan(values), 0, values), labels)
-    if scale == "percent" and np.nanmax(values) <= 1:
-        _log.warning(
-            "%s: no number is above 1, although data.catalog.percent=true says percent; if the numbers are "
-            "fractions, leave it out",
-            file,
-        )
-    values /= most
-    _check_tree(check, values, labels)
-    known = ~np.isnan(values)
-    weights = None if known[~check.bad].all() else known.astype(np.float32)
-    return Targets(np.where(known, values, 0).astype(np.float32), weights)
+    return values, missing
 
 
 def _hint(table: pd.DataFrame, scale: Scale) -> str:
