@@ -20,7 +20,7 @@ from galaxy.surveys.ids import id_of, identify
 from galaxy.surveys.problems import raise_or_list, warn_of_rare
 from galaxy.surveys.ready_splits import read_splits_of
 from galaxy.surveys.several_tables import open_table
-from galaxy.surveys.table_columns import find_roles
+from galaxy.surveys.table_columns import Roles
 from galaxy.surveys.table_files import LABEL_KEYS, find_table
 from galaxy.surveys.table_images import images_of_rows
 from galaxy.surveys.table_rows import Rows, check_names, read_rows
@@ -142,7 +142,8 @@ def read_table(
     numbers = {} if labels is None else dict.fromkeys(labels.columns, key)
     root = Path(root).expanduser()
     table = open_table(find_table(root, file), style)
-    roles = find_roles(table, numbers, id_column, image_column, class_column, group_column, split_column)
+    asked = Roles(id_column or "", image_column, class_column, group_column, split_column)
+    roles = asked.found_in(table, numbers)
     used = {roles.id_column, roles.split_column, *numbers, *table.picture_columns}
     extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, "data.catalog.extra_columns"))

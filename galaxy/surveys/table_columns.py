@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from galaxy.surveys.ids import is_float
 from galaxy.surveys.ready_splits import SPLIT
@@ -25,11 +25,11 @@ class Roles:
     """Which column of a table is for what. The attributes are settings of `data.catalog`; None is no column.
 
     Attributes:
-        id_column: The names of the galaxies.
+        id_column: The names of the galaxies; "" if they are to be found.
         image_column: The files of the images, or pictures.
         class_column: The classes.
         group_column: The groups that share a split.
-        split_column: The ready-made splits.
+        split_column: The ready-made splits; "auto" if they are to be found.
     """
 
     id_column: str
@@ -38,37 +38,19 @@ class Roles:
     group_column: str | None
     split_column: str | None
 
+    def found_in(self, table: Table, numbers: Collection[str]) -> Roles:
+        """Finds the columns that the user has not named. Those of numbers are none of them.
 
-def find_roles(
-    table: Table,
-    numbers: Collection[str],
-    id_column: str | None,
-    image_column: str | None,
-    class_column: str | None,
-    group_column: str | None,
-    split_column: str | None,
-) -> Roles:
-    """Finds the columns that the user has not named: that of the names, a single one of pictures, and "auto".
-
-    Args:
-        table: The table.
-        numbers: The columns of numbers, which have no other meaning.
-        id_column: See `Roles`, like all that follow; None if it is to be found.
-        image_column: None if it is to be found.
-        class_column: None if there is none.
-        group_column: None if there is none.
-        split_column: "auto" if it is to be found.
-
-    Raises:
-        UserError: Several columns hold pictures.
-    """
-    image_column = image_column or _only_picture(table)
-    others = {class_column, group_column, *numbers}
-    if split_column == "auto":
-        free = [name for name in table.header if name not in {id_column, image_column, *others}]
-        split_column = next((name for name in free if name.lower() == SPLIT), None)
-    id_column = id_column or name_column_of(table, image_column, {*others, split_column})
-    return Roles(id_column, image_column, class_column, group_column, split_column)
+        Raises:
+            UserError: Several columns hold pictures.
+        """
+        images, splits = self.image_column or _only_picture(table), self.split_column
+        others = {self.class_column, self.group_column, *numbers}
+        if splits == "auto":
+            free = [name for name in table.header if name not in {self.id_column, images, *others}]
+            splits = next((name for name in free if name.lower() == SPLIT), None)
+        names = self.id_column or name_column_of(table, images, {*others, splits})
+        return replace(self, id_column=names, image_column=images, split_column=splits)
 
 
 def _only_picture(table: Table) -> str | None:
