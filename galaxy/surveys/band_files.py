@@ -57,6 +57,7 @@ def stacked(paths: Iterable[str], bands: Sequence[str]) -> Stacks:
             for place in _places(stem, word):
                 places[path].append(place)
                 found[place][band].append(path)
+    # At these places each band has one file, and these are a galaxy.
     whole = {place for place, files in found.items() if all(len(files[band]) == 1 for band in bands)}
     files: dict[str, tuple[str, ...]] = {}
     strays = {}

@@ -17,7 +17,7 @@ from galaxy.surveys.ids import is_id, written
 from galaxy.surveys.problems import Mistakes
 from galaxy.system.errors import UserError
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 FITS_ENDINGS = tuple(
     f"{ending}{packed}" for ending in (".fits", ".fit", ".fts") for packed in ("", ".gz", ".fz", ".bz2")
@@ -161,8 +161,13 @@ def image_files(folder: Path) -> dict[str, str]:
     if others:
         kinds = ", ".join(f"{ending} ({count:,})" for ending, count in others.most_common(10))
         text = kinds.encode(errors="backslashreplace").decode()
-        log.info("%s has files that do not end as images do, which are left out: %s", folder, text)
+        _log.info("%s has files that do not end as images do, which are left out: %s", folder, text)
     return dict(sorted(found.items()))
+
+
+def no_folder(path: Path) -> str:
+    """What is wrong with a path that is no folder."""
+    return "is a file, not a folder" if path.exists() else "does not exist"
 
 
 def existing(path: str) -> str:
@@ -189,8 +194,7 @@ def images_in(folder: Path, id_name: str, layout: str) -> tuple[dict[int, Path],
         UserError: The folder is missing, a file, or holds no image.
     """
     if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"{folder} {what}.\n{layout}")
+        raise UserError(f"{folder} {no_folder(folder)}.\n{layout}")
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries if not entry.name.startswith((".", "__"))]
     images: dict[int, Path] = {}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from galaxy.labels.labels import Labels
 from galaxy.surveys.band_files import Stacks, refuse_bands, stacked
 from galaxy.surveys.catalog import Catalog
-from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, is_fits
+from galaxy.surveys.files import PICTURE_ENDINGS, Stretch, image_files, is_fits, no_folder
 from galaxy.surveys.ids import identify, written
 from galaxy.surveys.locate import contents
 from galaxy.surveys.names import file_names, names_by_path
@@ -76,8 +76,7 @@ def read_folder(
         raise ValueError(f"classes is {classes} without classes_from_folders; there are no classes")
     root = Path(root).expanduser()
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(f"{root} {what}; data.root must be a folder of images.")
+        raise UserError(f"{root} {no_folder(root)}; data.root must be a folder of images.")
     files, strays = _files_of_galaxies(root, band_files)
     paths = sorted([*files, *strays])
     check = _check_files(paths, strays)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from galaxy.surveys.band_files import plain_bands
-from galaxy.surveys.files import IMAGE_ENDINGS, existing, image_files, image_stem, is_image
+from galaxy.surveys.files import IMAGE_ENDINGS, existing, image_files, image_stem, is_image, no_folder
 from galaxy.surveys.ids import written
 from galaxy.surveys.problems import RowCheck
 from galaxy.system.errors import UserError, meant
@@ -104,8 +104,7 @@ def images_by_name(
         UserError: There is no folder of images, or no image at all.
     """
     if not images.is_dir() and images != root / "images":  # the user has chosen it
-        what = "is a file, not a folder" if images.exists() else "does not exist"
-        raise UserError(f"The folder of the images, {images}, {what} (data.catalog.images).")
+        raise UserError(f"The folder of the images, {images}, {no_folder(images)} (data.catalog.images).")
     folder = images if images.is_dir() else root
     index = _Index(folder, listed=listed)
     paths = [_listed(name, (root, images)) if re.search(r"[\\/]", name) else "" for name in names]
@@ -114,15 +113,11 @@ def images_by_name(
         index = _Index(root, images, listed=listed)
         found = [there or index.by_path(name) for name, there in zip(names, found, strict=True)]
     if not index.paths and not any(found):
-        where = f"The folder of the images, {images},"
-        if not images.is_dir():
-            what = f"{where} {'is a file, not a folder' if images.exists() else 'does not exist'}"
-        else:
-            what = f"{where} holds no image ({', '.join(IMAGE_ENDINGS)})"
+        what = f"holds no image ({', '.join(IMAGE_ENDINGS)})" if images.is_dir() else no_folder(images)
         raise UserError(
-            f"{what}, and there is no image in {root} ({contents(root)}).\nSay where the images are, "
-            "data.catalog.images=DIR, or which column of the table names the files, "
-            "data.catalog.image_column=..."
+            f"The folder of the images, {images}, {what}, and there is no image in {root} "
+            f"({contents(root)}).\nSay where the images are, data.catalog.images=DIR, or which column of the "
+            "table names the files, data.catalog.image_column=..."
         )
     first = next((name for name, there in zip(names, found, strict=True) if name and not there), "")
     check.report(

@@ -15,7 +15,7 @@ from galaxy.labels.labels import Labels
 from galaxy.system.errors import UserError, listing
 
 OnBad = Literal["error", "skip"]
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _ADVICE = "Mend the files, or leave these galaxies out with data.on_bad=skip."
 
 
@@ -140,4 +140,4 @@ def warn_of_rare(labels: Labels, classes: NDArray[np.int64]) -> None:
     few = zip(labels.columns, numbers, strict=True)
     rare = [f"{name}: {number}" for name, number in few if number < 3]
     if rare:
-        log.warning("classes of too few galaxies to be trained, validated and tested on:\n%s", listing(rare))
+        _log.warning("classes of too few galaxies to be trained, validated and tested on:\n%s", listing(rare))

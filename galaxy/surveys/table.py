@@ -298,7 +298,8 @@ def _groups(
     if rows.files is None:
         return None
     groups_of_rows = _groups_by_file(rows.files, splits)
-    members = dict(zip(rows.names, groups_of_rows, strict=True))  # the same name twice is no second galaxy
+    # A name that comes twice counts once. `check_names` has reported it.
+    members = dict(zip(rows.names, groups_of_rows, strict=True))
     counts = Counter(members.values())
     if together := [name for name, group in members.items() if counts[group] > 1]:
         _log.warning(

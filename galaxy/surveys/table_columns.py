@@ -14,8 +14,8 @@ from galaxy.system.errors import UserError
 
 # `reset_index` of pandas calls the row numbers so.
 _RESET_INDEX = re.compile(r"index|level_\d+")
-# So many columns behind one of row numbers are tried for one of words. Reading one among 240,000 rows takes
-# half a second.
+# Behind a first column of row numbers, a column of words is looked for among so many that follow. Reading one
+# of 240,000 rows takes half a second.
 _CANDIDATES = 8
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _only_picture(table: Table) -> str | None:
 def name_column_of(table: Table, image_column: str | None, others: Collection[str | None]) -> str:
     """Chooses the column of the galaxies' names, if the user does not say which it is.
 
-    Whether the values differ does not decide, because a part of the table would then get other ids.
+    The choice does not ask whether each value comes once: a part of the table would then get other ids.
 
     Args:
         table: The table.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from galaxy.surveys.files import no_folder
 from galaxy.surveys.locate import contents
 from galaxy.surveys.ready_splits import PART, split_of_file
 from galaxy.surveys.table_reader import OFTEN_NO_TABLE, is_table
@@ -44,8 +45,9 @@ def find_table(root: Path, file: str | None) -> list[Path]:
         UserError: There is no table, more than one, or a part of it is missing.
     """
     if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
-        raise UserError(f"{root} {what}; data.root must be the folder of the table and its images.")
+        raise UserError(
+            f"{root} {no_folder(root)}; data.root must be the folder of the table and its images."
+        )
     if file is not None:
         path = root / Path(file).expanduser()
         if path.exists() or not glob.has_magic(file):

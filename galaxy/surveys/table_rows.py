@@ -69,7 +69,7 @@ def read_rows(table: Table, roles: Roles, numbers: Mapping[str, str]) -> Rows:
         names = table.parquet.picture_names(roles.id_column)
     else:
         names = frame[roles.id_column].tolist()
-    # A name leads to the image where no column does. Elsewhere 4038/9 is no path.
+    # Without a column of images, the names are paths to them. With one, a name such as 4038/9 is no path.
     of_files = roles.image_column in (None, roles.id_column)
     return Rows(table.name, frame, names, [of_files or is_image(name) for name in names])
 

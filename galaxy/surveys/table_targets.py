@@ -234,7 +234,7 @@ def report_missing_words(check: RowCheck, texts: Sequence[str], column: str) -> 
         f"row(s) whose {column} may be a missing value (empty these cells, or name all classes with "
         f"data.catalog.classes if it is one of them)",
         # People write none for a class, and Python writes None for a missing value.
-        [bool(text) and text.lower() + text != "nonenone" and is_nothing(text) for text in texts],
+        [text not in ("", "none") and is_nothing(text) for text in texts],
         lambda row: f"{column} is {texts[row]}",
     )
 

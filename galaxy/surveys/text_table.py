@@ -38,8 +38,6 @@ _HEAD = 200
 _ODD = frozenset("-=|+: #(")
 # Excel writes the separator into a first line such as `sep=;`.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?')
-
-
 _log = logging.getLogger(__name__)
 
 
@@ -101,7 +99,7 @@ class TextTable:
         self._style = style
         # What stands before the decimals, as soon as the numbers that were read have shown it.
         self._decimal = style.decimal
-        self._told = False  # what was passed over
+        self._named_lines = False  # whether the log has named the lines that are no rows
         self._encoding = self._find_encoding()
         head = self._head()
         self._separator = SEPARATORS.get(style.separator or "", "")
@@ -126,7 +124,8 @@ class TextTable:
         except ValueError as error:
             if isinstance(error, UnicodeDecodeError):
                 raise
-            # A value is no number, and its row will be named. A file that is no table fails again.
+            # A value that is no number is kept as text, so that its row can be named. A file that is no table
+            # fails here again.
             frame = self._parse(places, as_text=True)
             frame[of_numbers], self._decimal = with_points(frame[of_numbers], self._decimal)
         else:
@@ -139,14 +138,10 @@ class TextTable:
         frame.columns = pd.Index([self.header[int(place)] for place in frame.columns])
         frame.index = self._places(len(frame), quoted)
         if passed and frame.index.name == self.place:
-            level, self._told = logging.DEBUG if self._told else logging.INFO, True
-            _log.log(
-                level,
-                "%s: passed over %d line(s) that are no rows:\n%s",
-                self.path,
-                len(passed),
-                listing([f"line {line}: {text}" for line, text in passed.items()]),
-            )
+            if not self._named_lines:
+                lines = listing([f"line {line}: {text}" for line, text in passed.items()])
+                _log.info("%s: passed over %d line(s) that are no rows:\n%s", self.path, len(passed), lines)
+            self._named_lines = True
             blank |= frame.index.isin(list(passed))
         return frame[~blank.to_numpy()]
 
