@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.recipes import STUDIES, Outcome, Recipe, Study, make_table
-from galaxy.config import plain
+from galaxy.runs.folder import SPLIT_SETTINGS
 from galaxy.runs.settings import check_settings
 from tests.config.test_every_option import composed
 
@@ -41,12 +41,16 @@ NOISE_FLOOR = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "settings",
-    {recipe.settings for study in STUDIES.values() for recipe in study.recipes if not recipe.members},
-)
-def test_every_recipe_is_a_configuration(settings: tuple[str, ...]) -> None:
-    check_settings(plain(composed(*settings, "data.root=x")))
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_the_recipes_of_a_study_predict_the_same_of_the_same_shares(study: Study) -> None:
+    asked = []
+    for recipe in study.recipes:
+        if recipe.members:
+            continue
+        config = composed(*recipe.settings, "data.root=x")
+        check_settings(config)
+        asked.append((config["target"], [config["data"][key] for key in ("catalog", *SPLIT_SETTINGS)]))
+    assert asked == asked[:1] * len(asked)
 
 
 def test_a_difference_is_that_of_the_same_galaxies() -> None:

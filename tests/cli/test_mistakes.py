@@ -752,8 +752,8 @@ def train(
     return call
 
 
-def check_refusal(case: Case, status: int, message: str, folder: Path) -> None:
-    """That the message is there, and nothing else than a failed run has."""
+def assert_refused(case: Case, status: int, message: str, folder: Path) -> None:
+    """Asserts that the message is there, and nothing else than a failed run has."""
     assert status == case.status, message
     for words in case.said:
         assert words in message
@@ -778,19 +778,19 @@ def check_refusal(case: Case, status: int, message: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("case", SETTINGS, ids=lambda case: case.what)
 def test_a_wrong_setting_is_named(train: Callable[..., tuple[int, str]], tmp_path: Path, case: Case) -> None:
-    check_refusal(case, *train(case), tmp_path)
+    assert_refused(case, *train(case), tmp_path)
 
 
 @pytest.mark.parametrize("case", STOPS, ids=lambda case: case.what)
 def test_what_nothing_can_be_left_out_of_stops(
     train: Callable[..., tuple[int, str]], tmp_path: Path, case: Case
 ) -> None:
-    check_refusal(case, *train(case, "data.on_bad=skip"), tmp_path)
+    assert_refused(case, *train(case, "data.on_bad=skip"), tmp_path)
 
 
 @pytest.mark.parametrize("case", SKIPS, ids=lambda case: case.what)
 def test_bad_rows_and_images_stop(train: Callable[..., tuple[int, str]], tmp_path: Path, case: Case) -> None:
-    check_refusal(case, *train(case, "data.on_bad=error"), tmp_path)
+    assert_refused(case, *train(case, "data.on_bad=error"), tmp_path)
 
 
 @pytest.mark.parametrize("case", SKIPS, ids=lambda case: case.what)

@@ -6,11 +6,14 @@ import pytest
 
 from galaxy.config import ConfigError, check_command_line
 from galaxy.config.paths import CONF
+from galaxy.config.plan import Plan
 
 
-def check(*overrides: str) -> None:
+def check(*overrides: str) -> Plan:
     """Checks a sweep as the command line does."""
-    check_command_line(check, str(CONF), "train", ["-m", "data.root=x", *overrides])
+    plan = check_command_line(check, str(CONF), "train", ["-m", "data.root=x", *overrides])
+    assert plan is not None
+    return plan
 
 
 def mistakes(*overrides: str) -> str:
@@ -60,11 +63,16 @@ def test_an_interval_belongs_to_a_search() -> None:
 
 
 @pytest.mark.parametrize(
-    "override",
-    ["crop.size=range(64,32,-8)", "optimizer.lr=range(0.1,1,0.1)", "crop.size=tag(log,int(interval(32,64)))"],
+    ("key", "space", "ends"),
+    [
+        ("crop.size", "range(64,32,-8)", {"crop.size=40", "crop.size=64"}),
+        ("optimizer.lr", "range(0.1,1,0.1)", {"optimizer.lr=0.1", "optimizer.lr=0.9"}),
+        ("crop.size", "tag(log,int(interval(32,64)))", {"crop.size=32", "crop.size=64"}),
+    ],
 )
-def test_every_kind_of_dimension_is_read(override: str) -> None:
-    check("sweep=search", override)
+def test_both_ends_of_every_kind_of_dimension_are_checked(key: str, space: str, ends: set[str]) -> None:
+    plan = check("sweep=search", f"{key}={space}")
+    assert {setting for job in plan.jobs for setting in job if setting.startswith(key)} == ends
 
 
 @pytest.mark.parametrize("missing", ["optuna", "cmaes"])

@@ -138,38 +138,38 @@ def test_names_that_mlflow_refuses_are_changed(tmp_path: Path, store: str) -> No
     assert run.data.params == {"data.columns.Is it smooth_ _yes_": "a", "data.list": str(columns)}
 
 
+@pytest.fixture
+def refusal(
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """The last line of a run that is refused before it looks for images."""
+
+    def call(*settings: str) -> str:
+        run = f"hydra.run.dir={tmp_path}/run"
+        assert command("train.py", *quick, *settings, run, "data.root=/nowhere") == 1
+        return capsys.readouterr().err.splitlines()[-1]
+
+    return call
+
+
 @pytest.mark.parametrize("logger", ["wandb", "mlflow"])
 def test_a_missing_package_is_named_before_the_images_are_read(
-    command: Command,
-    quick: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    logger: str,
+    refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch, logger: str
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     for name in [name for name in sys.modules if name.partition(".")[0] == logger]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, logger, None)
-    assert command("train.py", *quick, f"logger={logger}", "data.root=/nowhere") == 1
-    *_, message = capsys.readouterr().err.splitlines()
+    message = refusal(f"logger={logger}")
     assert message.startswith(f"logger.{logger}: ")
     assert message.endswith(f"pip install 'galaxy-morphology[{logger}]'")
 
 
 def test_wandb_without_a_key_does_not_wait_for_a_login(
-    command: Command,
-    quick: list[str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    run = f"hydra.run.dir={tmp_path}/run"
-    wandb = ["logger=wandb", "logger.wandb.mode=online"]
-    assert command("train.py", *quick, *wandb, run, "data.root=/nowhere") == 1
-    *_, message = capsys.readouterr().err.splitlines()
+    message = refusal("logger=wandb", "logger.wandb.mode=online")
     assert message.startswith("logger.wandb: W&B has no API key: log in with `wandb login`")
     assert "WANDB_MODE=offline" in message
 
@@ -185,15 +185,9 @@ def test_wandb_without_a_key_does_not_wait_for_a_login(
     ],
 )
 def test_what_a_service_refuses_is_one_line(
-    command: Command,
-    quick: list[str],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    settings: list[str],
-    said: str,
+    refusal: Callable[..., str], settings: list[str], said: str
 ) -> None:
-    assert command("train.py", *quick, *settings, f"hydra.run.dir={tmp_path}/run", "data.root=/nowhere") == 1
-    *_, message = capsys.readouterr().err.splitlines()
+    message = refusal(*settings)
     assert message.startswith(f"logger.{settings[0].partition('=')[2]}")
     assert said in message
 
