@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,15 +23,14 @@ from galaxy.surveys.several_tables import open_table
 from galaxy.surveys.table_columns import Roles
 from galaxy.surveys.table_files import LABEL_KEYS, find_table
 from galaxy.surveys.table_images import images_of_rows
+from galaxy.surveys.table_labels import LabelColumns
 from galaxy.surveys.table_rows import Rows, check_names, read_rows
 from galaxy.surveys.table_targets import (
-    Scale,
     Targets,
     class_name,
     classes_of,
     read_targets,
     report_missing_words,
-    vote_questions,
 )
 from galaxy.surveys.text_table import TextStyle
 from galaxy.surveys.written_numbers import is_nothing
@@ -137,13 +136,13 @@ def read_table(
     """
     stretch = Stretch(bands, softening, hdu, plane_axis, white, band_files)
     style = TextStyle(separator, decimal, encoding, header_line)
-    labels = _number_labels(columns, class_column, classes, questions, meaning, votes, percent)
-    key = "data.catalog.questions" if questions else "data.catalog.columns"
-    numbers = {} if labels is None else dict.fromkeys(labels.columns, key)
+    asked = LabelColumns(columns, class_column, classes, questions, meaning, votes, percent)
+    labels = asked.labels()
+    numbers = {} if labels is None else dict.fromkeys(labels.columns, asked.key)
     root = Path(root).expanduser()
     table = open_table(find_table(root, file), style)
-    asked = Roles(id_column or "", image_column, class_column, group_column, split_column)
-    roles = asked.found_in(table, numbers)
+    roles = Roles(id_column or "", image_column, class_column, group_column, split_column)
+    roles = roles.found_in(table, numbers)
     used = {roles.id_column, roles.split_column, *numbers, *table.picture_columns}
     extra = other_columns(table, used) if extra_columns == "all" else list(dict.fromkeys(extra_columns or ()))
     table.check(dict.fromkeys(extra, "data.catalog.extra_columns"))
@@ -154,8 +153,7 @@ def read_table(
         splits = read_splits_of(rows, rows.frame[roles.split_column].tolist(), roles.split_column)
     targets, codes = None, None
     if labels is not None:
-        scale: Scale = "votes" if votes else "percent" if percent else "fractions"
-        targets = read_targets(rows, rows.file, rows.frame[list(labels.columns)], labels, scale)
+        targets = read_targets(rows, labels, asked.scale)
     sources = images_of_rows(rows, table, roles, root, root / Path(images).expanduser(), stretch)
     if class_column is not None:  # rows without an image make no classes
         labels, codes = _class_labels(rows, class_column, classes)
@@ -192,53 +190,6 @@ def _with_targets(catalog: Catalog, targets: Targets, good: NDArray[np.int64]) -
     )
 
 
-def _number_labels(
-    columns: list[str] | None,
-    class_column: str | None,
-    classes: list[str] | list[int] | None,
-    questions: dict[str, dict[str, Any]] | None,
-    meaning: str | None,
-    votes: bool,
-    percent: bool,
-) -> Labels | None:
-    """The labels that the arguments describe; None if these are classes, or none at all."""
-    given = {"columns": columns, "questions": questions, "class_column": class_column}
-    used = [name for name, value in given.items() if value is not None]
-    if len(used) > 1:
-        raise ValueError(
-            f"{used[0]} is given together with {' and '.join(used[1:])}; the targets are one of them"
-        )
-    if classes is not None and class_column is None:
-        raise ValueError("classes is given without class_column, the column that holds them")
-    if meaning is not None and columns is None and questions is None:
-        raise ValueError("meaning is given without fractions, which columns or questions would name")
-    if votes and percent:
-        raise ValueError("votes is true together with percent; the numbers are one of them")
-    if votes and class_column is not None:
-        raise ValueError(
-            f"votes is true together with class_column={class_column}; votes are in columns or questions "
-            "(data.counts=true asks for votes)"
-        )
-    if questions is not None:
-        single = [
-            name
-            for name, node in questions.items()
-            if isinstance(node, Mapping) and len(node.get("answers") or ()) == 1
-        ]
-        if votes and single:
-            raise ValueError(
-                f"questions.{single[0]} has one answer; with votes it must name all answers of the question"
-            )
-        return _tree_labels("questions", questions, meaning)
-    if columns is None:
-        return None
-    if not columns or len(set(columns)) < len(columns):
-        raise ValueError(f"columns is {columns}; it must name one column or more, each once")
-    if votes:
-        return _tree_labels("columns", vote_questions(columns), meaning)
-    return _tree_labels("columns", {column: {"answers": [column]} for column in columns}, meaning)
-
-
 def _class_labels(
     rows: Rows, column: str, classes: list[str] | list[int] | None
 ) -> tuple[Labels, NDArray[np.int64]]:
@@ -247,13 +198,6 @@ def _class_labels(
     if classes is None:
         report_missing_words(rows, texts, column)
     return classes_of(rows, texts, column, classes, f"{rows.file}: data.catalog.class_column={column}")
-
-
-def _tree_labels(parameter: str, questions: Mapping[str, Any], meaning: str | None) -> Labels:
-    try:
-        return Labels.from_plain({"questions": questions, "meaning": meaning})
-    except ValueError as error:
-        raise UserError(f"data.catalog.{parameter}: {error}") from error
 
 
 def _good_rows(

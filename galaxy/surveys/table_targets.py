@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from galaxy.labels.labels import Labels, class_labels
 from galaxy.surveys.problems import RowCheck, describe_fractions, describe_tree
 from galaxy.surveys.table_reader import fractions
+from galaxy.surveys.table_rows import Rows
 from galaxy.surveys.written_numbers import is_nothing
 from galaxy.system.errors import UserError, listing, meant
 
@@ -52,31 +53,29 @@ class Targets(NamedTuple):
     counts: NDArray[np.float32] | None = None
 
 
-def read_targets(check: RowCheck, file: str, table: pd.DataFrame, labels: Labels, scale: Scale) -> Targets:
+def read_targets(rows: Rows, labels: Labels, scale: Scale) -> Targets:
     """Turns columns of numbers into targets.
 
     An empty number is an unknown answer. A row is bad if it has no known answer, or only some answers of a
     question: those left out may be 0 or unknown.
 
     Args:
-        check: Where mistakes are reported.
-        file: The name of the file, for the messages.
-        table: The K columns of the labels, (N, K).
-        labels: What they mean.
-        scale: Whether they are fractions, percent or votes.
+        rows: The rows, where mistakes are reported.
+        labels: The K labels, which have a column each.
+        scale: Whether the columns are fractions, percent or votes.
 
     Raises:
         UserError: The numbers are of another scale, or a column is empty.
     """
-    values, missing = _numbers(check, table, scale)
-    _report_halves(check, missing, labels)
+    values, missing = _numbers(rows, rows.frame[list(labels.columns)], scale)
+    _report_halves(rows, missing, labels)
     if empty := [labels.columns[column] for column in np.flatnonzero(missing.all(axis=0)).tolist()]:
         raise UserError(
-            f"{file}: no row has a number in the column(s) {', '.join(empty)}; leave them out of "
+            f"{rows.file}: no row has a number in the column(s) {', '.join(empty)}; leave them out of "
             "data.catalog.columns or data.catalog.questions."
         )
-    if missing[~check.bad].any():
-        _log.info("%s", _unknown(missing[~check.bad], labels, scale))
+    if missing[~rows.bad].any():
+        _log.info("%s", _unknown(missing[~rows.bad], labels, scale))
     if scale == "votes":
         return _of_votes(np.where(np.isnan(values), 0, values), labels)
     if scale == "percent":
@@ -84,12 +83,12 @@ def read_targets(check: RowCheck, file: str, table: pd.DataFrame, labels: Labels
             _log.warning(
                 "%s: no number is above 1, although data.catalog.percent=true says percent; if the numbers "
                 "are fractions, leave it out",
-                file,
+                rows.file,
             )
         values /= 100
-    _check_tree(check, values, labels)
+    _check_tree(rows, values, labels)
     known = ~np.isnan(values)
-    weights = None if known[~check.bad].all() else known.astype(np.float32)
+    weights = None if known[~rows.bad].all() else known.astype(np.float32)
     return Targets(np.where(known, values, 0).astype(np.float32), weights)
 
 
@@ -195,31 +194,6 @@ def _check_tree(check: RowCheck, values: NDArray[np.float64], labels: Labels) ->
         off.any(axis=1),
         lambda row: describe_tree(labels, values[row], off[row]),
     )
-
-
-def vote_questions(columns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
-    """The question whose votes are in some columns.
-
-    Raises:
-        ValueError: There is a single column, or their names are those of several questions, as Galaxy Zoo
-            writes them: `bar_yes`, `bar_no`.
-    """
-    if len(columns) < 2:
-        raise ValueError(f"columns is {list(columns)}; with votes it must name all answers of a question")
-    groups: dict[str, list[str]] = defaultdict(list)
-    for column in columns:
-        groups[column.rpartition("_")[0]].append(column)
-    if len(groups) > 1 and all(len(names) > 1 for names in groups.values()):
-        tree = ", ".join(f"{name}: {{answers: [{', '.join(names)}]}}" for name, names in groups.items())
-        raise ValueError(
-            f"columns is {list(columns)}; with votes these are the answers of one question. If there are "
-            f"several questions, say so: 'data.catalog.questions={{{tree}}}'"
-        )
-    _log.info(
-        "the %d columns are taken for the answers of one question; data.catalog.questions describes several",
-        len(columns),
-    )
-    return {"votes": {"answers": list(columns)}}
 
 
 def report_missing_words(check: RowCheck, texts: Sequence[str], column: str) -> None:
