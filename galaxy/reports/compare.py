@@ -151,21 +151,24 @@ def _check_known(records: Sequence[Record], by: str) -> None:
     )
 
 
-def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
+def _compared_by(records: Sequence[Record], by: str | None) -> tuple[str, Direction]:
+    """The metric by which some runs are compared, and whether less or more of it is better."""
     objective = next((record.result.objective for record in records if record.result.objective), None)
     metric = by or (objective["metric"] if objective else "val/rmse")
-    better = direction(metric)
-    if better is None and objective and objective["metric"] == metric:
-        better = objective["mode"]
-    if better is None:
-        if metric.startswith("test/"):
-            raise UserError(
-                f"settings are compared on the validation split, not by {metric}: compare by "
-                f"val/{metric.removeprefix('test/')}, and --test shows the test split of every setting"
-            )
+    if (better := direction(metric)) is not None:
+        return metric, better
+    if objective and objective["metric"] == metric:
+        return metric, objective["mode"]
+    if metric.startswith("test/"):
         raise UserError(
-            f"nobody has said whether less or more of {metric} is better: compare by another metric"
+            f"settings are compared on the validation split, not by {metric}: compare by "
+            f"val/{metric.removeprefix('test/')}, and --test shows the test split of every setting"
         )
+    raise UserError(f"nobody has said whether less or more of {metric} is better: compare by another metric")
+
+
+def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
+    metric, better = _compared_by(records, by)
     kinds: dict[object, list[Record]] = {}
     for record in records:
         kinds.setdefault(record.same_but_for_its_seed(), []).append(record)
