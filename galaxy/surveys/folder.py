@@ -123,7 +123,7 @@ def _files_of_galaxies(root: Path, band_files: Sequence[str] | None) -> Stacks:
 
 
 def _check_files(paths: Sequence[str], strays: Mapping[str, str]) -> RowCheck:
-    """Checks what needs no look into the files; `strays` says what is wrong with some of the paths."""
+    """Checks the paths of the images; `strays` says what is wrong with some of them."""
     check = RowCheck(len(paths), lambda row: paths[row].encode(errors="backslashreplace").decode())
     check.report(
         "FITS file(s) that are no part of a galaxy with all data.catalog.band_files",
