@@ -283,7 +283,7 @@ class GalaxyDataModule(pl.LightningDataModule):
 
     @property
     def targets(self) -> NDArray[np.float32]:
-        """Returns the (N, K) float32 targets.
+        """Returns the (N, K) float32 targets. An unknown one, whose weight is 0, is some number.
 
         Raises:
             ValueError: The survey has no labels.
@@ -291,6 +291,14 @@ class GalaxyDataModule(pl.LightningDataModule):
         if self.catalog.targets is None:
             raise ValueError(f"data={self.catalog.name} has no labels")
         return self.catalog.targets
+
+    def training_targets(self) -> torch.Tensor:
+        """Returns the (N, K) float32 targets of the training galaxies, NaN where one is unknown.
+
+        Raises:
+            UserError: There are no training galaxies.
+        """
+        return torch.from_numpy(self.catalog.known_targets)[self.nonempty_rows("train")]
 
     def fingerprint(self, split: str) -> str:
         """Digests the galaxies of a split and the questions about them.

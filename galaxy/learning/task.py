@@ -198,7 +198,7 @@ class GalaxyTask(LeanModule):
             mean, std = self.transfer.statistics(self.encoder, len(mean))
         self.mean.copy_(mean)
         self.std.copy_(std)
-        targets = torch.from_numpy(data.targets[data.nonempty_rows("train")])
+        targets = data.training_targets()
         if self.starts_at_mean and isinstance(self.head, Head):
             self.head.start_at(targets.nanmean(dim=0))
             self.starts_at_mean = False  # a second fit goes on with what the first has learned

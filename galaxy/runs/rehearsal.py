@@ -169,8 +169,7 @@ def _failure(task: GalaxyTask, config: Config, data: GalaxyDataModule, size: int
             learner = copy.deepcopy(task)
             if _is_own(learner.schedule):
                 learner.schedule = Schedule()
-            train = data.nonempty_rows("train")
-            learner.loss.prepare(torch.from_numpy(data.targets[train]), data.labels)
+            learner.loss.prepare(data.training_targets(), data.labels)
             batches = _Batches(_batch(data, size))
             trainer.fit(learner, batches, batches)
         except Exception as error:

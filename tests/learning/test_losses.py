@@ -91,6 +91,23 @@ def test_balanced_weights_are_scikit_learns_whatever_classes_are_absent() -> Non
     assert loss.answer_weights[0, 2] == 1
 
 
+def test_unknown_targets_are_measured_neither_as_yes_nor_as_no() -> None:
+    # y is known of 100 of 1,000 galaxies, and 80 of these have it.
+    labels = Labels(
+        Questions((Question("x", "x", (Answer("x"),)), Question("y", "y", (Answer("y"),)))),
+        ("x", "y"),
+        "cumulative",
+    )
+    targets = torch.full((1000, 2), torch.nan)
+    targets[:, 0] = torch.arange(1000) % 2
+    targets[:100, 1] = (torch.arange(100) < 80).float()
+    balanced = entropy(labels, targets, class_weights="balanced")
+    torch.testing.assert_close(balanced.answer_weights, torch.tensor([[1.0, 1.0], [0.625, 2.5]]))
+    weighted = WeightedMSE()
+    weighted.prepare(targets, labels)
+    torch.testing.assert_close(weighted.weights, torch.tensor([0.5, 0.8]) / 1.3)
+
+
 @pytest.mark.parametrize("delta", [0.1, 1.0])
 def test_huber(delta: float) -> None:
     output, batch = example()

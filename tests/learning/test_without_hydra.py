@@ -24,6 +24,7 @@ from galaxy.learning.optim import Schedule
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.deep_cnn import DeepCNN
 from galaxy.models.heads import Output
+from galaxy.models.heads.sigmoid import SigmoidHead
 from galaxy.runs.model import TrainedModel
 from galaxy.surveys.kaggle import read_kaggle
 from galaxy.system.errors import UserError
@@ -63,6 +64,20 @@ def test_a_task_measures_its_training_split(survey: Path, cache: Path) -> None:
     shares = data.targets[data.rows["train"]].sum(axis=0, dtype=np.float64)
     np.testing.assert_allclose(task.loss.weights, shares / shares.sum(), rtol=1e-6)
     assert not torch.equal(next(task.parameters()), before)
+
+
+def test_a_head_starts_at_the_mean_of_the_known_targets(survey: Path, cache: Path) -> None:
+    catalog = read_kaggle(survey)
+    assert catalog.targets is not None
+    known = np.ones_like(catalog.targets)
+    known[::2, 3:5] = 0
+    catalog = replace(catalog, targets=catalog.targets * known, weights=known)
+    data = GalaxyDataModule(catalog, crop=CenterCrop(32), cache=str(cache))
+    task = network(data, head=SigmoidHead(DeepCNN(3, 32).num_features, data.labels.questions))
+    fit(task, data, limit_train_batches=0)
+    rows = data.rows["train"]
+    mean = np.average(data.targets[rows], axis=0, weights=data.catalog.weights[rows])
+    np.testing.assert_allclose(task.head.linear.bias.detach().sigmoid(), mean, atol=2e-4)
 
 
 def test_lightnings_trainer_and_the_lean_one_train_the_same(survey: Path, cache: Path) -> None:

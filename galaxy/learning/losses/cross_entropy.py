@@ -45,7 +45,8 @@ class CrossEntropy(LateBuffers, Loss):
         """Takes the tree of the labels and measures the weights of its answers, (questions, most answers)."""
         self.layout = AnswerLayout(labels.questions)
         answers = self.layout.padded_targets(targets.double())
-        totals = answers.sum(dim=0)
+        # A galaxy whose answers to a question are unknown says nothing about them, neither yes nor no.
+        totals = answers.masked_fill(answers.isnan().any(dim=2, keepdim=True), 0.0).sum(dim=0)
         weights = torch.ones_like(totals)
         if self.balanced:
             # As in scikit-learn, only answers that occur are balanced. The others keep the weight 1.

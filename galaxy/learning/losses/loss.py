@@ -23,7 +23,7 @@ class Loss(nn.Module, ABC):
         """Looks at the training targets once, before training.
 
         Args:
-            targets: (N, K) float32, all training targets.
+            targets: (N, K) float32, all training targets. An unknown one is NaN.
             labels: The labels that the K columns of the targets hold.
         """
 
@@ -34,7 +34,8 @@ class Loss(nn.Module, ABC):
         Args:
             output: Logits and fractions, (B, K) float32 each.
             batch: "target" (B, K) float32. There is also "weight" (B, K) float32 where some targets can be
-                trusted more than others, and "counts" (B, K) float32 where the data has votes.
+                trusted more than others, and "counts" (B, K) float32 where the data has votes. An unknown
+                target has the weight 0, and is not NaN here.
 
         Returns:
             A scalar, float32; float64 where the targets are float64.

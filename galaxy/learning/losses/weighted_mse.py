@@ -15,8 +15,9 @@ from galaxy.models.late_buffers import LateBuffers
 class WeightedMSE(LateBuffers, Loss):
     """Squared errors weighted by how common an answer is (Speidell).
 
-    The weight of an answer is its share of the sum of all training targets, so the weights sum to 1. The loss
-    is the weighted sum over answers of the mean over the batch. Rare answers count for little.
+    The weight of an answer is the mean of its known training targets, divided by the sum of these means, so
+    the weights sum to 1. The loss is the weighted sum over answers of the mean over the batch. Rare answers
+    count for little.
     """
 
     weights: Tensor
@@ -27,8 +28,8 @@ class WeightedMSE(LateBuffers, Loss):
 
     def prepare(self, targets: Tensor, labels: Labels) -> None:
         """Measures the weights of the answers, (K,)."""
-        totals = targets.sum(dim=0, dtype=torch.float64)
-        self.weights = (totals / totals.sum()).float().to(self.weights.device)
+        means = targets.double().nanmean(dim=0).nan_to_num(0.0)  # 0 for an answer that is never known
+        self.weights = (means / means.sum()).float().to(self.weights.device)
 
     def forward(self, output: Output, batch: Batch) -> Tensor:
         """Computes the loss of a batch; see `Loss.forward`."""
