@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,6 +17,8 @@ from galaxy.runs.members import Member
 from galaxy.runs.twins import warn_of_twins
 from galaxy.surveys import Catalog
 from galaxy.system.errors import UserError
+
+log = logging.getLogger(__name__)
 
 Split = Literal["train", "val", "test", "all"]
 
@@ -89,6 +92,7 @@ def choose_galaxies(
     for member in members:
         warn_of_twins(survey.name, member.config["data"])
     if split == "all":
+        _warn_of_unrecorded(members)
         seen = np.logical_or.reduce([member.trained_on(survey) for member in members])[rows]
         return Galaxies(_of_one_split(survey, rows), split, ~seen)
     _check_same_splits(members, data)
@@ -167,6 +171,17 @@ def _check_same_labels(labels: Labels, survey: Catalog) -> None:
 
 def _shown(labels: Labels) -> str:
     return ", ".join(labels.texts[:10]) + (", ..." if len(labels.texts) > 10 else "")
+
+
+def _warn_of_unrecorded(members: Sequence[Member]) -> None:
+    """Warns of models whose training galaxies are not known, so that the figures count them."""
+    for member in members:
+        if not member.recorded:
+            log.warning(
+                "%s is in no run folder with a splits.parquet, so nothing says which galaxies it was trained "
+                "on: all count as unseen, and the figures are too good if it was trained on some",
+                member.file,
+            )
 
 
 def _check_same_splits(members: Sequence[Member], data: Config) -> None:

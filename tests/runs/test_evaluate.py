@@ -205,7 +205,7 @@ def test_stratified_splits_are_known_only_where_they_are_recorded(
     assert command("evaluate.py", f"checkpoint={lone}", *data) == 1
     assert "evaluate it in its run folder, or evaluate split=all" in capsys.readouterr().err
     assert command("evaluate.py", f"checkpoint={lone}", *data, "split=all", f"out={tmp_path}/all") == 0
-    assert "was trained on" not in capsys.readouterr().out  # which nobody knows
+    assert f"{lone} is in no run folder with a splits.parquet" in capsys.readouterr().out
 
 
 def test_galaxies_that_were_trained_on_do_not_count(
