@@ -24,27 +24,27 @@ OTHER_NAMES = {
     **dict.fromkeys(("random_seed", "manual_seed"), "seed"),
 }
 
-# A run sets these settings itself; the text says what to use instead.
+# A run sets these settings itself; the text says what to do instead.
 _SET_BY_RUN = {
-    "trainer.callbacks": "the group callbacks",
-    "trainer.logger": "the group logger",
-    "trainer.default_root_dir": "hydra.run.dir",
-    "trainer.fast_dev_run": "trainer=debug",
-    "trainer.max_steps": "trainer.max_epochs",
-    "trainer.overfit_batches": "data.limit",
-    "trainer.barebones": "trainer=debug",
-    "trainer.plugins": "nothing: one of them writes the checkpoints",
-    "trainer.use_distributed_sampler": "nothing: the loaders share out the galaxies themselves",
-    "trainer.enable_autolog_hparams": "nothing: the whole configuration is logged",
-    "trainer.enable_model_summary": "nothing",
-    "trainer.limit_test_batches": "data.test_fraction: all test galaxies are scored",
-    "trainer.limit_predict_batches": "nothing: all galaxies of a split are predicted",
-    "trainer.model_registry": "nothing: the checkpoints are in the run folder",
-    "trainer.num_nodes": "nothing: a run uses the devices of one machine",
-    "callbacks.best.save_last": "callbacks.last, which writes last.ckpt",
+    "trainer.callbacks": "use the group callbacks",
+    "trainer.logger": "use the group logger",
+    "trainer.default_root_dir": "use hydra.run.dir",
+    "trainer.fast_dev_run": "use trainer=debug",
+    "trainer.max_steps": "use trainer.max_epochs",
+    "trainer.overfit_batches": "use data.limit",
+    "trainer.barebones": "use trainer=debug",
+    "trainer.plugins": "leave it out: one of them writes the checkpoints",
+    "trainer.use_distributed_sampler": "leave it out: the loaders share out the galaxies themselves",
+    "trainer.enable_autolog_hparams": "leave it out: the whole configuration is logged",
+    "trainer.enable_model_summary": "leave it out",
+    "trainer.limit_test_batches": "use data.test_fraction: all test galaxies are scored",
+    "trainer.limit_predict_batches": "leave it out: all galaxies of a split are predicted",
+    "trainer.model_registry": "leave it out: the checkpoints are in the run folder",
+    "trainer.num_nodes": "leave it out: trainer=ddp takes the machines that torchrun or srun starts it on",
+    "callbacks.best.save_last": "use callbacks.last, which writes last.ckpt",
 }
 
 
 def set_by_run(key: str) -> str | None:
     """Says what to use in place of a setting that the run sets itself; None for any other setting."""
-    return f"is set by the run itself; use {_SET_BY_RUN[key]}" if key in _SET_BY_RUN else None
+    return f"is set by the run itself; {_SET_BY_RUN[key]}" if key in _SET_BY_RUN else None

@@ -65,24 +65,15 @@ def check_hardware(node: dict[str, Any]) -> None:
 
 
 def _check_processes(node: dict[str, Any]) -> None:
-    """Refuses a training that does not use the processes that a launcher has started, or that needs one."""
-    group, devices, machines = Group.current, node["devices"], node.get("num_nodes", 1)
+    """Refuses a training that does not use the processes that a launcher has started."""
+    group, devices = Group.current, node["devices"]
     if group is None:
-        if machines != 1:
-            raise UserError(
-                f"trainer.num_nodes is {machines}; several machines train together under torchrun or srun, "
-                "which say their number themselves: leave it out"
-            )
         return
     if node.get("strategy", "auto") not in STRATEGIES[1:]:
         raise group.refusal("and each would work by itself: use trainer=ddp, or start it once")
     if devices not in ("auto", -1, group.per_machine):
         raise group.refusal(
             f"{group.per_machine} times on a machine, but trainer.devices is {devices}: leave it out"
-        )
-    if machines not in (1, group.machines):
-        raise group.refusal(
-            f"on {group.machines} machines, but trainer.num_nodes is {machines}: leave it out"
         )
     gpus = torch.cuda.device_count()
     takes_gpus = node["accelerator"] in ("gpu", "cuda") or (node["accelerator"] == "auto" and gpus > 0)

@@ -351,6 +351,12 @@ SETTINGS = (
         2,
     ),
     Case(
+        "a number of machines",
+        f"data=kaggle data.root=/nowhere {NETWORK} +trainer.num_nodes=2",
+        ("trainer.num_nodes is set by the run itself; leave it out: trainer=ddp takes the machines",),
+        2,
+    ),
+    Case(
         "a validation after no batch",
         "data=kaggle data.root=/nowhere +trainer.val_check_interval=0",
         ("trainer.val_check_interval is 0; it must be 1 or more batches",),

@@ -44,8 +44,6 @@ def test_without_a_launcher_lightning_starts_the_processes() -> None:
     trainer = build_trainer({**DDP, "devices": 2}, {}, [])
     assert isinstance(trainer._accelerator_connector.cluster_environment, LightningEnvironment)
     assert (trainer.world_size, trainer.global_rank) == (2, 0)
-    with pytest.raises(UserError, match=r"^trainer.num_nodes is 2; several machines train together under"):
-        check_hardware({**DDP, "num_nodes": 2})
 
 
 @pytest.mark.parametrize(
@@ -53,7 +51,6 @@ def test_without_a_launcher_lightning_starts_the_processes() -> None:
     [
         ({"strategy": "auto"}, "and each would work by itself: use trainer=ddp"),
         ({"devices": 4}, "2 times on a machine, but trainer.devices is 4: leave it out"),
-        ({"num_nodes": 3}, "on 2 machines, but trainer.num_nodes is 3: leave it out"),
         ({"accelerator": "gpu"}, "2 times on a machine, but each process sees 0 GPUs"),
     ],
 )
