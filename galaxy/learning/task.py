@@ -153,12 +153,16 @@ class GalaxyTask(LeanModule):
         features: Tensor = self.encoder(self._prepared(images))
         return features
 
-    def _prepared(self, images: Tensor) -> Tensor:
-        """Reduces the images to what the encoder sees, and normalises them."""
+    def reduced(self, images: Tensor) -> Tensor:
+        """Reduces images (B, C, H, W) float32 by area to the side that the encoder sees."""
         side = (self.training_size if self.training else None) or self.input_size
         if side is not None and side < images.shape[-1]:
             images = F.interpolate(images, (side, side), mode="area")
-        images = (images.to(self.mean.dtype) - self.mean) / self.std
+        return images
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """Reduces the images to what the encoder sees, and normalises them."""
+        images = (self.reduced(images).to(self.mean.dtype) - self.mean) / self.std
         return images.contiguous(memory_format=torch.channels_last)
 
     def _network(self, images: Tensor) -> Output:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from galaxy.data.datamodule import GalaxyDataModule
+from galaxy.data.loader import channels_last
 from galaxy.data.pixels import OnDisk
 from galaxy.data.splits import sample_rows
 from galaxy.data.workers import image_seeds
-from galaxy.images.augment import uniforms
+from galaxy.images.augment import as_floats, uniforms
 from galaxy.labels.labels import Labels
+from galaxy.learning.task import GalaxyTask
 from galaxy.runs.predict import Predictions
 
 Picture = NDArray[np.uint8]
@@ -26,13 +28,13 @@ _FONT, _SMALL = ImageFont.load_default(12), ImageFont.load_default(11)
 _BLACK, _GREY, _TRUTH, _PREDICTION = "#202124", "#80868b", "#9aa0a6", "#f57c00"
 
 
-def crops_picture(data: GalaxyDataModule, count: int, augmented: bool) -> Picture:
+def crops_picture(data: GalaxyDataModule, count: int, task: GalaxyTask | None) -> Picture:
     """Draws some training galaxies as they are cropped, and as a network sees them in its first epochs.
 
     Args:
         data: The data, whose images have been read.
         count: The number of galaxies.
-        augmented: Whether the training changes the images at random.
+        task: The network; None for a model that is fitted to the crops as they are.
 
     Returns:
         (H, W, 3) uint8.
@@ -40,9 +42,10 @@ def crops_picture(data: GalaxyDataModule, count: int, augmented: bool) -> Pictur
     rows = _sample(data, "train", count)
     crops = OnDisk(data.images).gather(torch.from_numpy(rows))
     shown = {"cropped": crops.numpy()}
-    if augmented and data.augment.active:
+    if task is not None and data.augment.active:
         for epoch in range(3):
-            shown[f"epoch {epoch + 1}"] = _augmented(data, rows, crops, epoch)
+            seen = task.reduced(_augmented(data, rows, crops, epoch))
+            shown[f"epoch {epoch + 1}"] = (seen.permute(0, 2, 3, 1) * 255).round().byte().numpy()
     left = 64
     width, height = left + len(rows) * (_SIDE + _GAP), len(shown) * (_SIDE + _GAP)
     sheet = Image.new("RGB", (width, height), "white")
@@ -89,15 +92,15 @@ def _sample(data: GalaxyDataModule, split: str, count: int) -> NDArray[np.int64]
 
 def _augmented(
     data: GalaxyDataModule, rows: NDArray[np.int64], crops: torch.Tensor, epoch: int
-) -> NDArray[np.uint8]:
-    """Returns the (N, S, S, C) uint8 images that the training makes of crops in an epoch."""
+) -> torch.Tensor:
+    """Returns the (N, C, S, S) float32 images that the training makes of (N, S, S, C) crops in an epoch."""
     ids, augment = data.catalog.ids[rows], data.augment
     if augment.engine == "albumentations":
         seeds = image_seeds(data.seed, epoch, ids).tolist()
-        return np.stack([augment.sample(crop, seed) for crop, seed in zip(crops.numpy(), seeds, strict=True)])
+        changed = [augment.sample(crop, seed) for crop, seed in zip(crops.numpy(), seeds, strict=True)]
+        return as_floats(channels_last(torch.from_numpy(np.stack(changed))))
     plan = augment.plan(uniforms(data.seed, epoch, ids, augment.count))
-    floats = augment.batch(crops.permute(0, 3, 1, 2), plan)
-    return (floats.permute(0, 2, 3, 1) * 255).round().byte().numpy()
+    return augment.batch(channels_last(crops), plan)
 
 
 def _with_bars(

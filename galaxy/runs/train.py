@@ -210,8 +210,9 @@ class TrainingRun:
     def _show_crops(self, experiment: Experiment, loggers: Sequence[Logger]) -> None:
         """Shows some training galaxies as the model sees them."""
         if (count := self.config["pictures"]) and takes_pictures(loggers):
-            augmented = isinstance(experiment.learner, TrainsByGradients)
-            log_pictures(loggers, {"crops": crops_picture(experiment.data, count, augmented)}, 0)
+            learner = experiment.learner
+            task = learner.task if isinstance(learner, TrainsByGradients) else None
+            log_pictures(loggers, {"crops": crops_picture(experiment.data, count, task)}, 0)
 
     def _show_predictions(
         self, experiment: Experiment, predictions: Predictions, loggers: Sequence[Logger]
