@@ -56,10 +56,15 @@ def one_cycle(optimizer: Optimizer, total_steps: int, pct_start: float = 0.3) ->
         pct_start: The share of the training that warms up.
 
     Raises:
-        ValueError: `pct_start` is not between 0 and 1.
+        ValueError: `pct_start` is not between 0 and 1, or it is exactly one step.
     """
     if not 0 < pct_start < 1:
         raise ValueError(f"pct_start is {pct_start}; it must be between 0 and 1")
+    if pct_start * total_steps == 1:  # torch would divide by 0
+        raise ValueError(
+            f"pct_start is {pct_start}, a warm-up of exactly one of {total_steps} steps; it must be more or "
+            "less"
+        )
     highest = [group["lr"] for group in optimizer.param_groups]
     return OneCycleLR(optimizer, max_lr=highest, total_steps=total_steps, pct_start=pct_start)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
@@ -47,16 +48,27 @@ def check_optimizer(
         how.check(encoder)
     with naming("optimizer"):
         made = build_optimizer(optimizer, encoder, head, how, config["optimizer"]["weight_decay_exclude_1d"])
+    with naming_schedule():
+        # The real number of steps is not known yet. A share of a prime number is hardly ever a single step.
+        moves = schedule.configure(made, trainer["max_epochs"], steps_per_epoch=101)
+    if isinstance(moves.get("lr_scheduler", {}).get("scheduler"), ReduceLROnPlateau):
+        _check_plateau(schedule, trainer.get("check_val_every_n_epoch", 1))
+
+
+@contextmanager
+def naming_schedule() -> Iterator[None]:
+    """Puts the key of the scheduler in front of anything that it raises in the block.
+
+    Raises:
+        UserError: The block raised an exception.
+    """
     try:
         with naming("scheduler.scheduler"):
-            # The real number of steps is not known yet.
-            moves = schedule.configure(made, trainer["max_epochs"], steps_per_epoch=100)
+            yield
     except UserError:
         raise
     except Exception as error:  # torch checks some settings by an assert, or not at all
         raise UserError(f"scheduler.scheduler: {type(error).__name__}: {one_line(error)}") from error
-    if isinstance(moves.get("lr_scheduler", {}).get("scheduler"), ReduceLROnPlateau):
-        _check_plateau(schedule, trainer.get("check_val_every_n_epoch", 1))
 
 
 def _check_plateau(schedule: Schedule, every: int | None) -> None:

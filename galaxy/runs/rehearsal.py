@@ -33,6 +33,7 @@ from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.learning.resuming import LastCheckpoint
 from galaxy.learning.task import DivergedError, GalaxyTask
+from galaxy.runs.checks import naming_schedule
 from galaxy.runs.trainer import build_callbacks, build_trainer, one_line, without_one
 from galaxy.system.errors import UserError
 
@@ -88,9 +89,9 @@ def check_schedule(task: GalaxyTask, epochs: int, steps: int) -> None:
     """Moves the schedule to its end at once, because torch refuses some moves only when they come.
 
     Raises:
-        UserError: The schedule is shorter than the training.
+        UserError: The schedule is shorter than the training, or refuses its length.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), naming_schedule():
         warnings.simplefilter("ignore")  # the optimizer makes no step
         sgd = partial(SGD, lr=0.1, momentum=0.9)
         optimizer = build_optimizer(sgd, task.encoder, [nn.Parameter()], task.transfer)

@@ -201,6 +201,12 @@ def test_a_schedule_that_is_too_short_is_refused(attempt: Try, tmp_path: Path) -
     assert "scheduler.scheduler ends before the training does" in said
 
 
+def test_a_warm_up_of_exactly_one_step_is_refused(attempt: Try) -> None:
+    status, said = attempt("scheduler=onecycle", "scheduler.scheduler.pct_start=0.125", "data.batch_size=12")
+    assert status == 1
+    assert "scheduler.scheduler.pct_start is 0.125, a warm-up of exactly one of 8 steps" in said
+
+
 def test_a_callback_that_needs_what_is_not_there_is_named(attempt: Try) -> None:
     status, said = attempt("+callbacks.mine={_target_:lightning.pytorch.callbacks.BaseFinetuning}")
     assert status == 1
