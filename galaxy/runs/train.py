@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from galaxy.config.overrides import key_of
+from galaxy.config.overrides import is_within, key_of
 from galaxy.config.trust import trust_arguments
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.data.split_files import write_splits
@@ -121,6 +121,8 @@ class TrainingRun:
             experiment = Experiment(
                 self.config, self.run.path, loggers, progress, interruption, self.in_sweep, self.should_prune
             )
+            if not self.in_sweep:  # which says it once for all jobs
+                warn_of_ignored(self.choices["model"], self.config["model"]["ignores"], self.overrides)
             model = self._fit(experiment, result, loggers)
             if experiment.learner.pruned:
                 result.status = "pruned"
@@ -326,6 +328,12 @@ def warn_of_shares(folds: int | None, overrides: Sequence[str]) -> None:
     shares = [o for o in overrides if key_of(o) in ("data.val_fraction", "data.test_fraction")]
     if folds is not None and shares:
         log.warning("data.folds=%d decides who validates and tests, not %s", folds, " and ".join(shares))
+
+
+def warn_of_ignored(model: str, ignores: Sequence[str], overrides: Sequence[str]) -> None:
+    """Warns of settings on a command line that do not change the result of its model."""
+    if ignored := [override for override in overrides if is_within(key_of(override), ignores)]:
+        log.warning("model=%s ignores %s", model, ", ".join(ignored))
 
 
 def _resume_point(run: RunFolder) -> ResumePoint | None:

@@ -174,10 +174,13 @@ def test_a_network_may_see_fewer_pixels_than_the_crop_has(
 
 
 def test_what_does_not_learn_by_steps_needs_no_optimizer(
-    command: Command, quick: list[str], tmp_path: Path
+    command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ["model=mean", "+optimizer.eps=-1", f"hydra.run.dir={tmp_path}/run"]
+    settings = ["model=mean", "+optimizer.eps=-1", "model.layer_decay=0.5", f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *quick, *settings) == 0
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "model=mean ignores" in line]
+    assert warning.endswith("+optimizer.eps=-1, model.layer_decay=0.5")
+    assert "data.batch_size" not in warning
 
 
 def test_a_folder_is_never_used_twice(
