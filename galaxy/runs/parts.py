@@ -24,7 +24,7 @@ class Part:
     Example:
         >>> part = Part.parse("2/12")
         >>> part.file(Path("survey")), part.rows(25)
-        (PosixPath('survey/part-02-of-12.parquet'), array([3, 4]))
+        (PosixPath('survey/part-02-of-12.parquet'), array([2, 3]))
 
     Attributes:
         number: Which part, from 1.
