@@ -23,6 +23,7 @@ _TAG_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4
 _TAG_BYTES |= {16: 8, 17: 8, 18: 8}
 _WHOLE = {3: "H", 4: "I", 16: "Q"}
 _WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
+_SIZES = (_WIDTH, _HEIGHT, _TILE_WIDTH, _TILE_HEIGHT)
 
 
 def claimed_size(kind: str, content: bytes) -> tuple[int, int] | None:
@@ -77,12 +78,18 @@ def _tiff(content: bytes) -> tuple[int, int]:
     start += struct.calcsize(order + number)
     if count > _MOST_TAGS:
         raise BadImageError(f"the TIFF has more than {_MOST_TAGS} tags: save it again as a usual one")
+    tags: set[int] = set()
     found, size = {_TILE_WIDTH: 0, _TILE_HEIGHT: 0}, 0
     for _ in range(count):
         tag, kind, values = struct.unpack_from(order + entry, content, start)
         start += struct.calcsize(order + entry)
         size += values * _TAG_BYTES.get(kind, 1)
-        if kind in _WHOLE and values == 1:
+        if tag in tags:  # libtiff takes the first of them
+            raise BadImageError(f"the TIFF has the tag {tag} twice: save it again as a usual one")
+        tags.add(tag)
+        if tag in _SIZES:
+            if kind not in _WHOLE or values != 1:  # libtiff also takes numbers with a sign
+                raise ValueError
             (found[tag],) = struct.unpack_from(order + _WHOLE[kind], content, start)
         start += struct.calcsize(order + offset)
     if size > _MOST_TAG_BYTES:

@@ -57,6 +57,16 @@ def tiff_of_size(width: int, height: int, *more: tuple[int, int, int, int], tail
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + tail
 
 
+def signed_tile() -> bytes:
+    """A TIFF of 16 x 16 pixels in a tile of 2048 x 2048, whose sides are numbers with a sign."""
+    side, start = 2048, 8 + 2 + 12 * 10 + 4
+    pixels = zlib.compress(bytes(side * side))
+    tags = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1), (277, 3, 1, 1)]
+    tags += [(322, 9, 1, side), (323, 9, 1, side), (324, 4, 1, start), (325, 4, 1, len(pixels))]
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + pixels
+
+
 def fits_header(**cards: object) -> bytes:
     """A FITS header that claims anything, with no data."""
     lines = ["SIMPLE  =                    T", *(f"{key:<8}= {value!s:>20}" for key, value in cards.items())]
@@ -155,6 +165,8 @@ def bombs() -> Iterator[tuple[str, bytes]]:
     yield "TIFF of fractions", tiff_of_size(16, 16, (282, 5, 1_000_000, 8), tail=bytes(8_000_000))
     tile = [(322, 4, 1, 2**14), (323, 4, 1, 2**14)]
     yield "TIFF of a tile larger than the picture", tiff_of_size(16, 16, *tile, tail=bytes(1000))
+    yield "TIFF of a tile of signed sides", signed_tile()
+    yield "TIFF of two widths", tiff_of_size(400, 16, (256, 4, 1, 16), tail=bytes(400 * 16))
     loop = bytearray(tiff_of_size(16, 16))
     loop[-4:] = struct.pack("<I", 8)
     yield "TIFF whose pages go round", bytes(loop)
