@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Literal
@@ -20,8 +22,10 @@ from galaxy.reports.evaluation.probe import Probe
 from galaxy.reports.evaluation.sample import Array, Sample
 from galaxy.runs.experiment import Config
 from galaxy.runs.galaxies import Split
+from galaxy.runs.members import Member
 from galaxy.runs.request import Request
 from galaxy.surveys import Catalog
+from galaxy.surveys.files import Stretch
 from galaxy.system.errors import UserError
 
 # The longer side of the pictures of galaxies, in pixels, and how many are kept in memory.
@@ -111,7 +115,8 @@ def open_gallery(
         accelerator: Where to compute.
 
     Raises:
-        UserError: The models answer different questions, or something cannot be read.
+        UserError: The models answer different questions or see different pictures in a file, or something
+            cannot be read.
     """
     together = Request(files, data, choice, split, accelerator=accelerator)
     if together.ensemble.along_tree:
@@ -119,6 +124,7 @@ def open_gallery(
             "these runs answer one question each, so that there is nothing to show side by side: give one of "
             "them, or two runs that answer the same questions"
         )
+    _check_same_stretch(together.ensemble.members)
     alone = [Request([file], data, choice, split, accelerator=accelerator) for file in files]
     catalog = together.galaxies.catalog
     probes = _probes(alone, catalog)
@@ -128,6 +134,22 @@ def open_gallery(
         probes = _probes(alone, catalog)
     models = [DemoModel(request, probe) for request, probe in zip(alone, probes, strict=True)]
     return Gallery(catalog, together.galaxies.split, choice, models)
+
+
+def _check_same_stretch(members: Sequence[Member]) -> None:
+    """Refuses runs that would make different pictures of a file that a visitor sends."""
+    catalogs = [member.config["data"]["catalog"] for member in members]
+    for field in fields(Stretch):
+        if field.name == "band_files":  # a visitor sends one file
+            continue
+        found = [catalog.get(field.name, field.default) for catalog in catalogs]
+        for member, value in zip(members, found, strict=True):
+            if value != found[0]:
+                raise UserError(
+                    f"data.catalog.{field.name} is {json.dumps(found[0])} in {members[0].name} and "
+                    f"{json.dumps(value)} in {member.name}, so they would not see the same picture in a file "
+                    "that a visitor sends: show one of them"
+                )
 
 
 def _probes(requests: Sequence[Request], catalog: Catalog) -> list[Probe]:

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import re
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,6 +23,9 @@ from galaxy.demo.server import build_app
 from galaxy.demo.uploads import LARGEST_REQUEST, MOST_IMAGES
 from galaxy.images.decode import Decoder
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2
+from galaxy.learning import checkpoint_files
+from galaxy.runs.folder import RunFolder
+from galaxy.system.errors import UserError
 from tests.conftest import PROJECT
 from tests.demo.conftest import gallery_of
 from tests.demo.hostile import HOSTILE, SECRET, fits_file, picture
@@ -338,6 +342,18 @@ def test_two_models_are_shown_side_by_side_also_one_without_features(
         looks = client.get(f"/api/attention/{gallery.names[0]}").json()["attention"]
         assert looks[0] is None
         assert looks[1] is not None
+
+
+def test_two_models_that_see_other_pictures_in_a_file_are_not_shown_side_by_side(
+    runs: dict[str, Path], tmp_path: Path
+) -> None:
+    softer = shutil.copytree(runs["mean"], tmp_path / "softer")
+    checkpoint = RunFolder(softer).best
+    content = checkpoint_files.load(checkpoint)
+    content["hyper_parameters"]["config"]["data"]["catalog"]["softening"] = 5
+    checkpoint_files.save(content, checkpoint)
+    with pytest.raises(UserError, match=r"data\.catalog\.softening is 10\.0 in .*mlp and 5 in .*softer"):
+        gallery_of(runs["mlp"], softer)
 
 
 def test_every_word_of_the_page_is_there_and_used() -> None:
