@@ -491,6 +491,7 @@ find("by-id").addEventListener("submit", (event) => {
 });
 find("own").addEventListener("change", (event) => {
   if (event.target.files.length) showOwn(event.target.files[0]);
+  event.target.value = ""; // so that choosing the same file again is a change
 });
 find("guess").addEventListener("change", () => {
   renderScore();
