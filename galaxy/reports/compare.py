@@ -249,7 +249,10 @@ def _verdict(found: Comparison, index: int) -> Verdict:
 
 def _settling(rows: Sequence[Row], settings: Sequence[Setting]) -> int | None:
     """Counts the runs that would tell the second setting from the best one."""
-    if len(rows) < 2 or rows[1].verdict == "worse" or rows[1].difference is None:
+    if len(rows) < 2 or rows[1].verdict == "worse":
+        return None
+    difference = rows[1].difference
+    if difference is None or difference.value == 0:
         return None
     best, second = settings[:2]
     spreads = [setting.spread for setting in settings if setting.spread]
@@ -259,7 +262,7 @@ def _settling(rows: Sequence[Row], settings: Sequence[Setting]) -> int | None:
     galaxies = 0.0
     if best.influence is not None and second.influence is not None:
         galaxies = float(np.sqrt(np.square(best.influence - second.influence).sum()))
-    return runs_needed(rows[1].difference.value, spread, galaxies) if rows[1].difference.value > 0 else None
+    return runs_needed(difference.value, len(settings), spread, galaxies)
 
 
 def best_folders(row: Row, mode: Direction) -> list[Path]:

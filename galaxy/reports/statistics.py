@@ -157,11 +157,14 @@ def average(settings: Sequence[Setting], chosen: Sequence[int]) -> tuple[float, 
     return mean, math.sqrt(total.size) * float(stats.t.ppf((1 + LEVEL) / 2, total.freedom))
 
 
-def runs_needed(difference: float, spread: float, galaxies: float = 0.0, most: int = 100) -> int | None:
+def runs_needed(
+    difference: float, settings: int, spread: float, galaxies: float = 0.0, most: int = 100
+) -> int | None:
     """Counts the runs that each of two settings needs before their difference would be told.
 
     Args:
         difference: The difference of the means, above 0.
+        settings: The number of settings that are compared, these two and others.
         spread: The standard deviation over seeds.
         galaxies: The standard error that comes from the galaxies, which more seeds do not make smaller.
         most: The largest number that is tried.
@@ -173,7 +176,7 @@ def runs_needed(difference: float, spread: float, galaxies: float = 0.0, most: i
     for runs in range(2, most + 1):
         seeds = _Variance(2 * spread**2 / runs, 2 * (runs - 1))
         total = _sum([seeds, _Variance(galaxies**2, math.inf)])
-        needed = _critical(2, total.freedom) + float(stats.t.ppf(POWER, total.freedom))
+        needed = _critical(settings, total.freedom) + float(stats.t.ppf(POWER, total.freedom))
         if math.sqrt(total.size) * needed <= difference:
             return runs
     return None

@@ -121,13 +121,17 @@ def test_a_metric_without_influences_tells_nothing() -> None:
 
 
 def test_the_runs_that_would_settle_a_difference_are_counted() -> None:
-    assert runs_needed(difference=0.05, spread=0.01) == 3
-    few, many = runs_needed(0.02, 0.01), runs_needed(0.01, 0.01)
+    assert runs_needed(difference=0.05, settings=2, spread=0.01) == 3
+    few, many = runs_needed(0.02, 2, 0.01), runs_needed(0.01, 2, 0.01)
     assert few is not None
     assert many is not None
     assert 3 < few < many
+    # Among many settings, the two best are harder to tell apart.
+    among = runs_needed(0.02, 12, 0.01)
+    assert among is not None
+    assert among > few
     # More seeds do not help where the galaxies are too few.
-    assert runs_needed(difference=0.01, spread=0.001, galaxies=0.01) is None
+    assert runs_needed(difference=0.01, settings=2, spread=0.001, galaxies=0.01) is None
 
 
 def test_an_average_over_settings_holds_the_truth_as_often_as_it_says() -> None:
