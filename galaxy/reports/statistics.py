@@ -29,6 +29,7 @@ The benchmark `benchmarks.bench_comparison` measures how often these rules call 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -138,7 +139,7 @@ def average(settings: Sequence[Setting], chosen: Sequence[int]) -> tuple[float, 
 
     Args:
         settings: All settings of a comparison. Their spreads over seeds are moderated together.
-        chosen: The indices of those that are averaged.
+        chosen: The indices of those that are averaged. One that is named several times counts as often.
 
     Returns:
         The mean, and half the interval that holds it with a probability of `LEVEL`: None if a chosen setting
@@ -147,12 +148,12 @@ def average(settings: Sequence[Setting], chosen: Sequence[int]) -> tuple[float, 
     mean = float(np.mean([settings[index].mean for index in chosen]))
     variances = _seed_variances(settings)
     parts = []
-    for index in chosen:
+    for index, times in Counter(chosen).items():
         variance = variances[index]
         if variance is None:
             return mean, None
-        count = len(settings[index].values) * len(chosen) ** 2
-        parts.append(_Variance(variance.size / count, variance.freedom))
+        share = times / len(chosen)
+        parts.append(_Variance(share**2 * variance.size / len(settings[index].values), variance.freedom))
     total = _limited(_sum(parts), settings)
     return mean, math.sqrt(total.size) * float(stats.t.ppf((1 + LEVEL) / 2, total.freedom))
 

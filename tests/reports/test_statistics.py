@@ -143,6 +143,8 @@ def test_an_average_over_settings_holds_the_truth_as_often_as_it_says() -> None:
         assert half is not None
         held += abs(mean - 0.1) <= half
     assert 0.92 <= held / 400 <= 0.99
+    # A setting that stands for several is no more certain for it.
+    assert average(made, [0, 0, 0]) == pytest.approx(average(made, [0]))
     single = Setting(np.array([0.2]))
     assert average([single, *made], [0, 1])[1] is None
     assert average([Setting(single.values, seeded=False)], [0]) == (0.2, 0.0)
