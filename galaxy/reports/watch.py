@@ -136,8 +136,10 @@ class Watch:
         self._curves[run.path] = stamp
         metric = record.objective or "val/rmse"
         curve = read_curves(run, [metric])[metric]
-        last = max(curve, default=0)
-        reached = Progress(last, curve.get(last))
+        if not curve:  # a run that is resumed writes the file anew
+            return None
+        last = max(curve)
+        reached = Progress(last, curve[last])
         if reached == self.progress[run.path]:
             return None
         self.progress[run.path] = reached

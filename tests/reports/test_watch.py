@@ -36,6 +36,8 @@ def test_a_sweep_is_followed_until_all_its_jobs_are_over(
     metrics.write_text("epoch,val/rmse\n0,0.5\n1,0.25\n2,0.")
     assert watch.look() == [f"{run.path}: epoch 2, val/rmse 0.25000"]
     assert watch.state == "1 running, 1 not begun"
+    metrics.write_text("epoch,val/rmse\n")  # the run is resumed, and writes the file anew
+    assert watch.look() == []
     write_predicted(tmp_path / "a2", ["loss=mse"], 1, 0.1)
     shutil.copy(tmp_path / "a2" / "result.json", run.result_file)
     shutil.rmtree(tmp_path / "a2")
