@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from galaxy.cli.compare import main
+from galaxy.config.search import SearchSettings
 from galaxy.reports.compare import compare_runs
 from galaxy.reports.comparison_words import conclusions
 from galaxy.reports.curves import read_curves
@@ -23,8 +24,10 @@ from galaxy.reports.page.search import section_of
 from galaxy.reports.records import read_record
 from galaxy.reports.search import search_in
 from galaxy.runs.folder import RunFolder, find_runs
+from galaxy.runs.result import Objective, Result
+from galaxy.runs.study import Study
 from tests.reports.test_compare import write_other, write_predicted
-from tests.runs.test_study import done, opened, search
+from tests.runs.test_study import SPACE, done, opened, search
 
 NAMES = 'column,key,question,answer\na,q1,Is it <b>round</b> & [red]?,"yes, <i>very"\nb,q2,$bar$?,no\n'
 EMPTY = {"meta", "line", "circle", "polyline", "polygon", "br", "img", "source"}
@@ -259,3 +262,15 @@ def test_a_trial_that_is_far_worse_does_not_squeeze_the_others(tmp_path: Path) -
     heights = [point.y for point in section.history.points]
     assert min(heights) == charts.TOP
     assert sorted(heights)[1] > charts.TOP + 10
+
+
+def test_a_value_without_a_logarithm_lies_at_the_end_of_a_logarithmic_axis(tmp_path: Path) -> None:
+    values = (0.60, 0.58, 0.52, 0.46, 0.46, 0.40, 0.30, -1.0)
+    study = Study(tmp_path, SearchSettings(n_trials=len(values)), SPACE, "val/r2", "max", 4)
+    for trial, value in zip(study.trials(), values, strict=True):
+        objective: Objective = {"metric": "val/r2", "mode": "max", "value": value}
+        study.tell(trial.number, Result(status="done", objective=objective), "x")
+    history = section_of(search_in(tmp_path)).history
+    assert history is not None
+    assert history.y.log
+    assert max(point.y for point in history.points) == charts.HEIGHT - charts.BOTTOM

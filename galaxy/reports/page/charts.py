@@ -48,8 +48,9 @@ class Axis:
 
     def place(self, value: float) -> float:
         """Returns the coordinate of a value; those beyond the ends lie at the ends."""
+        value = min(max(value, self.low), self.high)  # a value at an end may have no logarithm
         low, high, at = (math.log(x) if self.log else x for x in (self.low, self.high, value))
-        share = min(max((at - low) / (high - low), 0.0), 1.0)
+        share = (at - low) / (high - low)
         return round(self.start + share * (self.end - self.start), 1)
 
 
