@@ -209,11 +209,11 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
 
 def _row(settings: str, records: Sequence[Record], metric: str) -> Row:
     """Takes one run of each seed, the last by its name: a run that was repeated is no other run."""
-    counted: dict[str, Record] = {}
+    counted: dict[tuple[str, ...], Record] = {}
     for record in records:
         if _value(record, metric) is not None:
             # A model without randomness is the same with each seed.
-            counted[record.setting("seed") if record.seeded else ""] = record
+            counted[record.seeds if record.seeded else ()] = record
     values = np.array([_value(record, metric) for record in counted.values()], dtype=np.float64)
     return Row(settings, tuple(records), tuple(counted.values()), values)
 

@@ -86,7 +86,7 @@ def _certainty(group: Group, compared: Sequence[Row]) -> list[Sentence]:
         commands = []
         for row in compared[:2]:
             seeds = _further_seeds(row, group.settling)
-            words = ["galaxy", "train", "-m", f"like={best_folders(row, group.mode)[0]}", f"seed={seeds}"]
+            words = ["galaxy", "train", "-m", f"like={best_folders(row, group.mode)[0]}", seeds]
             words += [] if group.folds is None else [f"data.fold={','.join(map(str, range(group.folds)))}"]
             # A compared folder may be somebody else's, so only what is trusted already is named.
             commands += [shlex.join([*words, *trust_arguments()])] if seeds else []
@@ -111,16 +111,19 @@ def _problems(group: Group) -> str:
 
 
 def _further_seeds(row: Row, runs: int) -> str:
-    """Returns the seeds that a setting lacks, the next that it has no run of; at most five at a time.
+    """Returns the seeds that a setting lacks, as an override; empty for a model without randomness.
 
-    A model without randomness needs none.
+    They are the next that it has no run of; at most five at a time.
     """
     if not row.records[0].seeded:
         return ""
-    used = {record.setting("seed") for record in row.records}
+    # A seed that was given to the model does not follow that of the run.
+    key = "model.seed" if any("model.seed" in record.given for record in row.records) else "seed"
+    used = {record.setting(key) for record in row.records}
     missing = max(runs - len(row.values), 0)
     unused = (str(seed) for seed in range(len(used) + missing) if str(seed) not in used)
-    return ",".join(islice(unused, min(missing, 5)))
+    seeds = ",".join(islice(unused, min(missing, 5)))
+    return f"{key}={seeds}" if seeds else ""
 
 
 def _test_lines(group: Group, best: Row) -> list[str]:

@@ -43,7 +43,7 @@ class FoldsRecord(Record):
     @property
     def state(self) -> str:
         """What became of the folds."""
-        return "done" if self.missing is None else f"seed {self.setting('seed')}: {self.missing}"
+        return "done" if self.missing is None else f"seed {self.seed_text}: {self.missing}"
 
     def predictions(self, split: str) -> pd.DataFrame:
         """Returns the predictions of all folds, in the order of the ids.
@@ -64,7 +64,7 @@ def with_folds_together(records: Sequence[Record]) -> list[Record]:
     """Returns the records, with one record in place of the runs of the folds of a setting and a seed."""
     kinds: dict[object, list[Record]] = {}
     for place, record in enumerate(records):
-        key = (record.same_but_for_its_seed(), record.setting("seed"))
+        key = (record.same_but_for_its_seed(), record.seeds)
         kinds.setdefault(place if record.folds is None else key, []).append(record)
     found: list[Record] = []
     for members in kinds.values():

@@ -114,6 +114,17 @@ class Record:
         return not self.ignores("seed")
 
     @property
+    def seeds(self) -> tuple[str, ...]:
+        """The value of each of `SEEDS`, which tell the replicates of a setting apart."""
+        return tuple(self.setting(key) for key in SEEDS)
+
+    @property
+    def seed_text(self) -> str:
+        """The seed, and that of its model where this is another one."""
+        seed, of_model = self.seeds
+        return seed if of_model in ("-", "null", seed) else f"{seed}, model.seed={of_model}"
+
+    @property
     def objective(self) -> str | None:
         """The metric that the run is judged by."""
         judged = self.result.objective

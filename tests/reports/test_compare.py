@@ -315,6 +315,19 @@ def test_a_model_without_a_seed_is_judged_by_one_run_and_the_seed_of_a_forest_is
     assert any(line.split()[:1] == ["worse"] and line.rstrip().endswith("depth=0") for line in lines)
 
 
+def test_runs_that_differ_by_the_seed_of_their_model_alone_are_one_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for depth, seed, rmse in ((1, 0, 0.1), (1, 1, 0.101), (2, 0, 0.3)):
+        settings = [f"model.depth={depth}", f"model.seed={seed}"]
+        write_predicted(tmp_path / f"{depth}-{seed}", settings, 0, rmse, seeded=True)
+    text = "\n".join(shown(tmp_path, capsys, monkeypatch, "--html", str(tmp_path / "page.html")))
+    assert "(2 settings, 3 runs, 50 validation galaxies)" in text
+    assert "again" not in text
+    assert f"like={tmp_path}/2-0 model.seed=1" in text
+    assert ">0, model.seed=1</a>" in (tmp_path / "page.html").read_text()
+
+
 def test_runs_that_differ_only_in_what_their_model_ignores_are_one_setting(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

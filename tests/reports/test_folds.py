@@ -21,11 +21,18 @@ TRUE = np.random.default_rng(0).random((GALAXIES, 2))
 
 
 def write_fold(
-    path: Path, fold: int, loss: str = "mse", seed: int = 0, error: float = 0.1, folds: int = FOLDS
+    path: Path,
+    fold: int,
+    loss: str = "mse",
+    seed: int = 0,
+    error: float = 0.1,
+    folds: int = FOLDS,
+    model_seed: int | None = None,
 ) -> RunFolder:
     """A run of one fold, whose validation galaxies are those of the next one. Fold 0 is the hardest."""
     run = RunFolder(path)
-    config = {"seed": seed, "data": {"root": "/k", "folds": folds, "fold": fold}}
+    data = {"root": "/k", "folds": folds, "fold": fold}
+    config = {"seed": seed, "model": {"seed": model_seed}, "data": data}
     run.begin(config, [f"loss={loss}", f"data.fold={fold}"], {"data": "kaggle", "loss": loss}, resume=False)
     run.add_meta(
         data={
@@ -89,6 +96,20 @@ def test_the_predictions_of_all_folds_are_one_result_for_each_seed(tmp_path: Pat
     baseline = group.baselines["mean"]
     assert baseline["val/rmse"] == pytest.approx(np.sqrt(np.mean(np.square([0.3, 0.4, 0.5]))))
     assert best.typical("seconds") == 11
+
+
+def test_the_folds_of_each_seed_of_the_model_are_one_result(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        for fold in range(FOLDS):
+            write_fold(tmp_path / f"{seed}-{fold}", fold, error=0.1 * seed, model_seed=seed)
+    (tmp_path / "2-0" / "result.json").unlink()
+    (group,) = groups_of(tmp_path)
+    (row,) = group.rows
+    assert row.values == pytest.approx([rmse_of(tmp_path, "1-*", "predictions_val.parquet")])
+    assert [record.state for record in row.records] == [
+        "done",
+        "seed 0, model.seed=2: 2 of 3 folds done, 1 running",
+    ]
 
 
 def test_a_metric_that_predictions_do_not_tell_is_the_mean_over_galaxies(tmp_path: Path) -> None:

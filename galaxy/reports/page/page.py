@@ -226,16 +226,14 @@ def _difference_bar(row: Row, scale: tuple[float, float]) -> Bar | None:
     return charts.bar(difference.value, difference.high - difference.value, *scale, zero=0.0)
 
 
-def _by_seed(record: Record) -> tuple[int, int, str]:
-    seed, fold = record.setting("seed"), record.setting("data.fold")
-    numbers = [int(text) if text.isdecimal() else 0 for text in (seed, fold)]
-    return (numbers[0], numbers[1], record.run.path.name)
+def _by_seed(record: Record) -> tuple[list[int], str]:
+    known = (*record.seeds, record.setting("data.fold"))
+    return [int(text) if text.isdecimal() else 0 for text in known], record.run.path.name
 
 
 def _link(record: Record, folder: Path) -> Link:
-    seed = record.setting("seed")
     address = quote(Path(os.path.relpath(record.run.path.absolute(), folder)).as_posix())
-    words = "run" if seed == "-" else seed
+    words = "run" if record.seed_text == "-" else record.seed_text
     words += "" if record.folds is None else f", fold {record.setting('data.fold')}"
     return Link(address, words, record.result.status)
 
