@@ -42,7 +42,7 @@ def print_groups(groups: Sequence[Group], test: bool = False) -> None:
     for group in groups:
         console.print(Text(f"\n{heading(group)}", style="bold"), soft_wrap=True)
         console.print(table_of(group, test, wide))
-        for sentence in [*conclusions(group), *([Sentence(OF_SEARCHING)] if test else [])]:
+        for sentence in _sentences(group, test):
             text = sentence.text
             if console.is_terminal:  # A path or a command is never broken, so that it can be copied.
                 text = textwrap.fill(text, console.width, break_long_words=False, break_on_hyphens=False)
@@ -89,7 +89,7 @@ def markdown(groups: Sequence[Group], searches: Sequence[Search] = (), test: boo
         parts.append(f"## {heading(group)}\n")
         parts += [f"| {' | '.join(line)} |" for line in lines]
         parts.append("")
-        for sentence in conclusions(group):
+        for sentence in _sentences(group, test):
             parts += [f"- {sentence.text}", *(f"  - `{command}`" for command in sentence.commands)]
         parts.append("")
     for search in searches:
@@ -110,6 +110,11 @@ def as_json(groups: Sequence[Group], searches: Sequence[Search]) -> dict[str, An
             for search in searches
         ],
     }
+
+
+def _sentences(group: Group, test: bool) -> list[Sentence]:
+    """Says what follows from a table, and what does not follow from its test figures."""
+    return [*conclusions(group), *([Sentence(OF_SEARCHING)] if test else [])]
 
 
 def _search_as_json(report: SearchReport) -> dict[str, Any]:

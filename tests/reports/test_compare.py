@@ -425,8 +425,9 @@ def test_the_comparison_is_written_as_markdown_and_json(tmp_path: Path) -> None:
     for seed in range(2):
         write_predicted(tmp_path / str(seed), ["loss=mse"], seed, 0.1)
     written = {name: tmp_path / f"all.{name}" for name in ("markdown", "json")}
-    assert main([str(tmp_path), *(f"--{name}={path}" for name, path in written.items())]) == 0
-    assert "| val rmse | ± seeds | runs |" in written["markdown"].read_text()
+    assert main([str(tmp_path), "--test", *(f"--{name}={path}" for name, path in written.items())]) == 0
+    assert "| val rmse | ± seeds | test rmse | runs |" in written["markdown"].read_text()
+    assert "- The test figures of several settings are for looking only" in written["markdown"].read_text()
     (group,) = json.loads(written["json"].read_text())["groups"]
     assert group["metric"] == "val/rmse"
     assert len(group["settings"][0]["values"]) == 2
