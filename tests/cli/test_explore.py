@@ -28,10 +28,13 @@ def test_help_says_what_every_key_is(
         assert f"\n{key} " in shown
 
 
-def test_writes_a_sheet(monkeypatch: pytest.MonkeyPatch, survey: Path, tmp_path: Path) -> None:
-    data = ["data=kaggle", f"data.root={survey}", "count=2", f"out={tmp_path}/sheet.png"]
+def test_writes_a_sheet_of_as_many_galaxies_as_there_may_be(
+    monkeypatch: pytest.MonkeyPatch, survey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["data=kaggle", f"data.root={survey}", "data.limit=2", "count=3", f"out={tmp_path}/sheet.png"]
     assert explore(monkeypatch, "crops=[center64,roi64]", *data) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert "2 galaxies of kaggle" in capsys.readouterr().out
 
 
 def test_bad_images_are_all_named_or_left_out(

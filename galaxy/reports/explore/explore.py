@@ -50,7 +50,8 @@ def explore(data: dict[str, Any], crops: dict[str, Any], count: int, pictures: i
     with naming("data.catalog"):
         catalog = reader(root=Path(data["root"]).expanduser(), on_bad=data["on_bad"])
     if not folder:
-        return _sheet(catalog, made, count, path, data["on_bad"])
+        shown = count if data["limit"] is None else min(count, data["limit"])
+        return _sheet(catalog, made, shown, path, data["on_bad"])
     catalog, splits = _split(catalog, data)
     return write_report(catalog, splits, made, count, pictures, data["workers"], path)
 
