@@ -108,14 +108,12 @@ def quieten_libraries() -> None:
         r"Checkpoint directory .* exists and is not empty",
         # Lightning 2.6.6 with torch 2.15; Lightning's main branch has mended it.
         r".*isinstance\(treespec, LeafSpec\).* is deprecated",
-        # A run in a batch script of Slurm needs no srun.
+        # A run in a batch script of Slurm needs no srun, nor does a sweep on the login node of a cluster.
         r"The `srun` command is available on your system but is not used",
         # The loaders gather whole batches by themselves; workers would only copy them.
         r"The '\w+' does not have many workers",
         # Metrics are summed over all processes of a distributed training before they are logged.
         r"It is recommended to use `self\.log\('\S+', \.\.\., sync_dist=True\)`",
-        # A sweep may be started on the login node of a cluster.
-        r"The `srun` command is available on your system but is not used",
         # torch.compile of torch 2.15 looks at the gradients of what it traces.
         r"The \.grad attribute of a Tensor that is not a leaf",
     ):
