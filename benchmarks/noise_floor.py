@@ -47,18 +47,18 @@ class Point:
     floor: float
 
 
-def measure(galaxies: int, seen: int, new: int, views: int, folder: Path, data: Path) -> Point:
+def measure(galaxies: int, epochs: int, new: int, views: int, folder: Path, data: Path) -> Point:
     """Trains on so many galaxies, and scores on new ones.
 
     Args:
         galaxies: The number of training galaxies, nearly.
-        seen: The number of images that the training sees.
+        epochs: The number of epochs.
         new: The number of new galaxies.
         views: The number of views of each new galaxy.
         folder: Where the run goes.
         data: Where the simulated surveys and the cache of their images go.
     """
-    epochs, count = max(1, round(seen / galaxies)), round(galaxies / TRAINED)
+    count = round(galaxies / TRAINED)
     where = ("data=simulated", f"data.root={data}", f"data.cache={data / 'cache'}")
     run("train.py", "experiment=fast", *where, f"data.catalog.count={count}", "data.test_fraction=0",
         f"trainer.max_epochs={epochs}", f"hydra.run.dir={folder}", "resume=auto")  # fmt: skip
@@ -96,7 +96,7 @@ def draw(points: list[Point], file: Path) -> None:
     axes.set(xscale="log", xlabel="training galaxies", ylabel="RMSE on new galaxies", ylim=(0, None))
     axes.set_xticks(counts, [f"{count:,}" for count in counts], minor=False)
     axes.minorticks_off()
-    axes.legend()
+    figure.legend(loc="outside upper center", ncols=3)
     figure.savefig(file, dpi=120)
 
 
@@ -105,7 +105,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     counts = [1000, 4000, 16000]
     parser.add_argument("--counts", type=int, nargs="+", default=counts, help="numbers of training galaxies")
-    add_count(parser, "seen", 80_000, "images that each training sees")
+    add_count(parser, "seen", 40_000, "images that each training sees, at least")
+    add_count(parser, "epochs", 8, "epochs of each training, at least")
     add_count(parser, "new", 2000, "new galaxies")
     add_count(parser, "views", 8, "views of each new galaxy")
     parser.add_argument("--runs", type=Path, default=Path("runs/noise_floor"), help="where the runs go")
@@ -116,7 +117,8 @@ def main() -> None:
     for galaxies in given.counts:
         print(f"{galaxies:,} galaxies ...", flush=True)
         folder = given.runs / str(galaxies)
-        points.append(measure(galaxies, given.seen, given.new, given.views, folder, given.data))
+        epochs = max(given.epochs, round(given.seen / galaxies))
+        points.append(measure(galaxies, epochs, given.new, given.views, folder, given.data))
     draw(points, given.picture)
     report = Report(
         "noise_floor",
@@ -124,8 +126,7 @@ def main() -> None:
         ("training galaxies", "epochs", "mean of the labels", "network", "noise floor", "network / floor"),
         ("torch", "lightning", "timm"),
         [
-            f"Scored on {given.new:,} new galaxies with tta={given.views}. Each training sees {given.seen:,} "
-            "images, so that the time is the same. One seed.",
+            f"Scored on {given.new:,} new galaxies with tta={given.views}. One seed.",
             "The noise floor is the error of the probabilities that the votes were drawn from.",
         ],
     )

@@ -31,6 +31,8 @@ NOISE_FLOOR = [
     "80",
     "--seen",
     "80",
+    "--epochs",
+    "1",
     "--new",
     "30",
     "--views",
