@@ -275,7 +275,8 @@ def make_table(study: Study, name: str, outcomes: dict[str, Outcome], epoch: flo
     views = sorted({*study.views, *(count for recipe in study.recipes for count in recipe.views)})
     columns = ["recipe", "one view", *(f"tta={count}" for count in views)]
     columns += ["difference"] if study.baseline else []
-    columns += ["seconds", "default epochs", "weights", "published", "what differs"]
+    published = any(recipe.published for recipe in study.recipes)
+    columns += ["seconds", "default epochs", "weights", *["published"] * published, "what differs"]
     galaxies = {len(outcome.tables[1]) for outcome in outcomes.values()}
     notes = [
         f"Scored on {galaxies.pop():,} test galaxies; in brackets the 95 % interval over galaxies. One seed.",
@@ -301,7 +302,8 @@ def make_table(study: Study, name: str, outcomes: dict[str, Outcome], epoch: flo
             cells.append("" if same else _difference(tables[1], baseline, study.metric))
         cells += [f"{found.seconds:,.0f}", "" if epoch is None else f"{found.seconds / epoch:.2f}"]
         cells += ["" if found.parameters is None else f"{found.parameters:,}"]
-        report.rows.append((*cells, recipe.published, recipe.differs))
+        cells += [recipe.published] if published else []
+        report.rows.append((*cells, recipe.differs))
     return report
 
 
