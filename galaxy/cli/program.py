@@ -20,6 +20,7 @@ from galaxy.cli.completion import SWITCHES, complete
 from galaxy.cli.notation import MULTIRUN, in_hydras_notation
 from galaxy.cli.sweep import Sweep, planned, summarise
 from galaxy.config import ConfigError, Problem, check_command_line, plugins
+from galaxy.config.jobs import mode_of_check
 from galaxy.config.launcher import quieten_hydra
 from galaxy.config.overrides import with_whole_config_dir
 from galaxy.config.recorded import Recorded
@@ -105,7 +106,8 @@ def run(
             if Group.current is not None and {*MULTIRUN} & {*arguments}:
                 raise Group.current.refusal("which one training can use, but not a sweep (-m)")
             Sweep.plan = check_command_line(main, config_path, config_name, sys.argv[1:], recorded, refuse)
-            main()
+            with mode_of_check():
+                main()
     except (Interrupted, KeyboardInterrupt) as stop:  # a training turns Ctrl-C into Interrupted
         _summarise()
         sys.exit(stop.status if isinstance(stop, Interrupted) else 128 + signal.SIGINT)

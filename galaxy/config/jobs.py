@@ -7,12 +7,14 @@ import itertools
 import re
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra._internal.hydra import Hydra
 from hydra._internal.utils import (
     create_automatic_config_search_path,
     detect_calling_file_or_module_from_task_function,
@@ -105,6 +107,21 @@ def check_command_line(
             return Plan(jobs, complete=False)  # this sweeper makes the jobs as it goes
     checked = check_jobs(composer, jobs, refuse)
     return None if single else distinct(checked)
+
+
+@contextmanager
+def mode_of_check() -> Iterator[None]:
+    """Lets Hydra take `hydra.mode` from the configuration that was checked.
+
+    Hydra would compose the configuration once more only to read it, which takes a tenth of a second:
+    https://github.com/hydra-ecosystem/hydra/issues/3440.
+    """
+    composing = Hydra.get_mode
+    Hydra.get_mode = lambda *_, **__: HydraConfig.get().mode  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = composing  # type: ignore[method-assign]
 
 
 def _check_options(options: Namespace, unknown: Sequence[str], arguments: Sequence[str]) -> None:
