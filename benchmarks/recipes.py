@@ -43,6 +43,7 @@ class Recipe:
         differs: What differs from the publication, or from the recipe that this one changes.
         views: Numbers of views that it predicts with beside those of the study.
         members: The names of the rows above that predict together; such a row is not trained.
+        sweep: The sweep whose networks predict together; empty for a single network.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Recipe:
     differs: str = ""
     views: tuple[int, ...] = ()
     members: tuple[str, ...] = ()
+    sweep: str = ""
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,22 @@ STUDIES = {
             Recipe(REFERENCE, ("data=kaggle",)),
             Recipe("sirressi", ("experiment=sirressi",), "0.22", "published: 8,000 of Kaggle's images"),
             Recipe("speidell", ("experiment=speidell",), "0.11025", "published: 61,578 images"),
+            Recipe("dieleman", ("experiment=dieleman", "trainer.max_epochs=8",
+                                "scheduler.scheduler.milestones=[6,7]"), "0.07693 with 60 views",
+                   "published: 507 epochs of 49,262 images", views=(60,)),
             Recipe("fast", ("experiment=fast",)),
+            Recipe("questions", ("experiment=fast",), differs="one network of fast for each question",
+                   sweep="questions"),
             Recipe("best_cpu", ("experiment=best_cpu",), views=(60,)),
             Recipe("more epochs", ("experiment=best_cpu", "seed=1", "crop.size=128", "model.input_size=64",
                                    "trainer.max_epochs=48"),
                    differs="best_cpu with 64 px and 48 epochs, which take as long", views=(60,)),
-            Recipe("ensemble", differs="the mean of the two above", views=(60,),
-                   members=("best_cpu", "more epochs")),
+            Recipe("another seed", ("experiment=best_cpu", "seed=1"), differs="best_cpu with seed=1",
+                   views=(60,)),
+            Recipe("two together", differs="the mean of best_cpu and another seed", views=(60,),
+                   members=("best_cpu", "another seed")),
+            Recipe("three together", differs="the mean of these and more epochs", views=(60,),
+                   members=("best_cpu", "another seed", "more epochs")),
         ),
     ),
     "ablations": Study(
@@ -110,6 +121,9 @@ STUDIES = {
         "rmse",
         (
             Recipe("fast", ("experiment=fast",)),
+            _changed("sigmoid head", "head=sigmoid", "each answer for itself, not a share of its question"),
+            _changed("cross entropy", "loss=cross_entropy", "each question as a distribution over its answers"),
+            _changed("one rate", "model.body_lr_factor=1", "the encoder learns as fast as the head"),
             _changed("random weights", "model.weights=null model.normalisation=training", "no ImageNet"),
             _changed("crop of 64 px", "crop.size=64", "turned and zoomed at the size that the network sees"),
             _changed("seed 1", "seed=1", "only the draw of weights, order and augmentation"),
@@ -186,9 +200,17 @@ class Bench:
     def outcome(self, recipe: Recipe) -> Outcome:
         """Trains a recipe unless that is done, and scores it."""
         print(f"{recipe.name} ...", flush=True)
+        path = self.folder / _folder_name(recipe.name)
         if recipe.members:
-            return self._ensemble(recipe)
-        folder = RunFolder(self.folder / _folder_name(recipe.name))
+            members = [self.folder / _folder_name(name) for name in recipe.members]
+            return self._together(recipe, members, f"[{','.join(map(str, members))}]")
+        if recipe.sweep:
+            sweep = (f"sweep={recipe.sweep}", f"hydra.sweep.dir={path}")
+            run("train.py", *recipe.settings, *self.data, *sweep, "resume=auto")
+            return self._together(
+                recipe, [result.parent for result in path.glob("*/result.json")], f"[{path}]"
+            )
+        folder = RunFolder(path)
         # A run that is done is not trained again.
         run("train.py", *recipe.settings, *self.data, f"hydra.run.dir={folder.path}", "resume=auto")
         result = folder.result()
@@ -203,15 +225,20 @@ class Bench:
                 self._evaluate(found, views, str(folder.path), folder.path)
         return found
 
-    def _ensemble(self, recipe: Recipe) -> Outcome:
-        """Scores several recipes together, which are trained."""
-        members = [RunFolder(self.folder / _folder_name(name)) for name in recipe.members]
+    def _together(self, recipe: Recipe, members: Sequence[Path], runs: str) -> Outcome:
+        """Scores networks together, which are trained.
+
+        Args:
+            recipe: The row.
+            members: The run folder of each network.
+            runs: The same folders, as `run` of `evaluate.py`.
+        """
+        folders = [RunFolder(path) for path in members]
         found = Outcome(
-            seconds=sum(one.result().seconds - one.meta()["reading_seconds"] for one in members),
-            epochs=sum(one.result().epochs for one in members),
-            parameters=sum(one.result().parameters or 0 for one in members),
+            seconds=sum(one.result().seconds - one.meta()["reading_seconds"] for one in folders),
+            epochs=sum(one.result().epochs for one in folders),
+            parameters=sum(one.result().parameters or 0 for one in folders),
         )
-        runs = f"[{','.join(str(one.path) for one in members)}]"
         for views in (1, *self.study.views, *recipe.views):
             self._evaluate(found, views, runs, self.folder / _folder_name(recipe.name))
         return found
@@ -318,7 +345,7 @@ def write_times(bench: Bench, outcomes: dict[str, Outcome], epoch: float) -> Non
     )
     for recipe in bench.study.recipes:
         found = outcomes[recipe.name]
-        if found.parameters is None or recipe.members:
+        if found.parameters is None or recipe.members or recipe.sweep:
             continue
         metrics = pd.read_csv(bench.folder / _folder_name(recipe.name) / "metrics.csv")
         errors = metrics.dropna(subset="val/rmse").groupby("epoch")["val/rmse"].last()
