@@ -48,7 +48,7 @@ def cache_folder(parent: Path, root: Path, crop: Crop) -> Path:
         crop: Makes the pictures.
     """
     digest = blake2b(json.dumps(_recipe(crop), sort_keys=True).encode(), digest_size=6).hexdigest()
-    survey = re.sub(r"[^\w.-]", "_", root.name) or "root"
+    survey = re.sub(r"[^\w.-]", "_", root.name).lstrip(".") or "root"
     name = type(crop).__name__.removesuffix("Crop").lower()
     return parent / f"{survey}-{name}{crop.size}-{digest}"
 
@@ -204,8 +204,21 @@ def _recipe(crop: Crop) -> dict[str, Any]:
         **_common_recipe(),
         "crop": type(crop).__name__,
         "crop_code": _crop_code(type(crop)),
-        "settings": vars(crop),
+        "settings": _settings(crop),
     }
+
+
+def _settings(crop: Crop) -> dict[str, Any]:
+    """The attributes of a crop, all of which may decide the pixels."""
+    for name, value in vars(crop).items():
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise UserError(
+                f"crop: {type(crop).__name__}.{name} is a {type(value).__name__}; the attributes of a crop "
+                "name its cache, and can be numbers, text, and lists and dictionaries of these"
+            ) from error
+    return vars(crop)
 
 
 @cache
@@ -235,7 +248,9 @@ def _version(package: str) -> str:
 
 
 def _crop_code(crop: type[Crop]) -> str:
-    """Digests the module that defines a crop, and the module's name."""
-    file = getattr(sys.modules[crop.__module__], "__file__", None)  # an interactive prompt has none
-    content = b"" if file is None else Path(file).read_bytes()
-    return blake2b(crop.__module__.encode() + b"\0" + content, digest_size=8).hexdigest()
+    """Digests the modules that define a crop and the crops that it builds on, and their names."""
+    digest = blake2b(digest_size=8)
+    for name in dict.fromkeys(kind.__module__ for kind in crop.__mro__ if issubclass(kind, Crop)):
+        file = getattr(sys.modules[name], "__file__", None)  # an interactive prompt has none
+        digest.update(name.encode() + b"\0" + (b"" if file is None else Path(file).read_bytes()))
+    return digest.hexdigest()

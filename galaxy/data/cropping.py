@@ -119,7 +119,7 @@ def _cropped(image: ImageSource, decode: Decoder, crop: Crop | None, known: Coll
             data = decode.content(image)
             settings: list[Any] = [] if isinstance(image, Path) else list(image[1:])
             if isinstance(image, FitsImage):  # the places of further files do not change the pixels
-                settings.remove(image.further)
+                settings.pop(image._fields.index("further") - 1)
             if isinstance(image, ParquetImage):  # the place in the file does not change the pixels
                 settings = [] if image.white is None else [image.white]
             content = _digest(data, repr(settings))

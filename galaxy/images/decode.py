@@ -96,8 +96,9 @@ class Decoder:
         Args:
             source: The place of the image. A path leads to a JPEG, PNG, TIFF, BMP, WebP or another file that
                 OpenCV can decode. A grey picture becomes RGB, transparency is dropped, and a picture is
-                turned as its EXIF data say. Samples of more than 8 bits are scaled linearly, by the same
-                white level in all images: that of a `DeepPicture`, or else 65,535 for samples of 16 bits.
+                turned as its EXIF data say, except in AVIF, which OpenCV never turns. Samples of more than
+                8 bits are scaled linearly, by the same white level in all images: that of a `DeepPicture`, or
+                else 65,535 for samples of 16 bits.
             content: The bytes of the image's file, if they have been read. An image in an HDF5 file is
                 always read from there.
 
@@ -117,6 +118,10 @@ class Decoder:
         if isinstance(source, FitsImage):
             return decoded_fits(source, content, self._warn)
         if isinstance(source, ParquetImage):
+            if not content:
+                raise BadImageError("the row holds no picture, perhaps only the path of one")
+            if content.startswith(b"SIMPLE  ="):
+                raise BadImageError("a FITS file inside a table is not read: save it as a file of its own")
             return _decoded_picture(source.path, content, source.white)
         path, white = source if isinstance(source, DeepPicture) else (source, None)
         return _decoded_picture(path, content, white)

@@ -203,7 +203,8 @@ def probability_asked(questions: Questions, fractions: NDArray[np.floating]) -> 
 def class_strings(fractions: NDArray[np.floating]) -> NDArray[np.str_]:
     """The likely class of each galaxy as one string, such as `SBc2m(r)`, by the grammar of `gz2_class`.
 
-    The string follows the likeliest answers through the tree; of equal ones the first counts. Willett et al.
+    The string follows the likeliest answers through the tree; of equal ones the first counts, except that a
+    galaxy has a bar or arms only if more say so than not. Willett et al.
     2013 (MNRAS 435, 2835, appendix A) define it, and call it a quick reference only.
 
     | part | stands for |

@@ -94,8 +94,7 @@ class Questions:
     @property
     def structure(self) -> tuple[tuple[int, int | None], ...]:
         """The number of answers and the parent of each question, which are equal in trees that compare."""
-        sizes = (len(question.answers) for question in self.questions)
-        return tuple(zip(sizes, self.parents, strict=True))
+        return tuple(zip(self.sizes, self.parents, strict=True))
 
     @cached_property
     def unrelated(self) -> Questions:
@@ -105,7 +104,7 @@ class Questions:
     @cached_property
     def question_of(self) -> NDArray[np.int64]:
         """The index of the question that each column belongs to, (size,)."""
-        return np.repeat(np.arange(len(self)), [len(q.answers) for q in self.questions])
+        return np.repeat(np.arange(len(self)), self.sizes)
 
     @cached_property
     def order(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from itertools import chain, combinations
 from pathlib import Path
 from typing import NamedTuple
 
-from galaxy.surveys.files import image_files, image_stem, is_fits
+from galaxy.surveys.files import image_files, image_stem, in_real_folder, is_fits
 from galaxy.system.errors import UserError
 
 # The usual names of filters, from blue to red.
@@ -149,13 +149,13 @@ class BandFiles:
             path = os.path.join(folder, shared)  # noqa: PTH118  it is fast
             self._files[path] = tuple(folder / file for file in files)
             known = [path, *map(str, self._files[path])]
-            self._shared |= dict.fromkeys(map(os.path.normpath, known), path)
+            self._shared |= dict.fromkeys(map(in_real_folder, known), path)
         self._listed[folder] = [*stacks.files]
         return self._listed[folder]
 
     def shared(self, path: str) -> str:
         """The path of a galaxy that was listed, if a path is its own or that of one of its files; else ""."""
-        return self._shared.get(os.path.normpath(path), "")
+        return self._shared.get(in_real_folder(path), "")
 
     def files(self, shared: str) -> tuple[Path, ...]:
         """The files of a galaxy that was listed."""

@@ -254,6 +254,10 @@ class AstropyTable(ArrowTable):
         """Reads columns, in this order."""
         stored = [self._names[self.header.index(name)] for name in names]
         for name, column in zip(names, stored, strict=True):
+            # Times and coordinates are objects of their own.
+            if not isinstance(self._table[column], self._table.Column):
+                kind = type(self._table[column]).__name__
+                raise UserError(f"{self.paths[0]}: the column {name} holds {kind}, not numbers or text.")
             if self._table[column].ndim > 1:
                 raise UserError(f"{self.paths[0]}: the column {name} holds arrays, not one value a row.")
         table = self._table[stored]

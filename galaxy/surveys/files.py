@@ -9,6 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -163,6 +164,17 @@ def image_files(folder: Path) -> dict[str, str]:
         text = kinds.encode(errors="backslashreplace").decode()
         _log.info("%s has files that do not end as images do, which are left out: %s", folder, text)
     return dict(sorted(found.items()))
+
+
+def in_real_folder(path: str) -> str:
+    """A path whose folder is written in one way, however many links lead to it."""
+    folder, name = os.path.split(path)
+    return os.path.join(_real(folder), name)  # noqa: PTH118  it is fast
+
+
+@lru_cache(1024)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def no_folder(path: Path) -> str:

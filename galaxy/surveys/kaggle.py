@@ -148,15 +148,18 @@ def write_submission(
         fractions: (N, 37) float32, which are clipped to [0, 1].
 
     Raises:
-        UserError: The benchmark lists galaxies that were not predicted, or has other columns.
+        UserError: The benchmark lists galaxies that were not predicted, has other columns, or is no table.
     """
     if not labels.compatible(LABELS):
         return
     header = ["GalaxyID", *KAGGLE_COLUMNS]
     order = np.sort(ids)
-    benchmarks = sorted(root.glob("*_benchmark.csv"))
+    benchmarks = sorted(root.glob("[!.]*_benchmark.csv"))
     if benchmarks:
-        benchmark = pd.read_csv(benchmarks[0])
+        try:
+            benchmark = pd.read_csv(benchmarks[0])
+        except ValueError as error:  # it is empty, or no text
+            raise UserError(f"{path} is not written: {benchmarks[0]} is no table ({error})") from error
         if benchmark.columns[1:].tolist() != header[1:]:
             raise UserError(f"{benchmarks[0]} has other columns than GalaxyID, {header[1]} ... {header[-1]}")
         header = benchmark.columns.tolist()

@@ -36,7 +36,8 @@ def images_by_path(
     Args:
         check: Where mistakes are reported.
         texts: The column.
-        folders: The folders, first the one of the data. Those that do not exist are passed over.
+        folders: The folders, first that of the data and last that of the images. Others may hold all kinds of
+            files, and are searched last. Those that do not exist are passed over.
         column: The name of the column.
         listed: Lists the images in a folder.
 
@@ -48,14 +49,17 @@ def images_by_path(
     lost = [row for row, path in enumerate(paths) if not path and texts[row]]
     if not lost:
         return paths
-    index = _Index(*folders, listed=listed)
     several: dict[int, list[str]] = {}
-    for row in lost:
-        found = index.by_path(texts[row])
-        if len(found) == 1:
-            paths[row] = found[0]
-        elif found:
-            several[row] = found
+    for searched in dict.fromkeys(((folders[0], folders[-1]), tuple(folders))):
+        index = _Index(*searched, listed=listed)
+        for row in lost:
+            found = [] if paths[row] or row in several else index.by_path(texts[row])
+            if len(found) == 1:
+                paths[row] = found[0]
+            elif found:
+                several[row] = found
+        if all(paths[row] or row in several for row in lost):
+            break
     moved = [row for row in lost if paths[row]]
     if moved:
         _log.warning(
@@ -146,10 +150,13 @@ class _Index:
         self._central_by_name: dict[str, list[str]] = defaultdict(list)
         self._by_folder: dict[tuple[str, int], dict[str, list[str]]] = {}
         real = {folder.resolve(): folder for folder in reversed(folders) if folder.is_dir()}
+        found: dict[str, str] = {}
         for folder, given in real.items():
             if not any(other in folder.parents for other in real):
-                for path in listed(given):
-                    self._add(os.path.join(given, path), path)  # noqa: PTH118  it is fast
+                # A link may lead from one folder to another, whose images are then listed twice.
+                found |= {os.path.join(given, path): path for path in listed(given)}  # noqa: PTH118  it is fast
+        for path, inside in found.items():
+            self._add(path, inside)
 
     def _add(self, path: str, inside: str) -> None:
         self.paths.append(path)

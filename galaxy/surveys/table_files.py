@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,13 +53,14 @@ def find_table(root: Path, file: str | None) -> list[Path]:
         path = root / Path(file).expanduser()
         if path.exists() or not glob.has_magic(file):
             return [path]
-        found = sorted(map(Path, glob.glob(str(path))))  # noqa: PTH207  the pattern may be absolute
+        pattern = Path(glob.escape(str(root))) / Path(file).expanduser()
+        found = sorted(map(Path, glob.glob(str(pattern))))  # noqa: PTH207  the pattern may be absolute
         if not found:
             raise UserError(f"No file is called {path} (data.catalog.file).")
         for parts in _tables(found):
             _check_parts(parts)
         return found
-    for folders in ([root], sorted(path for path in root.iterdir() if path.is_dir())):
+    for folders in ([root], sorted(filter(_is_open, root.iterdir()))):
         tables = _tables(path for folder in folders for path in folder.iterdir())
         if len(tables) == 1:
             _check_parts(tables[0])
@@ -80,6 +82,11 @@ def find_table(root: Path, file: str | None) -> list[Path]:
         + (f"If that is the table, {' or '.join(advice)}; otherwise say" if advice else "Say")
         + " where the table is: data.catalog.file=..."
     )
+
+
+def _is_open(path: Path) -> bool:
+    """Whether a path is a folder that may be listed."""
+    return path.is_dir() and os.access(path, os.R_OK | os.X_OK)
 
 
 def table_names(root: Path) -> list[str]:

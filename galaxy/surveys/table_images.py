@@ -8,7 +8,7 @@ from pathlib import Path
 
 from galaxy.surveys.band_files import BandFiles, refuse_bands
 from galaxy.surveys.catalog import ImageSource
-from galaxy.surveys.files import Stretch, image_files
+from galaxy.surveys.files import Stretch, image_files, in_real_folder
 from galaxy.surveys.locate import images_by_name, images_by_path
 from galaxy.surveys.table_columns import Roles
 from galaxy.surveys.table_reader import Table
@@ -78,11 +78,11 @@ def _check_shared(rows: Rows, paths: Sequence[str]) -> None:
     """Refuses an image that two rows share, because the same pixels could be trained and tested on."""
     first: dict[str, int] = {}
     again = []
-    for row, path in enumerate(map(os.path.normpath, paths)):
+    for row, path in enumerate(map(in_real_folder, paths)):
         usable = not rows.bad[row]
         again.append(usable and first.setdefault(path, row) != row)
     rows.report(
         "row(s) with the image of another row",
         again,
-        lambda row: f"{os.path.normpath(paths[row])} is on {rows.place(first[os.path.normpath(paths[row])])}",
+        lambda row: f"{os.path.normpath(paths[row])} is on {rows.place(first[in_real_folder(paths[row])])}",
     )

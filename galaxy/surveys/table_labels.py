@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -96,6 +97,14 @@ class LabelColumns:
             raise UserError(f"{self.key}: {error}") from error
 
 
+def _without_common_ending(columns: Sequence[str]) -> list[list[str]]:
+    """The words of each column, without the last ones that all columns have."""
+    words = [column.split("_") for column in columns]
+    while len({own[-1] for own in words}) == 1 and all(len(own) > 1 for own in words):
+        words = [own[:-1] for own in words]
+    return words
+
+
 def _vote_questions(columns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     """The question whose votes are in some columns.
 
@@ -106,8 +115,10 @@ def _vote_questions(columns: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     if len(columns) < 2:
         raise ValueError(f"columns is {list(columns)}; with votes it must name all answers of a question")
     groups: dict[str, list[str]] = defaultdict(list)
-    for column in columns:
-        groups[column.rpartition("_")[0]].append(column)
+    for column, words in zip(columns, _without_common_ending(columns), strict=True):
+        # The tables of Galaxy Zoo 2 have columns such as t03_bar_a06_bar_count.
+        answer = next((place for place, word in enumerate(words) if re.fullmatch(r"a\d+", word)), -1)
+        groups["_".join(words[:answer])].append(column)
     if len(groups) > 1 and all(len(names) > 1 for names in groups.values()):
         tree = ", ".join(f"{name}: {{answers: [{', '.join(names)}]}}" for name, names in groups.items())
         raise ValueError(

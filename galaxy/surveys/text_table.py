@@ -6,8 +6,8 @@ import codecs
 import csv
 import logging
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -64,7 +64,7 @@ class TextStyle:
     def __post_init__(self) -> None:
         if self.encoding is not None:
             try:
-                codecs.lookup(self.encoding)
+                "".encode(self.encoding)  # unlike `codecs.lookup`, this knows encodings of text only
             except LookupError:
                 raise ValueError(
                     f"encoding is {self.encoding}; it must be one that Python knows, such as utf-8, utf-16, "
@@ -191,13 +191,52 @@ class TextTable:
         first = self._start + self._units + 2
         if not quoted:
             return pd.RangeIndex(first, count + first, name=self.place)
-        with self._open() as file:
-            reader = self._reader(islice(file, self._start, None))
-            begins = [self._start + 1] + [self._start + 1 + reader.line_num for _ in reader]
+        begins = [self._start + 1]
+        for record in self._records():
+            if len(record) > 1:
+                self._check_quotes(record, begins[-1])
+            begins.append(begins[-1] + len(record))
         lines = begins[self._units + 1 : -1]
         if len(lines) != count:
-            return pd.RangeIndex(1, count + 1, name="row")
+            raise ValueError(
+                f"its quotes can be read in two ways, as {len(lines):,} rows or as {count:,}; a value in "
+                'quotes begins and ends with ", and a " inside it is written twice'
+            )
         return pd.Index(lines, name=self.place)
+
+    def _records(self) -> Iterator[list[str]]:
+        """The lines of the header, and then of each row."""
+        record: list[str] = []
+
+        def noted() -> Iterator[str]:
+            for line in islice(file, self._start, None):
+                record.append(line)
+                yield line
+
+        with self._open() as file:
+            for _ in self._reader(noted()):
+                yield record.copy()
+                record.clear()
+
+    def _check_quotes(self, record: Sequence[str], line: int) -> None:
+        """Refuses a value in quotes that goes on over lines which seem to be rows of their own.
+
+        Args:
+            record: The lines.
+            line: The number of the first.
+        """
+        columns = len(self.header)
+        own = [text.count(self._separator) == columns - 1 for text in record]
+        try:
+            next(csv.reader(record, delimiter=self._separator, strict=True))
+        except csv.Error:
+            own = [True] * len(record)  # something follows the quote that should end the value
+        if columns > 1 and own[0] and any(own[1:]):
+            raise ValueError(
+                f'a value that begins with " in line {line} ends in line {line + len(record) - 1}, so these '
+                'lines would be one row. If that " is part of the value, put quotes around the value and '
+                "write its own twice"
+            )
 
     def _unclear(self, what: str, advice: str) -> ValueError:
         """The error about a file that has to be described. No key describes a published one."""
@@ -308,13 +347,13 @@ class TextTable:
         """
         # The columns are named by their places because names that nobody asks for may come twice.
         is_text = {str(place): is_text for place, is_text in places.items()}
-        with self._open() if self.path.suffix.lower() == ".zip" else nullcontext(self.path) as file:
+        with self._from_header() as file:
             return pd.read_csv(
                 file,
                 sep=r"\s+" if self._separator == " " else self._separator,
                 decimal="," if self._decimal == "comma" else ".",
                 header=None,
-                skiprows=self._start + 1 + self._units,
+                skiprows=1 + self._units,
                 names=[str(place) for place in range(len(self.header))],
                 usecols=list(is_text),
                 index_col=False,
@@ -324,6 +363,16 @@ class TextTable:
                 skip_blank_lines=False,  # the index counts them
                 encoding=self._encoding,
             )
+
+    def _from_header(self) -> AbstractContextManager[Any]:
+        """The file from its header on, as pandas takes it."""
+        if self._start == 0 and self.path.suffix.lower() != ".zip":
+            return nullcontext(self.path)
+        file = self._open()
+        # Pandas would look for quotes in the lines that it skips.
+        for _ in islice(file, self._start):
+            pass
+        return file
 
     @staticmethod
     def _is_drawn(line: str) -> bool:

@@ -1,6 +1,7 @@
 """Which caches there are, and which are removed."""
 
 import errno
+import importlib
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ from filelock import FileLock
 
 from galaxy.cli.cache import main
 from galaxy.data.cache import open_cache
-from galaxy.data.cache_folders import list_caches, prune
+from galaxy.data.cache_folders import cache_folder, list_caches, prune
 from galaxy.images.crops.center import CenterCrop
 from galaxy.images.crops.roi import RoiCrop
+from galaxy.system.errors import UserError
 from tests.conftest import write_survey
 
 
@@ -173,3 +175,28 @@ def test_the_command_lists_and_removes(
     assert "there is no folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--older-than", "-1"])
+
+
+def test_the_cache_of_a_hidden_folder_is_listed(tmp_path: Path) -> None:
+    root = write_survey(tmp_path / ".mine", 2)
+    open_cache(sorted(root.rglob("*.jpg")), CenterCrop(16), tmp_path / "cache", "error", root=root)
+    assert names(tmp_path / "cache") == ["mine-center16"]
+
+
+def test_a_crop_is_known_by_the_code_of_those_that_it_builds_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "base_crop.py").write_text(
+        "from galaxy.images.crops.center import CenterCrop\nclass Base(CenterCrop): pass\n"
+    )
+    (tmp_path / "own_crop.py").write_text("from base_crop import Base\nclass Own(Base): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    crop = importlib.import_module("own_crop").Own(16)
+    before = cache_folder(tmp_path, tmp_path, crop)
+    assert cache_folder(tmp_path, tmp_path, crop) == before
+    with (tmp_path / "base_crop.py").open("a") as file:
+        file.write("# another region\n")
+    assert cache_folder(tmp_path, tmp_path, crop) != before
+    crop.centre = tmp_path
+    with pytest.raises(UserError, match=r"^crop: Own\.centre is a PosixPath; the attributes of a crop"):
+        cache_folder(tmp_path, tmp_path, crop)

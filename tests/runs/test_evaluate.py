@@ -88,6 +88,7 @@ def test_kaggles_submission_follows_the_benchmark(
     benchmark = pd.DataFrame(0.5, index=range(6), columns=header[1:])
     benchmark.insert(0, "GalaxyID", ids)
     benchmark.to_csv(challenge / "central_pixel_benchmark.csv", index=False)
+    (challenge / "._central_pixel_benchmark.csv").write_bytes(b"\0\x05\x16\x07\xb0")  # of macOS
 
     data = ["data=kaggle", f"data.root={challenge}", "data.catalog.part=test", f"data.cache={tmp_path}/cache"]
     assert command("evaluate.py", f"run={run}", *data) == 0
@@ -103,6 +104,10 @@ def test_kaggles_submission_follows_the_benchmark(
     assert f"{file} is not written, but the predictions beside it are" in capsys.readouterr().err
     assert not file.exists()
     assert len(pd.read_csv(file.with_name("predictions.csv"))) == 5
+
+    (challenge / "central_pixel_benchmark.csv").write_text("")
+    assert command("evaluate.py", f"run={run}", *data) == 1
+    assert "central_pixel_benchmark.csv is no table (No columns to parse" in capsys.readouterr().err
 
 
 def test_the_figures_fit_a_terminal(

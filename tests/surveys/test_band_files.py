@@ -200,3 +200,16 @@ def test_a_band_may_stand_twice_in_a_path() -> None:
     bands = plain_bands(paths)
     assert bands is not None
     assert bands[0] == ["g", "r", "z"]
+
+
+def test_links_and_absolute_paths_lead_to_the_same_files(tmp_path: Path) -> None:
+    write_survey(tmp_path / "survey")
+    (tmp_path / "link").symlink_to(tmp_path / "survey")
+    (tmp_path / "survey/labels.csv").write_text(f"id,file\n1,{tmp_path}/survey/m51_g.fits\n")
+    (image,) = read_table(tmp_path / "link", band_files=BANDS, image_column="file").images
+    assert isinstance(image, FitsImage)
+    assert len(image.further) == 2
+    both = f"id,file\n1,m51_g.fits\n2,{tmp_path}/survey/m51_r.fits\n"
+    (tmp_path / "survey/labels.csv").write_text(both)
+    with pytest.raises(UserError, match="with the image of another row"):
+        read_table(tmp_path / "link", band_files=BANDS, image_column="file")

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.table import MaskedColumn
 from astropy.table import Table as Astropy
+from astropy.time import Time
 from numpy.typing import NDArray
 
 from galaxy.data.cache import open_cache
@@ -281,13 +282,27 @@ def test_parts_of_several_tables_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_pictures_that_are_none_are_bad(tmp_path: Path) -> None:
-    image = [{"bytes": b"no picture", "path": "1.png"}, {"bytes": None, "path": "2.png"}]
+    image = [
+        {"bytes": b"no picture", "path": "1.png"},
+        {"bytes": None, "path": "2.png"},
+        {"bytes": b"SIMPLE  =", "path": "3.fits"},
+    ]
     pq.write_table(pa.table({"image": image}), tmp_path / "a.parquet")
     images = read(tmp_path).images
-    for source in images:
-        with pytest.raises(BadImageError):
+    words = ("not an image", "perhaps only the path of one", "a FITS file inside a table")
+    for source, said in zip(images, words, strict=True):
+        with pytest.raises(BadImageError, match=said):
             decode(source)
     with pytest.raises(BadImageError, match="cannot be read"):
-        decode(ParquetImage(tmp_path / "a.parquet", "image.bytes", 2))
+        decode(ParquetImage(tmp_path / "a.parquet", "image.bytes", 3))
     with pytest.raises(BadImageError, match="cannot be read"):
         decode(ParquetImage(tmp_path / "none.parquet", "image.bytes", 0))
+
+
+def test_times_and_coordinates_are_no_numbers(tmp_path: Path) -> None:
+    table = Astropy({"name": ["a"], "ring": [0.5]})
+    table["seen"] = Time([59000.0], format="mjd")
+    table.write(tmp_path / "a.ecsv")
+    (tmp_path / "a.png").touch()
+    assert "the column seen holds Time, not numbers or text" in error(tmp_path, group_column="seen")
+    assert read(tmp_path, columns=["ring"], extra_columns="all").names == ("a",)

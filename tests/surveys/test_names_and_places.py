@@ -307,3 +307,24 @@ def test_only_names_of_files_are_shortened(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "labels.csv", index=False)
     catalog = read_table(tmp_path, image_column="file", columns=["p"])
     assert [str(name) for name in catalog.identifiers] == ["NGC 4038/9", "0266/51602/1", "a"]
+
+
+def test_a_folder_of_images_may_be_a_link(tmp_path: Path) -> None:
+    write(tmp_path / "disk", {}, "g1.png")
+    write(tmp_path / "root", {"name": ["g"], "file": ["g1"]})
+    (tmp_path / "root/images").symlink_to(tmp_path / "disk")
+    assert read(tmp_path / "root", image_column="file").images == (tmp_path / "root/images/g1.png",)
+
+
+def test_images_of_the_data_go_before_those_beside_a_table_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path / "home", {"name": ["a", "b"], "file": ["g1", "g2"]}, "backup/g1.png", "cutouts/g2.png")
+    write(tmp_path / "data", {}, "images/g1.png")
+    catalog = read(tmp_path / "data", file=str(tmp_path / "home/labels.csv"), image_column="file")
+    assert catalog.images == (tmp_path / "data/images/g1.png", tmp_path / "home/cutouts/g2.png")
+
+
+def test_a_pattern_of_tables_holds_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    root = tmp_path / "run [1]"
+    write(root, {"name": ["a"]}, "a.png")
+    (root / "labels.csv").rename(root / "train.csv")
+    assert read(root, file="tr*.csv").images == (root / "a.png",)

@@ -176,13 +176,31 @@ def test_votes_that_are_none_are_named(tmp_path: Path) -> None:
     assert "1 row(s) without any answer" in message
 
 
-def test_columns_of_several_questions_are_not_taken_for_one(tmp_path: Path) -> None:
-    columns = ["round_yes", "round_no", "bar_yes", "bar_no"]
-    write(tmp_path, {name: [1, 2] for name in columns})
+@pytest.mark.parametrize(
+    ("round_", "bar"),
+    [
+        (("round_yes", "round_no"), ("bar_yes", "bar_no")),
+        (("round_yes_count", "round_no_count"), ("bar_yes_count", "bar_no_count")),
+        (
+            ("t07_round_a16_yes_count", "t07_round_a17_not_count"),
+            ("t03_a06_bar_count", "t03_a07_no_bar_count"),
+        ),
+    ],
+)
+def test_columns_of_several_questions_are_not_taken_for_one(
+    tmp_path: Path, round_: tuple[str, str], bar: tuple[str, str]
+) -> None:
+    write(tmp_path, {name: [1, 2] for name in (*round_, *bar)})
     with pytest.raises(ValueError, match=r"^columns is .* one question") as caught:
-        read(tmp_path, columns=columns, votes=True)
-    tree = "round: {answers: [round_yes, round_no]}, bar: {answers: [bar_yes, bar_no]}"
-    assert f"'data.catalog.questions={{{tree}}}'" in str(caught.value)
+        read(tmp_path, columns=[*round_, *bar], votes=True)
+    assert f": {{answers: [{', '.join(round_)}]}}, " in str(caught.value)
+    assert f": {{answers: [{', '.join(bar)}]}}}}'" in str(caught.value)
+
+
+def test_answers_whose_names_end_alike_are_of_one_question(tmp_path: Path) -> None:
+    columns = ["smooth_count", "disk_count", "artifact_count"]
+    write(tmp_path, {name: [1, 2] for name in columns})
+    assert read(tmp_path, columns=columns, votes=True).labels.columns == tuple(columns)
 
 
 @pytest.mark.parametrize(

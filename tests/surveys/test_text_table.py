@@ -213,7 +213,11 @@ def test_a_line_with_too_many_values_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("style", "words"),
-    [({"encoding": "utf-99"}, "encoding is utf-99"), ({"header_line": 0}, "header_line is 0")],
+    [
+        ({"encoding": "utf-99"}, "encoding is utf-99"),
+        ({"encoding": "hex"}, "encoding is hex"),
+        ({"header_line": 0}, "header_line is 0"),
+    ],
 )
 def test_a_style_that_is_none_is_refused(style: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=f"^{words}"):
@@ -291,3 +295,21 @@ def test_no_key_is_named_for_a_published_file(tmp_path: Path, content: bytes) ->
     with pytest.raises(UserError, match="ave it as UTF-8") as caught:
         Table(tmp_path / "a.csv", published=True).read(["id"], [])
     assert "data.catalog" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        'g1,"5 wide,0.1\ng2,,0.2\ng3,"7 wide,0.3\n',
+        'g1,"5 wide,0.1\ng2,"7 wide,0.2\n',
+        'g1,"5 wide,0.1\ng2,7",0.2\n',
+    ],
+)
+def test_a_quote_that_is_no_quotation_mark_takes_no_row_away(tmp_path: Path, rows: str) -> None:
+    path = written(tmp_path / "a.csv", f"id,note,smooth\n{rows}g4,,0.4\n")
+    assert 'a value that begins with " in line 2 ends in line' in error(path)
+
+
+def test_a_quote_before_the_header_takes_no_row_away(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.csv", '"Table 1, my notes\nid,smooth\ng1,0.64\n"g2",0.5\ng3,0.25\n')
+    assert read(path, TextStyle(header_line=2)) == (NAMES, SMOOTH)

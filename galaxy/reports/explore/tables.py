@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, NEXT_QUESTION, NOT_ODD, ODD
+from galaxy.labels.galaxy_zoo_2 import NEXT_QUESTION, NOT_ODD, ODD, is_galaxy_zoo_2
 from galaxy.labels.labels import Labels
 from galaxy.surveys import Catalog
 
@@ -108,7 +108,7 @@ def tables_of(catalog: Catalog) -> Tables | None:
         sure,
         _answer_rows(labels, values),
         _terminal(labels),
-        (ODD, NOT_ODD) if _is_galaxy_zoo_2(labels) else None,
+        (ODD, NOT_ODD) if is_galaxy_zoo_2(labels.questions) else None,
         () if sure else _sums(labels, values),
         None if sure else pd.DataFrame(values).corr(min_periods=3).to_numpy(),
     )
@@ -121,13 +121,9 @@ def distinct_words(labels: Labels) -> list[str]:
     return [f"{text} ({column})" if text in often else text for text, column in pairs]
 
 
-def _is_galaxy_zoo_2(labels: Labels) -> bool:
-    return labels.questions.unrelated == GALAXY_ZOO_2.unrelated
-
-
 def _terminal(labels: Labels) -> tuple[int, ...]:
     """Returns the columns after which a volunteer is done; of a tree without parents all columns."""
-    if _is_galaxy_zoo_2(labels):
+    if is_galaxy_zoo_2(labels.questions):
         return tuple(column for column, following in enumerate(NEXT_QUESTION) if following is None)
     parents = set(labels.questions.parents)
     return tuple(column for column in range(labels.questions.size) if column not in parents)

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, NEXT_QUESTION
+from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, NEXT_QUESTION, NOT_ODD
 
 
 def vote(conditional: NDArray[np.float64], volunteers: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -50,9 +50,8 @@ def vote_fractions(votes: NDArray[np.int64]) -> NDArray[np.float64]:
         (..., 37) float64. The answers of each question sum to the value of their parent.
     """
     conditional, met = GALAXY_ZOO_2.conditional(votes.astype(np.float64))
-    odd = [question.key for question in GALAXY_ZOO_2].index("q06")
-    not_odd = GALAXY_ZOO_2.slices[odd].stop - 1
-    conditional[..., not_odd] = np.where(met[..., odd], conditional[..., not_odd], 1.0)
+    met_odd = met[..., GALAXY_ZOO_2.question_of[NOT_ODD]]
+    conditional[..., NOT_ODD] = np.where(met_odd, conditional[..., NOT_ODD], 1.0)
     return GALAXY_ZOO_2.cumulative(conditional)
 
 
