@@ -122,7 +122,7 @@ STUDIES = {
         (
             Recipe("fast", ("experiment=fast",)),
             _changed("sigmoid head", "head=sigmoid", "each answer for itself, not a share of its question"),
-            _changed("cross entropy", "loss=cross_entropy", "each question as a distribution over its answers"),
+            _changed("cross entropy", "loss=cross_entropy", "each question as a distribution of its answers"),
             _changed("one rate", "model.body_lr_factor=1", "the encoder learns as fast as the head"),
             _changed("random weights", "model.weights=null model.normalisation=training", "no ImageNet"),
             _changed("crop of 64 px", "crop.size=64", "turned and zoomed at the size that the network sees"),
