@@ -16,6 +16,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -231,9 +232,17 @@ class _Check:
                     self._requires(key, allowed)
                 continue
             actual = self._actual(key)
+            if key in self.options and not self._is_ours(key, str(actual)):
+                continue  # nobody but the user knows what an option of their own works with
             if actual is not UNKNOWN and actual not in allowed:
                 text = f"is {_shown(actual)}, which does not work with {owner}"
                 self._report(key, text, map(_shown, allowed), str(actual))
+
+    def _is_ours(self, group: str, option: str) -> bool:
+        """Whether an option, or what it is misspelt for, is the program's and not the user's own."""
+        sources = self.config.hydra.runtime.config_sources
+        own = [source.path for source in sources if source.provider != "main" and source.schema == "file"]
+        return not any(Path(folder, group, f"{option}.yaml").exists() for folder in own)
 
     def _actual(self, key: str) -> Any:
         """Looks up the option of a group, or the value of a key; UNKNOWN if the program has neither."""

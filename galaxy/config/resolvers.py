@@ -21,7 +21,8 @@ def job_name(number: int | str, overrides: str) -> str:
         number: The number of the job, or "???" if there is no job.
         overrides: The overrides that set the job apart, from Hydra's `job.override_dirname`.
     """
-    name = re.sub(r"[^\w=,.+-]+", "_", overrides)[:LONGEST_NAME]
+    whole = re.sub(r"[^\w=,.+-]+", "_", overrides)
+    name = whole.encode()[:LONGEST_NAME].decode(errors="ignore")
     return f"{number}-{name}" if name else str(number)
 
 

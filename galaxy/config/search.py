@@ -200,7 +200,7 @@ def read_space(loader: ConfigLoader, settings: SearchSettings, arguments: Sequen
         dimension = None
         if override is not None and override.is_sweep_override() and not override.is_hydra_override():
             try:
-                dimension = _dimension(loader, override, argument.partition("=")[2])
+                dimension = _dimension(override, argument.partition("=")[2])
             except ValueError as error:
                 problems.append(Problem(key_of(argument), str(error), source=argument))
         written.pop(key_of(argument), None)  # Hydra applies overrides in their order.
@@ -237,7 +237,7 @@ def _group_problems(loader: ConfigLoader, dimensions: Sequence[Dimension]) -> It
             yield Problem(dimension.key, "is a group of options: write choice(a,b)", options, source=source)
 
 
-def _dimension(loader: ConfigLoader, override: Override, text: str) -> Dimension:
+def _dimension(override: Override, text: str) -> Dimension:
     """Reads what one override varies.
 
     Raises:
@@ -291,7 +291,7 @@ def _checked(dimension: Dimension) -> Dimension:
         raise ValueError(
             f"begins at {low:g}, which has no logarithm: begin above 0, or leave out tag(log, ...)"
         )
-    if dimension.log and dimension.step not in (None, 1):
+    if dimension.log and not (dimension.step is None or (dimension.whole and dimension.step == 1)):
         raise ValueError(
             "has steps, which a logarithmic scale has not: use interval, or leave out tag(log, ...)"
         )

@@ -116,10 +116,11 @@ class Pruning(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Reports the metric, and asks the trainer to stop after this epoch if others do better.
 
-        The last epoch is paid for, so no training is given up after it.
+        The last epoch is paid for, so no training is given up after it. Validations inside an epoch are not
+        reported.
         """
         value = trainer.callback_metrics.get(self.monitor)
-        if trainer.sanity_checking or value is None:
+        if trainer.sanity_checking or value is None or not trainer.is_last_batch:
             return
         epoch = trainer.current_epoch + 1
         given_up = self.should_prune(epoch, float(value)) and epoch < (trainer.max_epochs or math.inf)

@@ -47,16 +47,21 @@ def build_optimizer(
     return optimizer
 
 
-def one_cycle(optimizer: Optimizer, total_steps: int, pct_start: float = 0.3) -> OneCycleLR:
+def one_cycle(
+    optimizer: Optimizer, total_steps: int, pct_start: float = 0.3, cycle_momentum: bool = True
+) -> OneCycleLR:
     """Builds torch's OneCycleLR with the learning rate of each group as that group's highest.
 
     Args:
         optimizer: The optimizer whose learning rates move.
         total_steps: The length of the whole training in steps.
         pct_start: The share of the training that warms up.
+        cycle_momentum: Whether the momentum, or the first of Adam's betas, falls from 0.95 to 0.85 while the
+            learning rate rises, and comes back. Otherwise it is the optimizer's.
 
     Raises:
-        ValueError: `pct_start` is not between 0 and 1, or it is exactly one step.
+        ValueError: `pct_start` is not between 0 and 1, it is exactly one step, or the optimizer has no
+            momentum that could move.
     """
     if not 0 < pct_start < 1:
         raise ValueError(f"pct_start is {pct_start}; it must be between 0 and 1")
@@ -66,7 +71,15 @@ def one_cycle(optimizer: Optimizer, total_steps: int, pct_start: float = 0.3) ->
             "less"
         )
     highest = [group["lr"] for group in optimizer.param_groups]
-    return OneCycleLR(optimizer, max_lr=highest, total_steps=total_steps, pct_start=pct_start)
+    if cycle_momentum and not optimizer.defaults.keys() & {"momentum", "betas"}:
+        raise ValueError(f"cycle_momentum is true; {type(optimizer).__name__} has no momentum (false)")
+    return OneCycleLR(
+        optimizer,
+        max_lr=highest,
+        total_steps=total_steps,
+        pct_start=pct_start,
+        cycle_momentum=cycle_momentum,
+    )
 
 
 class Schedule:

@@ -61,6 +61,14 @@ class PixelModel(Fitted):
     def predict(self, features: Tensor) -> Output:
         """Predicts (B, K) float32 from features (B, D) float32."""
 
+    def check(self, images: int, size: int) -> None:
+        """Refuses images that are smaller than what they are reduced to."""
+        self._check_size(size)
+
+    def _check_size(self, size: int) -> None:
+        if size < self.pixels:
+            raise ValueError(f"pixels is {self.pixels}; the images are {size} pixels wide")
+
     @torch.no_grad()
     def fit(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Reduces all images and learns from them; see `Fitted.fit`.
@@ -86,8 +94,7 @@ class PixelModel(Fitted):
 
     def features(self, images: Tensor) -> Tensor:
         """Reduces images (B, C, H, W) to (B, C x pixels x pixels), each number a mean over an area."""
-        if images.shape[-1] < self.pixels:
-            raise ValueError(f"pixels is {self.pixels}; the images are {images.shape[-1]} pixels wide")
+        self._check_size(images.shape[-1])
         return F.interpolate(images, size=(self.pixels, self.pixels), mode="area").flatten(1)
 
 
@@ -181,12 +188,15 @@ class NearestNeighbors(PixelModel):
         self.register_buffer("known", torch.zeros(0, 0))
         self.register_buffer("answers", torch.zeros(0, labels.questions.size))
 
+    def check(self, images: int, size: int) -> None:
+        """Refuses fewer images than are averaged as well."""
+        super().check(images, size)
+        if images < self.n_neighbors:
+            raise ValueError(f"n_neighbors is {self.n_neighbors}; the training split has {images} images")
+
     def learn(self, features: Array, targets: Array) -> None:
         """Keeps all features and targets."""
-        if len(features) < self.n_neighbors:
-            raise ValueError(
-                f"n_neighbors is {self.n_neighbors}; the training split has {len(features)} images"
-            )
+        self.check(len(features), self.pixels)
         self.known, self.answers = torch.from_numpy(features), torch.from_numpy(targets)
 
     def predict(self, features: Tensor) -> Output:

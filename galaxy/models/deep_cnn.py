@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from galaxy.models.encoder import Encoder, check_dropout, check_size, keras_initialised
+from galaxy.models.encoder import Encoder, check_dropout, check_size, check_widths, keras_initialised
 
 
 class DeepCNN(Encoder):
@@ -34,6 +34,8 @@ class DeepCNN(Encoder):
         super().__init__()
         check_size("deep_cnn", size, 22)
         check_dropout(dropout)
+        check_widths("filters", *filters)
+        check_widths("dense", *dense)
         layers: list[nn.Module] = []
         side, width = size, channels
         for filters_here in filters:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from galaxy.models.encoder import Encoder, check_dropout, check_size
+from galaxy.models.encoder import Encoder, check_dropout, check_size, check_widths
 
 _VIEW = 69  # side in pixels of a view, which shows the central 207 of the frame's 424 pixels
 _SIDE = 97  # side in pixels of the image that also holds a view turned by 45 degrees: 69 times the root of 2
@@ -55,6 +55,8 @@ class Dieleman(Encoder):
         super().__init__()
         check_size("dieleman", size, math.ceil(_SIDE / 2))
         check_dropout(dropout)
+        check_widths("filters", *filters)
+        check_widths("dense", *dense)
         one, two, three, four = filters
         # 45 -> 40 -> 20 -> 16 -> 8 -> 6 -> 4 -> 2
         self.convolutions = nn.Sequential(

@@ -110,6 +110,12 @@ def check_size(name: str, size: int, smallest: int) -> None:
         raise ValueError(f"size is {size}; {name} needs {smallest} or more")
 
 
+def check_widths(name: str, *widths: int) -> None:
+    """Raises ValueError where a layer would have no unit; `name` is that of the parameter."""
+    if min(widths) < 1:
+        raise ValueError(f"{name} is {', '.join(map(str, widths))}; a layer needs 1 or more")
+
+
 def check_dropout(dropout: float) -> None:
     """Raises ValueError unless dropout is a share that leaves some features."""
     if not 0 <= dropout < 1:

@@ -31,6 +31,17 @@ class Fitted(LateBuffers, ABC):
             UserError: Nothing can be learned from these galaxies.
         """
 
+    def check(self, images: int, size: int) -> None:
+        """Refuses a training split that `fit` cannot learn from, before its images are read.
+
+        Args:
+            images: The number of images.
+            size: Their side in pixels.
+
+        Raises:
+            ValueError: A parameter of the model does not suit them.
+        """
+
     @abstractmethod
     def forward(self, images: Tensor) -> Output:
         """Predicts from images (B, C, H, W) float32 in [0, 1]; the output is (B, K) float32."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from galaxy.models.encoder import Encoder, check_size, keras_initialised
+from galaxy.models.encoder import Encoder, check_size, check_widths, keras_initialised
 
 
 class SirressiCNN(Encoder):
@@ -28,6 +28,8 @@ class SirressiCNN(Encoder):
     ) -> None:
         super().__init__()
         check_size("sirressi_cnn", size, 30)
+        check_widths("filters", *filters)
+        check_widths("dense", dense)
         first, second = filters
         side = ((size - 6) // 4 - 4) // 2  # 212 -> 206 -> 51 -> 47 -> 23
         self.layers = nn.Sequential(

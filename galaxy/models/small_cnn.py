@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from galaxy.models.encoder import Encoder, check_dropout, check_size
+from galaxy.models.encoder import Encoder, check_dropout, check_size, check_widths
 
 _SIDE = 15  # side in pixels of the map that reaches the dense layers: a 64 px image after both pools
 
@@ -42,6 +42,7 @@ class SmallCNN(Encoder):
         super().__init__()
         check_size("small_cnn", size, 8)
         check_dropout(dropout)
+        check_widths("filters", *filters)
         first, second = filters
         # 64 -> 60 -> 30 -> 30 -> 15
         side = (size - 4) // 2 // 2

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -98,27 +96,6 @@ def _check_plateau(schedule: Schedule, every: int | None) -> None:
             f"scheduler.frequency is {schedule.frequency}, but {monitor} is new every {every} epochs "
             f"(trainer.check_val_every_n_epoch): use scheduler.frequency={every}"
         )
-
-
-def check_steps(callbacks: dict[str, pl.Callback], schedule: Schedule) -> None:
-    """Refuses a callback that changes the number of steps of an epoch, if the schedule must know that number.
-
-    Args:
-        callbacks: The callbacks by their keys in the configuration.
-        schedule: The schedule.
-
-    Raises:
-        UserError: The message has the key of the callback.
-    """
-    if schedule.scheduler is None or schedule.interval != "step" or schedule.length is None:
-        return
-    for name, callback in callbacks.items():
-        if isinstance(callback, GradientAccumulationScheduler):
-            raise UserError(
-                f"callbacks.{name} is a GradientAccumulationScheduler, which changes the number of steps of "
-                "an epoch, but the schedule must know it (scheduler.interval=step): use "
-                "trainer.accumulate_grad_batches or scheduler.interval=epoch"
-            )
 
 
 def check_metrics(config: dict[str, Any], labels: Labels, weighted: bool, fitted: bool) -> None:

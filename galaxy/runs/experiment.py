@@ -31,7 +31,7 @@ from galaxy.learning.optim import Schedule
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.checks import check_metrics, check_optimizer, check_steps, transfer
+from galaxy.runs.checks import check_metrics, check_optimizer, transfer
 from galaxy.runs.folder import PREDICTING
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
@@ -139,6 +139,7 @@ class Experiment:
         self.learner: Learner
         if training is None:
             self.learner = FitsInOneGo(model, recipe, checkpoints)
+            self.learner.check_lengths(self.data)
             return
         model.optimizer, model.schedule, model.seed = training.optimizer, training.schedule, config["seed"]
         model.transfer = transfer(config)
@@ -192,7 +193,7 @@ def load(path: Path, trust: Sequence[str] = ()) -> TrainedModel:
         raise UserError(f"{path} is not a checkpoint of this project: {error!r}") from None
     check_trusted(nodes, path, trust)
     model = build_model(config, labels)
-    _load_state(model, content, path)
+    load_state(model, content, path)
     model.eval()
     crop = instantiate(config["crop"], "crop")
     return TrainedModel(model, labels, crop, stretch, None if frame is None else tuple(frame), config)
@@ -202,15 +203,6 @@ def _stretch(config: Config) -> Stretch:
     """Returns how the data of a configuration become pictures, as far as it says so."""
     catalog = config.get("data", {}).get("catalog", {})
     return Stretch(**{field.name: catalog[field.name] for field in fields(Stretch) if field.name in catalog})
-
-
-def load_weights(model: Model, path: Path) -> None:
-    """Gives a model the weights of a checkpoint, and calls nothing that the checkpoint names.
-
-    Raises:
-        UserError: The file is missing or damaged, or its weights do not fit the model.
-    """
-    _load_state(model, checkpoint_files.load(path), path)
 
 
 def build_model(config: Config, labels: Labels) -> Model:
@@ -256,7 +248,6 @@ def _build_training(
     schedule = instantiate(config["scheduler"], "scheduler")
     check_optimizer(optimizer, schedule, encoder, config)
     callbacks = build_callbacks(config["callbacks"], checkpoints)
-    check_steps(callbacks, schedule)
     if should_prune is not None:
         callbacks["(pruning)"] = Pruning(config["objective"]["metric"], should_prune)
     trainer = build_trainer(config["trainer"], callbacks, loggers)
@@ -295,7 +286,17 @@ def build_data(config: Config) -> GalaxyDataModule:
     return data
 
 
-def _load_state(model: Model, content: dict[str, Any], path: Path) -> None:
+def load_state(model: Model, content: dict[str, Any], path: Path) -> None:
+    """Gives a model the weights of a checkpoint.
+
+    Args:
+        model: The model.
+        content: What the checkpoint holds.
+        path: The checkpoint, for the error.
+
+    Raises:
+        UserError: The weights do not fit the model.
+    """
     try:
         model.load_state_dict(content["state_dict"])
     except (RuntimeError, LookupError) as error:

@@ -59,6 +59,15 @@ class FitsInOneGo:
         self.checkpoints = checkpoints
         self.epochs = 0
 
+    def check_lengths(self, data: GalaxyDataModule) -> None:
+        """Refuses a training split that the model cannot learn from.
+
+        Raises:
+            UserError: The message has the key.
+        """
+        with naming("model"):
+            self.model.check(len(data.rows["train"]), data.crop.size)
+
     def check_data(self, data: GalaxyDataModule) -> None:
         """Accepts any data."""
 

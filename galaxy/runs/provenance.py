@@ -44,7 +44,9 @@ def _git(*command: str) -> str | None:
     if not (checkout / ".git").exists():
         return None  # this is an installed copy, perhaps inside somebody else's repository
     try:
-        done = subprocess.run(["git", *command], cwd=checkout, capture_output=True, text=True, check=True)
+        # Without this option `git status` writes the index, and a commit at that moment fails.
+        whole = ["git", "--no-optional-locks", *command]
+        done = subprocess.run(whole, cwd=checkout, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None  # there is no git
     return done.stdout.strip()

@@ -9,6 +9,7 @@ import contextlib
 import copy
 import io
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ def check_lengths(trainer: Trainer, data: GalaxyDataModule) -> None:
         if not batches[split]:
             raise UserError(
                 f"trainer.{name} is {limit}, which is less than one of the {whole} batches of an epoch: use "
-                f"{1 / whole:.2g} or more, or a whole number of batches"
+                f"{math.ceil(1000 / whole) / 1000} or more, or a whole number of batches"
             )
     interval = trainer.val_check_interval
     every_epoch = trainer.check_val_every_n_epoch is not None

@@ -121,7 +121,7 @@ def write_comparison(folder: Path, text: str) -> None:
     """
     own = folder / "comparison"
     for file in own.glob("events.out.tfevents.*"):
-        file.unlink()
+        file.unlink(missing_ok=True)  # another process of the search may be writing it too
     with SummaryWriter(own) as writer:
         _add_text(writer, "comparison", text)
 

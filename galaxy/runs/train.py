@@ -24,7 +24,7 @@ from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import DivergedError, GalaxyTask
 from galaxy.runs.baseline_scores import baseline_metrics
 from galaxy.runs.confusion import write_confusion
-from galaxy.runs.experiment import Config, Experiment, load_weights
+from galaxy.runs.experiment import Config, Experiment, load_state
 from galaxy.runs.folder import RunFolder
 from galaxy.runs.learners import Model, TrainsByGradients
 from galaxy.runs.loggers import (
@@ -229,7 +229,7 @@ class TrainingRun:
     def _score(self, experiment: Experiment, model: Model, result: Result, loggers: Sequence[Logger]) -> None:
         """Scores the best checkpoint. No run looks at its test split at any other time."""
         data = experiment.data
-        load_weights(model, self.run.best)
+        load_state(model, checkpoint_files.load(self.run.best), self.run.best)
         for split, file in self.run.predictions_files.items():
             if not len(data.rows[split]):
                 log.warning("nothing was tested, because data.test_fraction is 0")

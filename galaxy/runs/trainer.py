@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
     BatchSizeFinder,
+    GradientAccumulationScheduler,
     LearningRateFinder,
     ModelCheckpoint,
     StochasticWeightAveraging,
@@ -29,6 +30,7 @@ from lightning.pytorch.plugins.environments import (
 from galaxy.config.instantiation import instantiate, naming
 from galaxy.learning.checkpoint_files import WholeCheckpointIO
 from galaxy.learning.lean_trainer import Trainer
+from galaxy.learning.resuming import LastCheckpoint
 from galaxy.runs.settings import STRATEGIES
 from galaxy.system.errors import UserError
 from galaxy.system.launchers import Group
@@ -41,6 +43,10 @@ _PLAIN = {"accelerator": "cpu", "devices": 1, "strategy": "auto", "precision": "
 REFUSED_CALLBACKS: dict[type[pl.Callback], str] = {
     StochasticWeightAveraging: "changes the weights after they were validated: use callbacks=ema",
     BackboneFinetuning: "gives the optimizer weights that no schedule knows: use model.frozen_epochs",
+    GradientAccumulationScheduler: (
+        "changes the number of steps of an epoch, which schedules and resumed runs must know: use "
+        "trainer.accumulate_grad_batches"
+    ),
     LearningRateFinder: "trains before the training, which no resumed run could repeat: sweep optimizer.lr",
     BatchSizeFinder: "changes data.batch_size, which a run keeps: sweep data.batch_size",
 }
@@ -129,7 +135,8 @@ def build_callbacks(nodes: dict[str, Any], checkpoints: Path) -> dict[str, pl.Ca
             if not isinstance(built[name], pl.Callback):
                 raise ValueError(f"it is a {type(made).__name__}, and not a callback of Lightning")
     check_callbacks(built)
-    return built
+    # It may end the run, after which no other callback could write what this step is worth to it.
+    return dict(sorted(built.items(), key=lambda item: isinstance(item[1], LastCheckpoint)))
 
 
 def build_trainer(

@@ -406,6 +406,26 @@ SETTINGS = (
         ("callbacks.mine: it is a ReLU, and not a callback of Lightning",),
     ),
     Case(
+        "a width of no unit",
+        "data=kaggle data.root=/nowhere model=sirressi_cnn crop.size=32 model.dense=-3",
+        ("model.dense is -3; a layer needs 1 or more",),
+    ),
+    Case(
+        "filters of no unit",
+        f"data=kaggle data.root=/nowhere {NETWORK} model.filters=[32,0,8]",
+        ("model.filters is 32, 0, 8; a layer needs 1 or more",),
+    ),
+    Case(
+        "images smaller than what they are reduced to",
+        "data=kaggle model=knn crop.size=8 model.pixels=16",
+        ("model.pixels is 16; the images are 8 pixels wide",),
+    ),
+    Case(
+        "more neighbours than galaxies",
+        "data=kaggle model=knn model.n_neighbors=1000",
+        ("model.n_neighbors is 1000; the training split has",),
+    ),
+    Case(
         "steps that nobody can count",
         f"data=kaggle data.root=/nowhere {NETWORK} "
         "+callbacks.mine={{_target_:lightning.pytorch.callbacks.GradientAccumulationScheduler,"

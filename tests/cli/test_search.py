@@ -183,10 +183,24 @@ def test_two_processes_share_a_search_and_a_third_ends_what_both_left(
     assert len(list(folder.glob("*/overrides.yaml"))) == 8
 
 
+def validated(**settings: Any) -> pl.Trainer:
+    """A trainer after the validation at the end of its first epoch."""
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, **settings)
+    trainer.callback_metrics["val/rmse"] = torch.tensor(2.0)
+    trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = True
+    return trainer
+
+
+def test_no_training_is_given_up_within_an_epoch() -> None:
+    callback, trainer = Pruning("val/rmse", lambda epoch, value: True), validated()
+    trainer.fit_loop.epoch_loop.batch_progress.is_last_batch = False
+    callback.on_validation_end(trainer, pl.LightningModule())
+    assert not trainer.should_stop
+
+
 def test_a_training_that_was_given_up_stays_so_when_it_is_resumed() -> None:
     callback, again = (Pruning("val/rmse", lambda epoch, value: value > 1) for _ in range(2))
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    trainer.callback_metrics["val/rmse"] = torch.tensor(2.0)
+    trainer = validated()
     callback.on_validation_end(trainer, pl.LightningModule())
     assert trainer.should_stop
     checkpoint: dict[str, Any] = {}
@@ -196,10 +210,9 @@ def test_a_training_that_was_given_up_stays_so_when_it_is_resumed() -> None:
 
 
 def test_a_trial_that_went_on_without_its_search_is_taken_up_again() -> None:
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1)
+    trainer = validated(max_epochs=1)
     callback = Pruning("val/rmse", lambda epoch, value: True)
     callback.on_load_checkpoint(trainer, pl.LightningModule(), {})
-    trainer.callback_metrics["val/rmse"] = torch.tensor(2.0)
     callback.on_validation_end(trainer, pl.LightningModule())
     assert not callback.pruned  # the only epoch is over, so nothing is left to save
     assert not trainer.should_stop

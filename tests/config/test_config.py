@@ -435,3 +435,15 @@ def test_exit_status_and_traceback(project: Path, tmp_path: Path) -> None:
     assert "Traceback" not in mistake.stderr + unlucky.stderr
     assert "Traceback" in bug.stderr
     assert "KeyError: 'a bug'" in bug.stderr
+
+
+def test_what_an_own_option_works_with_is_left_to_its_owner(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own/head"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: toy_survey.Sigmoid\n")
+    started = trainings(monkeypatch)
+    assert program("--config-dir", str(own.parent), "head=mine", "loss=counts") == (0, "")
+    assert len(started) == 1
+    assert program("--config-dir", str(own.parent), "head=sigmoid", "loss=counts")[0] == 2

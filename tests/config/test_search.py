@@ -35,6 +35,10 @@ def mistakes(*overrides: str) -> str:
         ("crop.size=range(64,32,8)", "crop.size holds no two numbers"),
         ("optimizer.lr=tag(log,interval(0,1))", "optimizer.lr begins at 0, which has no logarithm"),
         ("crop.size=tag(log,range(32,65,8))", "crop.size has steps, which a logarithmic scale has not"),
+        (
+            "optimizer.lr=tag(log,range(0.5,8.5,1))",
+            "optimizer.lr has steps, which a logarithmic scale has not",
+        ),
         ("loss=tag(log,choice(mse,huber))", "loss has choices, which have no logarithm"),
         ("seed=tag(foo,range(1,5))", "seed has the tag foo"),
         ("objective.metric=choice(val/rmse,val/r2)", "objective.metric cannot be searched"),

@@ -141,4 +141,5 @@ def test_job_folder_says_what_sets_the_job_apart() -> None:
     assert job_name(3, "loss=mse,model=small_cnn") == "3-loss=mse,model=small_cnn"
     assert job_name(0, "") == "0"
     assert "/" not in job_name(1, "data.root=/data/kaggle")
+    assert len(job_name(12, "data.catalog.class_column=" + "\u661f" * 100).encode()) < 255
     assert len(job_name(1, "x=" + "y" * 999)) < 255

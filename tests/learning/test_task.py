@@ -163,6 +163,17 @@ def test_one_cycle_keeps_the_ratio_of_the_rates(fit: Callable[..., pl.Trainer]) 
     assert seen.rates[-1][1] < 0.05
 
 
+def test_one_cycle_leaves_the_momentum_alone_if_told() -> None:
+    sgd = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.5)
+    one_cycle(sgd, 10, cycle_momentum=False)
+    assert sgd.param_groups[0]["momentum"] == 0.5
+    one_cycle(sgd, 10)
+    assert sgd.param_groups[0]["momentum"] == 0.95
+    adagrad = torch.optim.Adagrad(sgd.param_groups[0]["params"])
+    with pytest.raises(ValueError, match=r"^cycle_momentum is true; Adagrad has no momentum"):
+        one_cycle(adagrad, 10)
+
+
 def test_metrics_are_those_of_the_whole_validation_split(fit: Callable[..., pl.Trainer]) -> None:
     task = tiny_task()
     trainer = fit(task, 1)
