@@ -86,7 +86,7 @@ def _compare(options: argparse.Namespace) -> int:
         from galaxy.reports.page.page import write_page  # noqa: PLC0415  it imports matplotlib
 
         write_page(options.html.expanduser(), groups, searches, shown, options.test)
-    if options.csv:
+    if options.csv and records:
         write_run_table(run_table(records), options.csv.expanduser())
     if options.markdown:
         write_text(options.markdown.expanduser(), markdown(groups, searches, options.test))

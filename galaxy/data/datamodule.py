@@ -305,8 +305,8 @@ class GalaxyDataModule(pl.LightningDataModule):
 
         The split "folds" stands for all galaxies with their folds. Errors compare only between runs with the
         same fingerprint. It depends on the ids as text, the names of the columns, the meaning of the labels,
-        and the targets rounded to a millionth. It depends neither on weights, pixels, crops and paths nor on
-        the order of the galaxies.
+        the targets rounded to a millionth, and which of them are known. It depends neither on other weights,
+        pixels, crops and paths nor on the order of the galaxies.
         """
         rows = self.rows["all" if split == "folds" else split]
         names = [str(name) for name in self.catalog.identifiers[rows].tolist()]
@@ -317,6 +317,8 @@ class GalaxyDataModule(pl.LightningDataModule):
         digest = blake2b(json.dumps(text).encode(), digest_size=16)
         targets = np.rint(self.targets[rows[order]].astype(np.float64) * 1e6)
         digest.update(targets.astype("<i8").tobytes())
+        if self.catalog.weights is not None and not (known := self.catalog.weights[rows[order]] > 0).all():
+            digest.update(np.packbits(known).tobytes())
         return digest.hexdigest()
 
     def description(self) -> dict[str, Any]:

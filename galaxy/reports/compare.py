@@ -153,12 +153,13 @@ def _check_known(records: Sequence[Record], by: str) -> None:
 
 def _compared_by(records: Sequence[Record], by: str | None) -> tuple[str, Direction]:
     """The metric by which some runs are compared, and whether less or more of it is better."""
-    objective = next((record.result.objective for record in records if record.result.objective), None)
-    metric = by or (objective["metric"] if objective else "val/rmse")
+    objectives = [record.result.objective for record in records if record.result.objective]
+    metric = by or (objectives[0]["metric"] if objectives else "val/rmse")
     if (better := direction(metric)) is not None:
         return metric, better
-    if objective and objective["metric"] == metric:
-        return metric, objective["mode"]
+    for objective in objectives:
+        if objective["metric"] == metric:
+            return metric, objective["mode"]
     if metric.startswith("test/"):
         raise UserError(
             f"settings are compared on the validation split, not by {metric}: compare by "
@@ -177,7 +178,7 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
     measured = [row for row in rows if len(row.values)]
     others = [row for row in rows if not len(row.values)]
     galaxies = next((record.galaxies for record in records if record.galaxies is not None), None)
-    baselines = next((record.result.baselines for record in records if record.result.baselines), {})
+    baselines = _common([record.result.baselines for record in records if record.result.baselines])
     if not measured:
         return Group(title, metric, better, galaxies, tuple(others), None, None, True, baselines)
     settings = [_setting(row, metric) for row in measured]
@@ -205,6 +206,23 @@ def _group(title: str, records: Sequence[Record], by: str | None) -> Group:
         baselines,
         tuple(problem for problem in problems if problem is not None),
     )
+
+
+def _common(every: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """The metrics of simple predictors that are the same in all runs: some depend on the crop."""
+    if not every:
+        return {}
+    found = {
+        name: {
+            metric: value
+            for metric, value in metrics.items()
+            if all(
+                math.isclose(value, one.get(name, {}).get(metric, math.nan), rel_tol=1e-6) for one in every
+            )
+        }
+        for name, metrics in every[0].items()
+    }
+    return {name: metrics for name, metrics in found.items() if metrics}
 
 
 def _row(settings: str, records: Sequence[Record], metric: str) -> Row:

@@ -133,7 +133,7 @@ def _test_lines(group: Group, best: Row) -> list[str]:
     shown = f"{found.mean():.5f}" + (f" ± {found.std(ddof=1):.5f}" if len(found) > 1 else "")
     others = [
         f"{baseline_name(name)} {metrics[metric]:.5f}"
-        for name, metrics in group.baselines.items()
+        for name, metrics in best.counted[0].result.baselines.items()
         if metric in metrics
     ]
     where = "test split" if group.folds is None else "test galaxies of all folds"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from galaxy.reports.compare import Group, Row
 from galaxy.reports.naming import deciding_settings
-from galaxy.reports.records import SEEDS, Record
+from galaxy.reports.records import SEEDS
 from galaxy.reports.statistics import Setting, average
 
 
@@ -50,28 +49,20 @@ def effects(group: Group) -> list[Effect]:
     """Returns the effect of each choice in which the settings of a group differ.
 
     Values are compared on the same combinations of the other choices: a value that was run with a good model
-    only would look good itself. One choice alone has no others to average, and the table says it all.
+    only would look good itself. A model that ignores one of the choices, as baselines do, says nothing about
+    them and is left out. One choice alone has no others to average, and the table says it all.
     """
     rows = [row for row in group.rows if len(row.values)]
+    keys = deciding_settings([row.counted[0] for row in rows], SEEDS)
+    rows = [row for row in rows if not any(map(row.counted[0].ignores, keys))]
     records = [row.counted[0] for row in rows]
     keys = deciding_settings(records, SEEDS)
     if len(keys) < 2:
         return []
-    every = [_values(key, records) for key in keys]
-    # A model that ignores a choice stands for each of its values.
-    chosen = [
-        (values, index)
-        for index, record in enumerate(records)
-        for values in product(*(_values(key, [record]) or of for key, of in zip(keys, every, strict=True)))
-    ]
+    chosen = [(tuple(map(record.setting, keys)), index) for index, record in enumerate(records)]
     settings = [_setting(row) for row in rows]
     found = [_effect(place, key, chosen, settings, group.mode == "max") for place, key in enumerate(keys)]
     return [effect for effect in found if effect is not None]
-
-
-def _values(key: str, records: Sequence[Record]) -> list[str]:
-    """Returns the values of a choice, of the runs that do not ignore it."""
-    return list(dict.fromkeys(record.setting(key) for record in records if not record.ignores(key)))
 
 
 def _setting(row: Row) -> Setting:
@@ -91,7 +82,7 @@ def _effect(
         others = (*values[:place], *values[place + 1 :])
         combinations.setdefault(others, {}).setdefault(values[place], index)
     # The part of the grid that is complete and has the most cells.
-    parts = [frozenset(cells) for cells in combinations.values() if len(cells) > 1]
+    parts = {frozenset(cells) for cells in combinations.values() if len(cells) > 1}
     full = {part: [cells for cells in combinations.values() if part <= set(cells)] for part in parts}
     if not full:
         return None

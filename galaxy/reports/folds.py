@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -183,11 +184,12 @@ def _known(table: pd.DataFrame) -> int:
 
 
 def _pooled(
-    every: Sequence[Mapping[str, float]], known: Mapping[str, Sequence[int]], split: str
+    every: Sequence[Mapping[str, Any]], known: Mapping[str, Sequence[int]], split: str
 ) -> dict[str, float]:
     """Puts the metrics together that all folds have of a split.
 
-    That is exact for the RMSE and for means over galaxies. Other metrics follow from the predictions only.
+    That is exact for the RMSE and for means over known targets. Others, such as the loss and the weighted
+    RMSE, become means over the folds. A metric that a fold lacks is left out.
 
     Args:
         every: The metrics of each fold.
@@ -196,9 +198,9 @@ def _pooled(
     """
     pooled = {}
     for name in every[0]:
-        if not name.startswith(f"{split}/") or not all(name in metrics for metrics in every):
+        values = [metrics[name] for metrics in every if metrics.get(name) is not None]
+        if not name.startswith(f"{split}/") or len(values) < len(every):
             continue
-        values = [metrics[name] for metrics in every]
         if "rmse" in name:
             pooled[name] = math.sqrt(np.average(np.square(values), weights=known[split]))
         else:

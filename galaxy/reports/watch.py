@@ -82,7 +82,10 @@ class Watch:
         changes = [change for run in runs if (change := self._changed(run)) is not None]
         self.records = [self._known[run.path] for run in runs]
         running = [record for record in self.records if record.result.status == "running"]
-        self.progress = {path: self.progress[path] for path in (record.run.path for record in running)}
+        # A killed run may have been resumed between two looks at it.
+        self.progress = {
+            run.path: self.progress.get(run.path, Progress()) for run in (r.run for r in running)
+        }
         changes += self._search(runs)
         self._count(runs)
         self._idle = 0 if running else self._idle + 1

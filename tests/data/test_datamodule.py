@@ -229,7 +229,9 @@ def test_the_fingerprint_of_a_split_is_of_its_galaxies_and_labels_alone(
         assert catalog.labels is not None
         return replace(catalog, labels=replace(catalog.labels, meaning="debiased"))
 
-    assert changed(lambda catalog: replace(catalog, weights=catalog.targets)) == found
+    assert changed(lambda catalog: replace(catalog, weights=catalog.targets + 1)) == found
+    # An unknown target, whose weight is 0, is no part of the error.
+    assert changed(lambda catalog: replace(catalog, weights=np.rint(catalog.targets))) != found
     assert changed(lambda catalog: catalog.take(np.arange(len(catalog))[::-1])) == found
     assert changed(lambda catalog: replace(catalog, names=tuple(map(str, catalog.ids)))) == found
     assert changed(moved(1e-7)) == changed(moved(0))

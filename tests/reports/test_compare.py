@@ -11,6 +11,8 @@ import pytest
 
 from galaxy.cli.compare import main
 from galaxy.cli.sweep import summarise
+from galaxy.reports.compare import compare_runs
+from galaxy.reports.comparison_words import conclusions
 from galaxy.reports.records import read_record
 from galaxy.reports.run_table import run_table
 from galaxy.runs.folder import RunFolder, find_runs
@@ -398,6 +400,30 @@ def test_another_metric_may_order_the_settings(
     assert main([str(tmp_path), "--by", "val/rms"]) == 1
     message = capsys.readouterr().err
     assert "no run has the metric val/rms; did you mean val/rmse?\nThere are: val/r2, val/rmse" in message
+
+
+def test_the_direction_of_an_own_metric_is_that_of_any_run_that_states_it(tmp_path: Path) -> None:
+    for place, metric in enumerate(("val/rmse", "val/own")):
+        run = write_run(tmp_path / f"{place}", 0.1 * (1 + place), "a", 0.1)
+        result = run.result()
+        result.metrics["val/own"] = 0.5 + place
+        result.objective = {"metric": metric, "mode": "max" if place else "min", "value": 0.1}
+        run.write_result(result)
+    (group,) = compare_runs([read_record(run) for run in find_runs(tmp_path)], "val/own")
+    assert group.mode == "max"
+
+
+def test_a_baseline_that_depends_on_the_crop_stands_beside_its_own_runs_only(tmp_path: Path) -> None:
+    for crop, value in (("center", 0.21), ("roi", 0.22)):
+        run = write_run(tmp_path / crop, 0.1, crop, 0.1 if crop == "center" else 0.2)
+        result = run.result()
+        result.baselines["center_pixel"] = {"test/rmse": value}
+        run.write_result(result)
+    (group,) = compare_runs([read_record(run) for run in find_runs(tmp_path)])
+    assert group.baselines == {"mean": {"test/rmse": 0.2}}
+    said = str(conclusions(group))
+    assert "0.21000" in said
+    assert "0.22000" not in said
 
 
 def test_the_test_split_of_all_is_shown_on_request_with_a_warning(

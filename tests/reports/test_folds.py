@@ -177,3 +177,15 @@ def test_another_number_of_folds_is_another_table(
         for folds in (3, 4)
     ]
     assert len(pd.read_csv(tmp_path / "table.csv")) == 7
+
+
+def test_a_metric_that_a_fold_lacks_is_left_out(tmp_path: Path) -> None:
+    write_folds(tmp_path, {"mse": 0.1}, seeds=[0])
+    first = next(iter(sorted(tmp_path.rglob("result.json"))))
+    result = json.loads(first.read_text())
+    result["metrics"] |= {"val/loss": None, "val/rmse/q1": None}
+    first.write_text(json.dumps(result))
+    (group,) = groups_of(tmp_path)
+    assert group.best is not None
+    assert "val/loss" not in group.best.counted[0].result.metrics
+    assert "val/rmse" in group.best.counted[0].result.metrics

@@ -198,17 +198,23 @@ def test_a_page_without_a_finished_run_says_so(tmp_path: Path) -> None:
     assert html.unescape("there is no table\nin the folder") in words
 
 
-def test_a_model_that_ignores_a_choice_completes_the_grid(tmp_path: Path) -> None:
+def test_a_model_that_ignores_a_choice_says_nothing_about_it(tmp_path: Path) -> None:
     for seed in (0, 1):
-        for loss in ("mse", "huber"):
+        for loss, crop in (("mse", "a"), ("huber", "a"), ("mse", "b"), ("huber", "b")):
             write_predicted(
-                tmp_path / f"cnn-{loss}-{seed}", [f"loss={loss}"], seed, 0.1 if loss == "mse" else 0.12
+                tmp_path / f"cnn-{loss}-{crop}-{seed}",
+                [f"loss={loss}", f"crop={crop}"],
+                seed,
+                0.1 if loss == "mse" else 0.12,
             )
-    write_predicted(tmp_path / "mean", ["model=mean", "loss=mse"], 0, 0.2, seeded=False)
+    for crop in "abcd":
+        write_predicted(tmp_path / f"mean-{crop}", ["model=mean", f"crop={crop}"], 0, 0.2, seeded=False)
     (group,) = compare_runs([read_record(run) for run in find_runs(tmp_path)])
     found = {effect.key: effect for effect in effects(group)}
-    assert (found["loss"].combinations, found["loss"].of) == (2, 2)
-    assert (found["model"].combinations, found["model"].of) == (2, 2)
+    assert found.keys() == {"loss", "crop"}
+    assert all((effect.combinations, effect.of) == (2, 2) for effect in found.values())
+    assert [level.value for level in found["loss"].levels] == ["mse", "huber"]
+    assert max(level.mean for effect in found.values() for level in effect.levels) < 0.15
 
 
 def test_a_search_is_drawn_with_its_pruned_and_failed_trials(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -98,7 +100,7 @@ class Calibration:
             UserError: The file is missing or damaged, or belongs to other labels.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             if tuple(arrays["columns"].tolist()) != labels.columns:
                 raise UserError(f"{path} was fitted for other labels than these")
@@ -117,7 +119,7 @@ class Calibration:
                 float(arrays["least"]) if "least" in arrays else None,
                 familiar,
             )
-        except (OSError, ValueError, LookupError) as error:
+        except (OSError, EOFError, ValueError, LookupError, BadZipFile, zlib.error) as error:
             raise UserError(f"{path} cannot be read: {error}") from None
 
 

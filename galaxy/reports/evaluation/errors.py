@@ -12,6 +12,8 @@ from galaxy.reports.evaluation.sample import Array, Sample
 
 LEVEL = 0.95
 DRAWS = 400
+# Fractions in tables are rounded, to two digits at least.
+_ROUNDED = 0.01
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,11 @@ def measure_errors(sample: Sample) -> list[Errors]:
     if len(questions) > 1:
         groups += questions.slices
         names += [(question.key, question.text) for question in questions]
-    # Targets that are the answer which won (target.hard) do not scatter as shares of votes do.
-    one_hot = sample.labels.kind == "classes" and np.isin(sample.true[sample.known], (0, 1)).all()
-    counts = None if one_hot else sample.counts
+    counts = (
+        sample.counts
+        if sample.counts is not None and _are_shares(sample.true, sample.counts, questions)
+        else None
+    )
     variances = None if counts is None else scatter(sample.true, counts, questions)
     found = []
     for (key, text), columns in zip(names, groups, strict=True):
@@ -85,6 +89,15 @@ def measure_errors(sample: Sample) -> list[Errors]:
             )
         )
     return found
+
+
+def _are_shares(true: Array, counts: Array, questions: Questions) -> bool:
+    """Whether targets (N, K) are the shares of votes (N, K), and not debiased, or the answer that won."""
+    conditional, met = questions.conditional(counts)
+    several = np.array(questions.sizes) > 1
+    comparable = np.isfinite(true) & (met & several)[:, questions.question_of]
+    difference = np.abs(questions.cumulative(conditional) - true)[comparable]
+    return not difference.size or bool(difference.max() < _ROUNDED)
 
 
 def _of_columns(sample: Sample, columns: slice) -> list[Estimate]:

@@ -56,7 +56,7 @@ def galleries(
         text = "The model was sure, and wrong: the truth lies furthest outside of what it held possible."
         found.append(Gallery("The most surprising", text, places[surprises[places] > 0]))
     if distances is not None:
-        places = np.argsort(-distances, kind="stable")[:SHOWN]
+        places = known[np.argsort(-distances[known], kind="stable")][:SHOWN]
         text = "The galaxies that are least like those of the training."
         found.append(Gallery("The most unusual", text, places))
     found.append(Gallery("The best", "The galaxies with the smallest errors.", order[:SHOWN]))

@@ -18,6 +18,8 @@ LEVEL = 0.9
 # Fewer galaxies tell little about the tails, and more bins follow the prediction more closely.
 _LEAST_IN_BIN, _MOST_BINS = 100, 10
 _LEAST_SPREAD = 0.05
+# Predictions so near to 0 or 1 err on one side.
+_EDGE = 0.1
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Interv
     """Measures intervals on galaxies that the model was not trained on.
 
     Each answer has bins of as many galaxies each, by its prediction. In a bin, the interval holds
-    ceil(level (n + 1)) of the n errors; see `ends_of`. Fractions near 0 and 1 err on one side, and little, so
-    their intervals are narrow and lie on that side.
+    ceil(level (n + 1)) of the n errors; see `ends_of`. Fractions near 0 and 1 err on one side, so only the
+    errors on that side are left out. The predictions alone decide where that is: an interval that was chosen
+    for being short on these galaxies would hold less of others.
 
     Args:
         predicted: (N, K) predictions.
@@ -76,26 +79,29 @@ def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Interv
         errors = (true[known, column] - values) / spread(values)
         place = np.searchsorted(edges[column], values, side="right")
         for index in range(bins):
-            ends = ends_of(errors[place == index], level)
+            here = place == index
+            middle = np.median(values[here]) if here.any() else 0.5
+            ends = ends_of(errors[here], level, 1.0 if middle < _EDGE else 0.0 if middle > 1 - _EDGE else 0.5)
             if ends is not None:
                 lower[column, index], upper[column, index] = ends
     return Intervals(edges, lower, upper)
 
 
-def ends_of(values: Array, level: float) -> tuple[float, float] | None:
-    """The shortest of three intervals that hold ceil(level (n + 1)) of n values; None if n is too small.
+def ends_of(values: Array, level: float, above: float = 0.5) -> tuple[float, float] | None:
+    """The interval that holds ceil(level (n + 1)) of n values; None if n is too small.
 
-    They leave out the smallest values, the largest, or as many of both. The shortest of all intervals would
-    hold less of other values than of these, because it was chosen among many.
+    Args:
+        values: (n,).
+        level: The share that is held.
+        above: The share of the other values that lie above the interval.
     """
     ordered = np.sort(values)
     count = math.ceil(level * (len(ordered) + 1) - 1e-9)
     left_out = len(ordered) - count
     if not 0 < count <= len(ordered):
         return None
-    pairs = [(ordered[start], ordered[start + count - 1]) for start in (left_out // 2, 0, left_out)]
-    low, high = min(pairs, key=lambda ends: ends[1] - ends[0])
-    return float(low), float(high)
+    start = math.floor(left_out * (1 - above))
+    return float(ordered[start]), float(ordered[start + count - 1])
 
 
 def held(low: Array, high: Array, true: Array) -> Mask:

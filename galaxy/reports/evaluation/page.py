@@ -93,6 +93,7 @@ def write_page(path: Path, report: Report) -> None:
         .render(
             report=report,
             labels=report.sample.labels,
+            true_classes=report.sample.has_true_classes,
             truth=truth(report),
             sentences=list(sentences(report)),
             heads=heads,
@@ -188,7 +189,7 @@ def _reliability_chart(report: Report) -> Chart | None:
     if not known:
         return None
     across, up = "predicted fraction", "mean true fraction"
-    if sample.labels.kind == "classes":
+    if sample.has_true_classes:
         across, up = "predicted probability", "share that is true"
     x = charts.axis(across, (0, 1), charts.LEFT, charts.WIDTH - charts.RIGHT)
     y = charts.axis(up, (0, 1), charts.HEIGHT - charts.BOTTOM, charts.TOP)

@@ -54,6 +54,11 @@ class Sample:
         """Which targets are known, (N, K)."""
         return np.isfinite(self.true)
 
+    @property
+    def has_true_classes(self) -> bool:
+        """Whether the targets are true classes, and not the shares of the votes for each class."""
+        return self.labels.kind == "classes" and bool(np.isin(self.true[self.known], (0, 1)).all())
+
     @classmethod
     def of(cls, predictions: Predictions) -> Sample:
         """Takes the predictions of a catalog that has targets."""

@@ -26,7 +26,7 @@ class Reliability:
     Attributes:
         predicted: (B,) the mean prediction of each bin that has entries.
         true: (B,) the mean of the true fractions there.
-        error: (B,) the standard error of that mean.
+        error: (B,) the standard error of that mean over samples of galaxies.
         count: (B,) the number of entries.
     """
 
@@ -42,28 +42,26 @@ class Reliability:
 
 
 def reliability(predicted: Array, true: Array) -> Reliability | None:
-    """Bins predictions of any shape by tenths; those beyond 0 and 1 fall into the outer bins.
+    """Bins predictions by tenths; those beyond 0 and 1 fall into the outer bins.
 
     Args:
-        predicted: The predictions.
-        true: The fractions, NaN where they are unknown.
+        predicted: (N, K) predictions.
+        true: (N, K) fractions, NaN where they are unknown.
 
     Returns:
         The bins that have entries; None if nothing is known.
     """
     known = np.isfinite(true)
-    predicted, true = predicted[known], true[known]
-    if not len(true):
-        return None
     bins = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
-    every = np.bincount(bins, minlength=BINS)
-    filled = every > 0
-    count = every[filled].astype(np.float64)
-    mean = np.bincount(bins, true, BINS)[filled] / count
-    square = np.bincount(bins, true**2, BINS)[filled] / count
-    spread = np.sqrt(np.maximum(square - mean**2, 0) / count)
-    said = np.bincount(bins, predicted, BINS)[filled] / count
-    return Reliability(said, mean, spread, count)
+    rows = []
+    for number in range(BINS):
+        here = known & (bins == number)
+        if count := here.sum():
+            said, mean = predicted[here].mean(), true[here].mean()
+            # The answers about one galaxy err together, so galaxies are what is drawn.
+            each = np.where(here, np.nan_to_num(true) - mean, 0).sum(axis=1)
+            rows.append((said, mean, np.sqrt(np.square(each).sum()) / count, float(count)))
+    return Reliability(*np.array(rows).T) if rows else None
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ def _of_calibration(report: Report) -> Iterator[str]:
     if bins is not None:
         what = (
             "The share of galaxies of a class differs from its predicted probability"
-            if of_classes
+            if report.sample.has_true_classes
             else "True fractions differ from predicted ones"
         )
         yield f"{what} by {bins.gap:.3f} on average over bins (calibration)."

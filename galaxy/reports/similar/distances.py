@@ -32,6 +32,7 @@ class Neighbourhood:
 
     Attributes:
         oddities: (N,) float64, the distance of each galaxy to the tenth nearest of a sample; 1 is usual.
+        sampled: The number of galaxies in that sample; None where it has all.
 
     Raises:
         ValueError: There are too few galaxies, or all have the same features.
@@ -43,6 +44,7 @@ class Neighbourhood:
                 f"{len(features)} galaxies are too few to compare: {NEIGHBOUR + 1} or more are needed"
             )
         sample = sample_rows(ids, _SAMPLE)
+        self.sampled = len(sample) if len(sample) < len(features) else None
         mean, std = features[sample].mean(axis=0), features[sample].std(axis=0)
         changing = std > 1e-6 * (1 + np.abs(mean))
         if not changing.any():

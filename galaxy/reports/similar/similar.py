@@ -121,6 +121,7 @@ def write_similar(request: Request, similar: Sequence[str]) -> list[Path]:
         file=str(member.file),
         features=features.shape[1],
         neighbour=NEIGHBOUR,
+        sampled=near.sampled,
         rows=rows,
         oddest=list(show(oddest, near.oddities[oddest].tolist())),
     )

@@ -1,6 +1,7 @@
 """The figures of an evaluation report, against values that were computed by hand."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from galaxy.labels.galaxy_zoo_2 import GALAXY_ZOO_2, KAGGLE_COLUMNS
 from galaxy.labels.labels import Labels, class_labels
+from galaxy.reports.evaluation.calibration import Calibration
 from galaxy.reports.evaluation.confusion import confusions
 from galaxy.reports.evaluation.errors import bootstrap, galaxy_errors, measure_errors, scatter
 from galaxy.reports.evaluation.intervals import ends_of, fit_intervals, fit_least, held, sets_of
@@ -29,6 +31,7 @@ from galaxy.reports.evaluation.scaling import (
     scaled,
 )
 from galaxy.reports.evaluation.unusual import fit_familiar
+from galaxy.system.errors import UserError
 
 # Two questions: the second is asked of those who saw a disk.
 TREE = Labels.from_plain(
@@ -132,6 +135,8 @@ def test_targets_that_say_which_answer_won_have_no_scatter() -> None:
     )
     assert shares == pytest.approx(math.sqrt((0.7 * 0.3 + 0.1 * 0.9) / 18))
     assert won is None
+    debiased = votes / 10 + [[0.1, -0.1], [0.0, 0.0]]
+    assert measure_errors(Sample(labels, names, predicted, debiased, counts=votes))[0].scatter is None
 
 
 def test_the_bootstrap_of_a_mean_is_that_of_the_textbook() -> None:
@@ -154,12 +159,17 @@ def test_confident_galaxies_are_those_whose_volunteers_agree() -> None:
 
 
 def test_reliability_compares_what_was_said_with_what_came() -> None:
-    found = reliability(np.array([0.11, 0.19, 0.95, -0.1]), np.array([0.2, 0.4, 1.0, NAN]))
+    predicted, true = np.array([[0.11, 0.19, 0.95, -0.1]]).T, np.array([[0.2, 0.4, 1.0, NAN]]).T
+    found = reliability(predicted, true)
     assert found is not None
     np.testing.assert_allclose(found.predicted, [0.15, 0.95])
     np.testing.assert_allclose(found.true, [0.3, 1.0])
     np.testing.assert_allclose(found.error, [0.1 / math.sqrt(2), 0], atol=1e-12)
     assert found.gap == pytest.approx((2 * 0.15 + 0.05) / 3)
+    # Answers about one galaxy err together, so they are no sample of their own.
+    twice = reliability(np.repeat(predicted, 2, axis=1), np.repeat(true, 2, axis=1))
+    assert twice is not None
+    np.testing.assert_allclose(twice.error, found.error, atol=1e-12)
 
 
 def test_predictions_are_put_onto_the_tree() -> None:
@@ -196,8 +206,8 @@ def test_sums_stay_where_labels_do_not_obey_the_tree() -> None:
 
 def test_an_interval_leaves_out_the_smallest_values_the_largest_or_both() -> None:
     values = np.array([3.0, 0, 1, 2, 10, 20, 21, 22, 50])
-    assert ends_of(values, 0.4) == (0, 3)  # ceil(0.4 x 10) = 4
-    assert ends_of(-values, 0.4) == (-3, 0)
+    assert ends_of(values, 0.4, above=1) == (0, 3)  # ceil(0.4 x 10) = 4
+    assert ends_of(-values, 0.4, above=0) == (-3, 0)
     assert ends_of(np.array([-50.0, -9, -1, 0, 1, 9, 50]), 0.6) == (-9, 9)
     assert ends_of(np.arange(8.0), 0.9) is None
     assert ends_of(np.arange(9.0), 0.9) == (0, 8)
@@ -265,3 +275,10 @@ def test_a_trend_shows_where_errors_are_larger() -> None:
     assert sum(found.counts) == 60
     assert [error.value for error in found.errors] == sorted(error.value for error in found.errors)
     assert trend("constant", np.ones(60), one) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut", b"\x93NUMPY"])
+def test_a_damaged_calibration_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "calibration.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"calibration\.npz cannot be read"):
+        Calibration.read(tmp_path / "calibration.npz", TREE)
