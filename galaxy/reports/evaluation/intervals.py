@@ -56,8 +56,8 @@ def spread(predicted: Array) -> Array:
 def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Intervals:
     """Measures intervals on galaxies that the model was not trained on.
 
-    Each answer has bins of as many galaxies each, by its prediction. In a bin, the interval holds
-    ceil(level (n + 1)) of the n errors; see `ends_of`. Fractions near 0 and 1 err on one side, so only the
+    Each answer has bins of as many galaxies each, by its prediction. In a bin, the interval holds a little
+    more than this share of the errors; see `ends_of`. Fractions near 0 and 1 err on one side, so only the
     errors on that side are left out. The predictions alone decide where that is: an interval that was chosen
     for being short on these galaxies would hold less of others.
 
@@ -88,7 +88,10 @@ def fit_intervals(predicted: Array, true: Array, level: float = LEVEL) -> Interv
 
 
 def ends_of(values: Array, level: float, above: float = 0.5) -> tuple[float, float] | None:
-    """The interval that holds ceil(level (n + 1)) of n values; None if n is too small.
+    """The interval between two of n values that holds a further value with this chance; None if n is small.
+
+    A further value is as likely to fall into each of the n + 1 gaps between and around the n values. So
+    ceil(level (n + 1)) gaps must lie between the ends.
 
     Args:
         values: (n,).
@@ -96,12 +99,12 @@ def ends_of(values: Array, level: float, above: float = 0.5) -> tuple[float, flo
         above: The share of the other values that lie above the interval.
     """
     ordered = np.sort(values)
-    count = math.ceil(level * (len(ordered) + 1) - 1e-9)
-    left_out = len(ordered) - count
-    if not 0 < count <= len(ordered):
+    gaps = math.ceil(level * (len(ordered) + 1) - 1e-9)
+    left_out = len(ordered) - gaps - 1
+    if left_out < 0:
         return None
     start = math.floor(left_out * (1 - above))
-    return float(ordered[start]), float(ordered[start + count - 1])
+    return float(ordered[start]), float(ordered[start + gaps])
 
 
 def held(low: Array, high: Array, true: Array) -> Mask:

@@ -206,11 +206,26 @@ def test_sums_stay_where_labels_do_not_obey_the_tree() -> None:
 
 def test_an_interval_leaves_out_the_smallest_values_the_largest_or_both() -> None:
     values = np.array([3.0, 0, 1, 2, 10, 20, 21, 22, 50])
-    assert ends_of(values, 0.4, above=1) == (0, 3)  # ceil(0.4 x 10) = 4
-    assert ends_of(-values, 0.4, above=0) == (-3, 0)
-    assert ends_of(np.array([-50.0, -9, -1, 0, 1, 9, 50]), 0.6) == (-9, 9)
-    assert ends_of(np.arange(8.0), 0.9) is None
-    assert ends_of(np.arange(9.0), 0.9) == (0, 8)
+    assert ends_of(values, 0.4, above=1) == (0, 10)  # ceil(0.4 x 10) = 4 gaps
+    assert ends_of(-values, 0.4, above=0) == (-10, 0)
+    assert ends_of(np.array([-50.0, -9, -1, 0, 1, 9, 50]), 0.5) == (-9, 9)
+    assert ends_of(np.arange(18.0), 0.9) is None
+    assert ends_of(np.arange(19.0), 0.9) == (0, 18)
+
+
+def test_intervals_hold_what_they_say_of_further_galaxies() -> None:
+    rng = np.random.default_rng(5)
+
+    def draw(count: int) -> tuple[Array, Array]:
+        p = rng.beta(0.7, 1.5, (count, 1))
+        return p, np.clip(p + rng.normal(0, 0.1, p.shape) * np.sqrt(p * (1 - p)), 0, 1)
+
+    shares = []
+    for _ in range(200):
+        intervals = fit_intervals(*draw(100))
+        predicted, true = draw(1000)
+        shares.append(held(*intervals.of(predicted), true).mean())
+    assert 0.9 < np.mean(shares) < 0.91
 
 
 def test_intervals_hold_as_much_of_other_galaxies_and_are_narrow_near_zero_and_one() -> None:
