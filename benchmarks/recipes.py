@@ -112,8 +112,6 @@ STUDIES = {
                    views=(60,)),
             Recipe("two together", differs="the mean of best_cpu and another seed", views=(60,),
                    members=("best_cpu", "another seed")),
-            Recipe("three together", differs="the mean of these and more epochs", views=(60,),
-                   members=("best_cpu", "another seed", "more epochs")),
         ),
     ),
     "ablations": Study(
