@@ -1,8 +1,9 @@
 """Measures how near a recipe comes to the noise floor as its training set grows.
 
-`python -m benchmarks.noise_floor` trains `experiment=fast` on 1,000, 4,000 and 16,000 simulated galaxies and
-scores each network on the same new galaxies. A simulated survey knows the probabilities that its votes were
-drawn from. So it knows the error of a perfect model, which is due to the small number of volunteers alone.
+`python -m benchmarks.noise_floor` trains `experiment=fast loss=mse` on 1,000, 4,000 and 16,000 simulated
+galaxies and scores each network on the same new galaxies. A simulated survey knows the probabilities that its
+votes were drawn from. So it knows the error of a perfect model, which is due to the small number of
+volunteers alone.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ def measure(galaxies: int, epochs: int, new: int, views: int, folder: Path, data
     """
     count = round(galaxies / TRAINED)
     where = ("data=simulated", f"data.root={data}", f"data.cache={data / 'cache'}")
-    run("train.py", "experiment=fast", *where, f"data.catalog.count={count}", "data.test_fraction=0",
-        f"trainer.max_epochs={epochs}", f"hydra.run.dir={folder}", "resume=auto")  # fmt: skip
+    run("train.py", "experiment=fast", "loss=mse", *where, f"data.catalog.count={count}",
+        "data.test_fraction=0", f"trainer.max_epochs={epochs}", f"hydra.run.dir={folder}",
+        "resume=auto")  # fmt: skip
     out = folder / "evaluation" / "new"
     run("evaluate.py", f"run={folder}", *where, f"data.catalog.seed={SEED}", f"data.catalog.count={new}",
         "split=all", f"tta={views}", f"out={out}")  # fmt: skip
@@ -91,7 +93,9 @@ def draw(points: list[Point], file: Path) -> None:
     axes.plot(
         counts, [point.mean for point in points], "s:", color="0.4", label="mean of the training labels"
     )
-    axes.plot(counts, [point.rmse for point in points], "o-", color="#0072b2", label="experiment=fast")
+    axes.plot(
+        counts, [point.rmse for point in points], "o-", color="#0072b2", label="experiment=fast loss=mse"
+    )
     axes.plot(counts, [point.floor for point in points], "--", color="#d55e00", label="noise floor")
     axes.set(xscale="log", xlabel="training galaxies", ylabel="RMSE on new galaxies", ylim=(0, None))
     axes.set_xticks(counts, [f"{count:,}" for count in counts], minor=False)
@@ -122,7 +126,7 @@ def main() -> None:
     draw(points, given.picture)
     report = Report(
         "noise_floor",
-        "How near experiment=fast comes to the noise floor of simulated galaxies: RMSE",
+        "How near experiment=fast with loss=mse comes to the noise floor of simulated galaxies: RMSE",
         ("training galaxies", "epochs", "mean of the labels", "network", "noise floor", "network / floor"),
         ("torch", "lightning", "timm"),
         [

@@ -174,7 +174,10 @@ class _Check:
             return
         for name, parameter in signature.parameters.items():
             if parameter.required and name not in node:
-                self._report(f"{path}.{name}", f"is required by {target}", at=f"{path}._target_")
+                text = f"is required by {target}"
+                if path == "head":
+                    text += ", and the program gives it if the file says _partial_: true"
+                self._report(f"{path}.{name}", text, at=f"{path}._target_")
 
     def _bind(self, path: str, node: dict[str, Any], signature: Signature, owner: str) -> None:
         """Checks names and types."""

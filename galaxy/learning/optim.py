@@ -64,7 +64,7 @@ def one_cycle(
             momentum that could move.
     """
     if not 0 < pct_start < 1:
-        raise ValueError(f"pct_start is {pct_start}; it must be between 0 and 1")
+        raise ValueError(f"pct_start is {pct_start}; it must be above 0 and below 1")
     if pct_start * total_steps == 1:  # torch would divide by 0
         raise ValueError(
             f"pct_start is {pct_start}, a warm-up of exactly one of {total_steps} steps; it must be more or "

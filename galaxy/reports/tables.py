@@ -183,9 +183,11 @@ def print_catalogue(made: Catalogue, appraised: bool) -> None:
         console.print(Text(f"most probable class: {class_counts(made)}\n"))
     if made.failed:
         lacking = (
-            "image could not be read and has" if made.failed == 1 else "images could not be read and have"
+            "galaxy has no row, because its image or its row of the table cannot be used"
+            if made.failed == 1
+            else "galaxies have no row, because their images or their rows of the table cannot be used"
         )
-        console.print(Text(f"{made.failed:,} {lacking} no row\n", style="yellow"))
+        console.print(Text(f"{made.failed:,} {lacking}\n", style="yellow"))
     if not appraised:
         console.print(
             "There are no intervals: `galaxy evaluate run=RUN report=true`, once and with the same tta, fits "

@@ -59,7 +59,7 @@ class Catalogue:
         title: The data, the number of views and the number of galaxies, in words.
         labels: What was predicted.
         likeliest: (K,) int64, for how many galaxies each answer is the likeliest of all; for classes.
-        failed: The number of images that could not be read.
+        failed: The number of galaxies without a row: images that cannot be read, and bad rows of a table.
         files: The files that were written.
     """
 
@@ -137,7 +137,7 @@ def make_catalogue(request: Request, appraiser: Appraiser | None = None) -> Cata
     if places.folder is not None:
         files += _write_beside(places, request.ensemble.labels, catalog)
     title = f"{request.title}: {made:,} galaxies"
-    return Catalogue(title, request.ensemble.labels, rows.likeliest, len(rows.failures), files)
+    return Catalogue(title, request.ensemble.labels, rows.likeliest, rows.failed, files)
 
 
 class _Rows:
@@ -224,6 +224,11 @@ class _Rows:
         schema = pa.Schema.from_pandas(frame, preserve_index=False)
         fields = [own.get(field.name, field) for field in schema]
         return described(pa.schema(fields, metadata=schema.metadata), self.meanings)
+
+    @property
+    def failed(self) -> int:
+        """The number of galaxies without a row."""
+        return len(self.failures) + len(self._left_out)
 
     def write_failures(self, path: Path) -> bool:
         """Writes a row for each image without a prediction, if there are any.

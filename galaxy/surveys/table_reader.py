@@ -173,7 +173,7 @@ class Table:
         advice = ": remove the lines above" if self._published else f": data.catalog.header_line={line}"
         raise UserError(
             f"{self.path} does not have the columns that are needed:\n{listing(problems)}\n"
-            f"It has: {', '.join(self.header[:_SHOWN])}{', ...' * (len(self.header) > _SHOWN)}"
+            f"It has: {', '.join(map(_quoted, self.header[:_SHOWN]))}{', ...' * (len(self.header) > _SHOWN)}"
             + (f"\nLine {line} has them{advice}" if line else unseparated)
         )
 
@@ -255,6 +255,11 @@ def _astropy_format(path: Path) -> str | None:
         bars = [line for line in head if line.startswith("|")][:2]
         return "ascii.ipac" if len(bars) == 2 and _IPAC.fullmatch(bars[1]) else None
     return next((kind for ending, kind in _ASTROPY.items() if name.endswith(ending)), None)
+
+
+def _quoted(name: str) -> str:
+    """The name of a column, as a list on the command line holds it."""
+    return f'"{name}"' if "," in name else name
 
 
 def _numbers(values: pd.Series) -> pd.Series:

@@ -58,7 +58,7 @@ def test_a_catalogue_holds_everything_and_says_where_it_comes_from(
     assert command("evaluate.py", f"run={run}", *data, f"out={out}") == 0
     said = capsys.readouterr()
     assert "39 galaxies, not scored" in said.out
-    assert "1 image could not be read" in said.out
+    assert "1 galaxy has no row" in said.out
     assert "report=true" not in said.out
     assert "distance is called own/distance here" in said.out + said.err
     failures = pd.read_csv(out.with_name("own-failures.csv"))
