@@ -135,7 +135,7 @@ LBFGS = ["optimizer._target_=torch.optim.LBFGS", "~optimizer.weight_decay", "~op
     [
         (["+optimizer.betas=[0.9,2]"], "optimizer: Invalid beta parameter at index 1: 2 (lr="),
         (["+optimizer.foreach=true"], "`fused` and `foreach` cannot"),
-        (["scheduler=onecycle", "scheduler.scheduler.pct_start=2"], "pct_start is 2; it must be between 0"),
+        (["scheduler=onecycle", "scheduler.scheduler.pct_start=2"], "pct_start is 2; it must be above 0 and"),
         (["scheduler=plateau", "scheduler.scheduler.factor=2"], "scheduler.scheduler: Factor should be"),
         (["model=mlp", "model.body_lr_factor=0.1", *LBFGS], "LBFGS doesn't support per-parameter options"),
     ],
