@@ -129,7 +129,8 @@ def main() -> None:
         ("training galaxies", "epochs", "mean of the labels", "network", "noise floor", "network / floor"),
         ("torch", "lightning", "timm"),
         [
-            f"Scored on {given.new:,} new galaxies with tta={given.views}. One seed.",
+            f"Trained with {' '.join(RECIPE)}. Scored on {given.new:,} new galaxies with tta={given.views}. "
+            "One seed.",
             "The noise floor is the error of the probabilities that the votes were drawn from.",
         ],
     )
