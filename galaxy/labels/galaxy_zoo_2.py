@@ -204,8 +204,8 @@ def class_strings(fractions: NDArray[np.floating]) -> NDArray[np.str_]:
     """The likely class of each galaxy as one string, such as `SBc2m(r)`, by the grammar of `gz2_class`.
 
     The string follows the likeliest answers through the tree; of equal ones the first counts, except that a
-    galaxy has a bar or arms only if more say so than not. Willett et al.
-    2013 (MNRAS 435, 2835, appendix A) define it, and call it a quick reference only.
+    galaxy has a bar or arms only if more say so than not. Willett et al. 2013 (MNRAS 435, 2835, appendix A)
+    define it, and call it a quick reference only.
 
     | part | stands for |
     | --- | --- |

@@ -65,12 +65,9 @@ def measure_errors(sample: Sample) -> list[Errors]:
     if len(questions) > 1:
         groups += questions.slices
         names += [(question.key, question.text) for question in questions]
-    counts = (
-        sample.counts
-        if sample.counts is not None and _are_shares(sample.true, sample.counts, questions)
-        else None
-    )
-    variances = None if counts is None else scatter(sample.true, counts, questions)
+    counts, variances = sample.counts, None
+    if counts is not None and _are_shares(sample.true, counts, questions):
+        variances = scatter(sample.true, counts, questions)
     found = []
     for (key, text), columns in zip(names, groups, strict=True):
         floor = None if sample.expected is None else root_mean_square(sample.expected, sample.true, columns)
