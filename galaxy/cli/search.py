@@ -139,7 +139,8 @@ def _objective(config: DictConfig) -> tuple[str, Any]:
 
 
 def _epochs(config: DictConfig, searched: set[str]) -> int | None:
-    return None if searched & {"trainer.max_epochs", "trainer"} else config.trainer.max_epochs
+    epochs: int = config.trainer.max_epochs
+    return None if searched & {"trainer.max_epochs", "trainer"} or epochs < 0 else epochs
 
 
 def _outcome(job: JobReturn) -> tuple[Result, str]:

@@ -43,7 +43,7 @@ def result_table(run: RunFolder, result: Result) -> Table:
     """
     split = "test" if "test/rmse" in result.metrics else "val"
     epochs = "1 epoch" if result.epochs == 1 else f"{result.epochs} epochs"
-    planned = run.config()["trainer"]["max_epochs"] or 0
+    planned = run.meta().get("max_epochs", run.config()["trainer"]["max_epochs"])
     if result.images_per_second is not None and result.epochs < planned:  # only networks have a speed
         epochs = f"stopped early, after {epochs} of {planned}"
     title = (

@@ -281,6 +281,8 @@ def _end(record: Record) -> str:
 
 def _epochs(record: Record, epoch: int) -> str:
     planned = record.values.get("trainer.max_epochs", "null")
+    if planned == "-1":  # the run finds the number itself
+        planned = str(record.run.meta().get("max_epochs", "null"))
     return f"{epoch}" if planned == "null" else f"{epoch}/{planned}"
 
 

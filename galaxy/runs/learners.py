@@ -167,7 +167,18 @@ class TrainsByGradients:
         """
         check_lengths(self.trainer, data)
         self.task.steps_per_epoch = count_steps(self.trainer, data)
-        check_schedule(self.task, self.trainer.max_epochs or 1, self.task.steps_per_epoch)
+        if (self.trainer.max_epochs or 1) > 0:  # the number is still to be found otherwise
+            self.plan(self.trainer.max_epochs or 1)
+
+    def plan(self, epochs: int) -> None:
+        """Sets the number of epochs, and refuses a schedule that does not fit it.
+
+        Raises:
+            UserError: The schedule is shorter than the training.
+        """
+        assert self.task.steps_per_epoch is not None
+        check_schedule(self.task, epochs, self.task.steps_per_epoch)
+        self.trainer.fit_loop.max_epochs = epochs
 
     def check_data(self, data: GalaxyDataModule) -> None:
         """Refuses splits that some process would get nothing of."""

@@ -12,7 +12,7 @@ import logging
 import math
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,11 @@ _SHORT = {
 }
 
 
-def check_lengths(trainer: Trainer, data: GalaxyDataModule) -> None:
-    """Refuses limits and intervals that fit no batch of these splits.
+def batches_of_an_epoch(trainer: Trainer, data: GalaxyDataModule) -> dict[str, int]:
+    """Counts the batches that an epoch trains on, and those of its validation.
 
     Raises:
-        UserError: The message has the key, and the number of batches.
+        UserError: A limit leaves none. The message has the key, and the number of batches.
     """
     batches = {}
     for split in ("train", "val"):
@@ -75,9 +75,19 @@ def check_lengths(trainer: Trainer, data: GalaxyDataModule) -> None:
                 f"trainer.{name} is {limit}, which is less than one of the {whole} batches of an epoch: use "
                 f"{math.ceil(1000 / whole) / 1000} or more, or a whole number of batches"
             )
+    return batches
+
+
+def check_lengths(trainer: Trainer, data: GalaxyDataModule) -> None:
+    """Refuses limits and intervals that fit no batch of these splits.
+
+    Raises:
+        UserError: The message has the key, and the number of batches.
+    """
+    batches = batches_of_an_epoch(trainer, data)
     interval = trainer.val_check_interval
     every_epoch = trainer.check_val_every_n_epoch is not None
-    epochs = 1 if every_epoch else trainer.max_epochs or 1
+    epochs = 1 if every_epoch else max(1, trainer.max_epochs or 1)
     if isinstance(interval, int) and interval > batches["train"] * epochs:
         where = "an epoch" if every_epoch else "the training"
         raise UserError(
@@ -124,7 +134,7 @@ def rehearse(task: GalaxyTask, config: Config, data: GalaxyDataModule) -> None:
         UserError: The step fails. The message has the key of the setting without which it does not.
     """
     smallest = min(2, data.batch_size)
-    with _quiet():
+    with quiet():
         error = _failure(task, config, data, smallest)
         if error is None or isinstance(error, DivergedError):
             return  # Pixels that are noise prove nothing about the loss.
@@ -160,23 +170,47 @@ def _plain_sgd(groups: Any) -> SGD:
 
 def _failure(task: GalaxyTask, config: Config, data: GalaxyDataModule, size: int) -> Exception | None:
     """Rehearses once, and returns the exception that ended it."""
+    # The whole state of a training is saved in the end, which some schedulers cannot do.
+    save = LambdaCallback(on_train_end=lambda trainer, _: trainer.save_checkpoint("last.ckpt"))
+    short = {**_SHORT, "max_epochs": abs(config["trainer"]["max_epochs"])}  # -1 is counted later
+    try:
+        fit_copy(task, config, data, short, {"save": save}, _Batches(_batch(data, size)))
+    except Exception as error:
+        return error
+    return None
+
+
+def fit_copy(
+    task: GalaxyTask,
+    config: Config,
+    data: GalaxyDataModule,
+    changes: Config,
+    callbacks: dict[str, pl.Callback],
+    batches: Iterable[Batch] | None = None,
+) -> None:
+    """Trains a copy of a network without a trace: random states, files and the network stay as they were.
+
+    Args:
+        task: The network with its loss and optimizer.
+        config: The configuration of the run.
+        data: The data of the run.
+        changes: Arguments of the trainer in place of those of the configuration.
+        callbacks: Callbacks beside those of the configuration that take part.
+        batches: What the copy trains on and is validated by; None for the images of the data.
+    """
     cuda = torch.cuda.is_available()
     with isolate_rng(include_cuda=cuda), tempfile.TemporaryDirectory() as folder:
-        try:
-            # The whole state of a training is saved in the end, which some schedulers cannot do.
-            save = LambdaCallback(on_train_end=lambda trainer, _: trainer.save_checkpoint("last.ckpt"))
-            callbacks = {**_rehearsed(config["callbacks"], Path(folder)), "save": save}
-            loggers = [CSVLogger(folder, name="", version="")]
-            trainer = build_trainer({**config["trainer"], **_SHORT}, callbacks, loggers, _WritesNothing())
-            learner = copy.deepcopy(task)
-            if _is_own(learner.schedule):
-                learner.schedule = Schedule()
-            learner.loss.prepare(data.training_targets(), data.labels)
-            batches = _Batches(_batch(data, size))
+        callbacks = {**_rehearsed(config["callbacks"], Path(folder)), **callbacks}
+        loggers = [CSVLogger(folder, name="", version="")]
+        trainer = build_trainer({**config["trainer"], **changes}, callbacks, loggers, _WritesNothing())
+        learner = copy.deepcopy(task)
+        if _is_own(learner.schedule):
+            learner.schedule = Schedule()
+        learner.loss.prepare(data.training_targets(), data.labels)
+        if batches is None:
+            trainer.fit(learner, datamodule=data)
+        else:
             trainer.fit(learner, batches, batches)
-        except Exception as error:
-            return error
-    return None
 
 
 def _rehearsed(nodes: dict[str, Any], folder: Path) -> dict[str, pl.Callback]:
@@ -241,7 +275,7 @@ class _WritesNothing(CheckpointIO):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps what a rehearsal says from the terminal and from train.log."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

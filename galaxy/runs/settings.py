@@ -74,7 +74,19 @@ def check_settings(config: dict[str, Any]) -> None:
 
 
 def _check_trainer(node: dict[str, Any]) -> None:
-    for name in ("max_epochs", "log_every_n_steps", "accumulate_grad_batches"):
+    counted = ["max_epochs", "log_every_n_steps", "accumulate_grad_batches"]
+    if node["max_epochs"] == -1:
+        counted.remove("max_epochs")
+        if node.get("max_time") is None:
+            raise UserError(
+                "trainer.max_epochs is -1, as many as trainer.max_time has room for, and that is null: give "
+                "a time, such as trainer.max_time=00:00:30:00 (days, hours, minutes, seconds)"
+            )
+    if isinstance(duration := node.get("max_time"), int | float):
+        raise UserError(
+            f"trainer.max_time is {duration}; it must be days, hours, minutes and seconds: 00:00:30:00"
+        )
+    for name in counted:
         if node.get(name, 1) is None or node.get(name, 1) < 1:
             shown = "null" if node[name] is None else node[name]
             raise UserError(f"trainer.{name} is {shown}; it must be 1 or more")
@@ -101,7 +113,7 @@ def _check_validation(node: dict[str, Any]) -> None:
     every, epochs = node.get("check_val_every_n_epoch", 1), node["max_epochs"]
     if every is not None and every < 1:
         raise UserError(f"trainer.check_val_every_n_epoch is {every}; it must be 1 or more, or null")
-    if every is not None and every > epochs:
+    if every is not None and every > epochs > 0:
         raise UserError(f"trainer.check_val_every_n_epoch is {every}, but there are {epochs} epochs")
     interval = node.get("val_check_interval")
     if isinstance(interval, str | dict):
@@ -114,7 +126,7 @@ def _check_validation(node: dict[str, Any]) -> None:
             f"trainer.val_check_interval is {interval}; it must be 1 or more batches, or a share of an epoch "
             "above 0 and up to 1.0"
         )
-    if (least := node.get("min_epochs")) is not None and least > epochs:
+    if (least := node.get("min_epochs")) is not None and least > epochs > 0:
         raise UserError(f"trainer.min_epochs is {least}, but there are {epochs} epochs (trainer.max_epochs)")
     for name in ("limit_train_batches", "limit_val_batches"):
         if node.get(name) == 0:

@@ -267,6 +267,18 @@ SETTINGS = (
     ),
     Case("no epochs", "data=kaggle data.root=/nowhere trainer.max_epochs=0", ("trainer.max_epochs is 0",), 2),
     Case(
+        "epochs without a time",
+        "data=kaggle data.root=/nowhere trainer.max_epochs=-1",
+        ("trainer.max_epochs is -1", "give a time, such as trainer.max_time=00:00:30:00"),
+        2,
+    ),
+    Case(
+        "a time without a unit",
+        "data=kaggle data.root=/nowhere trainer.max_time=30",
+        ("trainer.max_time is 30; it must be days, hours, minutes and seconds",),
+        2,
+    ),
+    Case(
         "never logs",
         "data=kaggle data.root=/nowhere trainer.log_every_n_steps=0",
         ("trainer.log_every_n_steps is 0",),

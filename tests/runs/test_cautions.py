@@ -52,7 +52,7 @@ def test_a_training_that_stops_before_its_first_validation_says_so(
     command: Command, quick: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # A mapping of a user reaches Lightning as one of Python.
-    stop = ["+trainer.max_time={seconds:0}", f"hydra.run.dir={tmp_path}/run"]
+    stop = ["trainer.max_time={seconds:0}", f"hydra.run.dir={tmp_path}/run"]
     assert command("train.py", *quick, *stop) == 1
     assert "the training stopped after 0 steps, before its first validation" in capsys.readouterr().err
 
