@@ -202,8 +202,16 @@ class _Check:
                 near = nearest(str(value), [_shown(choice) for choice in choices(parameter.annotation)])
                 if isinstance(value, str) and fits(parameter.annotation, [value]):
                     near = pasteable(f"{key}=[{value}]")
-                text = f"is {_shown(value)}, but must be {describe(parameter.annotation)}"
+                shown = f"{_shown(value)}{self._copied(path, name)}"
+                text = f"is {shown}, but must be {describe(parameter.annotation)}"
                 self.problems.append(Problem(key, text, nearest=near))
+
+    def _copied(self, path: str, name: str) -> str:
+        """Returns the interpolation that a value comes from, in brackets; nothing for any other value."""
+        node = OmegaConf.select(self.config, path) if path else self.config
+        if not OmegaConf.is_interpolation(node, name):
+            return ""
+        return f" ({OmegaConf.to_container(node, resolve=False)[name]})"
 
     def _unread(self, path: str, node: dict[str, Any]) -> None:
         """Reports values that no code reads and that no `${...}` refers to."""

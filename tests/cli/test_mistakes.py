@@ -461,6 +461,12 @@ SETTINGS = (
         ("scheduler.monitor is null",),
     ),
     Case(
+        "a value that is a copy",
+        f"data=kaggle data.root=/nowhere {NETWORK} scheduler=plateau +trainer.check_val_every_n_epoch=null",
+        ("scheduler.frequency is null (${oc.select:trainer.check_val_every_n_epoch,1})",),
+        2,
+    ),
+    Case(
         "a plateau between validations",
         f"data=kaggle data.root=/nowhere {NETWORK} scheduler=plateau scheduler.frequency=3 "
         "trainer.max_epochs=4 +trainer.check_val_every_n_epoch=2",

@@ -15,7 +15,7 @@ from galaxy.models.heads.head import Output
 class Huber(Loss):
     """A loss that is quadratic up to an error of `delta` and linear beyond, averaged over B x K.
 
-    Sirressi used Keras' default of 1. No error of fractions in [0, 1] exceeds 1, so this is half the MSE.
+    No error of fractions in [0, 1] exceeds 1, so a delta of 1, Keras' and torch's default, is half the MSE.
     With Sirressi's linear head, fractions may leave [0, 1] for a while; such errors are then pulled back
     less.
 
