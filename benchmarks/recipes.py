@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.programs import PROJECT, run
+from benchmarks.studies import REFERENCE, STUDIES, Recipe, Study
 from benchmarks.table import Report
 from galaxy.reports.scores import Score, arrays, score
 from galaxy.runs.folder import RunFolder
@@ -25,146 +26,9 @@ from galaxy.system.files import write_text
 
 # The half-width of a 95 % interval in standard deviations.
 WIDTH = 1.96
-# Every multiple of time is one of this recipe.
-REFERENCE = "default"
 # The errors whose time is asked for.
 WANTED = (0.110, 0.100, 0.095, 0.090, 0.086)
 PICTURE = PROJECT / "docs" / "images" / "time_to_accuracy.png"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One row of a table.
-
-    Attributes:
-        name: The name of the row, and of its folder.
-        settings: What `train.py` is told beside the data.
-        published: The published figure; empty if there is none.
-        differs: What differs from the publication, or from the recipe that this one changes.
-        views: Numbers of views that it predicts with beside those of the study.
-        members: The names of the rows above that predict together; such a row is not trained.
-        sweep: The sweep whose networks predict together; empty for a single network.
-    """
-
-    name: str
-    settings: tuple[str, ...] = ()
-    published: str = ""
-    differs: str = ""
-    views: tuple[int, ...] = ()
-    members: tuple[str, ...] = ()
-    sweep: str = ""
-
-
-@dataclass(frozen=True)
-class Study:
-    """One table: recipes whose labels mean the same.
-
-    Attributes:
-        title: The title of the table.
-        metric: What the recipes are scored by, on the test split.
-        recipes: The rows.
-        views: The numbers of views that each network predicts with, beside a single one.
-        baseline: The recipe that the differences of an ablation are from; None for no such column.
-    """
-
-    title: str
-    metric: str
-    recipes: tuple[Recipe, ...]
-    views: tuple[int, ...] = (8,)
-    baseline: str | None = None
-
-
-# What the recipes were before the cross-entropy and one learning rate for all weights.
-_GENTLE = ("model.body_lr_factor=0.2", "trainer.max_epochs=32")
-_FORMER = ("experiment=fast", "loss=mse", "model.body_lr_factor=0.2")
-
-
-def _changed(name: str, change: str, differs: str) -> Recipe:
-    return Recipe(name, (*_FORMER, *change.split()), differs=differs)
-
-
-# The labels and splits of experiment=gz2_keras.
-_GZ2 = (
-    "data=gz2",
-    "data.catalog.labels=debiased",
-    "data.catalog.weights=null",
-    "data.test_fraction=0.25",
-    "data.val_fraction=0.075",
-    "data.stratify=true",
-    "head=sigmoid",
-)
-STUDIES = {
-    "kaggle": Study(
-        "Kaggle's 37 cumulative fractions: RMSE",
-        "rmse",
-        (
-            Recipe("mean", ("data=kaggle", "model=mean"), "0.1639 (Speidell)"),
-            Recipe("center_pixel", ("data=kaggle", "model=center_pixel"), "0.16194 (Kaggle's benchmark)"),
-            Recipe(REFERENCE, ("data=kaggle",)),
-            Recipe("sirressi", ("experiment=sirressi",), "0.22", "published: 8,000 of Kaggle's images"),
-            Recipe("speidell", ("experiment=speidell",), "0.11025", "published: 61,578 images"),
-            Recipe("fast", ("experiment=fast",)),
-            Recipe("best_cpu", ("experiment=best_cpu",), views=(60,)),
-            Recipe("gentle encoder", ("experiment=best_cpu", *_GENTLE),
-                   differs="the encoder learns at a fifth of the rate, for 32 epochs", views=(60,)),
-            Recipe("two together", differs="the mean of these two", members=("best_cpu", "gentle encoder")),
-            Recipe("mse", ("experiment=best_cpu", "loss=mse", *_GENTLE),
-                   differs="gentle encoder with loss=mse", views=(60,)),
-            Recipe("mse, another seed", ("experiment=best_cpu", "loss=mse", "seed=1", *_GENTLE),
-                   differs="the same with seed=1", views=(60,)),
-            Recipe("mse, more epochs", ("experiment=best_cpu", "loss=mse", "seed=1", "crop.size=128",
-                                        "model.input_size=64", "model.body_lr_factor=0.2",
-                                        "trainer.max_epochs=48"),
-                   differs="the same with 64 px and 48 epochs, which take as long", views=(60,)),
-        ),
-    ),
-    "ablations": Study(
-        "What choices in experiment=fast are worth: RMSE on Kaggle's fractions",
-        "rmse",
-        (
-            Recipe("former", _FORMER, differs="fast with loss=mse model.body_lr_factor=0.2"),
-            Recipe("fast", ("experiment=fast",), differs="the next two together"),
-            _changed("one rate", "model.body_lr_factor=1", "the encoder learns as fast as the head"),
-            _changed("cross entropy", "loss=cross_entropy", "the cross-entropy of each question"),
-            Recipe("questions", _FORMER, differs="one network for each question", sweep="questions"),
-            _changed("sigmoid head", "head=sigmoid", "each answer for itself, not a share of its question"),
-            _changed("random weights", "model.weights=null model.normalisation=training", "no ImageNet"),
-            _changed("crop of 64 px", "crop.size=64", "turned and zoomed at the size that the network sees"),
-            _changed("seed 1", "seed=1", "only the draw of weights, order and augmentation"),
-            _changed("no EMA", "callbacks.ema=null", "the weights of the last step"),
-            _changed("colour", "augment=colour", "brightness and colour change too"),
-            _changed("quarter turns", "augment=rotate90", "turns by 90 degrees and mirror images only"),
-            _changed("progressive", "callbacks=progressive", "48 px at first, 64 px at the end"),
-        ),
-        views=(),
-        baseline="former",
-    ),
-    "gz2": Study(
-        "Galaxy Zoo 2's 37 debiased fractions (Hart et al. 2016): RMSE",
-        "rmse",
-        (
-            Recipe("mean", ("experiment=gz2_keras", "model=mean")),
-            Recipe("gz2_keras", ("experiment=gz2_keras", "data.batch_size=64"), "0.2265",
-                   "published: 239,267 galaxies, batches of 2,000"),
-            Recipe("default", _GZ2),
-            Recipe("fast", (*_FORMER, *_GZ2, "trainer.max_epochs=20")),
-        ),
-    ),
-    "question1": Study(
-        "The first question as three classes: accuracy",
-        "accuracy",
-        (
-            Recipe("mean", ("experiment=sirressi_question1", "model=mean")),
-            Recipe("logistic", ("experiment=sirressi_question1", "model=logistic"), "72 %"),
-            Recipe("sirressi_cnn", ("experiment=sirressi_question1",), "75 % of 100"),
-            Recipe("resnet18", ("experiment=sirressi_question1", "model=resnet18", "crop.size=128",
-                                "crop.fraction=0.5", "trainer.max_epochs=20"), "", "128 pixels, 20 epochs"),
-            Recipe("fast", ("experiment=fast", "model.body_lr_factor=0.2", "target=question1",
-                            "target.hard=true", "objective.metric=val/accuracy", "data.limit=1000"), "",
-                   "the same 1,000 galaxies, 64 pixels"),
-        ),
-    ),
-}  # fmt: skip
 
 
 @dataclass
@@ -193,13 +57,15 @@ class Bench:
     Args:
         study: The table to make.
         folder: Where the runs go.
-        data: Settings of the data, such as their root.
+        root: The folder of the survey.
+        cache: The folder of the image cache.
     """
 
-    def __init__(self, study: Study, folder: Path, data: Sequence[str]) -> None:
+    def __init__(self, study: Study, folder: Path, root: str, cache: str) -> None:
         self.study = study
         self.folder = folder
-        self.data = data
+        self.cache = f"data.cache={cache}"
+        self.data = (f"data.root={root}", self.cache)
 
     def outcome(self, recipe: Recipe) -> Outcome:
         """Trains a recipe unless that is done, and scores it."""
@@ -214,13 +80,16 @@ class Bench:
             return self._together(
                 recipe, [result.parent for result in path.glob("*/result.json")], f"[{path}]"
             )
-        folder = RunFolder(path)
-        # A run that is done is not trained again.
-        run("train.py", *recipe.settings, *self.data, f"hydra.run.dir={folder.path}", "resume=auto")
+        settings, seconds = [*recipe.settings, *self.data], 0.0
+        if recipe.before:
+            before = self._trained(path.with_name(f"{path.name}-before"), [*recipe.before, self.cache])
+            settings.append(f"model.weights={before.path}")
+            seconds = _seconds(before)
+        folder = self._trained(path, settings)
         result = folder.result()
         found = Outcome(
             {1: pd.read_parquet(folder.predictions_files["test"])},
-            seconds=result.seconds - folder.meta()["reading_seconds"],
+            seconds=seconds + _seconds(folder),
             epochs=result.epochs,
             parameters=result.parameters,
         )
@@ -228,6 +97,11 @@ class Bench:
             for views in (*self.study.views, *recipe.views):
                 self._evaluate(found, views, str(folder.path), folder.path)
         return found
+
+    def _trained(self, path: Path, settings: Sequence[str]) -> RunFolder:
+        """Trains a network unless that is done."""
+        run("train.py", *settings, f"hydra.run.dir={path}", "resume=auto")
+        return RunFolder(path)
 
     def _together(self, recipe: Recipe, members: Sequence[Path], runs: str) -> Outcome:
         """Scores networks together, which are trained.
@@ -239,7 +113,7 @@ class Bench:
         """
         folders = [RunFolder(path) for path in members]
         found = Outcome(
-            seconds=sum(one.result().seconds - one.meta()["reading_seconds"] for one in folders),
+            seconds=sum(map(_seconds, folders)),
             epochs=sum(one.result().epochs for one in folders),
             parameters=sum(one.result().parameters or 0 for one in folders),
         )
@@ -256,6 +130,12 @@ class Bench:
             write_text(clock, json.dumps(done.seconds))
         found.views_seconds[views] = json.loads(clock.read_text())
         found.tables[views] = pd.read_parquet(out / "predictions.parquet")
+
+
+def _seconds(folder: RunFolder) -> float:
+    """Returns what a run took, without reading its images into the cache."""
+    seconds: float = folder.result().seconds - folder.meta()["reading_seconds"]
+    return seconds
 
 
 def _folder_name(name: str) -> str:
@@ -382,8 +262,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="the names of the rows to make, without writing the table")
     arguments = parser.parse_args()
     study = STUDIES[arguments.study]
-    data = (f"data.root={arguments.root}", f"data.cache={arguments.cache}")
-    bench = Bench(study, arguments.runs / arguments.study, data)
+    bench = Bench(study, arguments.runs / arguments.study, arguments.root, arguments.cache)
     wanted = [recipe for recipe in study.recipes if not arguments.only or recipe.name in arguments.only]
     outcomes = {recipe.name: bench.outcome(recipe) for recipe in wanted}
     if arguments.only:
@@ -391,8 +270,7 @@ def main() -> None:
     reference = RunFolder(arguments.runs / "kaggle" / REFERENCE)
     epoch = None
     if (reference.path / "result.json").exists():
-        result = reference.result()
-        epoch = (result.seconds - reference.meta()["reading_seconds"]) / result.epochs
+        epoch = _seconds(reference) / reference.result().epochs
     make_table(study, arguments.study, outcomes, epoch).publish()
     if epoch is not None and REFERENCE in outcomes and arguments.study == "kaggle":
         write_times(bench, outcomes, epoch)

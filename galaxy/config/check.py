@@ -209,9 +209,10 @@ class _Check:
     def _copied(self, path: str, name: str) -> str:
         """Returns the interpolation that a value comes from, in brackets; nothing for any other value."""
         node = OmegaConf.select(self.config, path) if path else self.config
-        if not OmegaConf.is_interpolation(node, name):
-            return ""
-        return f" ({OmegaConf.to_container(node, resolve=False)[name]})"
+        assert isinstance(node, DictConfig)
+        raw = OmegaConf.to_container(node, resolve=False)
+        assert isinstance(raw, dict)
+        return f" ({raw[name]})" if OmegaConf.is_interpolation(node, name) else ""
 
     def _unread(self, path: str, node: dict[str, Any]) -> None:
         """Reports values that no code reads and that no `${...}` refers to."""
