@@ -1,85 +1,86 @@
-"""How many epochs `trainer.max_time` has room for, so that a schedule can end with the time."""
+"""The number of epochs that `trainer.max_time` has room for, so that the schedule ends with the time."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from statistics import median
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Timer
+from torch.optim.lr_scheduler import LambdaLR
 
 from galaxy.data.datamodule import GalaxyDataModule
 from galaxy.learning.lean_trainer import Trainer
+from galaxy.learning.optim import Schedule
+from galaxy.learning.resuming import LastCheckpoint
 from galaxy.learning.task import GalaxyTask
-from galaxy.runs.rehearsal import Config, batches_of_an_epoch, fit_copy, quiet
+from galaxy.runs.rehearsal import batches_of_an_epoch, quiet
 from galaxy.system.errors import UserError
 from galaxy.system.interruption import Interruption
 
 log = logging.getLogger(__name__)
 
-# The epochs of the trial have so many batches. The first warms up, and the second is timed.
+# Trains a copy of a network: `galaxy.runs.rehearsal.fit_copy` without its first parameter.
+Trial = Callable[[GalaxyTask, GalaxyDataModule, dict[str, Any], dict[str, pl.Callback]], None]
+
+# Each of the two epochs of a trial trains on so many batches, and validates on as many.
 _BATCHES = 12
-_TRIAL = {
+_SHORT = {
     "max_epochs": 2,
     "max_time": None,
-    "min_epochs": None,
-    "limit_train_batches": _BATCHES,
-    "limit_val_batches": _BATCHES,
-    "val_check_interval": 1.0,
-    "check_val_every_n_epoch": 1,
     "num_sanity_val_steps": 0,
     "enable_progress_bar": False,
     "profiler": None,
 }
-# The share of the time that the epochs may take. A training that is slower than its trial is cut off.
+# The share of the time that is planned. Trainings are seldom as steady as their trial.
 _SHARE = 0.95
 
 
-def epochs_within(
-    trainer: Trainer,
-    task: GalaxyTask,
-    config: Config,
-    data: GalaxyDataModule,
-    interruption: Interruption | None = None,
-) -> int:
-    """Counts the epochs that the time of a trainer has room for. A copy of the network trains for a moment.
+def epochs_within(trainer: Trainer, task: GalaxyTask, data: GalaxyDataModule, trial: Trial) -> int:
+    """Counts the epochs that a trainer has time for. A copy of the network trains for a moment to find out.
 
     Args:
         trainer: The trainer, whose `max_time` is given.
         task: The network with its loss and optimizer.
-        config: The configuration of the run.
         data: The data, whose images have been read.
-        interruption: Stops the trial when the program is to stop.
+        trial: Trains a copy of the network with other arguments of the trainer and more callbacks.
 
     Raises:
-        UserError: There is no room for an epoch with its validation.
+        UserError: There is no time for an epoch with its validation.
     """
-    timer = next(callback for callback in trainer.callbacks if isinstance(callback, Timer))  # type: ignore[attr-defined]
+    log.info("a trial of %d batches shows how many epochs trainer.max_time has room for", 2 * _BATCHES)
+    # The pixels are put where the training wants them, which a trial would say to nobody.
+    data.trainer = trainer
+    data.setup()
+    _ = data.pixels
+    batches = batches_of_an_epoch(trainer, data)
+    tried = {split: min(count, _BATCHES) for split, count in batches.items()}
+    limits = {f"limit_{split}_batches": count for split, count in tried.items()}
+    clock = _Clock(*(c.interruption for c in _callbacks(trainer, LastCheckpoint)))
+    with quiet():
+        trial(_unmoved(task), data, {**_SHORT, **limits}, {"clock": clock})
+    first, second = clock.epochs
+    epoch = sum(second[split] * batches[split] / tried[split] for split in batches)
+    # Workers start, and torch.compile translates, in the first epoch alone.
+    once = max(0.0, sum(first.values()) - sum(second.values()))
+    (timer,) = _callbacks(trainer, Timer)
     seconds = timer.time_remaining()
     assert seconds is not None
-    log.info("a trial of %d batches shows how many epochs trainer.max_time has room for", 2 * _BATCHES)
-    clock = _Clock(interruption)
-    trained = copy.copy(task)
-    # Frozen epochs take less time than the others.
-    vars(trained).update(transfer=replace(task.transfer, frozen_epochs=0))
-    with quiet():
-        fit_copy(trained, config, data, _TRIAL, {"clock": clock})
-    epoch = clock.epoch(batches_of_an_epoch(trainer, data))
-    epochs = int(_SHARE * seconds / epoch)
-    least = config["trainer"].get("check_val_every_n_epoch", 1) or 1
-    if epochs < least:
-        first = "an epoch takes" if least == 1 else f"the {least} epochs up to the first validation take"
+    epochs = int((_SHARE * seconds - once) / epoch)
+    if epochs < 1:
         raise UserError(
-            f"trainer.max_time is {seconds:g} s, but {first} about {least * epoch:.1f} s on this machine: "
-            "give more time, or fewer galaxies (data.limit)"
+            f"trainer.max_time is {seconds:g} s, but a single epoch needs {(once + epoch) / _SHARE:.2f} s on "
+            "this machine: give more time, or fewer galaxies (data.limit)"
         )
     log.info(
-        "trainer.max_time has room for %d epochs of about %.1f s; trainer.max_epochs=%d repeats the run",
+        "trainer.max_time has room for %d epochs of about %.2f s; trainer.max_epochs=%d "
+        "trainer.max_time=null repeats the run",
         epochs,
         epoch,
         epochs,
@@ -87,24 +88,53 @@ def epochs_within(
     return epochs
 
 
+def warn_of_cut(trainer: Trainer, steps: int) -> None:
+    """Warns if the time of a trainer was over before its epochs were.
+
+    Args:
+        trainer: The trainer, which has trained.
+        steps: The number of the optimizer's steps that it was to make.
+    """
+    for timer in _callbacks(trainer, Timer):
+        remaining = timer.time_remaining()
+        if remaining is not None and remaining <= 0 and trainer.global_step < steps:
+            log.warning(
+                "trainer.max_time ended the training after %d of %d steps, before its schedule was over",
+                trainer.global_step,
+                steps,
+            )
+
+
+_C = TypeVar("_C", bound=pl.Callback)
+
+
+def _callbacks(trainer: Trainer, kind: type[_C]) -> list[_C]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, kind)]  # type: ignore[attr-defined]
+
+
+def _unmoved(task: GalaxyTask) -> GalaxyTask:
+    """Returns the same network with steps of size 0: its own schedule is not meant for a trial."""
+    other = copy.copy(task)
+    at_rest = Schedule(partial(LambdaLR, lr_lambda=lambda step: 0.0), interval="step")
+    # Frozen epochs take less time than the others.
+    vars(other).update(schedule=at_rest, transfer=replace(task.transfer, frozen_epochs=0))
+    return other
+
+
 class _Clock(pl.Callback):
-    """Times the second epoch of a trial, and each of its batches.
+    """Times the epochs of a trial.
 
     Args:
         interruption: Receives signals while the trial trains; Lightning would put its own handlers in front.
+
+    Attributes:
+        epochs: The seconds of training and of validation of each epoch, by the name of the split.
     """
 
-    def __init__(self, interruption: Interruption | None) -> None:
+    def __init__(self, interruption: Interruption | None = None) -> None:
         self.interruption = interruption
-        self.batches: dict[str, list[float]] = {}
-        self.seconds = self._started = self._mark = 0.0
-
-    def epoch(self, batches: dict[str, int]) -> float:
-        """Returns the seconds of an epoch of so many batches of each split."""
-        left_out = (
-            (batches[split] - len(seconds)) * median(seconds) for split, seconds in self.batches.items()
-        )
-        return self.seconds + sum(left_out)
+        self.epochs: list[dict[str, float]] = []
+        self._mark = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lets a signal stop the trial at once."""
@@ -112,29 +142,21 @@ class _Clock(pl.Callback):
             self.interruption.listen()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begins anew, because the first epoch only warms up."""
-        self.batches = {"train": [], "val": []}
-        self._started = self._mark = time.perf_counter()
+        """Begins with an epoch."""
+        self._mark = time.perf_counter()
+        self.epochs.append({})
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begins with the validation."""
-        self._mark = time.perf_counter()
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        """Notes what a training batch took."""
+        """Ends the training of the epoch."""
         self._note("train", trainer)
-
-    def on_validation_batch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
-        """Notes what a validation batch took."""
-        self._note("val", trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ends the epoch, whose validation is over."""
-        self.seconds = time.perf_counter() - self._started
+        self._note("val", trainer)
 
     def _note(self, split: str, trainer: pl.Trainer) -> None:
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()  # the GPU runs behind the program that feeds it
         now = time.perf_counter()
-        self.batches[split].append(now - self._mark)
+        self.epochs[-1][split] = now - self._mark
         self._mark = now

@@ -47,11 +47,16 @@ def check_optimizer(
     with naming("optimizer"):
         made = build_optimizer(optimizer, encoder, head, how, config["optimizer"]["weight_decay_exclude_1d"])
     with naming_schedule():
-        # The real number of steps is not known yet, and -1 epochs are counted later. A share of a prime
-        # number is hardly ever a single step.
-        moves = schedule.configure(made, abs(trainer["max_epochs"]), steps_per_epoch=101)
+        # The real number of steps is not known yet. A share of a prime number is hardly ever a single step.
+        moves = schedule.configure(made, planned_epochs(trainer), steps_per_epoch=101)
     if isinstance(moves.get("lr_scheduler", {}).get("scheduler"), ReduceLROnPlateau):
         _check_plateau(schedule, trainer.get("check_val_every_n_epoch", 1))
+
+
+def planned_epochs(trainer: dict[str, Any]) -> int:
+    """Returns the number of epochs, or a usual one as long as that of `max_epochs=-1` is not known."""
+    epochs: int = trainer["max_epochs"]
+    return 15 if epochs == -1 else epochs
 
 
 @contextmanager

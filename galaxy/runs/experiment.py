@@ -31,12 +31,11 @@ from galaxy.learning.optim import Schedule
 from galaxy.learning.resuming import LastCheckpoint, ResumePoint
 from galaxy.learning.task import GalaxyTask
 from galaxy.models.encoder import Encoder
-from galaxy.runs.budget import epochs_within
 from galaxy.runs.checks import check_metrics, check_optimizer, transfer
 from galaxy.runs.folder import PREDICTING
 from galaxy.runs.learners import FitsInOneGo, Learner, Model, TrainsByGradients
 from galaxy.runs.model import TrainedModel
-from galaxy.runs.rehearsal import rehearse
+from galaxy.runs.rehearsal import fit_copy, rehearse
 from galaxy.runs.settings import check_settings
 from galaxy.runs.trainer import build_callbacks, build_trainer, check_hardware
 from galaxy.runs.weights import StartingWeights
@@ -106,7 +105,6 @@ class Experiment:
         in_sweep: bool = False,
         should_prune: Callable[[int, float], bool] | None = None,
     ) -> None:
-        self._config, self._interruption = config, interruption
         check_settings(config)
         check_hardware(config["trainer"])
         pl.seed_everything(config["seed"], workers=True, verbose=False)
@@ -127,7 +125,7 @@ class Experiment:
             if config["trainer"]["max_epochs"] == -1 and training.trainer.world_size > 1:
                 raise UserError(
                     f"trainer.max_epochs is -1, and each of {training.trainer.world_size} processes would "
-                    "find another number of epochs: give the number, or use trainer.devices=1"
+                    "find another number of epochs: give the number"
                 )
         elif Group.current is not None:
             raise Group.current.refusal("but this model is fitted in one process: start it once")
@@ -154,7 +152,8 @@ class Experiment:
         model.hparams.update(recipe)
         if self.weights is not None:
             model.starts_at_mean = not self.weights.load_head(model, config["head"])
-        self.learner = TrainsByGradients(model, training.trainer, checkpoints / "last.ckpt", progress)
+        last, trial = checkpoints / "last.ckpt", partial(fit_copy, config)
+        self.learner = TrainsByGradients(model, training.trainer, trial, last, progress)
         self.learner.check_lengths(self.data)
         # Further processes would wait for each other, and a run that goes on has trained before.
         if training.trainer.world_size == 1 and progress is None:
@@ -170,27 +169,6 @@ class Experiment:
         self.data.check_trainable(SPLITS)
         self.learner.recipe["frame"] = self.data.images.frame
         self.learner.check_data(self.data)
-
-    def plan_epochs(self, known: int | None) -> int | None:
-        """Finds the number of epochs, where the configuration has a time in place of it.
-
-        Args:
-            known: The number that the run has found before; None for a new run.
-
-        Returns:
-            The number; None where the configuration has it, or the model is fitted in one go.
-
-        Raises:
-            UserError: The time is too short.
-        """
-        learner = self.learner
-        if self._config["trainer"]["max_epochs"] != -1 or isinstance(learner, FitsInOneGo):
-            return None
-        epochs = known
-        if epochs is None:
-            epochs = epochs_within(learner.trainer, learner.task, self._config, self.data, self._interruption)
-        learner.plan(epochs)
-        return epochs
 
     def fit(self) -> Model:
         """Trains the model and returns it as the training left it."""

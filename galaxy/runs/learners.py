@@ -3,7 +3,8 @@
 Both kinds of learner answer the same questions: how many `epochs` and `steps` they have trained, on which
 `device`, in how many `processes`, at which `precision` and speed (`images_per_second`), how many `parameters`
 the network has, the `best_score` by which the best checkpoint was chosen, and whether a search has `pruned`
-the training; None is where that does not apply.
+the training; None is where that does not apply. `plan_epochs` finds the number of epochs where the settings
+have a time in its place.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.resuming import ResumePoint
 from galaxy.learning.task import GalaxyTask, count_steps
 from galaxy.models.fitted import Fitted
+from galaxy.runs.budget import Trial, epochs_within, warn_of_cut
 from galaxy.runs.rehearsal import check_lengths, check_schedule
 from galaxy.system.errors import UserError
 from galaxy.system.terminal import tracked
@@ -71,6 +73,9 @@ class FitsInOneGo:
     def check_data(self, data: GalaxyDataModule) -> None:
         """Accepts any data."""
 
+    def plan_epochs(self, data: GalaxyDataModule, known: int | None) -> None:
+        """Plans nothing: there are no epochs."""
+
     def fit(self, data: GalaxyDataModule) -> Fitted:
         """Fits on the training images as they are: augmentation would falsify them."""
         batches = tracked(data.loader("train"), "Reading train")
@@ -91,14 +96,21 @@ class TrainsByGradients:
     Args:
         task: The network, with its loss and optimizer.
         trainer: The trainer.
+        trial: Trains a copy of the network for a moment.
         last: The checkpoint that a resumed training goes on from.
         progress: How far that checkpoint has come; None starts from the beginning.
     """
 
     def __init__(
-        self, task: GalaxyTask, trainer: Trainer, last: Path, progress: ResumePoint | None = None
+        self,
+        task: GalaxyTask,
+        trainer: Trainer,
+        trial: Trial,
+        last: Path,
+        progress: ResumePoint | None = None,
     ) -> None:
         self.task = task
+        self.trial = trial
         self.recipe = task.hparams
         self.trainer = trainer
         self.last = last
@@ -167,18 +179,29 @@ class TrainsByGradients:
         """
         check_lengths(self.trainer, data)
         self.task.steps_per_epoch = count_steps(self.trainer, data)
-        if (self.trainer.max_epochs or 1) > 0:  # the number is still to be found otherwise
-            self.plan(self.trainer.max_epochs or 1)
+        if self.trainer.max_epochs != -1:
+            check_schedule(self.task, self.trainer.max_epochs or 1, self.task.steps_per_epoch)
 
-    def plan(self, epochs: int) -> None:
-        """Sets the number of epochs, and refuses a schedule that does not fit it.
+    def plan_epochs(self, data: GalaxyDataModule, known: int | None) -> int | None:
+        """Finds the number of epochs where `max_epochs` is -1.
+
+        Args:
+            data: The data, whose images have been read.
+            known: The number that the run has found before; None for a new run.
+
+        Returns:
+            The number; None where the settings have it.
 
         Raises:
-            UserError: The schedule is shorter than the training.
+            UserError: The time is too short, or the schedule does not fit the number.
         """
+        if self.trainer.max_epochs != -1:
+            return None
+        epochs = epochs_within(self.trainer, self.task, data, self.trial) if known is None else known
         assert self.task.steps_per_epoch is not None
         check_schedule(self.task, epochs, self.task.steps_per_epoch)
         self.trainer.fit_loop.max_epochs = epochs
+        return epochs
 
     def check_data(self, data: GalaxyDataModule) -> None:
         """Refuses splits that some process would get nothing of."""
@@ -232,6 +255,7 @@ class TrainsByGradients:
                 f"the training stopped after {trainer.global_step} steps, before its first validation, so "
                 "there is no best checkpoint: give it more time (trainer.max_time, or a callback)"
             )
+        warn_of_cut(trainer, (trainer.max_epochs or 1) * (task.steps_per_epoch or 0))
         return task
 
     def _explain(self, error: Exception) -> None:

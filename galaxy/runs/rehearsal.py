@@ -1,4 +1,4 @@
-"""Rehearses the first step of a training before the images are read, and does the sums that need no step.
+"""Rehearses the first step of a training, and does the sums that need no step.
 
 A mistake that Lightning or torch finds only while it trains is found here within a tenth of a second.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import io
 import logging
 import math
@@ -34,7 +35,7 @@ from galaxy.learning.lean_trainer import Trainer
 from galaxy.learning.optim import Schedule, build_optimizer
 from galaxy.learning.resuming import LastCheckpoint
 from galaxy.learning.task import DivergedError, GalaxyTask
-from galaxy.runs.checks import naming_schedule
+from galaxy.runs.checks import naming_schedule, planned_epochs
 from galaxy.runs.trainer import build_callbacks, build_trainer, one_line, without_one
 from galaxy.system.errors import UserError
 
@@ -87,7 +88,7 @@ def check_lengths(trainer: Trainer, data: GalaxyDataModule) -> None:
     batches = batches_of_an_epoch(trainer, data)
     interval = trainer.val_check_interval
     every_epoch = trainer.check_val_every_n_epoch is not None
-    epochs = 1 if every_epoch else max(1, trainer.max_epochs or 1)
+    epochs = 1 if every_epoch else trainer.max_epochs or 1
     if isinstance(interval, int) and interval > batches["train"] * epochs:
         where = "an epoch" if every_epoch else "the training"
         raise UserError(
@@ -172,17 +173,17 @@ def _failure(task: GalaxyTask, config: Config, data: GalaxyDataModule, size: int
     """Rehearses once, and returns the exception that ended it."""
     # The whole state of a training is saved in the end, which some schedulers cannot do.
     save = LambdaCallback(on_train_end=lambda trainer, _: trainer.save_checkpoint("last.ckpt"))
-    short = {**_SHORT, "max_epochs": abs(config["trainer"]["max_epochs"])}  # -1 is counted later
+    short = {**_SHORT, "max_epochs": planned_epochs(config["trainer"])}
     try:
-        fit_copy(task, config, data, short, {"save": save}, _Batches(_batch(data, size)))
+        fit_copy(config, task, data, short, {"save": save}, _Batches(_batch(data, size)))
     except Exception as error:
         return error
     return None
 
 
 def fit_copy(
-    task: GalaxyTask,
     config: Config,
+    task: GalaxyTask,
     data: GalaxyDataModule,
     changes: Config,
     callbacks: dict[str, pl.Callback],
@@ -191,8 +192,8 @@ def fit_copy(
     """Trains a copy of a network without a trace: random states, files and the network stay as they were.
 
     Args:
-        task: The network with its loss and optimizer.
         config: The configuration of the run.
+        task: The network with its loss and optimizer.
         data: The data of the run.
         changes: Arguments of the trainer in place of those of the configuration.
         callbacks: Callbacks beside those of the configuration that take part.
@@ -207,10 +208,15 @@ def fit_copy(
         if _is_own(learner.schedule):
             learner.schedule = Schedule()
         learner.loss.prepare(data.training_targets(), data.labels)
-        if batches is None:
-            trainer.fit(learner, datamodule=data)
-        else:
+        if batches is not None:
             trainer.fit(learner, batches, batches)
+            return
+        try:
+            trainer.fit(learner, datamodule=data)
+        finally:  # the trainer holds the copy and the workers of its loaders
+            data.trainer = None
+            del trainer, learner
+            gc.collect()
 
 
 def _rehearsed(nodes: dict[str, Any], folder: Path) -> dict[str, pl.Callback]:
@@ -276,7 +282,7 @@ class _WritesNothing(CheckpointIO):
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keeps what a rehearsal says from the terminal and from train.log."""
+    """Keeps what a rehearsal or a trial says from the terminal and from train.log."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

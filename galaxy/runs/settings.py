@@ -74,18 +74,15 @@ def check_settings(config: dict[str, Any]) -> None:
 
 
 def _check_trainer(node: dict[str, Any]) -> None:
+    if isinstance(duration := node.get("max_time"), int | float):
+        raise UserError(
+            f"trainer.max_time is {duration}; it must be days, hours, minutes and seconds, such as "
+            "00:00:30:00 (in a file, with quotes)"
+        )
     counted = ["max_epochs", "log_every_n_steps", "accumulate_grad_batches"]
     if node["max_epochs"] == -1:
         counted.remove("max_epochs")
-        if node.get("max_time") is None:
-            raise UserError(
-                "trainer.max_epochs is -1, as many as trainer.max_time has room for, and that is null: give "
-                "a time, such as trainer.max_time=00:00:30:00 (days, hours, minutes, seconds)"
-            )
-    if isinstance(duration := node.get("max_time"), int | float):
-        raise UserError(
-            f"trainer.max_time is {duration}; it must be days, hours, minutes and seconds: 00:00:30:00"
-        )
+        _check_budget(node)
     for name in counted:
         if node.get(name, 1) is None or node.get(name, 1) < 1:
             shown = "null" if node[name] is None else node[name]
@@ -107,6 +104,22 @@ def _check_trainer(node: dict[str, Any]) -> None:
             f"trainer.compile={node['compile']} uses CUDA graphs, whose gradients the next batch overwrites: "
             "use trainer.compile=true or trainer.accumulate_grad_batches=1"
         )
+
+
+def _check_budget(node: dict[str, Any]) -> None:
+    """Refuses what does not go with a number of epochs that is found by a trial."""
+    if node.get("max_time") is None:
+        raise UserError(
+            "trainer.max_epochs is -1, as many as trainer.max_time has room for, and that is null: give a "
+            "time, such as trainer.max_time=00:00:30:00 (days, hours, minutes, seconds)"
+        )
+    for name, usual in (("min_epochs", None), ("check_val_every_n_epoch", 1), ("val_check_interval", None)):
+        if (value := node.get(name, usual)) != usual:
+            shown = "null" if value is None else value
+            raise UserError(
+                f"trainer.{name} is {shown}, but trainer.max_epochs=-1 plans epochs with a validation at the "
+                f"end of each: give a number of epochs, or leave out trainer.{name}"
+            )
 
 
 def _check_validation(node: dict[str, Any]) -> None:

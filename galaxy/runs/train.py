@@ -197,7 +197,7 @@ class TrainingRun:
             lay_out_charts(loggers, data.labels, data.catalog.weights is not None)
         if not run.last.exists() and data.augment.engine == "batch":
             self._show_crops(experiment, loggers)
-        if (epochs := experiment.plan_epochs(run.meta().get("max_epochs"))) is not None:
+        if (epochs := learner.plan_epochs(data, run.meta().get("max_epochs"))) is not None:
             run.add_meta(max_epochs=epochs)
         if self.call_others is not None:
             self.call_others()

@@ -23,7 +23,7 @@ class Huber(Loss):
         delta: The error at which the loss turns linear, above 0.
     """
 
-    def __init__(self, delta: float = 1.0) -> None:
+    def __init__(self, delta: float = 0.1) -> None:
         super().__init__()
         if not 0 < delta < math.inf:
             raise ValueError(f"delta is {delta}; it must be a number above 0")
