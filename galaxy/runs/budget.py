@@ -54,13 +54,14 @@ def epochs_within(trainer: Trainer, task: GalaxyTask, data: GalaxyDataModule, tr
     Raises:
         UserError: There is no time for an epoch with its validation.
     """
-    log.info("a trial of %d batches shows how many epochs trainer.max_time has room for", 2 * _BATCHES)
     # The pixels are put where the training wants them, which a trial would say to nobody.
     data.trainer = trainer
     data.setup()
     _ = data.pixels
     batches = batches_of_an_epoch(trainer, data)
     tried = {split: min(count, _BATCHES) for split, count in batches.items()}
+    trial_batches = 2 * tried["train"]
+    log.info("a trial of %d batches shows how many epochs trainer.max_time has room for", trial_batches)
     limits = {f"limit_{split}_batches": count for split, count in tried.items()}
     clock = _Clock(*(c.interruption for c in _callbacks(trainer, LastCheckpoint)))
     with quiet():
@@ -69,9 +70,7 @@ def epochs_within(trainer: Trainer, task: GalaxyTask, data: GalaxyDataModule, tr
     epoch = sum(second[split] * batches[split] / tried[split] for split in batches)
     # Workers start, and torch.compile translates, in the first epoch alone.
     once = max(0.0, sum(first.values()) - sum(second.values()))
-    (timer,) = _callbacks(trainer, Timer)
-    seconds = timer.time_remaining()
-    assert seconds is not None
+    seconds = min(_remaining(trainer))
     epochs = int((_SHARE * seconds - once) / epoch)
     if epochs < 1:
         raise UserError(
@@ -95,14 +94,18 @@ def warn_of_cut(trainer: Trainer, steps: int) -> None:
         trainer: The trainer, which has trained.
         steps: The number of the optimizer's steps that it was to make.
     """
-    for timer in _callbacks(trainer, Timer):
-        remaining = timer.time_remaining()
-        if remaining is not None and remaining <= 0 and trainer.global_step < steps:
-            log.warning(
-                "trainer.max_time ended the training after %d of %d steps, before its schedule was over",
-                trainer.global_step,
-                steps,
-            )
+    if min(_remaining(trainer), default=1.0) <= 0 and trainer.global_step < steps:
+        log.warning(
+            "trainer.max_time ended the training after %d of %d steps, before its schedule was over",
+            trainer.global_step,
+            steps,
+        )
+
+
+def _remaining(trainer: Trainer) -> list[float]:
+    """Returns the seconds that `max_time`, and timers of a user's own, leave for training."""
+    times = [timer.time_remaining() for timer in _callbacks(trainer, Timer)]
+    return [seconds for seconds in times if seconds is not None]
 
 
 _C = TypeVar("_C", bound=pl.Callback)
