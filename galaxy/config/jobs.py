@@ -287,13 +287,22 @@ def _refused(config: DictConfig, refuse: Callable[[dict[str, Any]], None]) -> li
 def _placed(
     problems: list[Problem], composer: Composer, config: DictConfig | None, arguments: Sequence[str]
 ) -> list[Problem]:
-    """Adds the places where the keys of the problems were set."""
+    """Adds the places where the keys of the problems were set, and the way out where files set them."""
     if config is None or all(problem.source for problem in problems):
         return problems
     files = list(composer.files(config))
-    return [
-        p if p.source else replace(p, source=origin_of(p.at or p.key, arguments, files)) for p in problems
-    ]
+    chosen = {key_of(argument) for argument in arguments}
+    placed = []
+    for problem in problems:
+        if problem.source:
+            placed.append(problem)
+            continue
+        source, text = origin_of(problem.at or problem.key, arguments, files), problem.text
+        # An experiment or a sweep has keys of the option that it chose, and the command line chose another.
+        if "is unknown to" in text and source not in arguments and problem.key.split(".")[0] in chosen:
+            text += f"; ~{problem.key} leaves it out"
+        placed.append(replace(problem, source=source, text=text))
+    return placed
 
 
 def _name(jobs: Sequence[Sequence[str]], indices: list[int], shared: set[str]) -> str:

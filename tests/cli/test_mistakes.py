@@ -461,6 +461,16 @@ SETTINGS = (
         ("scheduler.monitor is null",),
     ),
     Case(
+        "a key of the option that an experiment chose",
+        "experiment=dieleman data.root=/nowhere scheduler=onecycle",
+        (
+            "scheduler.scheduler.gamma is unknown to",
+            "; ~scheduler.scheduler.gamma leaves it out",
+            "dieleman.yaml",
+        ),
+        2,
+    ),
+    Case(
         "a value that is a copy",
         f"data=kaggle data.root=/nowhere {NETWORK} scheduler=plateau +trainer.check_val_every_n_epoch=null",
         ("scheduler.frequency is null (${oc.select:trainer.check_val_every_n_epoch,1})",),
