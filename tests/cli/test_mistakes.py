@@ -462,12 +462,8 @@ SETTINGS = (
     ),
     Case(
         "a key of the option that an experiment chose",
-        "experiment=dieleman data.root=/nowhere scheduler=onecycle",
-        (
-            "scheduler.scheduler.gamma is unknown to",
-            "; ~scheduler.scheduler.gamma leaves it out",
-            "dieleman.yaml",
-        ),
+        "data=kaggle experiment=dieleman data.root=/nowhere scheduler=onecycle",
+        ("; ~scheduler.scheduler.gamma leaves it out", "dieleman.yaml, line"),
         2,
     ),
     Case(
