@@ -84,7 +84,7 @@ STUDIES = {
             Recipe("dieleman", ("experiment=dieleman", "optimizer=adamw", "scheduler=onecycle",
                                 "~scheduler.scheduler.milestones", "~scheduler.scheduler.gamma",
                                 "model.body_lr_factor=0.1", "trainer.max_epochs=12"),
-                   "0.07693 with 60 views", "published: 507 epochs of 49,262 images by SGD", views=(60,)),
+                   "0.07693 with 60 views", "published: 507 epochs of 49,262 images by SGD"),
             Recipe("fast", ("experiment=fast",)),
             Recipe("best_cpu", ("experiment=best_cpu",), views=(60,)),
             Recipe("half an hour", ("experiment=best_cpu", "trainer.max_epochs=-1",
