@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,11 +27,22 @@ def origin_of(key: str, arguments: Sequence[str], files: Sequence[tuple[list[str
         name, _, value = argument.lstrip("+~").partition("=")
         if key == name or (key.startswith(f"{name}.") and value.startswith("{")):
             return argument
+    for _, file in files:
+        if len(parts) == 1 and (line := _line_of_choice(file, key)) is not None:
+            return f"{display(file)}, line {line}"
     for package, file in files:
         inside = parts[: len(package)] == package
         if inside and (line := _line_of(file, parts[len(package) :])) is not None:
             return f"{display(file)}, line {line}"
     return origin_of(".".join(parts[:-1]), arguments, files) if len(parts) > 1 else ""
+
+
+def _line_of_choice(file: Path, group: str) -> int | None:
+    """The line of a YAML file, from 1, on which another option of a group is chosen; None if it does not."""
+    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if re.match(rf"\s*-\s+override\s+/?{re.escape(group)}\s*:", text):
+            return number
+    return None
 
 
 def _line_of(file: Path, keys: list[str]) -> int | None:

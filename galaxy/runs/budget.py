@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import EarlyStopping, Timer
 from torch.optim.lr_scheduler import LambdaLR
 
 from galaxy.data.datamodule import GalaxyDataModule
@@ -67,7 +68,7 @@ def epochs_within(trainer: Trainer, task: GalaxyTask, data: GalaxyDataModule, tr
     with quiet():
         trial(_unmoved(task), data, {**_SHORT, **limits}, {"clock": clock})
     first, second = clock.epochs
-    epoch = sum(second[split] * batches[split] / tried[split] for split in batches)
+    epoch = second["rest"] + sum(second[split] * batches[split] / tried[split] for split in batches)
     # Workers start, and torch.compile translates, in the first epoch alone.
     once = max(0.0, sum(first.values()) - sum(second.values()))
     seconds = min(_remaining(trainer))
@@ -79,11 +80,16 @@ def epochs_within(trainer: Trainer, task: GalaxyTask, data: GalaxyDataModule, tr
         )
     log.info(
         "trainer.max_time has room for %d epochs of about %.2f s; trainer.max_epochs=%d "
-        "trainer.max_time=null repeats the run",
+        "trainer.max_time=null plans the same training",
         epochs,
         epoch,
         epochs,
     )
+    if _callbacks(trainer, EarlyStopping):
+        log.info(
+            "early stopping may end the training before its time, while the learning rate is high; "
+            "callbacks.early_stopping=null uses all of the time"
+        )
     return epochs
 
 
@@ -96,7 +102,7 @@ def warn_of_cut(trainer: Trainer, steps: int) -> None:
     """
     if min(_remaining(trainer), default=1.0) <= 0 and trainer.global_step < steps:
         log.warning(
-            "trainer.max_time ended the training after %d of %d steps, before its schedule was over",
+            "trainer.max_time ended the training after %d of the %d steps that its schedule had",
             trainer.global_step,
             steps,
         )
@@ -131,7 +137,7 @@ class _Clock(pl.Callback):
         interruption: Receives signals while the trial trains; Lightning would put its own handlers in front.
 
     Attributes:
-        epochs: The seconds of training and of validation of each epoch, by the name of the split.
+        epochs: What each epoch took in seconds, on the split "train", on "val", and for the "rest".
     """
 
     def __init__(self, interruption: Interruption | None = None) -> None:
@@ -153,13 +159,18 @@ class _Clock(pl.Callback):
         """Ends the training of the epoch."""
         self._note("train", trainer)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Ends the epoch, whose validation is over."""
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ends the validation of the epoch."""
         self._note("val", trainer)
 
-    def _note(self, split: str, trainer: pl.Trainer) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ends the epoch with a checkpoint, which a run writes as long as it improves."""
+        trainer.save_checkpoint(Path(str(trainer.log_dir)) / "trial.ckpt")
+        self._note("rest", trainer)
+
+    def _note(self, part: str, trainer: pl.Trainer) -> None:
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.synchronize()  # the GPU runs behind the program that feeds it
         now = time.perf_counter()
-        self.epochs[-1][split] = now - self._mark
+        self.epochs[-1][part] = now - self._mark
         self._mark = now

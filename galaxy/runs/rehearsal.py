@@ -203,7 +203,8 @@ def fit_copy(
     with isolate_rng(include_cuda=cuda), tempfile.TemporaryDirectory() as folder:
         callbacks = {**_rehearsed(config["callbacks"], Path(folder)), **callbacks}
         loggers = [CSVLogger(folder, name="", version="")]
-        trainer = build_trainer({**config["trainer"], **changes}, callbacks, loggers, _WritesNothing())
+        files = None if batches is None else _WritesNothing()  # those of a trial are part of its time
+        trainer = build_trainer({**config["trainer"], **changes}, callbacks, loggers, files)
         learner = copy.deepcopy(task)
         if _is_own(learner.schedule):
             learner.schedule = Schedule()

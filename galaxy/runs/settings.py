@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from galaxy.config.check import READ_BY_PROGRAM
@@ -12,6 +13,9 @@ from galaxy.system.errors import UserError
 
 # Other strategies share out the weights, or start their processes in ways that a run does not allow for.
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+
+# Lightning's form of a time.
+_TIME = re.compile(r"\d+:\d\d:\d\d:\d\d")
 
 # Every run reads these keys.
 REQUIRED_KEYS = {
@@ -74,10 +78,11 @@ def check_settings(config: dict[str, Any]) -> None:
 
 
 def _check_trainer(node: dict[str, Any]) -> None:
-    if isinstance(duration := node.get("max_time"), int | float):
+    duration = node.get("max_time")
+    if isinstance(duration, int | float) or (isinstance(duration, str) and not _TIME.fullmatch(duration)):
         raise UserError(
             f"trainer.max_time is {duration}; it must be days, hours, minutes and seconds, such as "
-            "00:00:30:00 (in a file, with quotes)"
+            "00:00:30:00 for half an hour (in a file, with quotes)"
         )
     counted = ["max_epochs", "log_every_n_steps", "accumulate_grad_batches"]
     if node["max_epochs"] == -1:
@@ -86,7 +91,8 @@ def _check_trainer(node: dict[str, Any]) -> None:
     for name in counted:
         if node.get(name, 1) is None or node.get(name, 1) < 1:
             shown = "null" if node[name] is None else node[name]
-            raise UserError(f"trainer.{name} is {shown}; it must be 1 or more")
+            other = ", or -1 with trainer.max_time" if name == "max_epochs" else ""
+            raise UserError(f"trainer.{name} is {shown}; it must be 1 or more{other}")
     if node["devices"] in (0, "0", []):
         raise UserError(f"trainer.devices is {node['devices']}; a run needs one device or more")
     if node.get("deterministic") not in (None, True, False, "warn"):

@@ -279,6 +279,25 @@ SETTINGS = (
         2,
     ),
     Case(
+        "a time without days",
+        "data=kaggle data.root=/nowhere trainer.max_time=00:00:30",
+        ("trainer.max_time is 00:00:30; it must be days, hours, minutes and seconds",),
+        2,
+    ),
+    Case(
+        "epochs below zero",
+        "data=kaggle data.root=/nowhere trainer.max_epochs=-2",
+        ("it must be 1 or more, or -1 with trainer.max_time",),
+        2,
+    ),
+    Case(
+        "no end before a number of epochs",
+        "data=kaggle data.root=/nowhere trainer.max_epochs=-1 trainer.max_time=00:00:30:00 "
+        "+trainer.min_epochs=3",
+        ("trainer.min_epochs is 3, but trainer.max_epochs=-1 plans",),
+        2,
+    ),
+    Case(
         "never logs",
         "data=kaggle data.root=/nowhere trainer.log_every_n_steps=0",
         ("trainer.log_every_n_steps is 0",),
@@ -463,7 +482,7 @@ SETTINGS = (
     Case(
         "a key of the option that an experiment chose",
         "data=kaggle experiment=dieleman data.root=/nowhere scheduler=onecycle",
-        ("; ~scheduler.scheduler.gamma leaves it out", "dieleman.yaml, line"),
+        ("; '~scheduler.scheduler.gamma' leaves it out", "dieleman.yaml, line"),
         2,
     ),
     Case(
