@@ -486,6 +486,12 @@ SETTINGS = (
         2,
     ),
     Case(
+        "an option that an experiment chose",
+        "data=kaggle experiment=gz2_keras data.root=/nowhere loss=cross_entropy",
+        ("head is sigmoid, which does not work with loss=cross_entropy", "gz2_keras.yaml, line"),
+        2,
+    ),
+    Case(
         "a value that is a copy",
         f"data=kaggle data.root=/nowhere {NETWORK} scheduler=plateau +trainer.check_val_every_n_epoch=null",
         ("scheduler.frequency is null (${oc.select:trainer.check_val_every_n_epoch,1})",),
