@@ -209,10 +209,10 @@ class _Check:
     def _copied(self, path: str, name: str) -> str:
         """Returns the interpolation that a value comes from, in brackets; nothing for any other value."""
         node = OmegaConf.select(self.config, path) if path else self.config
-        assert isinstance(node, DictConfig)
-        raw = OmegaConf.to_container(node, resolve=False)
-        assert isinstance(raw, dict)
-        return f" ({raw[name]})" if OmegaConf.is_interpolation(node, name) else ""
+        if not isinstance(node, DictConfig) or not OmegaConf.is_interpolation(node, name):
+            return ""
+        raw: Any = OmegaConf.to_container(node, resolve=False)
+        return f" ({raw[name]})"
 
     def _unread(self, path: str, node: dict[str, Any]) -> None:
         """Reports values that no code reads and that no `${...}` refers to."""
