@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.options import add_count
 from benchmarks.programs import PROJECT, run
+from benchmarks.studies import FORMER
 from benchmarks.table import Report
 from galaxy.surveys.simulated.survey import read_simulated
 
-RECIPE = ("experiment=fast", "loss=mse", "model.body_lr_factor=0.2")
 PICTURE = PROJECT / "docs" / "images" / "noise_floor.png"
 # A tenth of the galaxies validates, and the new galaxies test.
 TRAINED = 0.9
@@ -62,7 +62,7 @@ def measure(galaxies: int, epochs: int, new: int, views: int, folder: Path, data
     """
     count = round(galaxies / TRAINED)
     where = ("data=simulated", f"data.root={data}", f"data.cache={data / 'cache'}")
-    run("train.py", *RECIPE, *where, f"data.catalog.count={count}",
+    run("train.py", *FORMER, *where, f"data.catalog.count={count}",
         "data.test_fraction=0", f"trainer.max_epochs={epochs}", f"hydra.run.dir={folder}",
         "resume=auto")  # fmt: skip
     out = folder / "evaluation" / "new"
@@ -129,7 +129,7 @@ def main() -> None:
         ("training galaxies", "epochs", "mean of the labels", "network", "noise floor", "network / floor"),
         ("torch", "lightning", "timm"),
         [
-            f"Trained with {' '.join(RECIPE)}. Scored on {given.new:,} new galaxies with tta={given.views}. "
+            f"Trained with {' '.join(FORMER)}. Scored on {given.new:,} new galaxies with tta={given.views}. "
             "One seed.",
             "The noise floor is the error of the probabilities that the votes were drawn from.",
         ],

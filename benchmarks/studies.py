@@ -54,11 +54,11 @@ class Study:
 
 # What the recipes were before the cross-entropy and one learning rate for all weights.
 _GENTLE = ("model.body_lr_factor=0.2", "trainer.max_epochs=32")
-_FORMER = ("experiment=fast", "loss=mse", "model.body_lr_factor=0.2")
+FORMER = ("experiment=fast", "loss=mse", "model.body_lr_factor=0.2")
 
 
 def _changed(name: str, change: str, differs: str) -> Recipe:
-    return Recipe(name, (*_FORMER, *change.split()), differs=differs)
+    return Recipe(name, (*FORMER, *change.split()), differs=differs)
 
 
 # The labels and splits of experiment=gz2_keras.
@@ -112,14 +112,14 @@ STUDIES = {
         "What choices in experiment=fast are worth: RMSE on Kaggle's fractions",
         "rmse",
         (
-            Recipe("former", _FORMER, differs="fast with loss=mse model.body_lr_factor=0.2"),
+            Recipe("former", FORMER, differs="fast with loss=mse model.body_lr_factor=0.2"),
             Recipe("fast", ("experiment=fast",), differs="the next two together"),
             _changed("one rate", "model.body_lr_factor=1", "the encoder learns as fast as the head"),
             _changed("cross entropy", "loss=cross_entropy", "the cross-entropy of each question"),
-            Recipe("questions", _FORMER, differs="one network for each question", sweep="questions"),
+            Recipe("questions", FORMER, differs="one network for each question", sweep="questions"),
             Recipe("simulated first", ("experiment=fast",),
                    differs="fast from the weights of 8 epochs of 16,000 simulated galaxies",
-                   before=(*_FORMER, "data=simulated", "data.catalog.count=17778", "data.test_fraction=0",
+                   before=(*FORMER, "data=simulated", "data.catalog.count=17778", "data.test_fraction=0",
                            "trainer.max_epochs=8")),
             _changed("huber", "loss=huber loss.delta=0.1", "linear beyond errors of 0.1"),
             _changed("sigmoid head", "head=sigmoid", "each answer for itself, not a share of its question"),
@@ -142,7 +142,7 @@ STUDIES = {
             Recipe("gz2_keras", ("experiment=gz2_keras", "data.batch_size=64"), "0.2265",
                    "published: 239,267 galaxies, batches of 2,000"),
             Recipe("default", _GZ2),
-            Recipe("fast", (*_FORMER, *_GZ2, "trainer.max_epochs=20")),
+            Recipe("fast", (*FORMER, *_GZ2, "trainer.max_epochs=20")),
         ),
     ),
     "question1": Study(

@@ -112,11 +112,17 @@ class _Check:
         return self.problems
 
     def _report(
-        self, key: str, text: str, allowed: Iterable[str] = (), word: str | None = None, at: str = ""
+        self,
+        key: str,
+        text: str,
+        allowed: Iterable[str] = (),
+        word: str | None = None,
+        at: str = "",
+        surplus: str = "",
     ) -> None:
         names = tuple(allowed)
         near = nearest(word, names) or OTHER_NAMES.get(word) if word is not None else None
-        self.problems.append(Problem(key, text, allowed=names, nearest=near, at=at))
+        self.problems.append(Problem(key, text, allowed=names, nearest=near, at=at, surplus=surplus))
 
     def _value(self, node: Any, key: Any, path: str) -> Any:
         """Reads the plain value of a key, in which `UNKNOWN` stands for what cannot be read."""
@@ -194,7 +200,7 @@ class _Check:
             if parameter is None:
                 if not signature.open:
                     known = signature.names(node.get("_partial_") is True) | read.keys()
-                    self._report(key, f"is unknown to {owner}", sorted(known), name)
+                    self._report(key, f"is unknown to {owner}", sorted(known), name, surplus=key)
             elif text := set_by_run(key):
                 self._report(key, text)
             elif _is_known(value) and not fits(parameter.annotation, value):
@@ -226,7 +232,7 @@ class _Check:
                 and key not in self.read | {f"{path}.requires"}
                 and name not in READ_BY_PROGRAM.get(path, {})
             ):
-                self._report(key, f"is read by nothing: {path} has no _target_")
+                self._report(key, f"is read by nothing: {path} has no _target_", surplus=path)
 
     def _ignores(self, values: dict[str, Any]) -> None:
         """Reports names in `model.ignores` that are neither a group nor a key."""

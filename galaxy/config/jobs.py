@@ -299,11 +299,9 @@ def _placed(
             continue
         source, text = origin_of(problem.at or problem.key, arguments, files), problem.text
         # An experiment or a sweep has keys of the option that it chose, and the command line chose another.
-        if source not in arguments and problem.key.split(".")[0] in chosen:
-            if "is unknown to" in text:
-                text += f"; {pasteable(f'~{problem.key}')} leaves it out"
-            elif "is read by nothing" in text:
-                text += f"; {pasteable('~' + problem.key.rpartition('.')[0])} leaves that out"
+        if problem.surplus and source not in arguments and problem.key.split(".")[0] in chosen:
+            left_out = "it" if problem.surplus == problem.key else "that"
+            text += f"; {pasteable(f'~{problem.surplus}')} leaves {left_out} out"
         placed.append(replace(problem, source=source, text=text))
     return placed
 

@@ -22,6 +22,7 @@ class Problem:
         nearest: The allowed name that is most like the one that was written, if any is near.
         source: The argument, or the file and line, that set the key.
         at: Another key whose origin is named as the `source`; empty if it is that of `key`.
+        surplus: The key without which the option that was chosen would work; empty if none is too many.
     """
 
     key: str
@@ -30,6 +31,7 @@ class Problem:
     nearest: str | None = None
     source: str = ""
     at: str = ""
+    surplus: str = ""
 
     def __str__(self) -> str:
         hint = f"; did you mean {self.nearest}?" if self.nearest else ""

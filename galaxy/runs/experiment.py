@@ -115,18 +115,8 @@ class Experiment:
         if isinstance(model, Encoder):
             training = _build_training(config, model, checkpoints, loggers, should_prune)
             training.remember(interruption, 0.0 if progress is None else progress.seconds)
-            if in_sweep and training.trainer.world_size > 1:
-                raise UserError(
-                    f"trainer.devices is {config['trainer']['devices']}, but each further process of a "
-                    "distributed training would start the whole sweep: train the jobs one by one, or use "
-                    "trainer=auto"
-                )
-            transfer(config).check_processes(training.trainer.world_size)
-            if config["trainer"]["max_epochs"] == -1 and training.trainer.world_size > 1:
-                raise UserError(
-                    f"trainer.max_epochs is -1, and each of {training.trainer.world_size} processes would "
-                    "find another number of epochs: give the number"
-                )
+            if training.trainer.world_size > 1:
+                _check_processes(config, training.trainer.world_size, in_sweep)
         elif Group.current is not None:
             raise Group.current.refusal("but this model is fitted in one process: start it once")
         self.weights: StartingWeights | None = None
@@ -258,6 +248,21 @@ def _build_training(
         callbacks["(pruning)"] = Pruning(config["objective"]["metric"], should_prune)
     trainer = build_trainer(config["trainer"], callbacks, loggers)
     return _Training(loss, optimizer, schedule, callbacks, trainer)
+
+
+def _check_processes(config: Config, processes: int, in_sweep: bool) -> None:
+    """Refuses what several processes cannot do together."""
+    if in_sweep:
+        raise UserError(
+            f"trainer.devices is {config['trainer']['devices']}, but each further process of a distributed "
+            "training would start the whole sweep: train the jobs one by one, or use trainer=auto"
+        )
+    if config["trainer"]["max_epochs"] == -1:
+        raise UserError(
+            f"trainer.max_epochs is -1, and each of {processes} processes would find another number of "
+            "epochs: give the number"
+        )
+    transfer(config).check_processes(processes)
 
 
 def _instantiate_loss(config: Config) -> Loss:

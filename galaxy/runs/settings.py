@@ -145,7 +145,7 @@ def _check_validation(node: dict[str, Any]) -> None:
             f"trainer.val_check_interval is {interval}; it must be 1 or more batches, or a share of an epoch "
             "above 0 and up to 1.0"
         )
-    if (least := node.get("min_epochs")) is not None and least > epochs > 0:
+    if (least := node.get("min_epochs")) is not None and least > epochs:
         raise UserError(f"trainer.min_epochs is {least}, but there are {epochs} epochs (trainer.max_epochs)")
     for name in ("limit_train_batches", "limit_val_batches"):
         if node.get(name) == 0:

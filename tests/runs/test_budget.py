@@ -17,6 +17,7 @@ from galaxy.learning.task import GalaxyTask
 from galaxy.runs import budget
 from galaxy.runs.folder import RunFolder
 from tests.conftest import Command
+from tests.runs.test_independence import same_training
 
 BUDGET = ["trainer.max_epochs=-1", "scheduler=onecycle", "callbacks=ema"]
 HOUR = "trainer.max_time=00:01:00:00"
@@ -31,17 +32,9 @@ def takes(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(budget._Clock, "_note", noted)
 
 
-def weights(run: RunFolder) -> dict[str, torch.Tensor]:
-    content: dict[str, torch.Tensor] = torch.load(run.best, weights_only=True)["state_dict"]
-    return content
-
-
-def same_runs(first: RunFolder, second: RunFolder) -> None:
-    """Asserts that two runs are equal to the last bit."""
-    ours, other = weights(first), weights(second)
-    assert ours.keys() == other.keys()
-    assert all(torch.equal(ours[name], other[name]) for name in ours)
-    assert first.result().metrics == second.result().metrics
+def same_rates(first: RunFolder, second: RunFolder) -> None:
+    """Asserts that two runs are equal to the last bit, and had the same learning rates."""
+    same_training(first, second)
     rates = [pd.read_csv(run.path / "metrics.csv").filter(like="lr-") for run in (first, second)]
     pd.testing.assert_frame_equal(*rates)
 
@@ -85,7 +78,7 @@ def test_the_run_is_that_of_the_number_of_epochs_that_was_found(
     assert "max_epochs" not in runs[1].meta()
     said = (runs[0].path / "train.log").read_text()
     assert "callbacks.early_stopping=null uses all of the time" in said
-    same_runs(*runs)
+    same_rates(*runs)
 
 
 def test_the_batches_that_a_trial_leaves_out_count(
@@ -125,7 +118,7 @@ def test_a_resumed_run_keeps_the_number(
     takes(monkeypatch, 50)  # the machine has become faster
     assert command("train.py", f"resume={broken.path}") == 0
     assert broken.meta()["max_epochs"] == broken.result().epochs == 3
-    same_runs(whole, broken)
+    same_rates(whole, broken)
 
 
 def test_a_signal_stops_the_trial(
